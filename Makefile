@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv demo test check format wheel-check bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+venv: $(STAMP)  ## a virtual environment with everything that tests and benchmarks need
+
+$(STAMP): pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision triton
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python tests/support/install_torchvision_shim.py
+	touch $(STAMP)
+
+demo: $(STAMP)  ## the main job on the shipped clip: report in the terminal, overlay in out/
+	$(BIN)/framegate run src/framegate/assets/slides.mp4 "What does the slide say?" --keep-ratio 0.25
+	$(BIN)/framegate view src/framegate/assets/slides.mp4 --keep-ratio 0.25 --out out
+
+test: $(STAMP)  ## the test suite (2 cores, under 10 minutes)
+	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10
+
+check: $(STAMP)  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## put the format right
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what was built
+	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache

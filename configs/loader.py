@@ -1,0 +1,60 @@
+"""Presets and YAML files, read into the one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from framegate.config import FrontEndConfig
+from framegate.errors import ConfigError, nearest
+
+DEFAULT_PRESET = "gate"
+
+
+def preset_names() -> list[str]:
+    """List the presets that ship with the package, sorted."""
+    folder = resources.files("framegate.configs") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(
+    config: str | Path | Mapping[str, Any] | FrontEndConfig = DEFAULT_PRESET, /, **overrides: Any
+) -> FrontEndConfig:
+    """Read a configuration from whatever spelling the user has.
+
+    Args:
+        config: a preset's name, the path of a YAML file, a dict, or a FrontEndConfig.
+        overrides: settings replaced by keyword, for example keep_ratio=0.25 or threshold=6.0.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        ConfigError: no such preset or file, a YAML file that is no mapping, or an unknown key; the message names
+            the nearest known one.
+
+    Source: ours.
+    """
+    if not isinstance(config, FrontEndConfig):
+        config = FrontEndConfig.from_dict(config if isinstance(config, Mapping) else _read_yaml(config))
+    return config.override(**overrides) if overrides else config
+
+
+def _read_yaml(name: str | Path) -> dict[str, Any]:
+    if str(name) in preset_names():
+        text = (resources.files("framegate.configs") / "presets" / f"{name}.yaml").read_text()
+    elif Path(name).is_file():
+        text = Path(name).read_text()
+    else:
+        raise ConfigError(f"{str(name)!r} is neither a preset nor a YAML file. {nearest(str(name), preset_names())}")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds {type(values).__name__}; a configuration is a mapping of settings.")
+    return values

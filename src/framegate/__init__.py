@@ -1,0 +1,42 @@
+"""framegate: a drop-in visual front end for Hugging Face video LVLMs.
+
+Names are loaded on first use, so that `import framegate` loads neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from framegate.version import __version__
+
+_HOMES = {
+    "AutoModelForImageTextToText": "framegate.models.auto",
+    "AutoProcessor": "framegate.models.auto",
+    "FramePlan": "framegate.types",
+    "FrontEnd": "framegate.models.attachment",
+    "FrontEndConfig": "framegate.config",
+    "GatePlan": "framegate.tokenizers.motion_gate.plan",
+    "MotionGateConfig": "framegate.tokenizers.motion_gate.config",
+    "Report": "framegate.report",
+    "VideoInfo": "framegate.types",
+    "attach": "framegate.api",
+    "from_pretrained": "framegate.api",
+    "front_end_of": "framegate.api",
+    "load_config": "framegate.configs.loader",
+    "open_video": "framegate.tokenizers.video_stream",
+    "plan_frames": "framegate.api",
+    "plan_video": "framegate.api",
+    "preset_names": "framegate.configs.loader",
+    "supported_models": "framegate.api",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604, PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'framegate' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

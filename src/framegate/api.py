@@ -1,0 +1,154 @@
+"""The public functions: the only place that knows the stream, the gate and the models together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framegate.config import FrontEndConfig
+from framegate.configs.loader import DEFAULT_PRESET, load_config
+from framegate.types import FramePlan, VideoInfo
+
+if TYPE_CHECKING:
+    from framegate.models.attachment import FrontEnd
+    from framegate.tokenizers.motion_gate.plan import GatePlan
+
+ConfigLike = str | Path | Mapping[str, Any] | FrontEndConfig
+
+
+def attach(
+    model: Any, processor: Any = None, config: ConfigLike = DEFAULT_PRESET, /, **overrides: Any
+) -> FrontEnd:
+    """Put a front end on a loaded model, and on its processor, as instances; nothing else is touched.
+
+    Args:
+        model: a supported model of transformers, loaded, quantised or wrapped by PEFT.
+        processor: its processor; None gates what a stock processor hands over.
+        config: preset name, path of a YAML file, dict or FrontEndConfig.
+        overrides: settings replaced by keyword, for example keep_ratio=0.25.
+
+    Returns:
+        The front end: `.report` after each call, `.detach()`, also a context manager.
+
+    Raises:
+        UnsupportedModelError: the model's class is in no row of the family table.
+        AttachmentError: a front end is attached already.
+        ConfigError: the configuration is not valid.
+
+    Source: ours.
+    """
+    from framegate.models.attachment import attach_front_end
+
+    return attach_front_end(model, processor, load_config(config, **overrides))
+
+
+def front_end_of(model: Any) -> FrontEnd | None:
+    """Return the front end attached to a model (or to what a wrapper holds), None when there is none."""
+    from framegate.models.attachment import find_front_end
+
+    return find_front_end(model)
+
+
+def from_pretrained(
+    name_or_path: str | Path, front_end: ConfigLike | None = None, /, **model_options: Any
+) -> tuple[Any, Any]:
+    """Load a model and its processor and attach a front end.
+
+    Args:
+        name_or_path: folder or hub id of a supported checkpoint.
+        front_end: configuration as for `attach`; None reads `front_end_config.json` of the folder, and takes the
+            default preset when there is none.
+        model_options: handed to the model's `from_pretrained`, for example dtype or device_map.
+
+    Returns:
+        Model and processor, attached; `framegate.front_end_of(model)` gives the front end.
+
+    Raises:
+        UnsupportedModelError: the checkpoint's class is in no row of the family table.
+        ConfigError: the configuration is not valid.
+
+    Source: ours.
+    """
+    from framegate.models.auto import load_attached
+
+    return load_attached(name_or_path, front_end, model_options)
+
+
+def supported_models() -> list[dict[str, Any]]:
+    """List the family table: class, mechanism, positions, timestamps and notes of each supported family."""
+    from framegate.models.families import table
+
+    return table()
+
+
+def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", /, **settings: Any) -> FramePlan:
+    """Choose frames of a video.
+
+    Args:
+        video: path, or what is known of the video.
+        sampler: name of the sampler, "fps" or "uniform".
+        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0.
+
+    Returns:
+        The chosen frames in order of time.
+
+    Raises:
+        VideoError: the file cannot be read.
+        ConfigError: unknown sampler or setting.
+
+    Source: ours.
+    """
+    from framegate.registry import run_sampler
+    from framegate.tokenizers.video_stream import probe
+
+    return run_sampler(sampler, video if isinstance(video, VideoInfo) else probe(video), settings)
+
+
+def plan_video(
+    video: Any,
+    config: ConfigLike = DEFAULT_PRESET,
+    /,
+    *,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+    width_px: int = 448,
+    cell_px: int = 28,
+    tube_frames: int = 1,
+    show_progress: bool = False,
+    **overrides: Any,
+) -> GatePlan:
+    """Decide which cells of a video would be encoded, without a model.
+
+    Args:
+        video: path, or frames in memory, uint8 [F, h, w, 3] RGB.
+        config: preset name, path of a YAML file, dict or FrontEndConfig.
+        start_seconds: start of the clip window, None for the beginning.
+        end_seconds: end of the clip window, None for the end.
+        width_px: width the frames are judged at; the height follows, both become multiples of cell_px.
+        cell_px: side of a cell: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL.
+        tube_frames: frames per tube: 1, or 2 as in Qwen-VL towers.
+        show_progress: draw a progress bar on a terminal.
+        overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=8.
+
+    Returns:
+        The plan: what is kept, what stands for the rest, `source_frames()` and `reconstruct()`.
+
+    Raises:
+        VideoError: the file cannot be read.
+        FrameError: frames of a wrong shape, smaller than one cell, not finite, or with times that go back.
+        BudgetError: the budget is out of range or below one token.
+
+    Source: ours.
+    """
+    from framegate.tokenizers.motion_gate.video import plan_video as plan
+
+    return plan(
+        video,
+        load_config(config, **overrides),
+        window_seconds=(start_seconds, end_seconds),
+        width_px=width_px,
+        cell_px=cell_px,
+        tube_frames=tube_frames,
+        show_progress=show_progress,
+    )

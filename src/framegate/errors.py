@@ -1,0 +1,60 @@
+"""Every error framegate raises on a user's mistake: each names the value, the place and what would work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FramegateError(Exception):
+    """Base of all errors of this package; each concrete one is also a ValueError, TypeError or OSError."""
+
+
+class ConfigError(FramegateError, ValueError):
+    """A setting is unknown, out of range or contradicts another."""
+
+
+class BudgetError(ConfigError):
+    """A token budget is out of range, or below one token per video."""
+
+
+class UnsupportedModelError(FramegateError, TypeError):
+    """The model's class is in no row of the family table."""
+
+
+class AttachmentError(FramegateError, ValueError):
+    """A front end cannot be attached, or a call cannot be served while it is attached."""
+
+
+class PlaceholderError(FramegateError, ValueError):
+    """Placeholders in the prompt and the features for them do not match in number."""
+
+
+class FrameError(FramegateError, ValueError):
+    """Frames or their time stamps cannot be used: wrong shape, too small, NaN, times that go back."""
+
+
+class VideoError(FramegateError, OSError):
+    """A video cannot be opened or decoded."""
+
+
+class VideoNotFoundError(VideoError, FileNotFoundError):
+    """There is no file at the given path."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Word the help for a mistyped name: the nearest known one, if any, and all of them.
+
+    Args:
+        name: what the user wrote.
+        known: the names that would work.
+
+    Returns:
+        A sentence that ends an error message.
+
+    Source: ours.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."

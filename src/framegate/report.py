@@ -1,0 +1,116 @@
+"""What a front end did to the last call: patches, tokens, milliseconds and reasons, printable and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(kw_only=True)
+class StageReport:
+    """One stage's work.
+
+    Args:
+        name: "stream", "gate", "tower", "language model", ...
+        patches_in: patches (rows of the tower) that came in, None where the stage has none.
+        patches_out: patches handed on.
+        tokens_in: language-model video tokens that came in.
+        tokens_out: tokens handed on.
+        milliseconds: wall time.
+        note: what the stage did or why it stood aside.
+    """
+
+    name: str
+    patches_in: int | None = None
+    patches_out: int | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    milliseconds: float | None = None
+    note: str = ""
+
+
+@dataclass(kw_only=True)
+class Report:
+    """The account of one call.
+
+    Args:
+        preset: name of the configuration.
+        num_videos: videos in the call.
+        video_seconds: their duration together, None when time stamps are unknown.
+        dense_tokens: video tokens the stock model would have had.
+        kept_tokens: video tokens the language model got.
+        stages: per stage, in order of flow.
+        notes: reasons, fallbacks and warnings, each once.
+        peak_memory_bytes: peak resident memory of the process so far, None when unknown.
+    """
+
+    preset: str
+    num_videos: int = 0
+    video_seconds: float | None = None
+    dense_tokens: int = 0
+    kept_tokens: int = 0
+    stages: list[StageReport] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    peak_memory_bytes: int | None = None
+
+    @property
+    def keep_ratio(self) -> float:
+        """Share of the dense tokens that was kept, 1.0 when there was no video."""
+        return self.kept_tokens / self.dense_tokens if self.dense_tokens else 1.0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Kept tokens per second of video, None when the duration is unknown."""
+        return self.kept_tokens / self.video_seconds if self.video_seconds else None
+
+    def note(self, text: str) -> None:
+        """Add a reason, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def stage(self, name: str) -> StageReport:
+        """Return the stage of that name, added at the end when it is new."""
+        found = next((stage for stage in self.stages if stage.name == name), None)
+        if found is None:
+            found = StageReport(name=name)
+            self.stages.append(found)
+        return found
+
+    def to_json(self) -> str:
+        """Spell the report as JSON, with the derived figures."""
+        figures = {"keep_ratio": self.keep_ratio, "tokens_per_second": self.tokens_per_second}
+        return json.dumps(asdict(self) | figures, indent=2)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=100, color_system=None)
+        console.print(self.__rich__())
+        text: str = console.file.getvalue()  # type: ignore[attr-defined]
+        return text.rstrip("\n")
+
+    def __rich__(self) -> object:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=self._headline(), title_justify="left", title_style="bold")
+        table.add_column("stage")
+        for column in ("patches in", "patches out", "tokens in", "tokens out", "ms"):
+            table.add_column(column, justify="right")
+        table.add_column("note", overflow="fold")
+        for stage in self.stages:
+            counts = (stage.patches_in, stage.patches_out, stage.tokens_in, stage.tokens_out)
+            cells = ["-" if count is None else f"{count:,}" for count in counts]
+            cells.append("-" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}")
+            table.add_row(stage.name, *cells, stage.note)
+        return Group(table, *(Text(f"note: {note}") for note in self.notes))
+
+    def _headline(self) -> str:
+        parts = [f"preset {self.preset}: {self.kept_tokens:,} of {self.dense_tokens:,} video tokens ({self.keep_ratio:.1%})"]
+        if self.tokens_per_second is not None:
+            parts.append(f"{self.tokens_per_second:,.1f} tokens per second of video")
+        if self.peak_memory_bytes is not None:
+            parts.append(f"peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB")
+        return ", ".join(parts)

@@ -1,0 +1,120 @@
+"""The small types that every stage takes and returns: which frames, from which video. Pure data, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.errors import FrameError
+
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What is known of a video before a frame is decoded.
+
+    Args:
+        source: path or address it was opened from; None for frames in memory.
+        width_px: width as shown, rotation applied.
+        height_px: height as shown, rotation applied.
+        frame_times_seconds: container time stamps in order of presentation, float64 [F]; empty for live sources.
+        duration_seconds: end of the last frame; 0.0 for live sources.
+        codec: the codec's short name, "raw" for frames in memory.
+        rotation_degrees: clockwise turn that the container asks for: 0, 90, 180 or 270.
+        is_live: frames come once, in order, without a known end.
+    """
+
+    source: Path | str | None
+    width_px: int
+    height_px: int
+    frame_times_seconds: Float64Array = field(repr=False)
+    duration_seconds: float
+    codec: str
+    rotation_degrees: int = 0
+    is_live: bool = False
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames, 0 when it is not known beforehand (live)."""
+        return len(self.frame_times_seconds)
+
+    @property
+    def average_fps(self) -> float:
+        """Frames per second over the whole duration, 0.0 when unknown."""
+        return self.num_frames / self.duration_seconds if self.duration_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramePlan:
+    """Which frames of a video are used; every sampler returns one, later stages read nothing else.
+
+    Args:
+        indices: position in order of presentation, int64 [F], not decreasing (a frame may be used twice).
+        timestamps_seconds: container time of each, float64 [F].
+        scale: size of each relative to the common size, float64 [F] in (0, 1].
+        group: frames with one number belong together (scene, shot, zoom), int64 [F].
+    """
+
+    indices: Int64Array
+    timestamps_seconds: Float64Array
+    scale: Float64Array
+    group: Int64Array
+
+    def __post_init__(self) -> None:
+        """Check that the four arrays agree.
+
+        Raises:
+            FrameError: lengths differ, no frame at all, or indices that go back.
+        """
+        lengths = {name: len(getattr(self, name)) for name in ("indices", "timestamps_seconds", "scale", "group")}
+        if len(set(lengths.values())) != 1:
+            raise FrameError(f"A frame plan needs four arrays of one length, got {lengths}.")
+        if len(self.indices) == 0:
+            raise FrameError("A frame plan needs at least one frame, got none.")
+        if np.any(np.diff(self.indices) < 0):
+            raise FrameError("The indices of a frame plan must not decrease; sort them by time.")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @classmethod
+    def from_indices(cls, indices: Int64Array, frame_times_seconds: Float64Array) -> FramePlan:
+        """Build a plan of whole frames in one group.
+
+        Args:
+            indices: int64 [F] into frame_times_seconds.
+            frame_times_seconds: float64 [N], times of all frames of the video.
+
+        Returns:
+            The plan, scale 1 and group 0 throughout.
+
+        Source: ours.
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        return cls(
+            indices=indices,
+            timestamps_seconds=np.asarray(frame_times_seconds, dtype=np.float64)[indices],
+            scale=np.ones(len(indices)),
+            group=np.zeros(len(indices), dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One decoded frame.
+
+    Args:
+        index: position in order of presentation.
+        timestamp_seconds: container time.
+        pixels: uint8 [h, w, 3] RGB, or [h, w] luma when only luma was asked for.
+    """
+
+    index: int
+    timestamp_seconds: float
+    pixels: UInt8Array = field(repr=False)

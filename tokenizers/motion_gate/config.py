@@ -1,0 +1,67 @@
+"""Settings of the motion gate, validated when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from framegate.errors import ConfigError
+
+Metric = Literal["mad", "ssim", "l2"]
+Reference = Literal["anchor", "previous"]
+Motion = Literal["camera", "none"]
+Mode = Literal["drop", "reuse"]
+
+DEFAULT_THRESHOLDS: dict[str, float] = {"mad": 4.0, "ssim": 0.05, "l2": 0.3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionGateConfig:
+    """How the gate decides which cells are encoded.
+
+    Args:
+        metric: "mad" mean absolute luma difference (0 to 255), "ssim" 1 - SSIM of luma over the cell (0 to 2,
+            GRT's measure), "l2" Euclidean norm over the tube's normalised pixels (the released GRT code's).
+        threshold: a cell is encoded when its residual is above this; None takes the metric's default.
+            Not used when a budget is given: the budget decides.
+        reference: "anchor" compares with the content that was last encoded (error cannot drift),
+            "previous" with the tube before (GRT as printed).
+        motion: "camera" lets a tube try sub-pixel camera motion beside no motion, "none" does not.
+        max_age: a cell is encoded again after this many tubes, None never.
+        keyframe_fraction: a tube of which a larger share changed is encoded whole, in (0, 1].
+        codec_keyframes: also encode whole the tubes that hold a codec I-frame.
+        mode: "drop" skipped cells become no token; "reuse" every token stays and takes its anchor's patch
+            embedding (what the released GRT code does; the tower's work is not reduced).
+
+    Raises:
+        ConfigError: a value out of range, or "reuse" together with camera motion.
+
+    Source: GRT (arXiv 2509.14199) section 3 for the gate; anchored reference, mode decision and budgets: ours.
+    """
+
+    metric: Metric = "mad"
+    threshold: float | None = None
+    reference: Reference = "anchor"
+    motion: Motion = "camera"
+    max_age: int | None = None
+    keyframe_fraction: float = 0.8
+    codec_keyframes: bool = False
+    mode: Mode = "drop"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("metric", Metric), ("reference", Reference), ("motion", Motion), ("mode", Mode)):
+            if getattr(self, name) not in get_args(choices):
+                raise ConfigError(f"gate.{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}.")
+        if self.threshold is not None and not self.threshold >= 0:
+            raise ConfigError(f"gate.threshold is {self.threshold}; it must be 0 or more, or None.")
+        if self.max_age is not None and self.max_age < 1:
+            raise ConfigError(f"gate.max_age is {self.max_age}; it must be at least 1 tube, or None for no limit.")
+        if not 0 < self.keyframe_fraction <= 1:
+            raise ConfigError(f"gate.keyframe_fraction is {self.keyframe_fraction}; it must be in (0, 1].")
+        if self.mode == "reuse" and self.motion == "camera":
+            raise ConfigError('gate.mode "reuse" takes embeddings from the same grid cell: set gate.motion to "none".')
+
+    @property
+    def resolved_threshold(self) -> float:
+        """The threshold in use: the one set, or the metric's default."""
+        return DEFAULT_THRESHOLDS[self.metric] if self.threshold is None else self.threshold
