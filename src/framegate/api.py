@@ -18,7 +18,7 @@ ConfigLike = str | Path | Mapping[str, Any] | FrontEndConfig
 
 
 def attach(
-    model: Any, processor: Any = None, config: ConfigLike = DEFAULT_PRESET, /, **overrides: Any
+    model: Any, processor: Any = None, config: ConfigLike = DEFAULT_PRESET, **overrides: Any
 ) -> FrontEnd:
     """Put a front end on a loaded model, and on its processor, as instances; nothing else is touched.
 
@@ -51,7 +51,7 @@ def front_end_of(model: Any) -> FrontEnd | None:
 
 
 def from_pretrained(
-    name_or_path: str | Path, front_end: ConfigLike | None = None, /, **model_options: Any
+    name_or_path: str | Path, front_end: ConfigLike | None = None, **model_options: Any
 ) -> tuple[Any, Any]:
     """Load a model and its processor and attach a front end.
 
@@ -82,7 +82,7 @@ def supported_models() -> list[dict[str, Any]]:
     return table()
 
 
-def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", /, **settings: Any) -> FramePlan:
+def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", **settings: Any) -> FramePlan:
     """Choose frames of a video.
 
     Args:
@@ -108,7 +108,6 @@ def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", /, **settin
 def plan_video(
     video: Any,
     config: ConfigLike = DEFAULT_PRESET,
-    /,
     *,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
