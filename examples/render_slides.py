@@ -2,9 +2,10 @@
 
     python examples/render_slides.py --out DIR
 
-25 seconds, 640 x 360 at 10 frames a second: slides whose bullets appear one by one, a mouse cursor, a camera-like
-inset, two cuts, one cross-fade, and a hand-held pan over a large poster. Every frame is a function of its index
-alone, so that a single one can be rendered and compared with the shipped file. The font is the one Pillow bundles.
+25 seconds, 640 x 360 at 10 frames a second: slides whose bullets appear one by one, a mouse cursor, a
+camera-like inset, two cuts, one cross-fade, and a hand-held pan over a large poster. Every frame is a function
+of its index alone, so that a single one can be rendered and compared with the shipped file. The font is the one
+that Pillow bundles.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ def poster() -> npt.NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def pan_offsets_px() -> npt.NDArray[np.float64]:
-    """Top left corner of the view in poster pixels, float64 [frames of the pan, 2]: a slow curve and jitter."""
+    """Top left corner of the view in poster pixels, float64 [frames of the pan, 2]: curve and jitter."""
     count = round((PAN_END_SECONDS - FADE_START_SECONDS) * FPS)
     share = np.linspace(0, 1, count)
     path = np.stack([20 + 590 * share, 20 + 100 * (1 - np.cos(2 * np.pi * share)) / 2], axis=1)
