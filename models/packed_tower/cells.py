@@ -1,0 +1,92 @@
+"""Which cells of a batch of videos enter the tower, as flat index tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPlan:
+    """The gate's decision for all videos of a call, cells in the language model's token order.
+
+    Args:
+        keep: bool [N], N cells of all videos, tube by tube, row by row.
+        anchor: int64 [N], flat index of the kept cell whose content stands for the cell; -1 never shown.
+        shift_patches: float32 [N, 2] (row, column) from a cell to where its anchor's content lies minus the anchor's
+            own place, in patches; None when no cell was skipped under motion.
+        cells_per_video: int per video.
+    """
+
+    keep: torch.Tensor
+    anchor: torch.Tensor
+    shift_patches: torch.Tensor | None
+    cells_per_video: tuple[int, ...]
+
+    @property
+    def num_kept(self) -> int:
+        """Cells that are encoded."""
+        return int(self.keep.sum())
+
+    @property
+    def kept_per_video(self) -> list[int]:
+        """Cells that are encoded, per video."""
+        return [int(part.sum()) for part in self.keep.split(list(self.cells_per_video))]
+
+
+def cell_plan(
+    anchors: Sequence[npt.NDArray[np.int32]],
+    motions: Sequence[npt.NDArray[np.float32] | None],
+    *,
+    cell_px: int,
+    merge_size: int,
+) -> CellPlan:
+    """Flatten the plans of several videos.
+
+    Args:
+        anchors: per video int32 [T, H, W], tube whose content stands for the cell, -1 never shown.
+        motions: per video float32 [T, H, W, 2] (x, y) displacement in pixels, None for none.
+        cell_px: side of a cell in pixels.
+        merge_size: patches along the side of a cell.
+
+    Returns:
+        The flat plan; a cell is kept where it is its own anchor.
+
+    Source: ours.
+    """
+    flats, shifts, start = [], [], 0
+    for anchor, motion in zip(anchors, motions, strict=True):
+        flat, shift = _flatten(anchor, motion, cell_px, merge_size)
+        flats.append(np.where(flat >= 0, flat + start, -1))
+        shifts.append(shift)
+        start += flat.size
+    anchor_cells = np.concatenate(flats)
+    keep = anchor_cells == np.arange(start)
+    # An anchor must itself be encoded; a summary that lands beside one has none.
+    anchor_cells[(anchor_cells >= 0) & ~keep[anchor_cells]] = -1
+    moved = any(motion is not None and np.any(motion) for motion in motions)
+    return CellPlan(
+        keep=torch.from_numpy(keep),
+        anchor=torch.from_numpy(anchor_cells),
+        shift_patches=torch.from_numpy(np.concatenate(shifts)) if moved else None,
+        cells_per_video=tuple(flat.size for flat in flats),
+    )
+
+
+def _flatten(
+    anchor: npt.NDArray[np.int32], motion: npt.NDArray[np.float32] | None, cell_px: int, merge_size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    tubes, height, width = anchor.shape
+    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    if motion is None:
+        motion = np.zeros((tubes, height, width, 2), dtype=np.float32)
+    # The content of a skipped cell's centre lies at centre + motion in the anchor's tube.
+    row = np.clip(np.floor(rows + 0.5 + motion[..., 1] / cell_px), 0, height - 1).astype(np.int64)
+    column = np.clip(np.floor(columns + 0.5 + motion[..., 0] / cell_px), 0, width - 1).astype(np.int64)
+    flat = np.where(anchor >= 0, (anchor * height + row) * width + column, -1)
+    shift = motion[..., ::-1] / cell_px * merge_size  # [T, H, W, (row, column)]
+    return flat.reshape(-1), np.ascontiguousarray(shift.reshape(-1, 2), dtype=np.float32)

@@ -1,0 +1,110 @@
+"""Precomputed keyword arguments that let a packed tower of transformers run on a subset of its cells."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from transformers.vision_utils import (
+    get_vision_cu_seqlens,
+    get_vision_interpolation_indices_and_weights,
+    get_vision_position_ids,
+    get_vision_window_index,
+)
+
+
+class Layout(NamedTuple):
+    """The dense order of a tower's rows.
+
+    Args:
+        order: int64 [N], cell at each place of the tower's own order (windows permute it).
+        cu_tubes: int64 [S + 1], boundaries of the full-attention segments in that order, in cells.
+        cu_windows: int64 [W + 1], boundaries of the window segments, None where the tower has none.
+    """
+
+    order: torch.Tensor
+    cu_tubes: torch.Tensor
+    cu_windows: torch.Tensor | None
+
+
+def layout(tower: Any, grid_thw: torch.Tensor) -> Layout:
+    """Read how a tower orders and segments its cells.
+
+    Args:
+        tower: the vision tower.
+        grid_thw: int64 [V, 3], patches in time, height and width of each video.
+
+    Returns:
+        The dense layout.
+    """
+    merge_size = tower.config.spatial_merge_size
+    cu_tubes = get_vision_cu_seqlens(grid_thw).long() // merge_size**2
+    if not hasattr(tower, "window_size"):
+        return Layout(torch.arange(int(cu_tubes[-1])), cu_tubes, None)
+    order, cu_windows = get_vision_window_index(grid_thw, merge_size, tower.window_size, tower.patch_size)
+    return Layout(order, cu_tubes, cu_windows.long() // merge_size**2)
+
+
+def segment_lengths(flags: torch.Tensor, boundaries: torch.Tensor) -> torch.Tensor:
+    """Count the flagged cells between boundaries.
+
+    Args:
+        flags: bool [N], in the tower's order.
+        boundaries: int64 [S + 1].
+
+    Returns:
+        int64 [S].
+    """
+    counts = F.pad(flags.long().cumsum(0), (1, 0))
+    return counts[boundaries[1:]] - counts[boundaries[:-1]]
+
+
+def boundaries(lengths: torch.Tensor, *, rows_per_cell: int) -> torch.Tensor:
+    """Turn segment lengths in cells into cumulative rows, int32 [S + 1]."""
+    return F.pad((lengths * rows_per_cell).cumsum(0), (1, 0)).int()
+
+
+def packed_kwargs(
+    tower: Any, grid_thw: torch.Tensor, keep: torch.Tensor, dense: Layout, *, keep_empty: bool = False
+) -> dict[str, Any]:
+    """Build what the tower would compute itself from the grid, for the kept cells alone.
+
+    Args:
+        tower: the vision tower.
+        grid_thw: int64 [V, 3] on the CPU.
+        keep: bool [N] on the CPU, cells in token order.
+        dense: the tower's layout.
+        keep_empty: leave segments without a kept cell in the boundaries (stock attention cannot take them).
+
+    Returns:
+        Keyword arguments of the tower: position_ids, cu_seqlens and, where it has them, window and interpolation
+        indices.
+
+    Source: ours; the argument names are those of transformers.vision_utils.
+    """
+    merge_size = tower.config.spatial_merge_size
+    rows_per_cell = merge_size**2
+    patches = keep.repeat_interleave(rows_per_cell)
+    kept_in_order = keep[dense.order]
+    kwargs = {"position_ids": get_vision_position_ids(grid_thw, merge_size)[patches]}
+
+    def segments(cu: torch.Tensor) -> torch.Tensor:
+        lengths = segment_lengths(kept_in_order, cu)
+        return boundaries(lengths if keep_empty else lengths[lengths > 0], rows_per_cell=rows_per_cell)
+
+    kwargs["cu_seqlens"] = segments(dense.cu_tubes)
+    if dense.cu_windows is not None:
+        rank = keep.long().cumsum(0) - 1
+        kwargs["window_index"] = rank[dense.order[kept_in_order]]
+        kwargs["cu_window_seqlens"] = segments(dense.cu_windows)
+    if hasattr(tower, "num_grid_per_side"):
+        indices, weights = get_vision_interpolation_indices_and_weights(
+            grid_thw,
+            tower.num_grid_per_side,
+            mode=tower.interpolation_mode,
+            align_corners=tower.interpolation_align_corners,
+            spatial_merge_size=merge_size,
+        )
+        kwargs["interp_indices"], kwargs["interp_weights"] = indices[patches], weights[patches]
+    return kwargs

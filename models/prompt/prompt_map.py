@@ -1,0 +1,157 @@
+"""The correspondence between the caller's prompt and the shorter one that the language model reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from framegate.errors import AttachmentError
+
+_CARRIED = "_framegate_prompt_map"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptMap:
+    """Columns of a prompt that were kept; rows of unequal length are padded on the caller's side.
+
+    Args:
+        columns: int64 [B, M], the caller's column of each place of the short prompt; 0 where it is padding.
+        mask: int64 [B, M], 1 for tokens, 0 for padding.
+        fill: int64 [B, S], the place of the short prompt that stands for each of the caller's columns: its own, or
+            that of the last token kept before it.
+        kept: bool [B, S], columns of the caller that are in the short prompt.
+        caller_mask: int64 [B, S], the caller's attention mask.
+        positions: int64 [P, B, M], position ids of the short prompt (P axes: text, then vision axes).
+        delta: int64 [B, 1], next position minus number of the caller's tokens.
+    """
+
+    columns: torch.Tensor
+    mask: torch.Tensor
+    fill: torch.Tensor
+    kept: torch.Tensor
+    caller_mask: torch.Tensor
+    positions: torch.Tensor
+    delta: torch.Tensor
+
+    @classmethod
+    def build(cls, keep: torch.Tensor, caller_mask: torch.Tensor, positions: torch.Tensor) -> PromptMap:
+        """Make the map from a mask over the caller's prompt.
+
+        Args:
+            keep: bool [B, S], tokens that stay; padding is dropped whatever it says.
+            caller_mask: [B, S], the caller's attention mask, 1 for tokens.
+            positions: int64 [3, B, S], the vision axes' positions of the full prompt.
+
+        Returns:
+            The map; every row has at least one token.
+
+        Source: ours.
+        """
+        kept = keep & caller_mask.bool()
+        lengths = kept.sum(1)
+        width, left = int(lengths.max()), _pads_left(caller_mask)
+        place = torch.arange(width, device=keep.device)
+        mask = place >= (width - lengths)[:, None] if left else place < lengths[:, None]
+        columns = torch.zeros(mask.shape, dtype=torch.long, device=keep.device)
+        columns[mask] = kept.nonzero()[:, 1]
+        rank = kept.long().cumsum(1) - 1
+        fill = (rank + (width - lengths)[:, None] if left else rank).clamp(min=0)
+        axes = positions.gather(2, columns.expand(len(positions), -1, -1)) * mask
+        text = (mask.long().cumsum(1) - 1).clamp(min=0)
+        # padding columns keep position 0 in stock transformers, so the maximum is over real tokens
+        highest = positions.masked_fill(~caller_mask.bool(), 0).amax((0, 2))
+        return cls(
+            columns=columns,
+            mask=mask.long(),
+            fill=fill,
+            kept=kept,
+            caller_mask=caller_mask.long(),
+            positions=torch.cat([text[None], axes]).contiguous(),
+            delta=(highest + 1 - caller_mask.long().sum(1))[:, None],
+        )
+
+    @property
+    def caller_length(self) -> int:
+        """S, columns of the caller's prompt."""
+        return self.kept.shape[1]
+
+    @property
+    def length(self) -> int:
+        """M, columns of the short prompt."""
+        return self.columns.shape[1]
+
+    def repeat(self, times: int) -> PromptMap:
+        """Repeat every row, as generate does for beams and several sequences."""
+        if times == 1:
+            return self
+        rows = ("columns", "mask", "fill", "kept", "caller_mask", "delta")
+        changed = {name: getattr(self, name).repeat_interleave(times, dim=0) for name in rows}
+        return replace(self, positions=self.positions.repeat_interleave(times, dim=1), **changed)
+
+    def shorten(self, ids: torch.Tensor, pad_value: int) -> torch.Tensor:
+        """Bring a [B, S + n] tensor of the caller to [B, M + n]; what follows the prompt is kept as it is."""
+        short = ids[:, : self.caller_length].gather(1, self.columns).masked_fill(self.mask == 0, pad_value)
+        return torch.cat([short, ids[:, self.caller_length :]], dim=1)
+
+    def expand_states(self, states: torch.Tensor) -> torch.Tensor:
+        """Bring [B, M, D] hidden states to the caller's [B, S, D].
+
+        A dropped column takes the state of the last kept one before it, so that the column before any kept token
+        holds the state that predicts this token: losses and log-probabilities taken in the caller's shape are right.
+        """
+        return states.gather(1, self.fill[..., None].expand(-1, -1, states.shape[-1]))
+
+    def expand_attentions(self, weights: torch.Tensor) -> torch.Tensor:
+        """Bring [B, h, M, M] attention weights to [B, h, S, S]; dropped columns are attended with weight 0."""
+        batch, heads, length, _ = weights.shape
+        rows = weights.gather(2, self.fill[:, None, :, None].expand(batch, heads, -1, length))
+        keys = self.fill[:, None, None, :].expand(batch, heads, rows.shape[2], -1)
+        return rows.gather(3, keys) * self.kept[:, None, None, :]
+
+    def continued_mask(self, attention_mask: torch.Tensor | None, num_cached: int, num_new: int) -> torch.Tensor:
+        """Mask of a later call on the cache, [B, M + ...], from the caller's [B, S + ...] or from none."""
+        tail_length = num_cached - self.length + num_new
+        if attention_mask is None:
+            tail = self.mask.new_ones((len(self.mask), tail_length))
+        else:
+            tail = attention_mask[:, self.caller_length :].to(self.mask)
+        return torch.cat([self.mask, tail], dim=1)
+
+    def continued_positions(self, short_mask: torch.Tensor) -> torch.Tensor:
+        """Positions [P, B, M + ...] of prompt and continuation, text axis first."""
+        tail_mask = short_mask[:, self.length :]
+        steps = tail_mask.cumsum(1) - 1
+        text = self.mask.sum(1, keepdim=True) + steps
+        vision = self.caller_mask.sum(1, keepdim=True) + self.delta + steps
+        tail = torch.stack([text, *[vision] * (len(self.positions) - 1)]).clamp(min=0)
+        return torch.cat([self.positions, tail], dim=2)
+
+
+def _pads_left(mask: torch.Tensor) -> bool:
+    """True unless the caller pads on the right; a prompt without padding is continued on the left side's terms."""
+    return not bool((mask[:, -1] == 0).any())
+
+
+def carry_map(cache: Any, prompt: PromptMap | None) -> None:
+    """Remember on a cache which prompt it holds, or forget it; the cache is the caller's to copy and pass on."""
+    if prompt is None:
+        vars(cache).pop(_CARRIED, None)
+    else:
+        setattr(cache, _CARRIED, prompt)
+
+
+def carried_map(cache: Any) -> PromptMap | None:
+    """Return the prompt that a cache holds in shortened form, None for any other cache.
+
+    Raises:
+        AttachmentError: the cache was cropped into the prompt.
+    """
+    prompt: PromptMap | None = getattr(cache, _CARRIED, None)
+    if prompt is not None and cache.get_seq_length() < prompt.length:
+        raise AttachmentError(
+            f"past_key_values holds {cache.get_seq_length()} positions, fewer than the {prompt.length} of the "
+            "compressed prompt: a cache cropped into a video cannot be continued. Run the prompt again."
+        )
+    return prompt
