@@ -3,9 +3,9 @@
     python examples/render_slides.py --out DIR
 
 25 seconds, 640 x 360 at 10 frames a second: slides whose bullets appear one by one, a mouse cursor, a
-camera-like inset, two cuts, one cross-fade, and a hand-held pan over a large poster. Every frame is a function
-of its index alone, so that a single one can be rendered and compared with the shipped file. The font is the one
-that Pillow bundles.
+camera-like inset, two cuts, one cross-fade, and a hand-held pan over a large poster. Every frame is a
+function of its index alone, so that a single one can be rendered and compared with the shipped file.
+The font is the one that Pillow bundles.
 """
 
 from __future__ import annotations

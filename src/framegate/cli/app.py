@@ -1,0 +1,167 @@
+"""The commands and their options; each hands over to a module of its own that does the work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from framegate.cli.options import PlanOptions
+from framegate.errors import FramegateError
+from framegate.version import __version__
+
+USER_ERROR_EXIT = 2
+
+
+class _Group(TyperGroup):
+    """Turns a user's mistake into one line and an exit code; bugs keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FramegateError as error:
+            typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
+            raise typer.Exit(USER_ERROR_EXIT) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Few, well-placed tokens of a dense video: what did not change is skipped before the vision tower.",
+)
+
+Video = Annotated[str, typer.Argument(help="Path of a video file.", metavar="VIDEO")]
+Preset = Annotated[str, typer.Option(help="Preset name or YAML file.")]
+KeepRatio = Annotated[float | None, typer.Option(help="Share of the dense tokens to keep, in (0, 1].")]
+MaxTokens = Annotated[int | None, typer.Option("--max-video-tokens", help="Cap on the video's tokens.")]
+Fps = Annotated[float | None, typer.Option(help="Frames per second to look at.")]
+Start = Annotated[float | None, typer.Option(help="Start of the window, seconds.")]
+End = Annotated[float | None, typer.Option(help="End of the window, seconds.")]
+TubeFrames = Annotated[int, typer.Option(help="Frames per tube: 2 in Qwen-VL towers, 1 elsewhere.")]
+CellPx = Annotated[int, typer.Option(help="Side of a cell in pixels: 28, or 32 for Qwen3-VL.")]
+WidthPx = Annotated[int, typer.Option(help="Width the frames are judged at.")]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", help="Any other setting, name=value; repeatable.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"framegate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Hold what belongs to no single command."""
+
+
+@app.command()
+def plan(
+    video: Video,
+    preset: Preset = "gate",
+    keep_ratio: KeepRatio = None,
+    max_video_tokens: MaxTokens = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
+    tube_frames: TubeFrames = 2,
+    cell_px: CellPx = 28,
+    width_px: WidthPx = 448,
+    settings: Setting = None,
+    as_json: AsJson = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the plan to this JSON file.")] = None,
+) -> None:
+    """Count the tokens, patches and memory a video would take. Loads no model."""
+    from framegate.cli.plan import plan_command
+
+    options = PlanOptions(
+        video, preset, keep_ratio, max_video_tokens, fps, start, end, tube_frames, cell_px, width_px, settings
+    )
+    plan_command(options, as_json=as_json, out=out)
+
+
+@app.command()
+def view(
+    video: Video,
+    preset: Preset = "gate",
+    keep_ratio: KeepRatio = None,
+    max_video_tokens: MaxTokens = None,
+    fps: Fps = None,
+    start: Start = None,
+    end: End = None,
+    tube_frames: TubeFrames = 2,
+    cell_px: CellPx = 28,
+    width_px: WidthPx = 448,
+    settings: Setting = None,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
+    side_by_side: Annotated[
+        bool, typer.Option(help="Show what the kept cells alone can show beside it.")
+    ] = True,
+) -> None:
+    """Draw what is kept: overlay.mp4, sheet.png, timeline.png and view.html, which holds them all."""
+    from framegate.cli.view import view_command
+
+    options = PlanOptions(
+        video, preset, keep_ratio, max_video_tokens, fps, start, end, tube_frames, cell_px, width_px, settings
+    )
+    view_command(options, out=out, side_by_side=side_by_side)
+
+
+@app.command()
+def run(
+    video: Video,
+    question: Annotated[str, typer.Argument(help="What to ask about it.", metavar="QUESTION")],
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint, folder or hub id. None: a tiny random model.")
+    ] = None,
+    family: Annotated[str, typer.Option(help="Family of the tiny model.")] = "qwen2_5_vl",
+    preset: Preset = "gate",
+    keep_ratio: KeepRatio = None,
+    max_video_tokens: MaxTokens = None,
+    fps: Fps = None,
+    settings: Setting = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 64,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Ask the dense model first, and compare.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a video model a question and report what was skipped."""
+    from framegate.cli.options import parse_settings
+    from framegate.cli.run import RunOptions, run_command
+
+    overrides = {"keep_ratio": keep_ratio, "max_video_tokens": max_video_tokens, "fps": fps}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    options = RunOptions(
+        video=video,
+        question=question,
+        model=model,
+        family=family,
+        preset=preset,
+        overrides=given | parse_settings(settings),
+        max_new_tokens=max_new_tokens,
+    )
+    run_command(options, compare=compare, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check versions, decoder, GPU and known-bad pairs. Exit code 1 when something needed is broken."""
+    from framegate.cli.doctor import doctor_command
+
+    if not doctor_command(as_json=as_json):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

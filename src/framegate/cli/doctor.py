@@ -1,0 +1,43 @@
+"""`framegate doctor`: the diagnosis as a table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framegate.doctor import Diagnosis
+
+MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "broken": "[red]broken[/red]"}
+
+
+def doctor_command(*, as_json: bool) -> bool:
+    """Diagnose and print; True when nothing that is needed is broken."""
+    from framegate.doctor import diagnose
+
+    diagnosis = diagnose()
+    if as_json:
+        print(json.dumps(diagnosis.to_dict(), indent=2))
+    else:
+        _print(diagnosis)
+    return diagnosis.is_healthy
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    versions = "  ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
+    console.print(versions, highlight=False)
+    table = Table()
+    for column in ("check", "", "found"):
+        table.add_column(column, overflow="fold")
+    for check in diagnosis.checks:
+        remedy = f"\n[bold]{escape(check.remedy)}[/bold]" if check.remedy else ""
+        table.add_row(check.name, MARKS[check.status], escape(check.found) + remedy)
+    console.print(table)
+    console.print(
+        "Nothing that framegate needs is broken." if diagnosis.is_healthy else "[red]See above.[/red]"
+    )

@@ -1,0 +1,99 @@
+"""A plan's pictures tube by tube, so that no more than one tube has to be painted at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.types import Float64Array, UInt8Array
+from framegate.view.figures import tube_ends_seconds
+
+if TYPE_CHECKING:
+    from framegate.tokenizers.motion_gate.plan import GatePlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class TubeView:
+    """One tube, ready to be painted.
+
+    Args:
+        index: its number.
+        count: how many tubes the plan has.
+        start_seconds: container time of its first frame.
+        end_seconds: until when it is shown.
+        source: uint8 [f, h, w, 3], the frames the gate judged.
+        rebuilt: uint8 [f, h, w, 3], what the kept cells alone can show; None when it was not asked for.
+        keep: bool [H, W].
+        is_keyframe: the tube is encoded whole.
+        motion_px: x and y of the median displacement of the skipped cells.
+    """
+
+    index: int
+    count: int
+    start_seconds: float
+    end_seconds: float
+    source: UInt8Array = field(repr=False)
+    rebuilt: UInt8Array | None = field(repr=False)
+    keep: npt.NDArray[np.bool_] = field(repr=False)
+    is_keyframe: bool
+    motion_px: tuple[float, float]
+
+    @property
+    def frame_times_seconds(self) -> Float64Array:
+        """Start of each frame, spread evenly over the tube, float64 [f]."""
+        return np.linspace(self.start_seconds, self.end_seconds, len(self.source), endpoint=False)
+
+
+def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeView]:
+    """Walk through a plan.
+
+    Args:
+        plan: the plan, with its frames.
+        with_rebuilt: also rebuild each tube from the kept cells.
+
+    Yields:
+        The tubes in order of time.
+
+    Source: ours.
+    """
+    source = plan.source_frames()  # [F, h, w, 3]
+    rebuilt = plan.reconstruct() if with_rebuilt else None  # [F, h, w, 3]
+    num_tubes = len(plan.keep)
+    size = len(source) // num_tubes
+    motion = skipped_motion_px(plan)
+    ends = tube_ends_seconds(plan.timestamps_seconds)
+    for index in range(num_tubes):
+        frames = slice(index * size, (index + 1) * size)
+        yield TubeView(
+            index=index,
+            count=num_tubes,
+            start_seconds=float(plan.timestamps_seconds[index]),
+            end_seconds=float(ends[index]),
+            source=source[frames],
+            rebuilt=None if rebuilt is None else rebuilt[frames],
+            keep=plan.keep[index],
+            is_keyframe=bool(plan.keyframes[index]),
+            motion_px=(float(motion[index, 0]), float(motion[index, 1])),
+        )
+
+
+def skipped_motion_px(plan: GatePlan) -> Float64Array:
+    """Measure how far the skipped cells of each tube lie from their anchors.
+
+    Args:
+        plan: the plan.
+
+    Returns:
+        float64 [T, 2], x and y of the median over the tube's skipped cells, 0 where none is skipped.
+
+    Source: ours.
+    """
+    motion = np.zeros((len(plan.keep), 2))
+    for index, (keep, moved) in enumerate(zip(plan.keep, plan.motion_px, strict=True)):
+        if not keep.all():
+            motion[index] = np.median(moved[~keep], axis=0)
+    return motion
