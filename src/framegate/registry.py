@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
+from numbers import Integral, Real
 from typing import Any
 
 from framegate.errors import ConfigError, nearest
-from framegate.types import FramePlan
+from framegate.types import FramePlan, VideoInfo
 
 Sampler = Callable[..., FramePlan]
 
@@ -35,3 +37,48 @@ def sampler(name: str) -> Sampler:
     found: Any = import_module(SAMPLERS[name])
     return found.sample
 
+
+def run_sampler(name: str, info: VideoInfo, settings: Mapping[str, Any]) -> FramePlan:
+    """Run a frame sampler on settings that a user wrote.
+
+    Args:
+        name: registry key of the sampler.
+        info: the video.
+        settings: keyword settings of that sampler; it checks their ranges itself.
+
+    Returns:
+        The frames it chose.
+
+    Raises:
+        ConfigError: unknown sampler, unknown or missing setting (the message names the nearest one), a value
+            of a wrong kind or out of range.
+        FrameError: a live source, or a clip window that holds no frame.
+
+    Source: ours.
+    """
+    sample = sampler(name)
+    known = {
+        key: value for key, value in signature(sample).parameters.items() if value.kind is value.KEYWORD_ONLY
+    }
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"Frame sampler {name!r} has no setting {key!r}. {nearest(key, known)}")
+    missing = [key for key, value in known.items() if value.default is value.empty and key not in settings]
+    if missing:
+        raise ConfigError(f"Frame sampler {name!r} needs {', '.join(missing)}. {nearest(missing[0], known)}")
+    for key, value in settings.items():
+        _check_number(f"{name}.{key}", value, known[key].annotation)
+    return sample(info, **settings)
+
+
+def _check_number(place: str, value: Any, annotation: str) -> None:
+    """Refuse what is no number where the signature (annotations are strings) asks for one."""
+    kinds = {part.strip() for part in str(annotation).split("|")}
+    if not kinds <= {"int", "float", "None"} or (value is None and "None" in kinds):
+        return
+    wanted: type = Real if "float" in kinds else Integral
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        article = "a number" if wanted is Real else "a whole number"
+        raise ConfigError(
+            f"{place} is {value!r}; it must be {article}{' or None' if 'None' in kinds else ''}."
+        )

@@ -28,6 +28,7 @@ class VideoInfo:
         codec: the codec's short name, "raw" for frames in memory.
         rotation_degrees: clockwise turn that the container asks for: 0, 90, 180 or 270.
         is_live: frames come once, in order, without a known end.
+        warnings: what had to be assumed or was found damaged while looking.
     """
 
     source: Path | str | None
@@ -38,6 +39,7 @@ class VideoInfo:
     codec: str
     rotation_degrees: int = 0
     is_live: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def num_frames(self) -> int:

@@ -1,0 +1,63 @@
+"""Frames at a constant rate: the frame on screen at each point of a time grid."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from framegate.errors import ConfigError
+from framegate.tokenizers import uniform
+from framegate.tokenizers.video_stream.window import window_bounds, window_frames
+from framegate.types import FramePlan, VideoInfo
+
+# A grid point this close below a frame's time still takes that frame: 1/30 s has no exact float.
+EPSILON_SECONDS = 1e-6
+# Finer grids tell no more frames apart.
+MAX_FPS = 1e6
+
+
+def sample(
+    info: VideoInfo,
+    *,
+    fps: float,
+    max_frames: int | None = None,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> FramePlan:
+    """Choose the frame on screen at start, start + 1/fps, start + 2/fps, ...
+
+    Args:
+        info: a video whose frame times are known.
+        fps: frames per second, above 0; above the video's own rate every frame is taken once.
+        max_frames: when the grid would take more, this many are spread evenly instead; None for no limit.
+        start_seconds: start of the clip window, None for the beginning.
+        end_seconds: end of the clip window, None for the end.
+
+    Returns:
+        The plan: different frames in order of time, each with its own container time.
+
+    Raises:
+        ConfigError: fps not above 0 or not finite, max_frames below 1.
+        FrameError: a live source, or a window that holds no frame.
+
+    Source: ours.
+    """
+    if not (fps > 0 and math.isfinite(fps)):
+        raise ConfigError(f"fps is {fps}; it must be above 0 and finite.")
+    if max_frames is not None and max_frames < 1:
+        raise ConfigError(f"max_frames is {max_frames}; it must be at least 1, or None.")
+    window = (start_seconds, end_seconds)
+    inside = window_frames(info, window)
+    times = info.frame_times_seconds[inside]
+    start, end = window_bounds(info, inside, window)
+    # The grid point each frame first shows at: work grows with the frames, not with fps.
+    slots = np.ceil((times - start - EPSILON_SECONDS) * min(fps, MAX_FPS))
+    slots[0] = 0
+    last_of_slot = np.append(slots[1:] > slots[:-1], start + slots[-1] / fps < end - EPSILON_SECONDS)
+    chosen = inside[last_of_slot]
+    if max_frames is not None and len(chosen) > max_frames:
+        return uniform.sample(
+            info, num_frames=max_frames, start_seconds=start_seconds, end_seconds=end_seconds
+        )
+    return FramePlan.from_indices(chosen, info.frame_times_seconds)

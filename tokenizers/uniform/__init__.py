@@ -1,0 +1,60 @@
+"""Frames spread evenly over time: one from the middle of each of num_frames equal segments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from framegate.errors import ConfigError
+from framegate.tokenizers.video_stream.window import window_bounds, window_frames
+from framegate.types import FramePlan, Int64Array, VideoInfo
+
+
+def sample(
+    info: VideoInfo,
+    *,
+    num_frames: int,
+    max_frames: int | None = None,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> FramePlan:
+    """Choose frames spread evenly over time, by container time stamps.
+
+    Args:
+        info: a video whose frame times are known.
+        num_frames: number of frames, at least 1; all frames once when the window holds no more.
+        max_frames: no more than this, None for no limit.
+        start_seconds: start of the clip window, None for the beginning.
+        end_seconds: end of the clip window, None for the end.
+
+    Returns:
+        The plan: min(num_frames, max_frames, frames of the window) different frames in order of time.
+
+    Raises:
+        ConfigError: num_frames or max_frames below 1.
+        FrameError: a live source, or a window that holds no frame.
+
+    Source: ours (segment centres over time, as TSN's test-time sampling does over indices).
+    """
+    for name, value in (("num_frames", num_frames), ("max_frames", max_frames)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1.")
+    window = (start_seconds, end_seconds)
+    inside = window_frames(info, window)
+    count = min(num_frames, max_frames or num_frames, len(inside))
+    start, end = window_bounds(info, inside, window)
+    centres = start + (np.arange(count) + 0.5) * (end - start) / count
+    ranks = _shown_at(info.frame_times_seconds[inside], centres)
+    return FramePlan.from_indices(inside[_made_distinct(ranks, len(inside))], info.frame_times_seconds)
+
+
+def _shown_at(times_seconds: np.ndarray, moments_seconds: np.ndarray) -> Int64Array:
+    """Rank of the frame on screen at each moment, the first one before any is."""
+    ranks = np.searchsorted(times_seconds, moments_seconds, side="right") - 1
+    return np.maximum(ranks, 0).astype(np.int64)
+
+
+def _made_distinct(ranks: Int64Array, total: int) -> Int64Array:
+    """Spread ranks that coincide (a variable-rate file shows some frames long) to free ones beside them."""
+    steps = np.arange(len(ranks))
+    forward = np.maximum.accumulate(ranks - steps) + steps
+    return np.minimum(forward, total - len(ranks) + steps)

@@ -1,0 +1,232 @@
+"""Frames of a file: decoded in order, skipping ahead to keyframes where that saves decoding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import av
+import numpy as np
+
+from framegate.errors import VideoError
+from framegate.tokenizers.video_stream.container import (
+    ContinuousPackets,
+    counted_threads,
+    is_shown,
+    open_container,
+    video_stream_of,
+)
+from framegate.tokenizers.video_stream.file_index import FileIndex
+from framegate.tokenizers.video_stream.pixels import PixelConverter, View
+from framegate.types import Frame, Int64Array
+
+# A seek empties the decoder's pipeline, which costs about as much as decoding this many frames.
+SEEK_COST_FRAMES = 12
+KEYFRAMES_TRIED = 2
+
+Note = Callable[[str], None]
+
+
+def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) -> Iterator[Frame]:
+    """Decode the wanted frames of a file, one at a time.
+
+    Args:
+        index: the file's index.
+        wanted: int64 [F], not decreasing; a frame named twice is given twice.
+        view: size and format.
+        note: called with each warning, at the end of the pass.
+
+    Returns:
+        Iterator over the frames in order; frames that cannot be decoded are left out, with a warning.
+
+    Raises:
+        VideoError: the file has gone, or not one wanted frame could be decoded.
+
+    Source: ours.
+    """
+    reader = FileReader(index)
+    convert = PixelConverter(view)
+    lost: list[int] = []
+    try:
+        for place, repeats in zip(*np.unique(wanted, return_counts=True), strict=True):
+            decoded = reader.frame_at(int(place))
+            if decoded is None:
+                lost.append(int(place))
+                continue
+            pixels = convert(decoded, index.info.rotation_degrees)
+            del decoded
+            time_seconds = float(index.info.frame_times_seconds[place])
+            for _ in range(int(repeats) - 1):
+                yield Frame(index=int(place), timestamp_seconds=time_seconds, pixels=pixels.copy())
+            yield Frame(index=int(place), timestamp_seconds=time_seconds, pixels=pixels)
+    finally:
+        reader.close()
+        for text in _damage(index, lost, reader):
+            note(text)
+    if len(lost) == len(np.unique(wanted)):
+        raise VideoError(
+            f"None of the {len(lost)} wanted frames of {str(index.info.source)!r} can be decoded; "
+            "its data is damaged, copy or download it again."
+        )
+
+
+def _damage(index: FileIndex, lost: list[int], reader: FileReader) -> Iterator[str]:
+    if lost:
+        first = float(index.info.frame_times_seconds[lost[0]])
+        yield (
+            f"{len(lost)} wanted frames of {index.info.source} could not be decoded and were left out, "
+            f"the first is frame {lost[0]} at {first:g} seconds."
+        )
+    if reader.num_patched:
+        yield f"{reader.num_patched} frames of {index.info.source} are damaged; the decoder patched them up."
+    if reader.num_misplaced:
+        yield f"{reader.num_misplaced} frames of {index.info.source} fit no packet's time; they were left out."
+
+
+class FileReader:
+    """One pass over a file, forwards: frames by index.
+
+    Args:
+        index: the file's index.
+
+    Memory holds the decoder's own window and one frame, whatever the length.
+    """
+
+    def __init__(self, index: FileIndex) -> None:
+        self._index = index
+        self._container: Any = None
+        self._may_seek = index.can_seek
+        self._has_sought = False
+        self._position = -1
+        self._ahead: tuple[int, Any] | None = None
+        self.num_patched = 0
+        self.num_misplaced = 0
+        self._restart()
+
+    def frame_at(self, place: int) -> Any | None:
+        """Decode up to a frame.
+
+        Args:
+            place: index, above every one asked for before.
+
+        Returns:
+            The av.VideoFrame, None when the file cannot give it.
+
+        Source: ours.
+        """
+        if self._pays_to_seek(place):
+            self._seek(place)
+        found = self._advance(place)
+        if found is None and self._has_sought:
+            # A keyframe that is none, or damage: only decoding everything tells what can be had.
+            self._may_seek = False
+            self._restart()
+            found = self._advance(place)
+        return found
+
+    def close(self) -> None:
+        """Close the file; the reader cannot be used any more."""
+        self._frames: Iterator[tuple[int, Any]] = iter(())
+        self._ahead = None
+        if self._container is not None:
+            self._container.close()
+
+    def _restart(self) -> None:
+        self.close()
+        source = str(self._index.info.source)
+        self._container = open_container(source)
+        self._stream = video_stream_of(self._container, source)
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.thread_count = counted_threads(os.cpu_count())
+        self._has_sought = False
+        self._position = -1
+        self._frames = self._decode(ContinuousPackets(self._container, self._stream))
+
+    def _pays_to_seek(self, place: int) -> bool:
+        return self._may_seek and self._keyframe_of(place) > self._position + SEEK_COST_FRAMES
+
+    def _keyframe_of(self, place: int) -> int:
+        rank = int(np.searchsorted(self._index.keyframes, place, side="right")) - 1
+        return int(self._index.keyframes[rank]) if rank >= 0 else 0
+
+    def _seek(self, place: int) -> None:
+        """Go to the last keyframe at or before a frame, to the one before where the container overshoots."""
+        wanted_tick = int(self._index.ticks[place])
+        keyframe = place + 1
+        for _ in range(KEYFRAMES_TRIED):
+            keyframe = self._keyframe_of(keyframe - 1)
+            landing, packets = self._land_at(int(self._index.ticks[keyframe]))
+            if landing is not None and landing.pts is not None and landing.pts <= wanted_tick:
+                self._has_sought = True
+                self._ahead = None
+                self._frames = self._decode(chain([landing], packets), floor_tick=landing.pts)
+                return
+            if keyframe == 0:
+                break
+        self._may_seek = False
+        self._restart()
+
+    def _land_at(self, tick: int) -> tuple[Any | None, Iterator[Any]]:
+        """Seek, and return the first keyframe packet there with the packets behind it."""
+        try:
+            self._container.seek(tick, stream=self._stream, backward=True)
+        except av.FFmpegError:
+            return None, iter(())
+        packets = iter(_until_problem(self._container.demux(self._stream)))
+        codec = self._stream.codec_context.name
+        return next((p for p in packets if p.is_keyframe and is_shown(p, codec)), None), packets
+
+    def _advance(self, place: int) -> Any | None:
+        while True:
+            if self._ahead is None:
+                self._ahead = next(self._frames, None)
+            if self._ahead is None or self._ahead[0] > place:
+                return None
+            self._position, frame = self._ahead
+            self._ahead = None
+            if self._position == place:
+                return frame
+
+    def _decode(self, packets: Iterable[Any], floor_tick: int | None = None) -> Iterator[tuple[int, Any]]:
+        """Give frames with their index; after a seek, those before the keyframe lack what they refer to."""
+        last = -1
+        for packet in packets:
+            for frame in _decoded(packet):
+                if floor_tick is not None and frame.pts is not None and frame.pts < floor_tick:
+                    continue
+                place = self._place_of(frame.pts, last)
+                if place is None:
+                    self.num_misplaced += 1
+                    continue
+                last = place
+                self.num_patched += bool(frame.is_corrupt)
+                yield place, frame
+
+    def _place_of(self, tick: int | None, last: int) -> int | None:
+        """The index of the frame of a time stamp; of several with one stamp, the one after the last given."""
+        ticks = self._index.ticks
+        if self._index.lookup == "count":
+            return last + 1 if last + 1 < len(ticks) else None
+        if tick is None:
+            return None
+        place = max(int(np.searchsorted(ticks, tick)), last + 1)
+        return place if place < len(ticks) and ticks[place] == tick else None
+
+
+def _decoded(packet: Any) -> list[Any]:
+    """The frames a packet completes; none when its data is damaged, which shows as missing frames."""
+    try:
+        frames: list[Any] = packet.decode()
+    except (av.FFmpegError, ValueError):
+        return []
+    return frames
+
+
+def _until_problem(packets: Iterator[Any]) -> Iterator[Any]:
+    """The packets up to where reading fails; what is missing behind it is noticed as missing frames."""
+    try:
+        yield from packets
+    except av.FFmpegError:
+        return

@@ -1,0 +1,267 @@
+"""The one iterator over frames, whether they come from a file, from memory or from a live source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+from weakref import WeakSet
+
+import numpy as np
+
+from framegate.errors import FrameError, VideoError
+from framegate.tokenizers.video_stream.file_index import FileIndex, index_file
+from framegate.tokenizers.video_stream.file_source import read_frames
+from framegate.tokenizers.video_stream.live_source import LiveSource
+from framegate.tokenizers.video_stream.memory_source import MemoryFrames, describe, read_memory
+from framegate.tokenizers.video_stream.pixels import PixelFormat, Size, View
+from framegate.tokenizers.video_stream.window import WHOLE, Window, check_window, window_frames
+from framegate.types import Frame, FramePlan, Int64Array, VideoInfo
+
+Note = Callable[[str], None]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class _Source(Protocol):
+    """What a stream needs of where its frames come from."""
+
+    info: VideoInfo
+    codec_keyframes: Int64Array
+
+    def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]: ...
+
+
+class VideoStream:
+    """Frames of a video, as often as wanted; a context manager that closes what it opened.
+
+    Args:
+        source: file or frames in memory, or a live source.
+        window_seconds: clip window [start, end).
+        live_fps: most frames per second of a live source.
+        warnings: list that the source adds its warnings to.
+
+    Attributes: `info` what is known of the video, `warnings` what had to be assumed or was found damaged so
+    far (complete when a pass has ended), `codec_keyframes` int64 [K] indices of the frames coded on their own
+    (empty when there are none to know).
+    """
+
+    def __init__(
+        self,
+        source: _Source | LiveSource,
+        *,
+        window_seconds: Window,
+        live_fps: float | None,
+        warnings: list[str],
+    ) -> None:
+        self.info = source.info
+        self.warnings = warnings
+        self.codec_keyframes: Int64Array = getattr(source, "codec_keyframes", np.zeros(0, np.int64))
+        self._source = source
+        self._window = window_seconds
+        self._live_fps = live_fps
+        self._passes: WeakSet[Generator[Frame, None, None]] = WeakSet()
+        self._closed = False
+
+    def frames(
+        self,
+        plan: FramePlan | None = None,
+        *,
+        size_px: Size | None = None,
+        pixel_format: PixelFormat = "rgb24",
+    ) -> Iterator[Frame]:
+        """Give frames, one at a time, decoded, resized and turned as they are asked for.
+
+        Args:
+            plan: which frames, inside the clip window; None for every frame of it.
+            size_px: height and width as shown, None for the video's own.
+            pixel_format: "rgb24", or "gray" for luma 0.299 R + 0.587 G + 0.114 B, full range.
+
+        Returns:
+            Iterator over Frame in order of presentation; a frame planned twice comes twice; each owns its
+            pixels. Every call on a file or on frames in memory starts afresh. Frames that a damaged file cannot
+            give are left out, with a warning in `warnings`.
+
+        Raises:
+            FrameError: a plan or a second pass on a live source, planned frames outside the video or the
+                window, a bad size.
+            ConfigError: an unknown pixel format.
+            VideoError: the stream is closed, or nothing can be decoded.
+
+        Source: ours.
+        """
+        if self._closed:
+            raise VideoError(
+                f"The stream of {self.info.source or 'frames in memory'} is closed; open it again."
+            )
+        view = View(size_px=size_px, pixel_format=pixel_format)
+        if isinstance(self._source, LiveSource):
+            return self._kept(self._live(self._source, plan, view))
+        return self._kept(self._source.read(self._wanted(plan), view))
+
+    def close(self) -> None:
+        """Close everything now, also passes that were not read to their end."""
+        self._closed = True
+        for one_pass in list(self._passes):
+            one_pass.close()
+        if isinstance(self._source, LiveSource):
+            self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _live(self, source: LiveSource, plan: FramePlan | None, view: View) -> Iterator[Frame]:
+        if plan is not None:
+            raise FrameError(
+                f"{self.info.source} is live, so frames cannot be planned; thin it out with live_fps."
+            )
+        return source.read(view, window_seconds=self._window, live_fps=self._live_fps)
+
+    def _wanted(self, plan: FramePlan | None) -> Int64Array:
+        inside = window_frames(self.info, self._window)
+        if plan is None:
+            return inside
+        first, last = int(plan.indices[0]), int(plan.indices[-1])
+        if first < inside[0] or last > inside[-1]:
+            raise FrameError(
+                f"The plan names frames {first} to {last}, but the stream holds frames {inside[0]} to "
+                f"{inside[-1]}; plan with the same video and window."
+            )
+        return plan.indices
+
+    def _kept(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        one_pass = _generator(frames)
+        self._passes.add(one_pass)
+        return one_pass
+
+
+class _FileSource:
+    def __init__(self, index: FileIndex, note: Note) -> None:
+        self.info = index.info
+        self.codec_keyframes = index.keyframes
+        self._index = index
+        self._note = note
+
+    def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:
+        return read_frames(self._index, wanted, view, self._note)
+
+
+class _MemorySource:
+    def __init__(self, frames: MemoryFrames, info: VideoInfo) -> None:
+        self.info = info
+        self.codec_keyframes = np.zeros(0, np.int64)
+        self._frames = frames
+
+    def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:
+        return read_memory(self._frames, self.info, wanted, view)
+
+
+def probe(source: str | PathLike[str]) -> VideoInfo:
+    """Look at a video file: its packets are read, and one frame is decoded to learn the rotation.
+
+    Args:
+        source: path of the file.
+
+    Returns:
+        Its VideoInfo. Frame times are the container's, right on variable-rate files, with the container's
+        first instant (the earliest of its streams) at 0 seconds: the first frame usually is at 0.0, later when
+        the sound starts before the pictures. Frames without time stamps are counted, with a warning.
+
+    Raises:
+        VideoNotFoundError: no such file.
+        VideoError: a directory, no video, an unknown codec, no frame, or none that can be decoded.
+
+    Source: ours.
+    """
+    return index_file(Path(source)).info
+
+
+def open_video(
+    source: Any,
+    *,
+    window_seconds: Window = WHOLE,
+    timestamps_seconds: Sequence[float] | None = None,
+    fps: float | None = None,
+    live_fps: float | None = None,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> VideoStream:
+    """Open a video: a file, frames in memory, or a live source.
+
+    Args:
+        source: path; or frames in memory, uint8 or float in [0, 1] [F, h, w, 3] (torch tensors also
+            [F, 3, h, w]), or a list of such frames or PIL images; or a live source, an address such as rtsp://
+            or http://, or a device's name together with `format`.
+        window_seconds: clip window [start, end) in seconds, None for an open end.
+        timestamps_seconds: times of frames in memory.
+        fps: rate of frames in memory, instead of their times; 24, with a warning, when neither is given.
+        live_fps: most frames per second of a live source, None for every frame.
+        format: FFmpeg's name of a device's or live stream's format, say "v4l2"; makes the source live.
+        options: FFmpeg's options of a live source.
+
+    Returns:
+        The stream; use it in a `with` statement.
+
+    Raises:
+        VideoNotFoundError: no such file.
+        VideoError: the source cannot be opened, or holds no video that can be decoded.
+        FrameError: frames or times in memory that cannot be used, a window that holds no frame, or a setting
+            that does not belong to this kind of source.
+
+    Source: ours.
+    """
+    check_window(window_seconds)
+    is_path = isinstance(source, str | PathLike)
+    is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
+    _refuse(
+        source,
+        {"live_fps": live_fps, "format": format, "options": options} if not is_live else {},
+        {"timestamps_seconds": timestamps_seconds, "fps": fps} if is_path else {},
+    )
+    warnings: list[str] = []
+    opened: _Source | LiveSource
+    if is_live:
+        opened = LiveSource(str(source), format=format, options=options, note=_once(warnings))
+    elif is_path:
+        opened = _FileSource(index_file(Path(source)), _once(warnings))
+    else:
+        frames = MemoryFrames(source)
+        opened = _MemorySource(frames, describe(frames, timestamps_seconds, fps))
+    warnings.extend(opened.info.warnings)
+    if not is_live:
+        window_frames(opened.info, window_seconds)
+    return VideoStream(opened, window_seconds=window_seconds, live_fps=live_fps, warnings=warnings)
+
+
+def _refuse(source: Any, of_live: Mapping[str, Any], of_memory: Mapping[str, Any]) -> None:
+    """Refuse settings that this kind of source cannot follow, rather than ignore them."""
+    name = source if isinstance(source, str | PathLike) else f"a {type(source).__name__} in memory"
+    for settings, owner in ((of_live, "live sources"), (of_memory, "frames in memory")):
+        for key, value in settings.items():
+            if value is not None:
+                raise FrameError(f"{key}={value!r} is for {owner}, but the source is {name}; leave it out.")
+
+
+def _once(warnings: list[str]) -> Note:
+    def note(text: str) -> None:
+        if text not in warnings:
+            warnings.append(text)
+
+    return note
+
+
+def _generator(frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+    try:
+        yield from frames
+    finally:
+        close = getattr(frames, "close", None)
+        if close is not None:
+            close()
