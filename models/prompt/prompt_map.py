@@ -110,17 +110,16 @@ class PromptMap:
         keys = self.fill[:, None, None, :].expand(batch, heads, rows.shape[2], -1)
         return rows.gather(3, keys) * self.kept[:, None, None, :]
 
-    def continued_mask(self, attention_mask: torch.Tensor | None, num_cached: int, num_new: int) -> torch.Tensor:
-        """Mask of a later call on the cache, [B, M + ...], from the caller's [B, S + ...] or from none."""
-        tail_length = num_cached - self.length + num_new
+    def continued_mask(self, attention_mask: torch.Tensor | None, num_later: int) -> torch.Tensor:
+        """Mask [B, M + num_later] of prompt and what follows it, from the caller's [B, S + num_later] or none."""
         if attention_mask is None:
-            tail = self.mask.new_ones((len(self.mask), tail_length))
+            tail = self.mask.new_ones((len(self.mask), num_later))
         else:
             tail = attention_mask[:, self.caller_length :].to(self.mask)
         return torch.cat([self.mask, tail], dim=1)
 
     def continued_positions(self, short_mask: torch.Tensor) -> torch.Tensor:
-        """Positions [P, B, M + ...] of prompt and continuation, text axis first."""
+        """Positions [P, B, M + n] of prompt and continuation, text axis first, from the mask [B, M + n]."""
         tail_mask = short_mask[:, self.length :]
         steps = tail_mask.cumsum(1) - 1
         text = self.mask.sum(1, keepdim=True) + steps

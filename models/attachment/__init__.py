@@ -1,0 +1,5 @@
+"""What `attach` puts on a model instance, and takes off again."""
+
+from framegate.models.attachment.front_end import FrontEnd, attach_front_end, find_front_end
+
+__all__ = ["FrontEnd", "attach_front_end", "find_front_end"]

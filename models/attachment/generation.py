@@ -1,0 +1,149 @@
+"""`generate` on a shorter prompt, spoken to and answered in the caller's own ids."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers.utils import ModelOutput
+
+from framegate.errors import AttachmentError
+
+# Each runs the model, or edits the prompt, by a route of its own that knows only the shortened ids.
+REFUSED = (
+    "assistant_model",
+    "custom_generate",
+    "guidance_scale",
+    "inputs_embeds",
+    "negative_prompt_ids",
+    "prompt_lookup_num_tokens",
+    "token_healing",
+)
+
+
+def named_call(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Spell a generate call with names alone, `inputs` as input_ids."""
+    names = list(inspect.signature(type(model).generate).parameters)[1:]
+    call = dict(zip(names, args, strict=False)) | kwargs
+    inputs = call.pop("inputs", None)
+    return call if inputs is None else call | {"input_ids": inputs}
+
+
+def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
+    """Refuse by name the modes of generate that cannot be translated.
+
+    Raises:
+        AttachmentError: one of them is asked for, in the call or in the generation configuration.
+    """
+    config = call.get("generation_config") or model.generation_config
+    for name in REFUSED:
+        value = call.get(name, getattr(config, name, None))
+        if value not in (None, False) and not (name == "guidance_scale" and value == 1):
+            raise AttachmentError(
+                f"generate({name}=...) cannot run on a compressed video prompt. Leave it out, set keep_ratio=1.0, "
+                "or detach the front end."
+            )
+
+
+class Translation:
+    """Between the caller's prompt and the shorter one that generate runs on.
+
+    Args:
+        caller_ids: int64 [B, S], the prompt as the caller gave it.
+        short_length: M, columns of the prompt that the stock generate gets.
+    """
+
+    def __init__(self, caller_ids: torch.Tensor, short_length: int) -> None:
+        self.caller_ids = caller_ids
+        self.short_length = short_length
+
+    def to_caller(self, ids: torch.Tensor) -> torch.Tensor:
+        """Bring [rows, M + n] ids to [rows, S + n]; rows are those of the caller, each repeated."""
+        prompt = self.caller_ids.repeat_interleave(len(ids) // len(self.caller_ids), dim=0).to(ids.device)
+        return torch.cat([prompt, ids[:, self.short_length :]], dim=1)
+
+    def arguments(self, model: Any, call: dict[str, Any]) -> dict[str, Any]:
+        """Translate lengths, criteria, processors and streamer of a call.
+
+        Raises:
+            AttachmentError: max_length leaves no room after the caller's prompt.
+        """
+        call = call | self._lengths(call.get("generation_config") or model.generation_config, call)
+        if call.get("stopping_criteria"):
+            criteria = (_CallerCriteria(self, one) for one in call["stopping_criteria"])
+            call["stopping_criteria"] = StoppingCriteriaList(criteria)
+        if call.get("logits_processor"):
+            processors = (_CallerProcessor(self, one) for one in call["logits_processor"])
+            call["logits_processor"] = LogitsProcessorList(processors)
+        if call.get("prefix_allowed_tokens_fn"):
+            call["prefix_allowed_tokens_fn"] = self._caller_prefix(call["prefix_allowed_tokens_fn"])
+        if call.get("streamer") is not None:
+            call["streamer"] = _CallerStreamer(call["streamer"], self.caller_ids)
+        return call
+
+    def result(self, output: Any) -> Any:
+        """Put the caller's prompt before the new tokens of what generate returned."""
+        if isinstance(output, ModelOutput):
+            output["sequences"] = self.to_caller(output["sequences"])
+            return output
+        return self.to_caller(output)
+
+    def _lengths(self, config: Any, call: dict[str, Any]) -> dict[str, int]:
+        removed = self.caller_ids.shape[1] - self.short_length
+        changed = {}
+        for side in ("max", "min"):
+            length = call.get(f"{side}_length", getattr(config, f"{side}_length", None))
+            new_tokens = call.get(f"{side}_new_tokens", getattr(config, f"{side}_new_tokens", None))
+            if length and new_tokens is None:
+                changed[f"{side}_length"] = max(length - removed, 0)
+        if changed.get("max_length", self.short_length + 1) <= self.short_length:
+            raise AttachmentError(
+                f"max_length={changed['max_length'] + removed} is not above the prompt's "
+                f"{self.caller_ids.shape[1]} tokens; use max_new_tokens."
+            )
+        return changed
+
+    def _caller_prefix(self, allowed: Callable[[int, torch.Tensor], list[int]]) -> Callable[..., list[int]]:
+        def translated(row: int, ids: torch.Tensor) -> list[int]:
+            prompt = self.caller_ids[row].to(ids.device)
+            return allowed(row, torch.cat([prompt, ids[self.short_length :]]))
+
+        return translated
+
+
+class _CallerCriteria(StoppingCriteria):
+    """A caller's stopping criterion, shown the caller's ids."""
+
+    def __init__(self, translation: Translation, criterion: Any) -> None:
+        self.translation, self.criterion = translation, criterion
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
+        return self.criterion(self.translation.to_caller(input_ids), scores, **kwargs)
+
+
+class _CallerProcessor(LogitsProcessor):
+    """A caller's logits processor, shown the caller's ids."""
+
+    def __init__(self, translation: Translation, processor: Any) -> None:
+        self.translation, self.processor = translation, processor
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        return self.processor(self.translation.to_caller(input_ids), scores)
+
+
+class _CallerStreamer:
+    """A caller's streamer: the first thing it is given is the prompt, in the caller's ids."""
+
+    def __init__(self, streamer: Any, caller_ids: torch.Tensor) -> None:
+        self.streamer, self.prompt = streamer, caller_ids
+
+    def put(self, value: torch.Tensor) -> None:
+        if self.prompt is not None:
+            value, self.prompt = self.prompt.cpu(), None
+        self.streamer.put(value)
+
+    def end(self) -> None:
+        self.streamer.end()
