@@ -54,7 +54,7 @@ class PatchLayout:
         return CHANNELS * self.temporal_patch_size * self.patch_size_px**2
 
     def scaling(self) -> tuple[Float32Array, Float32Array]:
-        """Return mean and std in units of a pixel, float32 [3] each: rescaling fused in, as transformers does."""
+        """Return mean and std in units of a pixel, float32 [3] each, rescaling fused in."""
         units = np.float32(1.0 / self.rescale_factor)
         return np.asarray(self.mean, np.float32) * units, np.asarray(self.std, np.float32) * units
 
@@ -63,7 +63,7 @@ def patchify(frames: UInt8Array, layout: PatchLayout, keep: BoolArray | None = N
     """Cut frames into the tower's rows, all of them or those of the kept cells.
 
     Args:
-        frames: uint8 [F, h, w, 3], h and w multiples of layout.cell_px; the last frame fills up the last tube.
+        frames: uint8 [F, h, w, 3], sides multiples of layout.cell_px; the last frame fills up the last tube.
         layout: how to cut and scale.
         keep: bool [T, H, W] in cells; None keeps every cell.
 
@@ -111,7 +111,8 @@ def unpatchify(pixel_values: Any, grid_thw: tuple[int, int, int], layout: PatchL
     t, h, w = (int(side) for side in grid_thw)
     if rows.shape != (t * h * w, layout.patch_dim):
         raise FrameError(
-            f"Patches of shape {rows.shape} do not fit the grid {(t, h, w)}: expected {(t * h * w, layout.patch_dim)}."
+            f"Patches of shape {rows.shape} do not fit the grid {(t, h, w)}: "
+            f"expected {(t * h * w, layout.patch_dim)}."
         )
     mean, std = (values[:, None] for values in layout.scaling())
     pixels = rows.reshape(len(rows), CHANNELS, -1) * std + mean  # [N, C, tp*p*p]

@@ -1,0 +1,149 @@
+"""Put the gated video processor on a processor, as an instance, and take it off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from framegate.config import FrontEndConfig
+from framegate.errors import AttachmentError
+from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.models.video_processor.settings import STOCK_DEFAULTS
+from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
+from framegate.report import Report
+
+
+@dataclass(frozen=True)
+class ChatTemplateHook:
+    """Stands before the stock `apply_chat_template`: paths keep their clip window on the way through.
+
+    Args:
+        processor: the processor it is set on.
+    """
+
+    processor: Any
+
+    def __call__(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the class's own method with paths that carry their window."""
+        stock = type(self.processor).apply_chat_template
+        return stock(self.processor, with_clip_paths(conversation), *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class InputsLayoutHook:
+    """Stands before the stock `prepare_inputs_layout`, which does not know Path objects.
+
+    Args:
+        processor: the processor it is set on.
+    """
+
+    processor: Any
+
+    def __call__(self, *, videos: Any = None, **kwargs: Any) -> Any:
+        """Call the class's own method with paths spelled as strings."""
+        stock = type(self.processor).prepare_inputs_layout
+        return stock(self.processor, videos=without_path_objects(videos), **kwargs)
+
+
+_HOOKS = {"apply_chat_template": ChatTemplateHook, "prepare_inputs_layout": InputsLayoutHook}
+
+
+@dataclass(frozen=True)
+class ProcessorAttachment:
+    """What was put on a processor.
+
+    Args:
+        processor: the processor.
+        video_processor: the video processor that stands in for the stock one.
+    """
+
+    processor: Any
+    video_processor: GatedVideoProcessor
+
+    def account(self, report: Report) -> None:
+        """Enter the processor's last call into a report.
+
+        Args:
+            report: filled in: duration, the stages "stream", "gate" and "patches", notes.
+
+        Source: ours.
+        """
+        videos = self.video_processor.last_call
+        if not videos:
+            return
+        if all(video.video_seconds is not None for video in videos):
+            report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
+        report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
+        report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, by the processor"
+        report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
+        report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
+        for note in (note for video in videos for note in video.notes):
+            report.note(note)
+
+    def detach(self) -> None:
+        """Give the processor its own video processor back, the very same object; once more does nothing."""
+        if self.processor.video_processor is self.video_processor:
+            self.processor.video_processor = self.video_processor.replaced
+            _remove_hooks(self.processor)
+
+
+def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> ProcessorAttachment:
+    """Let a processor decode and gate videos as it streams, on this instance only.
+
+    Args:
+        processor: a stock processor of the family, or one from `load_processor` or `build_processor`.
+        family: row of the family table, or its model_type.
+        config: the front end's configuration.
+
+    Returns:
+        The attachment; `.video_processor.last_call` has the account of each call.
+
+    Raises:
+        AttachmentError: the processor has no tokenizer or video processor, belongs to another family, or
+            carries a front end already.
+
+    Source: ours.
+    """
+    model_type = getattr(family, "model_type", family)
+    stock = _stock_video_processor(processor, model_type)
+    gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
+    processor.video_processor = gated
+    install_hooks(processor)
+    return ProcessorAttachment(processor, gated)
+
+
+def install_hooks(processor: Any) -> None:
+    """Set the hooks that carry Path objects and clip windows through a processor, on this instance."""
+    for name, hook in _HOOKS.items():
+        if hasattr(type(processor), name):
+            setattr(processor, name, hook(processor))
+
+
+def _remove_hooks(processor: Any) -> None:
+    if isinstance(processor.video_processor, GatedVideoProcessor):
+        return
+    for name, hook in _HOOKS.items():
+        if isinstance(vars(processor).get(name), hook):
+            delattr(processor, name)
+
+
+def _stock_video_processor(processor: Any, model_type: str) -> Any:
+    found = getattr(processor, "video_processor", None)
+    if found is None or getattr(processor, "tokenizer", None) is None:
+        raise AttachmentError(
+            f"{type(processor).__name__} has no {'video processor' if found is None else 'tokenizer'}; "
+            f"supported are the processors of {', '.join(STOCK_DEFAULTS)}."
+        )
+    if isinstance(found, GatedVideoProcessor) and found.replaced is not None:
+        raise AttachmentError(
+            f"This {type(processor).__name__} carries a front end already; detach it first."
+        )
+    expected = STOCK_DEFAULTS.get(model_type, {}).get("video_processor_type")
+    kinds = [cls.__name__ for cls in type(found).__mro__] + [found.to_dict().get("video_processor_type")]
+    if expected not in kinds:
+        raise AttachmentError(
+            f"{model_type} expects a {expected or 'video processor that is not supported'}, and this "
+            f"{type(processor).__name__} has a {kinds[0]}; supported are the processors of "
+            f"{', '.join(STOCK_DEFAULTS)}."
+        )
+    return found

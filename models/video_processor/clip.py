@@ -1,0 +1,186 @@
+"""One video at tower size, read twice: luma for the gate, then the colours of the tubes that are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+from transformers.video_utils import VideoMetadata
+
+from framegate.errors import VideoError
+from framegate.models.video_processor.metadata import file_metadata
+from framegate.models.video_processor.patches import BoolArray
+from framegate.types import Float64Array, Frame, FramePlan, UInt8Array
+
+_FRAMES_WORTH_A_BAR = 512
+
+
+class Clip(Protocol):
+    """What the gate and the patches need of a video, wherever it comes from."""
+
+    source: str | None
+    video_seconds: float | None
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width at the tower."""
+        ...
+
+    @property
+    def times_seconds(self) -> Float64Array:
+        """Time of each frame in use, float64 [F]."""
+        ...
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        """Times and size for the processor's text."""
+        ...
+
+    def luma(self) -> UInt8Array:
+        """Luma of all frames, uint8 [F, h, w]."""
+        ...
+
+    def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
+        """Number and RGB frames [1 to tube_frames, h, w, 3] of the needed tubes, in order."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """What went wrong without stopping the reading."""
+        ...
+
+
+@dataclass
+class FrameClip:
+    """Frames in memory, already at tower size.
+
+    Args:
+        frames: uint8 [F, h, w, 3].
+        times_seconds: float64 [F].
+        metadata: the caller's, or a default.
+        tube_frames: frames in a tube.
+        video_seconds: duration, None when unknown.
+        source: None, there is no file.
+    """
+
+    frames: UInt8Array
+    times_seconds: Float64Array
+    metadata: VideoMetadata
+    tube_frames: int
+    video_seconds: float | None
+    source: str | None = None
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    def luma(self) -> UInt8Array:
+        """Luma of all frames, uint8 [F, h, w], full range as the gate weighs RGB."""
+        out = np.empty(self.frames.shape[:3], dtype=np.uint8)
+        for frame, gray in zip(self.frames, out, strict=True):
+            cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY, dst=gray)
+        return out
+
+    def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
+        """Slices of the frames."""
+        for tube in range(-(-len(self.frames) // self.tube_frames)):
+            if needed is None or needed[tube]:
+                yield tube, self.frames[tube * self.tube_frames : (tube + 1) * self.tube_frames]
+
+    def warnings(self) -> list[str]:
+        """Nothing can go wrong in memory."""
+        return []
+
+
+@dataclass
+class FileClip:
+    """A file, decoded at tower size as it is read.
+
+    Args:
+        source: path or address.
+        stream: the opened video stream.
+        plan: frames in use.
+        size_px: height and width to decode to.
+        tube_frames: frames in a tube.
+        video_seconds: duration of the file or its window.
+    """
+
+    source: str | None
+    stream: Any
+    plan: FramePlan
+    size_px: tuple[int, int]
+    tube_frames: int
+    video_seconds: float | None
+
+    @property
+    def times_seconds(self) -> Float64Array:
+        """Container times of the frames in use."""
+        return self.plan.timestamps_seconds
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        """Metadata true to the container's times."""
+        return file_metadata(self.stream.info, self.plan)
+
+    def luma(self) -> UInt8Array:
+        """Decode luma only; frames that a damaged file cannot give leave the plan."""
+        out = np.empty((len(self.plan), *self.size_px), dtype=np.uint8)
+        given: list[int] = []
+        for frame in self._decode(self.plan, "gray", "gating"):
+            out[len(given)] = frame.pixels
+            given.append(frame.index)
+        self._leave_out_lost(given)
+        return out[: len(given)]
+
+    def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
+        """Decode the colours of the needed tubes."""
+        tube_of = np.arange(len(self.plan)) // self.tube_frames
+        wanted = np.arange(len(self.plan)) if needed is None else np.flatnonzero(needed[tube_of])
+        frames: list[UInt8Array] = []
+        given: list[int] = []
+        for position, frame in zip(
+            wanted, self._decode(_part(self.plan, wanted), "rgb24", "reading"), strict=False
+        ):
+            if frames and tube_of[position] != tube_of[wanted[len(given) - 1]]:
+                yield int(tube_of[wanted[len(given) - 1]]), np.stack(frames)
+                frames = []
+            frames.append(frame.pixels)
+            given.append(frame.index)
+        if frames:
+            yield int(tube_of[wanted[len(given) - 1]]), np.stack(frames)
+        if needed is None:
+            self._leave_out_lost(given)
+        elif len(given) < len(wanted):
+            raise VideoError(
+                f"{self.source!r} gave {len(given)} of {len(wanted)} frames when it was read again; "
+                "copy it to a local disk."
+            )
+
+    def warnings(self) -> list[str]:
+        """The stream's warnings."""
+        return [str(warning) for warning in self.stream.warnings]
+
+    def _leave_out_lost(self, given: list[int]) -> None:
+        self.plan = _part(self.plan, np.isin(self.plan.indices, given))
+
+    def _decode(self, plan: FramePlan, pixel_format: str, verb: str) -> Iterable[Frame]:
+        frames = self.stream.frames(plan, size_px=self.size_px, pixel_format=pixel_format)
+        hidden = True if len(plan) < _FRAMES_WORTH_A_BAR else None  # None: shown on a terminal only
+        bar: Iterable[Frame] = tqdm(
+            frames, total=len(plan), desc=verb, unit="frame", leave=False, disable=hidden
+        )
+        return bar
+
+
+def _part(plan: FramePlan, positions: Any) -> FramePlan:
+    return replace(
+        plan,
+        indices=plan.indices[positions],
+        timestamps_seconds=plan.timestamps_seconds[positions],
+        scale=plan.scale[positions],
+        group=plan.group[positions],
+    )

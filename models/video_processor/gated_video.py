@@ -1,0 +1,223 @@
+"""One video through sampling, gate and patches: the functional core of the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from transformers.video_utils import VideoMetadata
+
+from framegate.config import FrontEndConfig
+from framegate.errors import FrameError
+from framegate.models.video_processor.clip import Clip, FileClip, FrameClip
+from framegate.models.video_processor.metadata import frame_times_seconds, time_notes
+from framegate.models.video_processor.notes import Stopwatch, VideoNotes
+from framegate.models.video_processor.patches import BoolArray, Float32Array, PatchLayout, patchify
+from framegate.models.video_processor.resize import resize_frames, tower_size_px
+from framegate.models.video_processor.sampling import file_plan, frames_config, stock_indices
+from framegate.models.video_processor.settings import VideoSettings
+from framegate.models.video_processor.sources import ClipPath, as_frames
+from framegate.tokenizers.motion_gate.plan import GatePlan
+from framegate.tokenizers.motion_gate.video import plan_frames_array
+from framegate.tokenizers.video_stream import open_video
+from framegate.tokenizers.video_stream.window import WHOLE, Window, window_bounds, window_frames
+
+Int32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one call asks of each of its videos.
+
+    Args:
+        model_type: the family.
+        settings: size rule, patch layout and stock sampling.
+        config: the front end's configuration.
+        call: the call's own keyword arguments that were given a value.
+    """
+
+    model_type: str
+    settings: VideoSettings
+    config: FrontEndConfig
+    call: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedVideo:
+    """One video, ready to be batched.
+
+    Args:
+        rows: kept patches, float32 [4 * K, C * tp * p * p], in tower order.
+        grid_thw: the dense grid, in patches.
+        anchor: per cell the tube that stands for it, int32 [T * H * W]; None when everything is kept.
+        motion_px: per cell where its anchor lies, float32 [T * H * W, 2]; None when nothing moved.
+        metadata: of the frames that went in.
+        notes: the account.
+    """
+
+    rows: Float32Array
+    grid_thw: tuple[int, int, int]
+    anchor: Int32Array | None
+    motion_px: Float32Array | None
+    metadata: VideoMetadata
+    notes: VideoNotes
+
+
+def process_video(video: Any, metadata: VideoMetadata | None, request: Request) -> GatedVideo:
+    """Sample, gate and cut one video.
+
+    Args:
+        video: a path, maybe a ClipPath, or frames as `as_frames` takes them.
+        metadata: times of frames in memory; None for paths.
+        request: what the call asks for.
+
+    Returns:
+        Kept patches, anchors and the account.
+
+    Raises:
+        VideoError: the file cannot be read.
+        FrameError: frames or times that cannot be used.
+        BudgetError: the budget leaves no token.
+
+    Source: ours.
+    """
+    watch = Stopwatch()
+    with _opened(video, metadata, request, watch) as clip:
+        plan = None if request.config.is_identity else _gate(clip, request, watch)
+        keep: BoolArray | None = None if plan is None or plan.keep.all() else plan.keep
+        rows = _rows(clip, keep, request.settings.layout, watch)
+        return _result(clip, plan, keep, rows, request, watch)
+
+
+@contextmanager
+def _opened(video: Any, metadata: VideoMetadata | None, request: Request, watch: Stopwatch) -> Iterator[Clip]:
+    if not isinstance(video, str):
+        with watch.timing("stream"):
+            clip = _frame_clip(video, metadata, request)
+        yield clip
+        return
+    window = video.window_seconds if isinstance(video, ClipPath) else WHOLE
+    with watch.timing("stream"):
+        stream = open_video(str(video), window_seconds=window)
+    with stream:
+        yield _file_clip(stream, str(video), window, request)
+
+
+def _file_clip(stream: Any, source: str, window: Window, request: Request) -> FileClip:
+    info = stream.info
+    if info.is_live:
+        raise FrameError(f"{source!r} is a live source without an end; record a clip of it, or pass frames.")
+    sampling = frames_config(request.config.frames, request.call)
+    take_all = request.call.get("do_sample_frames") is False
+    plan = file_plan(info, sampling, window_seconds=window, take_all=take_all)
+    start, end = window_bounds(info, window_frames(info, window), window)
+    return FileClip(
+        source=source,
+        stream=stream,
+        plan=plan,
+        size_px=tower_size_px(len(plan), info.height_px, info.width_px, request.settings),
+        tube_frames=request.settings.layout.temporal_patch_size,
+        video_seconds=end - start,
+    )
+
+
+def _frame_clip(video: Any, metadata: VideoMetadata | None, request: Request) -> FrameClip:
+    settings = request.settings
+    frames = as_frames(video, request.call.get("input_data_format"))
+    metadata = metadata or VideoMetadata(
+        total_num_frames=len(frames), frames_indices=list(range(len(frames)))
+    )
+    if settings.do_sample_frames:
+        indices = stock_indices(len(frames), metadata.fps, settings)
+        frames, metadata.frames_indices = frames[indices], indices.tolist()
+    times_seconds = frame_times_seconds(metadata, len(frames))
+    size_px = tower_size_px(len(frames), frames.shape[1], frames.shape[2], settings)
+    return FrameClip(
+        frames=resize_frames(frames, size_px, settings.resample),
+        times_seconds=times_seconds,
+        metadata=metadata,
+        tube_frames=settings.layout.temporal_patch_size,
+        video_seconds=len(frames) / metadata.sampled_fps,
+    )
+
+
+def _gate(clip: Clip, request: Request, watch: Stopwatch) -> GatePlan:
+    with watch.timing("stream"):
+        luma = clip.luma()
+    with watch.timing("gate"):
+        return plan_frames_array(
+            luma,
+            clip.times_seconds,
+            config=request.config,
+            cell_px=request.settings.layout.cell_px,
+            tube_frames=request.settings.layout.temporal_patch_size,
+        )
+
+
+def _rows(clip: Clip, keep: BoolArray | None, layout: PatchLayout, watch: Stopwatch) -> Float32Array:
+    """Cut the needed tubes one by one, so that no more than one of them is whole in memory."""
+    cells = clip.size_px[0] // layout.cell_px * (clip.size_px[1] // layout.cell_px)
+    tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
+    kept = tubes * cells if keep is None else int(keep.sum())
+    rows = np.empty((kept * layout.patches_per_cell, layout.patch_dim), dtype=np.float32)
+    done = 0
+    needed: BoolArray | None = None if keep is None else np.asarray(keep.any(axis=(1, 2)))
+    reader = clip.tubes(needed)
+    while True:
+        with watch.timing("stream"):
+            tube = next(reader, None)
+        if tube is None:
+            return rows[:done]
+        with watch.timing("patches"):
+            number, frames = tube
+            part = patchify(frames, layout, None if keep is None else keep[number : number + 1])
+            rows[done : done + len(part)] = part
+            done += len(part)
+
+
+def _result(
+    clip: Clip,
+    plan: GatePlan | None,
+    keep: BoolArray | None,
+    rows: Float32Array,
+    request: Request,
+    watch: Stopwatch,
+) -> GatedVideo:
+    layout, metadata = request.settings.layout, clip.metadata
+    tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
+    height, width = (side // layout.patch_size_px for side in clip.size_px)
+    return GatedVideo(
+        rows=rows,
+        grid_thw=(tubes, height, width),
+        anchor=None if keep is None or plan is None else plan.anchor.astype(np.int32).reshape(-1),
+        motion_px=None if keep is None else _motion(plan, request.config),
+        metadata=metadata,
+        notes=VideoNotes(
+            source=clip.source,
+            video_seconds=clip.video_seconds,
+            num_frames=len(clip.times_seconds),
+            dense_tokens=tubes * height * width // layout.patches_per_cell,
+            kept_tokens=len(rows) // layout.patches_per_cell,
+            stream_ms=watch.spent_ms["stream"],
+            gate_ms=watch.spent_ms["gate"],
+            patches_ms=watch.spent_ms["patches"],
+            notes=tuple(_notes(clip, plan, metadata, request)),
+        ),
+    )
+
+
+def _notes(clip: Clip, plan: GatePlan | None, metadata: VideoMetadata, request: Request) -> list[str]:
+    found = [*clip.warnings(), *(plan.notes if plan is not None else ())]
+    return found + time_notes(request.model_type, metadata, request.settings.layout.temporal_patch_size)
+
+
+def _motion(plan: GatePlan | None, config: FrontEndConfig) -> Float32Array | None:
+    """Where anchors lie: only anchored context reads it."""
+    if plan is None or config.context != "anchored" or not np.any(plan.motion_px):
+        return None
+    motion: Float32Array = plan.motion_px.astype(np.float32).reshape(-1, 2)
+    return motion

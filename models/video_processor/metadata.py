@@ -1,0 +1,131 @@
+"""Times of a video in the form transformers' processors read them, true to the container's time stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers.video_utils import VideoMetadata
+
+from framegate.errors import FrameError
+from framegate.types import Float64Array, FramePlan, VideoInfo
+
+FALLBACK_FPS = 24.0
+_MILLISECONDS = 1000.0
+# Time ids of Qwen2.5-VL advance by tokens_per_second (2 in every released checkpoint), cut to whole numbers.
+_TOKENS_PER_SECOND = 2
+
+
+class TimedMetadata(VideoMetadata):  # type: ignore[misc]
+    """Metadata of sampled frames whose rate is that of their time stamps, also where it varies.
+
+    Args:
+        times_seconds: time of each sampled frame.
+        fields: as in transformers' VideoMetadata; frames_indices / fps gives the times.
+    """
+
+    def __init__(self, *, times_seconds: Sequence[float], **fields: Any) -> None:
+        super().__init__(**fields)
+        self.times_seconds = [float(time) for time in times_seconds]
+
+    @property
+    def timestamps(self) -> list[float]:
+        """Time of each sampled frame, in seconds."""
+        return self.times_seconds
+
+    @property
+    def sampled_fps(self) -> float:
+        """One over the mean distance of sampled frames; that of the whole video for a single frame."""
+        span_seconds = self.times_seconds[-1] - self.times_seconds[0]
+        if span_seconds > 0:
+            return (len(self.times_seconds) - 1) / span_seconds
+        return 1 / self.duration if self.duration else FALLBACK_FPS
+
+
+def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
+    """Describe the frames taken from a file.
+
+    Args:
+        info: the file.
+        plan: its frames in use.
+
+    Returns:
+        Metadata with the file's own indices and rate where these give the time stamps to a millisecond, else
+        with the time stamps themselves in milliseconds at 1000 frames per second.
+
+    Source: ours.
+    """
+    indices, fps = plan.indices, info.average_fps
+    if fps <= 0 or not np.allclose(indices / fps, plan.timestamps_seconds, rtol=0, atol=1e-3):
+        indices, fps = np.rint(plan.timestamps_seconds * _MILLISECONDS).astype(np.int64), _MILLISECONDS
+    return TimedMetadata(
+        times_seconds=plan.timestamps_seconds.tolist(),
+        total_num_frames=info.num_frames,
+        fps=float(fps),
+        width=info.width_px,
+        height=info.height_px,
+        duration=info.duration_seconds,
+        video_backend="framegate",
+        frames_indices=indices.tolist(),
+    )
+
+
+def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Array:
+    """Read the times of frames in memory.
+
+    Args:
+        metadata: the caller's; frames_indices is filled in when it is missing.
+        num_frames: frames in memory.
+
+    Returns:
+        float64 [F], at 24 frames per second when the rate is unknown.
+
+    Raises:
+        FrameError: another number of times than of frames, or times that go back.
+
+    Source: ours.
+    """
+    if metadata.frames_indices is None:
+        metadata.frames_indices = list(range(num_frames))
+    if len(metadata.frames_indices) != num_frames:
+        raise FrameError(
+            f"video_metadata has {len(metadata.frames_indices)} frames_indices for {num_frames} frames; "
+            "give one index per frame."
+        )
+    known = metadata.fps is not None or isinstance(metadata, TimedMetadata)
+    times = metadata.timestamps if known else np.asarray(metadata.frames_indices) / FALLBACK_FPS
+    times_seconds = np.asarray(times, dtype=np.float64)
+    back = np.flatnonzero(np.diff(times_seconds) < 0)
+    if len(back):
+        raise FrameError(
+            f"The time of frame {back[0] + 1} is {times_seconds[back[0] + 1]:.3f} s, before the "
+            f"{times_seconds[back[0]]:.3f} s of the frame before it; sort frames by time."
+        )
+    return times_seconds
+
+
+def time_notes(model_type: str, metadata: VideoMetadata, temporal_patch_size: int) -> list[str]:
+    """Say where the family cannot carry a video's times.
+
+    Args:
+        model_type: the family.
+        metadata: of the frames in use.
+        temporal_patch_size: frames in a tube.
+
+    Returns:
+        Notes for the report, none when all is well.
+
+    Source: ours.
+    """
+    notes = []
+    timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
+    if not timed and model_type != "qwen2_vl":
+        notes.append(f"no frame rate in video_metadata: {FALLBACK_FPS:.0f} frames per second assumed")
+    step = _TOKENS_PER_SECOND * temporal_patch_size / metadata.sampled_fps
+    if model_type == "qwen2_5_vl" and step < 1:
+        notes.append(
+            f"{metadata.sampled_fps:.1f} sampled frames per second are more than Qwen2.5-VL's whole-number "
+            f"time ids can tell apart (they advance by {step:.2f} a tube): neighbouring tubes share an id"
+        )
+    return notes

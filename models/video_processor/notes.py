@@ -1,0 +1,51 @@
+"""The account of one processor call, per video: what was read, what was kept, how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoNotes:
+    """What happened to one video of the last call.
+
+    Args:
+        source: path or address, None for frames in memory.
+        video_seconds: duration of the video or its window, None when unknown.
+        num_frames: frames that went in.
+        dense_tokens: language-model tokens the stock processor would have made patches for.
+        kept_tokens: tokens whose patches were made.
+        stream_ms: reading, decoding and scaling.
+        gate_ms: deciding what to keep.
+        patches_ms: cutting and normalising what was kept.
+        notes: reasons, fallbacks and warnings.
+    """
+
+    source: str | None
+    video_seconds: float | None
+    num_frames: int
+    dense_tokens: int
+    kept_tokens: int
+    stream_ms: float
+    gate_ms: float
+    patches_ms: float
+    notes: tuple[str, ...] = ()
+
+
+class Stopwatch:
+    """Adds up the wall time of named stages, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.spent_ms = {"stream": 0.0, "gate": 0.0, "patches": 0.0}
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Add the time of a block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent_ms[stage] += (time.perf_counter() - start) * 1e3

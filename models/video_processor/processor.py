@@ -1,0 +1,186 @@
+"""The video processor that is put in the stock one's place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.image_utils import SizeDict
+from transformers.processing_utils import VideosKwargs
+from transformers.utils import TensorType
+from transformers.video_processing_utils import BatchFeature, VideoProcessorMixin
+from transformers.video_utils import VideoMetadata, make_batched_metadata
+
+from framegate.config import FrontEndConfig
+from framegate.errors import FrameError
+from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
+from framegate.models.video_processor.notes import VideoNotes
+from framegate.models.video_processor.resize import tower_size_px
+from framegate.models.video_processor.settings import (
+    STOCK_DEFAULTS,
+    VideoSettings,
+    stock_values,
+    video_settings,
+)
+from framegate.models.video_processor.sources import flat_videos
+
+
+class QwenVideoKwargs(VideosKwargs, total=False):  # type: ignore[misc, call-arg]
+    """Keyword arguments of a call beyond those all video processors share; the names are transformers'."""
+
+    min_pixels: int
+    max_pixels: int
+    patch_size: int
+    temporal_patch_size: int
+    merge_size: int
+    min_frames: int
+    max_frames: int
+    cap_pixels_per_frame: bool
+    max_video_tokens: int
+
+
+class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
+    """Takes paths and frames as the stock video processor does, and hands over only the kept patches.
+
+    It needs no torchvision. Its settings are attributes with the stock names (`size`, `image_mean`, ...).
+
+    Args:
+        model_type: "qwen2_vl", "qwen2_5_vl" or "qwen3_vl".
+        values: settings of the stock video processor, its `to_dict()`; the family's defaults fill it up.
+        config: the front end's configuration.
+        replaced: the object it stands in for, given back on detach; None when there is none.
+
+    Raises:
+        AttachmentError: no such family here.
+    """
+
+    valid_kwargs = QwenVideoKwargs
+    model_input_names = ["pixel_values_videos", "video_grid_thw", "framegate_anchor", "framegate_motion"]
+
+    def __init__(
+        self,
+        model_type: str,
+        values: Mapping[str, Any] | None,
+        config: FrontEndConfig,
+        *,
+        replaced: Any = None,
+    ) -> None:
+        super().__init__()
+        settings = stock_values(model_type, values)
+        self.__dict__.update(settings | {"size": SizeDict(**settings["size"])})
+        self.model_type = model_type
+        self.config = config
+        self.replaced = replaced
+        self.last_call: tuple[VideoNotes, ...] = ()
+        self._names = tuple(settings)
+
+    def preprocess(self, videos: Any, **call: Any) -> BatchFeature:
+        """Read, gate and cut videos.
+
+        Args:
+            videos: a path, frames, or any nesting of them, as for the stock processor.
+            call: the stock keyword arguments; fps, num_frames and max_frames choose the frames of paths.
+
+        Returns:
+            `pixel_values_videos` of the kept patches, `video_grid_thw` of the dense grids; where a cell was
+            skipped also `framegate_anchor` int32 [cells], the tube that stands for each cell (-1: never
+            shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2].
+
+        Raises:
+            VideoError: a file cannot be read.
+            FrameError: frames or their metadata cannot be used.
+            ConfigError: settings that contradict each other.
+
+        Source: ours.
+        """
+        given = {name: value for name, value in call.items() if value is not None}
+        request = Request(
+            model_type=self.model_type, settings=self._settings(given), config=self.config, call=given
+        )
+        flat = flat_videos(videos)
+        metadata = _metadata_of(flat, given.get("video_metadata"))
+        gated = [process_video(*pair, request) for pair in zip(flat, metadata, strict=True)]
+        self.last_call = tuple(video.notes for video in gated)
+        return _batch(gated, given)
+
+    def get_num_of_video_patches(
+        self, num_frames: int, height: int, width: int, videos_kwargs: Mapping[str, Any] | None = None
+    ) -> int:
+        """Count the patches of a video when nothing is skipped.
+
+        Args:
+            num_frames: frames that go in.
+            height: of the source, in px.
+            width: of the source, in px.
+            videos_kwargs: settings to replace.
+
+        Returns:
+            Number of rows of the tower.
+        """
+        settings = self._settings({k: v for k, v in (videos_kwargs or {}).items() if v is not None})
+        size_px = tower_size_px(num_frames, height, width, settings)
+        rows, columns = (side // settings.layout.patch_size_px for side in size_px)
+        return -(-num_frames // settings.layout.temporal_patch_size) * rows * columns
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the stock video processor would save, so that plain transformers opens the folder."""
+        values = {name: copy.deepcopy(getattr(self, name)) for name in self._names}
+        values["size"] = {edge: pixels for edge, pixels in dict(values["size"]).items() if pixels is not None}
+        defaults = STOCK_DEFAULTS[self.model_type]
+        return {
+            name: value for name, value in values.items() if value is not None or defaults[name] is not None
+        }
+
+    def _settings(self, given: Mapping[str, Any]) -> VideoSettings:
+        own = {name: getattr(self, name) for name in self._names}
+        extra = ("min_pixels", "max_pixels")
+        return video_settings(
+            self.model_type, own | {k: v for k, v in given.items() if k in self._names or k in extra}
+        )
+
+
+def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
+    """One entry per video; paths bring their own times."""
+    if given is None:
+        return [None] * len(flat)
+    try:
+        known = make_batched_metadata(flat, video_metadata=copy.deepcopy(given))
+    except (ValueError, TypeError) as error:
+        raise FrameError(f"video_metadata does not fit the {len(flat)} videos: {error}") from error
+    return [None if isinstance(video, str) else entry for video, entry in zip(flat, known, strict=True)]
+
+
+def _batch(videos: Sequence[GatedVideo], given: Mapping[str, Any]) -> BatchFeature:
+    rows = [video.rows for video in videos]
+    pixels = torch.from_numpy(rows[0] if len(rows) == 1 else np.concatenate(rows))
+    data = {
+        "pixel_values_videos": pixels.to(given["device"]) if "device" in given else pixels,
+        "video_grid_thw": torch.tensor([video.grid_thw for video in videos]),
+        **_provenance(videos),
+    }
+    tensor_type: str | TensorType | None = given.get("return_tensors")
+    batch = BatchFeature(data=data, tensor_type=tensor_type)
+    if given.get("return_metadata"):
+        batch["video_metadata"] = [video.metadata for video in videos]
+    return batch
+
+
+def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
+    """Anchors and motion of all videos, left out where every cell of every video is kept."""
+    if all(video.anchor is None for video in videos):
+        return {}
+    anchors = [_own_tubes(video) if video.anchor is None else video.anchor for video in videos]
+    found = {"framegate_anchor": torch.from_numpy(np.concatenate(anchors))}
+    if any(video.motion_px is not None for video in videos):
+        still = [np.zeros((len(anchor), 2), np.float32) for anchor in anchors]
+        moved = [s if v.motion_px is None else v.motion_px for v, s in zip(videos, still, strict=True)]
+        found["framegate_motion"] = torch.from_numpy(np.concatenate(moved))
+    return found
+
+
+def _own_tubes(video: GatedVideo) -> Any:
+    tubes = video.grid_thw[0]
+    return np.repeat(np.arange(tubes, dtype=np.int32), video.notes.dense_tokens // tubes)

@@ -1,0 +1,121 @@
+"""The tower's frame size, by the stock size rules, and frames brought to it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from framegate.errors import FrameError
+from framegate.models.video_processor.settings import VideoSettings
+from framegate.types import UInt8Array
+
+_FRAMES_AT_ONCE = 16
+_MAX_ASPECT = 200
+
+
+def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: VideoSettings) -> tuple[int, int]:
+    """Find the size at which the tower sees a video.
+
+    Args:
+        num_frames: frames that go in.
+        height_px: of the source.
+        width_px: of the source.
+        settings: the size rule.
+
+    Returns:
+        Height and width, multiples of a cell.
+
+    Raises:
+        FrameError: one side is more than 200 times the other, or, without resizing, no multiple of a cell.
+
+    Source: smart_resize of transformers' Qwen2VLVideoProcessor and Qwen3VLVideoProcessor.
+    """
+    if not settings.do_resize:
+        return height_px, width_px
+    if settings.counts_time:
+        return _video_rule(num_frames, height_px, width_px, settings)
+    return _frame_rule(num_frames, height_px, width_px, settings)
+
+
+def resize_frames(frames: UInt8Array, size_px: tuple[int, int], resample: str = "bicubic") -> UInt8Array:
+    """Scale frames as the stock processor does (its resize ends in the same torch kernel).
+
+    Args:
+        frames: uint8 [F, h, w, 3].
+        size_px: height and width to reach.
+        resample: "bicubic" or "bilinear", with antialiasing.
+
+    Returns:
+        uint8 [F, height, width, 3].
+
+    Source: torchvision.transforms.v2.functional.resize.
+    """
+    if frames.shape[1:3] == size_px:
+        return frames
+    out = np.empty((len(frames), *size_px, frames.shape[3]), dtype=np.uint8)
+    for first in range(0, len(frames), _FRAMES_AT_ONCE):
+        chunk = torch.from_numpy(np.ascontiguousarray(frames[first : first + _FRAMES_AT_ONCE]))
+        planes = chunk.permute(0, 3, 1, 2).contiguous()  # [f, 3, h, w]
+        scaled = torch.nn.functional.interpolate(planes, size_px, mode=resample, antialias=True)
+        out[first : first + _FRAMES_AT_ONCE] = scaled.permute(0, 2, 3, 1).numpy()
+    return out
+
+
+def _frame_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
+    """Qwen2-VL: pixels are counted per frame."""
+    factor, most, least = settings.layout.cell_px, settings.max_pixels, settings.min_pixels
+    if settings.cap_pixels_per_frame:
+        total = int(settings.max_video_tokens * factor * factor * 0.9)
+        share = total * settings.layout.temporal_patch_size // num_frames
+        most = max(min(most, share), int(least * 1.05))
+    _check_aspect(height, width)
+    rows, columns = round(height / factor) * factor, round(width / factor) * factor
+    if rows * columns > most:
+        return _shrunk(height, width, math.sqrt(height * width / most), factor)
+    if rows * columns < least:
+        return _grown(height, width, math.sqrt(least / (height * width)), factor)
+    return rows, columns
+
+
+def _video_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
+    """Qwen3-VL: pixels are counted over all frames."""
+    factor, tube = settings.layout.cell_px, settings.layout.temporal_patch_size
+    if num_frames < tube:
+        raise FrameError(
+            f"{num_frames} frame is fewer than the {tube} of a tube; pass at least {tube} frames."
+        )
+    most, least = settings.max_pixels, settings.min_pixels
+    if settings.cap_pixels_per_frame:
+        cap = settings.max_video_tokens * factor * factor
+        most = max(min(cap, most // num_frames), int(least * 1.05)) * num_frames
+    if height < factor or width < factor:
+        scale = max(factor / height, factor / width)
+        height, width = int(height * scale), int(width * scale)
+    _check_aspect(height, width)
+    rows, columns = round(height / factor) * factor, round(width / factor) * factor
+    frames = round(num_frames / tube) * tube
+    if frames * rows * columns > most:
+        return _shrunk(height, width, math.sqrt(num_frames * height * width / most), factor)
+    if frames * rows * columns < least:
+        return _grown(height, width, math.sqrt(least / (num_frames * height * width)), factor)
+    return rows, columns
+
+
+def _shrunk(height: int, width: int, beta: float, factor: int) -> tuple[int, int]:
+    rows, columns = (math.floor(side / beta / factor) * factor for side in (height, width))
+    return max(factor, rows), max(factor, columns)
+
+
+def _grown(height: int, width: int, beta: float, factor: int) -> tuple[int, int]:
+    return math.ceil(height * beta / factor) * factor, math.ceil(width * beta / factor) * factor
+
+
+def _check_aspect(height: int, width: int) -> None:
+    if not height or not width:
+        raise FrameError(f"Frames of {height} x {width} px hold no pixel.")
+    if max(height, width) / min(height, width) > _MAX_ASPECT:
+        raise FrameError(
+            f"Frames of {height} x {width} px: one side may be at most {_MAX_ASPECT} times the other."
+        )

@@ -1,0 +1,139 @@
+"""Processors where torchvision is missing: the family's own stock class around our video processor."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from framegate.config import FrontEndConfig
+from framegate.errors import AttachmentError, nearest
+from framegate.models.video_processor.attach import install_hooks
+from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.models.video_processor.settings import STOCK_DEFAULTS
+
+_PROCESSORS = {
+    "qwen2_vl": "Qwen2VLProcessor",
+    "qwen2_5_vl": "Qwen2_5_VLProcessor",
+    "qwen3_vl": "Qwen3VLProcessor",
+}
+_DENSE = FrontEndConfig(preset="dense")
+
+
+def load_processor(name_or_path: str | Path, family: Any = None, **options: Any) -> Any:
+    """Load a processor, with torchvision or without.
+
+    Args:
+        name_or_path: folder or hub id.
+        family: row of the family table or model_type; None reads it from the folder's configuration.
+        options: handed to the `from_pretrained` of transformers, for example revision or local_files_only.
+
+    Returns:
+        What `transformers.AutoProcessor` gives; where torchvision is missing, the same class around a video
+        processor that needs none and drops nothing until a front end is attached.
+
+    Raises:
+        AttachmentError: torchvision is missing and the family is not known here.
+        OSError: no processor's files there.
+
+    Source: ours.
+    """
+    if torchvision_found():
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(name_or_path, **options)
+    model_type = getattr(family, "model_type", family) or _model_type(name_or_path, options)
+    return _assemble(model_type, _parts(str(name_or_path), model_type, options))
+
+
+def build_processor(
+    family: Any, tokenizer: Any, chat_template: str | None = None, size: Mapping[str, int] | None = None
+) -> Any:
+    """Build a processor from a tokenizer alone, by the family's defaults; needs no torchvision.
+
+    Args:
+        family: row of the family table or model_type.
+        tokenizer: with the family's special tokens.
+        chat_template: a Jinja template, None for the tokenizer's own.
+        size: bounds of the video size rule, "shortest_edge" and "longest_edge" in pixels.
+
+    Returns:
+        The family's stock processor class around our video processor, which drops nothing until a front end
+        is attached.
+
+    Raises:
+        AttachmentError: an unknown family; the message names the nearest one.
+
+    Source: ours.
+    """
+    model_type = _known(getattr(family, "model_type", family))
+    defaults = STOCK_DEFAULTS[model_type]
+    parts = {
+        "image_processor": _image_processor_class()(patch_size=defaults["patch_size"]),
+        "tokenizer": tokenizer,
+        "video_processor": GatedVideoProcessor(model_type, {"size": size} if size else None, _DENSE),
+        "chat_template": chat_template or getattr(tokenizer, "chat_template", None),
+    }
+    return _assemble(model_type, parts)
+
+
+def torchvision_found() -> bool:
+    """Tell whether transformers will find torchvision."""
+    from transformers.utils import is_torchvision_available
+
+    return bool(is_torchvision_available()) and importlib.util.find_spec("torchvision") is not None
+
+
+def _parts(name_or_path: str, model_type: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+    from transformers.processing_utils import ProcessorMixin
+    from transformers.video_processing_utils import VideoProcessorMixin
+
+    values, _ = VideoProcessorMixin.get_video_processor_dict(name_or_path, **options)
+    files, _ = ProcessorMixin.get_processor_dict(name_or_path, **options)
+    tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
+    return {
+        "image_processor": _image_processor_class().from_pretrained(name_or_path, **options),
+        "tokenizer": tokenizer,
+        "video_processor": GatedVideoProcessor(model_type, values, _DENSE),
+        "chat_template": files.get("chat_template") or getattr(tokenizer, "chat_template", None),
+    }
+
+
+def _assemble(model_type: str, parts: Mapping[str, Any]) -> Any:
+    """Make an instance of the stock class; its check of argument classes cannot run without torchvision."""
+    import transformers
+
+    cls = getattr(transformers, _PROCESSORS[_known(model_type)])
+    processor = object.__new__(cls)
+    processor.check_argument_for_proper_class = lambda *_: None
+    processor.__init__(**parts)
+    del processor.check_argument_for_proper_class
+    install_hooks(processor)
+    return processor
+
+
+def _image_processor_class() -> Any:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    return Qwen2VLImageProcessorPil
+
+
+def _model_type(name_or_path: str | Path, options: Mapping[str, Any]) -> str:
+    from transformers import AutoConfig
+    from transformers.processing_utils import ProcessorMixin
+
+    files, _ = ProcessorMixin.get_processor_dict(str(name_or_path), **options)
+    for model_type, name in _PROCESSORS.items():
+        if files.get("processor_class") == name:
+            return model_type
+    return _known(AutoConfig.from_pretrained(name_or_path, **options).model_type)
+
+
+def _known(model_type: str) -> str:
+    if model_type not in _PROCESSORS:
+        raise AttachmentError(
+            f"No processor for {model_type!r} without torchvision. {nearest(model_type, _PROCESSORS)}"
+        )
+    return model_type
