@@ -204,8 +204,8 @@ def check_torchvision(importer: Importer = import_module) -> Check:
 
 _TORCHVISION_REMEDY = (
     "framegate does not need torchvision, but transformers imports it wherever it is installed, so no stock "
-    "processor and hardly a model class loads. Either `pip uninstall torchvision` (framegate's own processor takes "
-    "over), or install torch and torchvision together from one index, both for CPU or both for CUDA."
+    "processor and hardly a model class loads. Either `pip uninstall torchvision` (framegate's own processor "
+    "takes over), or install torch and torchvision together from one index, both for CPU or both for CUDA."
 )
 
 

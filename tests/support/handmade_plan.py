@@ -1,4 +1,4 @@
-"""A gate plan made by hand, for tests of what reads plans: the face of GatePlan, simple enough to check by eye."""
+"""A gate plan made by hand, for tests of what reads plans: GatePlan's face, easy to check by eye."""
 
 from dataclasses import dataclass, field
 

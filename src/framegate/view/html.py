@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -69,9 +70,9 @@ def write_html(
         # "</script>" inside a string would end the script
         "data": json.dumps(plan_data(plan, figures)).replace("</", "<\\/"),
     }
-    for name, value in values.items():
-        page = page.replace(f"[[{name}]]", value)
-    path.write_text(page, encoding="utf-8")
+    # in one pass, so that no value is searched for names
+    filled = re.sub(r"\[\[(\w+)\]\]", lambda place: values[place[1]], page)
+    path.write_text(filled, encoding="utf-8")
 
 
 def plan_data(plan: GatePlan, figures: PlanFigures) -> dict[str, Any]:
