@@ -71,6 +71,6 @@ def stock_inputs(processor, videos, questions, images=None, **options):
     ]
     media = {"videos": flat, "video_metadata": metadata, "do_sample_frames": False} if flat else {}
     if images:
-        media["images"] = [group or None for group in images] if len(images) > 1 else images[0]
+        media["images"] = [picture for group in images for picture in group]
     out = processor(text=text, return_tensors="pt", padding=True, **media, **options)
     return {key: value for key, value in out.items() if torch.is_tensor(value)}
