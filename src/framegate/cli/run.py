@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from framegate.errors import ConfigError, FramegateError
+
 if TYPE_CHECKING:
     from framegate.report import Report
 
@@ -62,6 +64,7 @@ def run_command(options: RunOptions, *, compare: bool, as_json: bool) -> None:
     # a mistyped setting is told before a model is loaded
     load_config(options.preset, **options.overrides)
     model, processor = _load(options)
+    model = _on_gpu(model)
     presets = [("dense", _frame_settings(options)), (options.preset, options.overrides)]
     answers = {
         preset: ask(model, processor, options, preset=preset, overrides=overrides)
@@ -126,11 +129,23 @@ def _load(options: RunOptions) -> tuple[Any, Any]:
         return tiny_pair(options.family)
     import framegate
 
-    model, processor = framegate.from_pretrained(options.model, "dense")
+    try:
+        model, processor = framegate.from_pretrained(options.model, "dense")
+    except FramegateError:
+        raise
+    except OSError as error:
+        # transformers' word for a folder without a checkpoint, or a hub that cannot be reached
+        raise ConfigError(f"--model {options.model!r} cannot be loaded: {error}") from error
     front_end = framegate.front_end_of(model)
-    if front_end is not None:
-        front_end.detach()
+    assert front_end is not None
+    front_end.detach()
     return model, processor
+
+
+def _on_gpu(model: Any) -> Any:
+    import torch
+
+    return model.to("cuda") if torch.cuda.is_available() else model
 
 
 def _frame_settings(options: RunOptions) -> dict[str, Any]:

@@ -159,7 +159,10 @@ def _tile(name: str, value: str, beside: str) -> str:
 
 
 def _row(name: str, dense: str, kept: str) -> str:
-    return f"<tr><th scope=row>{escape(name)}</th><td>{escape(dense)}</td><td>{escape(kept)}</td></tr>"
+    head = f"<tr><th scope=row>{escape(name)}</th>"
+    if not dense:
+        return f"{head}<td colspan=2 class=one>{escape(kept)}</td></tr>"
+    return f"{head}<td>{escape(dense)}</td><td>{escape(kept)}</td></tr>"
 
 
 def _video_source(path: Path) -> str:

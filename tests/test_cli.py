@@ -1,0 +1,189 @@
+"""The command line on the shipped clip: what it prints is what the plan and the report say."""
+
+import json
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+from typer.testing import CliRunner
+
+import framegate
+from framegate.cli import app
+from framegate.cli.options import parse_settings
+from framegate.cli.run import printable
+from framegate.errors import ConfigError
+
+CLIP = str(resources.files("framegate") / "assets" / "slides.mp4")
+QUICK = ["--fps", "2", "--width-px", "224", "--tube-frames", "1"]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_help_is_quick_and_loads_no_torch():
+    code = (
+        "import sys\nfrom framegate.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('torch', 'transformers', 'cv2', 'av', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip().endswith("[]"), done.stdout[-200:] + done.stderr
+    for command in ("plan", "view", "run", "doctor"):
+        assert command in done.stdout
+
+
+def test_version():
+    assert invoke("--version").stdout.strip() == f"framegate {framegate.__version__}"
+
+
+def test_plan_json_is_the_plan():
+    result = invoke("plan", CLIP, "--keep-ratio", "0.2", *QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(result.stdout)["figures"]
+    plan = framegate.plan_video(CLIP, "gate", keep_ratio=0.2, fps=2, width_px=224)
+    assert (figures["kept_tokens"], figures["dense_tokens"]) == (plan.num_kept, plan.num_cells)
+    assert figures["num_tubes"] == len(plan.timestamps_seconds) == 50
+    assert figures["kept_patches"] == 4 * plan.num_kept
+    assert figures["video_seconds"] == pytest.approx(25, abs=0.1)
+
+
+def test_plan_table_shows_the_counts():
+    result = invoke("plan", CLIP, "--max-video-tokens", "100", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    assert "slides.mp4: 100 of" in result.stdout
+    assert "tokens per second of video" in result.stdout
+
+
+def test_plan_takes_a_window_and_settings():
+    result = invoke(
+        "plan",
+        CLIP,
+        "--start",
+        "2",
+        "--end",
+        "5",
+        *QUICK,
+        "--set",
+        "threshold=0",
+        "--set",
+        "motion=none",
+        "--json",
+    )
+    account = json.loads(result.stdout)
+    assert account["figures"]["num_tubes"] == 6
+    assert account["settings"]["threshold"] == 0
+    assert account["settings"]["window"] == "2 s to 5 s"
+
+
+def test_plan_writes_the_plan(tmp_path):
+    path = tmp_path / "new" / "plan.json"
+    result = invoke("plan", CLIP, *QUICK, "--out", path)
+    assert result.exit_code == 0, result.stderr
+    plan = json.loads(path.read_text())["plan"]
+    assert [len(cells) for cells in plan["kept_cells"]] == plan["kept"]
+    assert plan["starts_seconds"][:3] == [0.0, 0.5, 1.0]
+
+
+def test_view_writes_four_files(tmp_path):
+    result = invoke("view", CLIP, "--keep-ratio", "0.2", *QUICK, "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "overlay.mp4",
+        "sheet.png",
+        "timeline.png",
+        "view.html",
+    }
+    assert result.stdout.rstrip().endswith(f"Open {tmp_path / 'view.html'}")
+    assert "tqdm" not in result.stderr
+    assert "%|" not in result.stderr  # no progress bar off a terminal
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "no/such/clip.mp4"], "no/such/clip.mp4"),
+        (["plan", CLIP, "--preset", "gaet"], "Did you mean 'gate'?"),
+        (["plan", CLIP, "--keep-ratio", "1.5"], "keep_ratio is 1.5"),
+        (["plan", CLIP, "--set", "treshold=3"], "Did you mean 'threshold'?"),
+        (["plan", CLIP, "--set", "threshold"], "name=value"),
+        (["view", CLIP, "--preset", "dense", "--keep-ratio", "0.5"], "use preset 'gate'"),
+        (["run", CLIP, "what?", "--preset", "gaet"], "Did you mean 'gate'?"),
+        (["run", CLIP, "what?", "--family", "qwen9"], "qwen9"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments, words):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_folder_without_a_model_is_told(tmp_path):
+    result = invoke("run", CLIP, "what?", "--model", tmp_path)
+    assert result.exit_code == 2
+    assert f"--model {str(tmp_path)!r} cannot be loaded" in result.stderr
+
+
+def test_bugs_keep_their_traceback(monkeypatch):
+    def broken(*arguments, **settings):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("framegate.api.plan_video", broken)
+    result = invoke("plan", CLIP)
+    assert isinstance(result.exception, RuntimeError)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_run_answers_and_reports(family):
+    result = invoke(
+        "run", CLIP, "What is on the slide?", "--family", family, "--keep-ratio", "0.25", "--fps", "0.5",
+        "--max-new-tokens", "4", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    account = json.loads(result.stdout)
+    assert "words mean nothing" in account["warning"]
+    report = account["runs"]["gate"]["report"]
+    assert report["kept_tokens"] == round(0.25 * report["dense_tokens"]) > 0
+
+
+def test_run_prints_the_report_and_compares():
+    result = invoke(
+        "run", CLIP, "What?", "--keep-ratio", "0.25", "--fps", "0.5", "--max-new-tokens", "2", "--compare"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "dense answers:" in result.stdout
+    assert "gate answers:" in result.stdout
+    assert "(25.0%)" in result.stdout
+    assert "(100.0%)" in result.stdout
+
+
+def test_doctor_json():
+    result = invoke("doctor", "--json")
+    assert result.exit_code == 0, result.stdout
+    assert json.loads(result.stdout)["is_healthy"] is True
+
+
+def test_doctor_exit_code_says_what_is_broken(monkeypatch):
+    monkeypatch.setattr("framegate.doctor.CLIP_FRAMES", 251)
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    assert "250 of the 251 frames" in " ".join(result.stdout.split())
+
+
+def test_settings_are_yaml():
+    assert parse_settings(["a=4", "b=0.5", "c=null", "d=text", "e=true"]) == {
+        "a": 4,
+        "b": 0.5,
+        "c": None,
+        "d": "text",
+        "e": True,
+    }
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        parse_settings(["a=[1"])
+
+
+def test_answers_cannot_drive_the_terminal():
+    assert printable("a\x1b[2Jb\nc\x00é") == "a\\x1b[2Jb\nc\\x00é"
