@@ -14,7 +14,7 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def gradient_frames(count: int, *, height_px: int = 48, width_px: int = 64) -> np.ndarray[Any, Any]:
-    """Smooth coloured frames, each unlike the others and unlike itself turned or mirrored, uint8 [F, h, w, 3]."""
+    """Smooth coloured frames, each unlike the others and unlike itself turned, uint8 [F, h, w, 3]."""
     y, x = np.mgrid[0:height_px, 0:width_px]
     frames = [
         np.stack(

@@ -58,8 +58,8 @@ def open_container(
         return av.open(source, format=format, options=dict(options or {}), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as problem:
         raise VideoError(
-            f"{source!r} cannot be opened as a video ({problem}). It is no video, its header is lost (an mp4 that "
-            "was not finished has none), or its format is unknown; record it again or repair it with ffmpeg."
+            f"{source!r} cannot be opened as a video ({problem}). It is no video, its header is lost (an mp4 "
+            "that was not finished has none), or its format is unknown; record it again, or repair it."
         ) from problem
 
 

@@ -48,7 +48,7 @@ class FileIndex:
 
 @dataclass(frozen=True)
 class _Packets:
-    """Per shown packet, in order of the file: stamps in ticks (None where missing), length, keyframe or not."""
+    """Per shown packet, in order of the file: stamps in ticks (None: missing), length, keyframe or not."""
 
     pts: list[int | None]
     dts: list[int | None]
@@ -84,7 +84,7 @@ def index_file(path: Path) -> FileIndex:
             raise VideoError(f"{str(path)!r} has a video stream but no frame in it; record it again.")
         time_base = stream.time_base
         ticks, order, lookup, notes = _place(packets, stream)
-        start = _start_tick(container, int(ticks[0]), time_base)
+        start = _start_tick(container, int(ticks[0]), time_base) if lookup == "time" else int(ticks[0])
         step = packets.durations[order[-1]] or _median_step(ticks, stream, time_base)
         end = float((int(ticks[-1]) + step - start) * time_base)
         notes += _damage(path, container, stream, packets, end)
@@ -158,8 +158,7 @@ def _start_tick(container: Any, first_tick: int, time_base: Fraction) -> int:
 
 def _seconds(ticks: Int64Array, time_base: Fraction) -> Float64Array:
     """Ticks in seconds, rounded once: 3 * float(1/30) is not 0.1."""
-    seconds: Float64Array = ticks * float(time_base.numerator) / float(time_base.denominator)
-    return seconds
+    return np.asarray(ticks * time_base.numerator / time_base.denominator, dtype=np.float64)
 
 
 def _median_step(ticks: Int64Array, stream: Any, time_base: Fraction) -> int:
@@ -215,7 +214,8 @@ def _broken_promises(
     path: Path, container: Any, stream: Any, packets: _Packets, end_seconds: float
 ) -> list[str]:
     found = len(packets.pts) + packets.num_discarded
-    if stream.frames > found + 1:
+    # AVI counts the frames it left out too
+    if stream.frames > found + 1 and container.format.name != "avi":
         return [
             f"{path.name} breaks off: its header promises {stream.frames} frames, {found} are there "
             f"(up to {end_seconds:g} seconds); only those are used."

@@ -82,7 +82,7 @@ def _damage(index: FileIndex, lost: list[int], reader: FileReader) -> Iterator[s
     if reader.num_patched:
         yield f"{reader.num_patched} frames of {index.info.source} are damaged; the decoder patched them up."
     if reader.num_misplaced:
-        yield f"{reader.num_misplaced} frames of {index.info.source} fit no packet's time; they were left out."
+        yield f"{reader.num_misplaced} frames of {index.info.source} fit no packet's time and were left out."
 
 
 class FileReader:

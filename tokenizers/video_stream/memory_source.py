@@ -46,8 +46,8 @@ class MemoryFrames:
             frame = _frame(source[place], place)
             if frame.shape[:2] != self.size_px:
                 raise FrameError(
-                    f"Frame {place} is {_size(frame.shape)}, frame 0 is {_size(self.size_px)} (height x width); "
-                    "give frames of one size."
+                    f"Frame {place} is {_size(frame.shape)}, frame 0 is {_size(self.size_px)} (height x "
+                    "width); give frames of one size."
                 )
             _check_values(frame, place)
 

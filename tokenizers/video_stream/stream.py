@@ -82,8 +82,8 @@ class VideoStream:
 
         Returns:
             Iterator over Frame in order of presentation; a frame planned twice comes twice; each owns its
-            pixels. Every call on a file or on frames in memory starts afresh. Frames that a damaged file cannot
-            give are left out, with a warning in `warnings`.
+            pixels. Every call on a file or on frames in memory starts afresh. Frames that a damaged file
+            cannot give are left out, with a warning in `warnings`.
 
         Raises:
             FrameError: a plan or a second pass on a live source, planned frames outside the video or the
@@ -172,8 +172,8 @@ def probe(source: str | PathLike[str]) -> VideoInfo:
 
     Returns:
         Its VideoInfo. Frame times are the container's, right on variable-rate files, with the container's
-        first instant (the earliest of its streams) at 0 seconds: the first frame usually is at 0.0, later when
-        the sound starts before the pictures. Frames without time stamps are counted, with a warning.
+        first instant (the earliest of its streams) at 0 seconds: the first frame usually is at 0.0, later
+        when the sound starts before the pictures. Frames without time stamps are counted, with a warning.
 
     Raises:
         VideoNotFoundError: no such file.

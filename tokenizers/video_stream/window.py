@@ -67,7 +67,7 @@ def window_frames(info: VideoInfo, window_seconds: Window = WHOLE) -> Int64Array
     inside = np.flatnonzero((times >= start) & (times < end))
     if not len(inside):
         raise FrameError(
-            f"Clip window [{start:g}, {end:g}) seconds holds no frame of {info.source or 'the given frames'}: "
+            f"Clip window [{start:g}, {end:g}) seconds holds no frame of {info.source or 'the frames'}: "
             f"its {info.num_frames} frames lie between {times[0]:g} and {times[-1]:g} seconds "
             f"(duration {info.duration_seconds:g} seconds)."
         )
