@@ -260,7 +260,7 @@ def test_memory_is_a_window_of_a_few_frames(clip):
     with open_video(clip) as stream:
         counts = [alive() - before for frame in stream.frames(size_px=(24, 32)) if frame.index % 12 == 5]
     # what one packet completed and was not asked for yet
-    assert max(counts) <= 3
+    assert max(counts) <= 6
 
 
 def test_python_memory_does_not_grow_with_the_length(tmp_path):
@@ -290,7 +290,7 @@ def test_closing_ends_a_pass_and_closes_the_file(clip):
 def test_abandoned_passes_leave_nothing_open(clip):
     def opened():
         gc.collect()
-        return sum(isinstance(thing, av.container.Container) for thing in gc.get_objects())
+        return sum(issubclass(type(thing), av.container.Container) for thing in gc.get_objects())
 
     before = opened()
     with open_video(clip) as stream:

@@ -18,6 +18,8 @@ Size = tuple[int, int]
 _LUMA_FIRST = ("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16")
 _LUMA_FIRST_FULL = ("yuvj420p", "yuvj422p", "yuvj444p", "yuvj440p", "yuvj411p", "gray")
 _RANGE_LIMITED, _RANGE_FULL = 1, 2
+# libswscale's own numbers; PyAV names the last two only from 18 on.
+_SWS_BICUBIC, _SWS_AREA, _SWS_FULL_CHR_H_INT, _SWS_ACCURATE_RND = 4, 0x20, 0x2000, 0x40000
 # Unspecified, BT.470BG, SMPTE 170M: luma is 0.299 R + 0.587 G + 0.114 B, as swscale reads them.
 _LUMA_601 = (2, 5, 6)
 _EXPAND = np.clip(np.round((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
@@ -108,10 +110,7 @@ class PixelConverter:
 
 def _filter(shrinks: bool) -> int:
     """Scaler flags; without the last two swscale's RGB is 1.4 levels too dark on average (measured)."""
-    from av.video.reformatter import Interpolation
-
-    kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
-    return int(kernel | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+    return (_SWS_AREA if shrinks else _SWS_BICUBIC) | _SWS_ACCURATE_RND | _SWS_FULL_CHR_H_INT
 
 
 def luma_plane(frame: Any) -> tuple[UInt8Array, bool] | None:
