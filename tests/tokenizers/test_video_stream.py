@@ -18,7 +18,7 @@ from framegate.errors import ConfigError, FrameError, VideoError
 from framegate.tokenizers.video_stream import open_video, probe
 from framegate.tokenizers.video_stream.file_index import clockwise, index_file
 from framegate.tokenizers.video_stream.file_source import FileReader
-from framegate.tokenizers.video_stream.pixels import turn
+from framegate.tokenizers.video_stream.pixels import resize, turn
 from framegate.types import FramePlan
 
 IRREGULAR_MS = [0, 40, 50, 400, 410, 1000, 1033, 1100, 2500, 2600, 2610, 4000]
@@ -90,6 +90,12 @@ def test_turning_is_clockwise():
     assert turn(picture, 90).tolist() == [[3, 1], [4, 2]]
     assert turn(picture, 270).tolist() == [[2, 4], [1, 3]]
     assert [clockwise(angle) for angle in (0, -90, 90, 180, -180, 89.6)] == [0, 90, 270, 180, 180, 270]
+
+
+def test_shrinking_in_two_steps_is_the_area_average():
+    picture = gradient_frames(1, height_px=120, width_px=240)[0]
+    plain = cv2.resize(picture, (50, 27), interpolation=cv2.INTER_AREA)
+    assert np.abs(resize(picture, (27, 50)).astype(int) - plain).max() <= 1
 
 
 def test_two_passes_are_equal_and_own_their_pixels(clip):

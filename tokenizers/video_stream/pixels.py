@@ -151,11 +151,18 @@ def resize(pixels: UInt8Array, size_px: Size) -> UInt8Array:
     height, width = (int(side) for side in size_px)
     if pixels.shape[:2] == (height, width):
         return pixels
-    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
-    resized: UInt8Array = cv2.resize(
-        pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
-    return resized
+    if height > pixels.shape[0] or width > pixels.shape[1]:
+        return _scaled(pixels, height, width, cv2.INTER_CUBIC)
+    # OpenCV averages over whole pixels three times as fast as over parts of them.
+    factor = min(pixels.shape[0] // height, pixels.shape[1] // width)
+    if factor > 1 and pixels.shape[0] % factor == 0 and pixels.shape[1] % factor == 0:
+        pixels = _scaled(pixels, pixels.shape[0] // factor, pixels.shape[1] // factor, cv2.INTER_AREA)
+    return _scaled(pixels, height, width, cv2.INTER_AREA)
+
+
+def _scaled(pixels: UInt8Array, height: int, width: int, interpolation: int) -> UInt8Array:
+    scaled: UInt8Array = cv2.resize(pixels, (width, height), interpolation=interpolation)
+    return scaled
 
 
 def turn(pixels: UInt8Array, clockwise_degrees: int) -> UInt8Array:
