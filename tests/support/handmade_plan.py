@@ -14,8 +14,17 @@ class HandmadePlan:
     motion_px: np.ndarray  # [T, H, W, 2]
     notes: list[str] = field(default_factory=list)
 
-    def source_frames(self):
-        return self.source
+    cell_px = 28
+
+    @property
+    def tube_frames(self):
+        return len(self.source) // len(self.keep)
+
+    def iter_source(self):
+        return iter(np.split(self.source, len(self.keep)))
+
+    def iter_reconstruction(self):
+        return iter(np.split(self.reconstruct(), len(self.keep)))
 
     def reconstruct(self):
         cells = np.repeat(np.repeat(self.keep, 28, axis=1), 28, axis=2)  # [T, h, w]

@@ -56,7 +56,7 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
     )
     return Planned(
         plan=plan,
-        figures=plan_figures(plan, cell_px=options.cell_px, tube_frames=options.tube_frames),
+        figures=plan_figures(plan),
         milliseconds=1000 * (time.perf_counter() - began),
     )
 
@@ -90,7 +90,7 @@ def plan_table(options: PlanOptions, planned: Planned) -> Table:
     table = Table(title=f"{title} ({figures.keep_ratio:.1%})", title_justify="left", title_style="bold")
     table.add_column("")
     table.add_column("dense", justify="right")
-    table.add_column(options.preset, justify="right", style="green")
+    table.add_column(Path(options.preset).stem, justify="right", style="green")
     for row in figure_rows(figures):
         table.add_row(*row)
     frames = figures.num_tubes * options.tube_frames

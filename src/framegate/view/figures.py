@@ -62,13 +62,11 @@ class PlanFigures:
         }
 
 
-def plan_figures(plan: GatePlan, *, cell_px: int = 28, tube_frames: int = 1) -> PlanFigures:
+def plan_figures(plan: GatePlan) -> PlanFigures:
     """Count what a plan costs on a tower whose token is a unit of 2 x 2 patches, as in Qwen-VL.
 
     Args:
         plan: the plan.
-        cell_px: side of a cell in pixels.
-        tube_frames: frames in a tube.
 
     Returns:
         The figures.
@@ -77,7 +75,7 @@ def plan_figures(plan: GatePlan, *, cell_px: int = 28, tube_frames: int = 1) -> 
     """
     num_tubes, rows, columns = plan.keep.shape
     dense, kept = int(plan.keep.size), int(plan.keep.sum())
-    cell_bytes = 3 * tube_frames * cell_px * cell_px * BYTES_PER_VALUE
+    cell_bytes = 3 * plan.tube_frames * plan.cell_px**2 * BYTES_PER_VALUE
     starts = np.asarray(plan.timestamps_seconds)
     return PlanFigures(
         num_tubes=num_tubes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,25 +57,21 @@ def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeVie
         with_rebuilt: also rebuild each tube from the kept cells.
 
     Yields:
-        The tubes in order of time.
+        The tubes in order of time; paint each before the next, whose pictures may take its place in memory.
 
     Source: ours.
     """
-    source = plan.source_frames()  # [F, h, w, 3]
-    rebuilt = plan.reconstruct() if with_rebuilt else None  # [F, h, w, 3]
-    num_tubes = len(plan.keep)
-    size = len(source) // num_tubes
     motion = skipped_motion_px(plan)
     ends = tube_ends_seconds(plan.timestamps_seconds)
-    for index in range(num_tubes):
-        frames = slice(index * size, (index + 1) * size)
+    rebuilt_tubes = plan.iter_reconstruction() if with_rebuilt else repeat(None)
+    for index, (source, rebuilt) in enumerate(zip(plan.iter_source(), rebuilt_tubes, strict=False)):
         yield TubeView(
             index=index,
-            count=num_tubes,
+            count=len(plan.keep),
             start_seconds=float(plan.timestamps_seconds[index]),
             end_seconds=float(ends[index]),
-            source=source[frames],
-            rebuilt=None if rebuilt is None else rebuilt[frames],
+            source=source,
+            rebuilt=rebuilt,
             keep=plan.keep[index],
             is_keyframe=bool(plan.keyframes[index]),
             motion_px=(float(motion[index, 0]), float(motion[index, 1])),
