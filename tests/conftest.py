@@ -1,0 +1,36 @@
+"""Every test starts from the same seeds, offline, and leaves the random state as it found it."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    import torch
+
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    yield
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+
+
+def pytest_runtest_setup(item):
+    if "gpu" not in item.keywords:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail("REQUIRE_GPU=1, and there is no CUDA device")
+    pytest.skip("needs a CUDA device")
