@@ -49,17 +49,28 @@ class MotionGateConfig:
     mode: Mode = "drop"
 
     def __post_init__(self) -> None:
-        for name, choices in (("metric", Metric), ("reference", Reference), ("motion", Motion), ("mode", Mode)):
+        for name, choices in (
+            ("metric", Metric),
+            ("reference", Reference),
+            ("motion", Motion),
+            ("mode", Mode),
+        ):
             if getattr(self, name) not in get_args(choices):
-                raise ConfigError(f"gate.{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}.")
+                raise ConfigError(
+                    f"gate.{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}."
+                )
         if self.threshold is not None and not self.threshold >= 0:
             raise ConfigError(f"gate.threshold is {self.threshold}; it must be 0 or more, or None.")
         if self.max_age is not None and self.max_age < 1:
-            raise ConfigError(f"gate.max_age is {self.max_age}; it must be at least 1 tube, or None for no limit.")
+            raise ConfigError(
+                f"gate.max_age is {self.max_age}; it must be at least 1 tube, or None for no limit."
+            )
         if not 0 < self.keyframe_fraction <= 1:
             raise ConfigError(f"gate.keyframe_fraction is {self.keyframe_fraction}; it must be in (0, 1].")
         if self.mode == "reuse" and self.motion == "camera":
-            raise ConfigError('gate.mode "reuse" takes embeddings from the same grid cell: set gate.motion to "none".')
+            raise ConfigError(
+                'gate.mode "reuse" takes embeddings from the same grid cell: set gate.motion to "none".'
+            )
 
     @property
     def resolved_threshold(self) -> float:

@@ -1,0 +1,207 @@
+"""Camera motion between two frames: sub-pixel translation, then affine where that helps.
+
+One feature in each block of a coarse raster is followed by Lucas-Kanade at about half the usual width; a robust fit
+takes the motion most of them share, so that objects that move on their own do not pull the camera's motion along.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.residual import FloatArray
+from framegate.types import UInt8Array
+
+WORKING_SIDE_PX = 224
+MIN_SIDE_PX = 32
+FEATURE_BLOCK_PX = 16
+WEAK_FEATURE = 0.5
+WINDOW_PX = 9
+PYRAMID_LEVELS = 2
+STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.01)
+FIT_STEPS = 5
+FIT_SCALE_PX = 0.15
+INLIER_PX = 0.5
+MIN_FEATURES = 8
+MIN_SUPPORT = 0.3
+GOOD_SUPPORT = 0.6
+AFFINE_GAIN = 0.8
+STILL_PX = 0.02
+
+Points = npt.NDArray[np.float32]
+Affine = npt.NDArray[np.float64]
+
+
+def is_large_enough(grid: CellGrid) -> bool:
+    """True when frames, reduced to the working size, hold enough pixels to follow features."""
+    return min(grid.height_px, grid.width_px) // _reduction(grid.height_px, grid.width_px) >= MIN_SIDE_PX
+
+
+class CameraTracker:
+    """Estimates the motion from tube to tube, each started from the one before.
+
+    Args:
+        grid: geometry of the frames.
+    """
+
+    def __init__(self, grid: CellGrid) -> None:
+        self._shape = (grid.height_px, grid.width_px)
+        self._velocity: tuple[float, float] = (0.0, 0.0)
+
+    def motion(self, previous: UInt8Array, current: UInt8Array) -> FloatArray | None:
+        """Estimate where each frame of a tube looks from, relative to the same frame of the tube before.
+
+        Args:
+            previous: uint8 [k, h, w] luma of the tube before.
+            current: uint8 [k, h, w] luma.
+
+        Returns:
+            float32 [k, 2, 3], affine maps from pixels of the current frames to the previous ones; None when the
+            camera stands still or too few features agree on a motion.
+
+        Source: ours.
+        """
+        found = [self._follow(before, after) for before, after in zip(previous, current, strict=True)]
+        if all(affine is None for affine in found):
+            return None
+        still = np.eye(2, 3)
+        return np.stack([still if affine is None else affine for affine in found]).astype(np.float32)
+
+    def _follow(self, before: UInt8Array, after: UInt8Array) -> Affine | None:
+        affine = estimate(before, after, self._velocity)
+        moves = affine is not None and _largest_shift(affine, *self._shape) > STILL_PX
+        self._velocity = _centre_shift(affine, *self._shape) if affine is not None else (0.0, 0.0)
+        return affine if moves else None
+
+
+def estimate(
+    previous: UInt8Array, current: UInt8Array, velocity_px: tuple[float, float] = (0.0, 0.0)
+) -> Affine | None:
+    """Register two frames.
+
+    Args:
+        previous: uint8 [h, w] luma.
+        current: uint8 [h, w] luma.
+        velocity_px: first guess of the shift (x, y) from current to previous, px.
+
+    Returns:
+        float64 [2, 3], the affine map from pixels of current to pixels of previous; None when too few features agree.
+
+    Source: ours; Lucas-Kanade features, phase correlation where the first guess finds too little.
+    """
+    reduction = _reduction(*current.shape)
+    before, after = _reduced(previous, reduction), _reduced(current, reduction)
+    points = _features(after)
+    if len(points) < MIN_FEATURES:
+        return None
+    guess = np.array(velocity_px, np.float32) / reduction
+    affine, support = _fit(*_followed(after, before, points, guess))
+    if support < GOOD_SUPPORT:
+        (x, y), _ = cv2.phaseCorrelate(after.astype(np.float32), before.astype(np.float32), _window(after))
+        other, other_support = _fit(*_followed(after, before, points, np.array([x, y], np.float32)))
+        affine, support = (other, other_support) if other_support > support else (affine, support)
+    return _scaled(affine, reduction) if support >= MIN_SUPPORT else None
+
+
+def doubled(motion: FloatArray) -> FloatArray:
+    """Carry affine maps [..., 2, 3] from frames of half size over to frames of full size."""
+    return _scaled(motion, 2).astype(np.float32)
+
+
+def _scaled(affine: npt.NDArray[np.floating], factor: int) -> npt.NDArray[np.floating]:
+    """The same motion on frames `factor` times as large; pixel centres lie at whole numbers in both."""
+    offset = (factor - 1) / 2
+    scaled = affine.copy()
+    scaled[..., 2] = factor * affine[..., 2] + offset - offset * (affine[..., 0] + affine[..., 1])
+    return scaled
+
+
+def _reduction(height_px: int, width_px: int) -> int:
+    return max(1, round(max(height_px, width_px) / WORKING_SIDE_PX))
+
+
+def _reduced(frame: UInt8Array, reduction: int) -> UInt8Array:
+    if reduction == 1:
+        return np.ascontiguousarray(frame)
+    height, width = frame.shape[0] // reduction, frame.shape[1] // reduction
+    cropped = frame[: height * reduction, : width * reduction]
+    return cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _window(frame: UInt8Array) -> FloatArray:
+    return cv2.createHanningWindow((frame.shape[1], frame.shape[0]), cv2.CV_32F)
+
+
+def _features(frame: UInt8Array) -> Points:
+    """The strongest corner of each block, weak ones left out: float32 [N, 2] (x, y)."""
+    strength = cv2.cornerMinEigenVal(frame, 3)
+    block = FEATURE_BLOCK_PX
+    rows, columns = frame.shape[0] // block, frame.shape[1] // block
+    cut = strength[: rows * block, : columns * block].reshape(rows, block, columns, block)
+    blocks = cut.transpose(0, 2, 1, 3).reshape(rows * columns, block * block)
+    best = blocks.argmax(axis=1)
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    points = np.stack([column * block + best % block, row * block + best // block], axis=1).astype(np.float32)
+    peaks = np.take_along_axis(blocks, best[:, None], axis=1)[:, 0]
+    return points[(peaks > WEAK_FEATURE * np.median(peaks)) & (peaks > 0)]
+
+
+def _followed(after: UInt8Array, before: UInt8Array, points: Points, guess: Points) -> tuple[Points, Points]:
+    """Find features of `after` in `before`: the points that were found and their shifts, each [N, 2]."""
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        after,
+        before,
+        points[:, None].copy(),
+        (points + guess)[:, None].copy(),
+        winSize=(WINDOW_PX, WINDOW_PX),
+        maxLevel=PYRAMID_LEVELS,
+        criteria=STOP,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    seen = status[:, 0] > 0
+    return points[seen], (found[:, 0] - points)[seen]
+
+
+def _fit(points: Points, shifts: Points) -> tuple[Affine, float]:
+    """The motion most features share, and the share of features that follow it."""
+    if len(points) < MIN_FEATURES:
+        return np.eye(2, 3), 0.0
+    constant = np.ones((len(points), 1))
+    translation = _robust(constant, shifts, np.median(shifts, axis=0)[None])
+    slopes = np.concatenate([constant, points], axis=1)
+    affine = _robust(slopes, shifts, np.concatenate([translation, np.zeros((2, 2))]))
+    missed, bent = _misses(constant, shifts, translation), _misses(slopes, shifts, affine)
+    if np.mean(np.minimum(bent, INLIER_PX)) < AFFINE_GAIN * np.mean(np.minimum(missed, INLIER_PX)):
+        linear, shift, misses = np.eye(2) + affine[1:].T, affine[0], bent
+    else:
+        linear, shift, misses = np.eye(2), translation[0], missed
+    return np.concatenate([linear, shift[:, None]], axis=1), float(np.mean(misses < INLIER_PX))
+
+
+def _misses(terms: Affine, shifts: Points, solution: Affine) -> Affine:
+    return np.linalg.norm(shifts - terms @ solution, axis=1)
+
+
+def _robust(terms: Affine, shifts: Points, solution: Affine) -> Affine:
+    """Least squares reweighted so that features that move otherwise lose their say (Cauchy weights)."""
+    for _ in range(FIT_STEPS):
+        weights = 1.0 / (1.0 + (_misses(terms, shifts, solution) / FIT_SCALE_PX) ** 2)
+        weighted = terms * weights[:, None]
+        normal = weighted.T @ terms
+        solution = np.linalg.solve(
+            normal + 1e-9 * np.trace(normal) * np.eye(len(normal)), weighted.T @ shifts
+        )
+    return solution
+
+
+def _centre_shift(affine: Affine, height_px: int, width_px: int) -> tuple[float, float]:
+    centre = np.array([(width_px - 1) / 2, (height_px - 1) / 2])
+    x, y = affine[:, :2] @ centre + affine[:, 2] - centre
+    return float(x), float(y)
+
+
+def _largest_shift(affine: Affine, height_px: int, width_px: int) -> float:
+    corners = np.array([[0, 0], [width_px, 0], [0, height_px], [width_px, height_px]], float)
+    return float(np.abs(corners @ affine[:, :2].T + affine[:, 2] - corners).max())

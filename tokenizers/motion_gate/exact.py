@@ -1,0 +1,201 @@
+"""Exact budgets: the plan with the smallest error that encodes just so many cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.tokenizers.motion_gate.camera_motion import CameraTracker
+from framegate.tokenizers.motion_gate.config import Metric, MotionGateConfig
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.hold_search import HoldRules, best_holds
+from framegate.tokenizers.motion_gate.residual import FloatArray
+from framegate.tokenizers.motion_gate.run import GateRun, record, replayed, still_motion
+from framegate.tokenizers.motion_gate.scan import GateRules, GateScan, MotionSource
+from framegate.tokenizers.motion_gate.shown import BoolArray
+from framegate.types import UInt8Array
+
+THRESHOLD_STEPS = 257
+THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
+    "mad": (0.125, 255.0),
+    "ssim": (1e-5, 2.0),
+    "l2": (1e-3, 1e4),
+}
+
+
+def exact_run(
+    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+) -> GateRun:
+    """Plan a clip so that exactly `budget_cells` cells are encoded.
+
+    The budget comes first, then the first tube, then cuts, then max_age. Plans with and without camera motion
+    compete; the smaller squared error of what is shown wins, so motion never makes a clip worse.
+
+    Args:
+        luma: uint8 [T, k, h, w].
+        grid: geometry of these frames.
+        config: metric, reference, motion and rules; its threshold is not used.
+        budget_cells: cells to encode, at least 1, fewer than all.
+        forced: tubes to encode whole, bool [T], the first among them.
+
+    Returns:
+        The run; its notes name rules that the budget did not leave room for.
+
+    Source: ours.
+    """
+    if budget_cells <= grid.num_cells:
+        run = _first_tube_only(luma, grid, budget_cells)
+        return replayed(luma, grid, run, config.metric)[0]
+    forced, config, notes = affordable_rules(grid, config, budget_cells, forced)
+    candidates = [_still_run(luma, grid, config, budget_cells, forced)]
+    if config.motion == "camera":
+        motion_source = _remembered(CameraTracker(grid))
+        moving = _searched(luma, grid, config, budget_cells, forced, motion_source)
+        if moving.moved.any():
+            candidates.append(moving)
+    judged = [
+        replayed(luma, grid, _filled(luma, grid, run, budget_cells, config.metric), config.metric)
+        for run in candidates
+    ]
+    best, _ = min(judged, key=lambda pair: pair[1])
+    return replace(best, notes=notes)
+
+
+def affordable_rules(
+    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+) -> tuple[BoolArray, MotionGateConfig, tuple[str, ...]]:
+    """Relax what the budget leaves no room for: max_age first, then the codec's keyframes.
+
+    Args:
+        grid: geometry.
+        config: the rules.
+        budget_cells: cells to encode, at least one tube's.
+        forced: tubes to encode whole, bool [T].
+
+    Returns:
+        Forced tubes and configuration that fit the budget, and a note on each rule that was relaxed.
+
+    Source: ours.
+    """
+    room, notes = budget_cells // grid.num_cells, []
+    if int(forced.sum()) > room:
+        dropped = np.flatnonzero(forced)[room:]
+        forced = forced.copy()
+        forced[dropped] = False
+        notes.append(
+            f"{len(dropped)} codec keyframes stood aside: the budget has room for {room} whole tubes"
+        )
+    if config.max_age is not None and _refreshes(forced, config.max_age) > room:
+        ages = range(config.max_age + 1, len(forced) + 1)
+        fitting = next((age for age in ages if _refreshes(forced, age) <= room), None)
+        notes.append(f"max_age {config.max_age} was relaxed to {fitting}: the budget comes first")
+        config = replace(config, max_age=fitting)
+    return forced, config, tuple(notes)
+
+
+def _refreshes(forced: BoolArray, max_age: int) -> int:
+    """Tubes that are encoded whole when nothing changes."""
+    count, age = 0, 0
+    for whole in forced:
+        age = 0 if whole or age >= max_age else age
+        count += age == 0
+        age += 1
+    return count
+
+
+def _first_tube_only(luma: UInt8Array, grid: CellGrid, budget_cells: int) -> GateRun:
+    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one."""
+    contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
+    keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
+    keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
+    residual = np.zeros(keep.shape, np.float32)
+    return GateRun(
+        keep=keep, residual=residual, moved=np.zeros_like(keep), motion=still_motion(len(luma), grid)
+    )
+
+
+def _still_run(
+    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+) -> GateRun:
+    """The plan without camera motion: the best holds for the mean difference, else the best threshold."""
+    if config.metric != "mad" or config.reference != "anchor":
+        return _searched(luma, grid, config, budget_cells, forced, None)
+    rules = HoldRules(forced=forced, max_age=config.max_age, keyframe_fraction=config.keyframe_fraction)
+    keep = best_holds(luma, grid, budget_cells, rules)
+    residual = np.zeros(keep.shape, np.float32)
+    return GateRun(
+        keep=keep, residual=residual, moved=np.zeros_like(keep), motion=still_motion(len(luma), grid)
+    )
+
+
+def _remembered(tracker: CameraTracker) -> MotionSource:
+    """Estimate each tube's motion once, however many thresholds are tried."""
+    known: dict[int, FloatArray | None] = {}
+
+    def motion(tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
+        if tube not in known:
+            known[tube] = tracker.motion(before, after)
+        return known[tube]
+
+    return motion
+
+
+def _searched(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget_cells: int,
+    forced: BoolArray,
+    motion_source: MotionSource | None,
+) -> GateRun:
+    """Bisect a fixed grid of thresholds for a run that keeps as much as the budget allows and no more.
+
+    The anchored gate is not monotone in its threshold, so this finds a crossing, not always the only one; at the
+    highest threshold nothing but forced cells is kept, which the rules have made sure fits.
+    """
+
+    def run_at(threshold: float) -> GateRun:
+        rules = replace(GateRules.of(config), threshold=threshold)
+        scan = GateScan(grid, rules, motion_source=motion_source)
+        steps = [
+            scan.step(tube, force_keyframe=bool(whole)) for tube, whole in zip(luma, forced, strict=True)
+        ]
+        return record(steps, grid)
+
+    return largest_within(run_at, THRESHOLD_RANGE[config.metric], budget_cells)
+
+
+def largest_within(
+    run_at: Callable[[float], GateRun], threshold_range: tuple[float, float], budget_cells: int
+) -> GateRun:
+    """Bisect the geometric grid of thresholds; `run_at` of its last one must fit the budget."""
+    thresholds = np.geomspace(*threshold_range, THRESHOLD_STEPS)
+    low, high, best = -1, THRESHOLD_STEPS - 1, None
+    while high - low > 1:
+        middle = (low + high) // 2
+        run = run_at(float(thresholds[middle]))
+        if run.num_kept <= budget_cells:
+            high, best = middle, run
+        else:
+            low = middle
+    return best if best is not None else run_at(float(thresholds[high]))
+
+
+def _filled(luma: UInt8Array, grid: CellGrid, run: GateRun, budget_cells: int, metric: Metric) -> GateRun:
+    """Spend what is left on the skipped cells with the highest residual, ties to the earlier one."""
+    left = budget_cells - run.num_kept
+    assert left >= 0
+    if left == 0:
+        return run
+    scores = np.where(run.keep, -1.0, replayed(luma, grid, run, metric)[0].residual)
+    keep = run.keep.copy()
+    keep.flat[highest(scores, left)] = True
+    return replace(run, keep=keep, moved=run.moved & ~keep)
+
+
+def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
+    """Flat indices of the highest scores, ties to the lower index."""
+    return np.argsort(-scores, axis=None, kind="stable")[:count]

@@ -1,0 +1,204 @@
+"""The gate over a whole clip: a causal pass, or the plan that meets an exact budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from framegate.tokenizers.motion_gate.budget import Budget
+from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, doubled, is_large_enough
+from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.motion_gate.exact import exact_run
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.run import GateRun, record, whole_run
+from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
+from framegate.types import UInt8Array
+
+ForcedKeyframes = Callable[[int], bool]
+
+
+def never(_tube: int) -> bool:
+    """No tube is a keyframe by order of the codec."""
+    return False
+
+
+@dataclass(frozen=True)
+class _Outlook:
+    """What a clip's gate may use, and what it had to leave out."""
+
+    config: MotionGateConfig
+    notes: tuple[str, ...]
+
+
+def plan_gate(
+    frames: Iterable[UInt8Array],
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget: Budget,
+    *,
+    forced_keyframe: ForcedKeyframes = never,
+) -> GateRun:
+    """Decide which cells of a clip are encoded.
+
+    Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what is
+    shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width * height / 4
+    bytes a frame) and is met exactly.
+
+    Args:
+        frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its last frame.
+        grid: geometry of the frames.
+        config: metric, reference, motion and rules.
+        budget: what may be kept.
+        forced_keyframe: tells whether a tube (by number) is encoded whole whatever changed.
+
+    Returns:
+        The decisions on all tubes.
+
+    Raises:
+        BudgetError: the budget is less than one token.
+
+    Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and budgets: ours.
+    """
+    outlook = _outlook(grid, config)
+    tubes = tubes_of(frames, grid.tube_frames)
+    if budget.keep_ratio is not None:
+        held = _Held(grid, outlook.config)
+        run = _meet(held.take_all(tubes), budget, outlook.config, forced_keyframe)
+    else:
+        run = _causal(tubes, grid, outlook.config, budget, forced_keyframe)
+    return replace(run, notes=outlook.notes + run.notes)
+
+
+def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Array]:
+    """Group frames into tubes; a last one that is not full repeats its last frame.
+
+    Args:
+        frames: uint8 [h, w] or [h, w, channels].
+        tube_frames: frames of a tube, k.
+
+    Returns:
+        Iterator over uint8 [k, h, w] or [k, h, w, channels], contiguous, with memory of their own.
+    """
+    waiting: list[UInt8Array] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == tube_frames:
+            yield np.stack(waiting)
+            waiting = []
+    if waiting:
+        yield np.stack(waiting + [waiting[-1]] * (tube_frames - len(waiting)))
+
+
+def _outlook(grid: CellGrid, config: MotionGateConfig) -> _Outlook:
+    if config.motion == "none":
+        return _Outlook(config, ())
+    if config.reference == "previous":
+        reason = 'camera motion stands aside: reference "previous" compares with the tube before, as printed'
+    elif not is_large_enough(grid):
+        reason = f"camera motion stands aside: frames of {grid.width_px} x {grid.height_px} px hold too few features"
+    else:
+        return _Outlook(config, ())
+    return _Outlook(replace(config, motion="none"), (reason,))
+
+
+class _Held:
+    """A clip's luma in memory, at the resolution at which budgets are planned."""
+
+    def __init__(self, grid: CellGrid, config: MotionGateConfig) -> None:
+        # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
+        self.halves = grid.can_halve and config.metric == "mad"
+        self.full_grid = grid
+        self.grid = grid.halved() if self.halves else grid
+        self._tubes: list[UInt8Array] = []
+
+    def take(self, tube: UInt8Array) -> None:
+        self._tubes.append(halved(tube) if self.halves else tube)
+
+    def take_all(self, tubes: Iterable[UInt8Array]) -> _Held:
+        for tube in tubes:
+            self.take(tube)
+        return self
+
+    @property
+    def luma(self) -> UInt8Array:
+        """uint8 [T, k, h, w]."""
+        return np.stack(self._tubes)
+
+    @property
+    def num_cells(self) -> int:
+        return len(self._tubes) * self.grid.num_cells
+
+
+def halved(tube: UInt8Array) -> UInt8Array:
+    """Reduce a tube [k, h, w] to half its size by block means."""
+    planes, height, width = tube.shape
+    small = cv2.resize(
+        tube.reshape(-1, width), (width // 2, planes * height // 2), interpolation=cv2.INTER_AREA
+    )
+    return small.reshape(planes, height // 2, width // 2)
+
+
+def _meet(
+    held: _Held,
+    budget: Budget,
+    config: MotionGateConfig,
+    forced_keyframe: ForcedKeyframes,
+    cells: int | None = None,
+) -> GateRun:
+    """Plan a held clip to its exact budget."""
+    wanted = budget.exact(held.num_cells) if cells is None else cells
+    luma = held.luma
+    if wanted == held.num_cells:
+        return whole_run(luma, held.grid)
+    assert wanted is not None
+    forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
+    run = exact_run(luma, held.grid, config, wanted, forced)
+    return replace(run, motion=doubled(run.motion)) if held.halves else run
+
+
+def _causal(
+    tubes: Iterable[UInt8Array],
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget: Budget,
+    forced_keyframe: ForcedKeyframes,
+) -> GateRun:
+    """One pass with the threshold; with a cap, planned again to the cap when the pass goes over it."""
+    held = _Held(grid, config) if budget.max_tokens is not None else None
+    run = _threshold_run(_seen(tubes, held), grid, config, forced_keyframe)
+    if held is None or budget.max_tokens is None or run.num_kept <= budget.max_tokens:
+        return run
+    note = (
+        f"max_video_tokens {budget.max_tokens} replaced the threshold, which would have kept {run.num_kept}"
+    )
+    met = _meet(held, budget, config, forced_keyframe, cells=budget.max_tokens)
+    return replace(met, notes=(note, *met.notes))
+
+
+def _seen(tubes: Iterable[UInt8Array], held: _Held | None) -> Iterator[UInt8Array]:
+    for tube in tubes:
+        if held is not None:
+            held.take(tube)
+        yield tube
+
+
+def _threshold_run(
+    tubes: Iterable[UInt8Array], grid: CellGrid, config: MotionGateConfig, forced_keyframe: ForcedKeyframes
+) -> GateRun:
+    """Gate with and without camera motion side by side, and keep the one that encodes less."""
+    rules = GateRules.of(config)
+    scans = [GateScan(grid, rules)]
+    if config.motion == "camera":
+        tracker = CameraTracker(grid)
+        scans.append(
+            GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
+        )
+    decisions = [
+        [scan.step(tube, force_keyframe=forced_keyframe(number)) for scan in scans]
+        for number, tube in enumerate(tubes)
+    ]
+    runs = [record([step[index] for step in decisions], grid) for index in range(len(scans))]
+    return min(runs, key=lambda run: run.num_kept)

@@ -1,0 +1,123 @@
+"""The geometry every part of the gate shares: cells, tubes, and the blocks that carry motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.errors import FrameError
+from framegate.types import UInt8Array
+
+MAX_BLOCK_PX = 4
+MIN_HALVED_CELL_PX = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellGrid:
+    """How frames divide into tubes and cells.
+
+    Args:
+        cell_px: side of a cell.
+        tube_frames: frames of a tube.
+        height_px: height of a frame, a multiple of cell_px.
+        width_px: width of a frame, a multiple of cell_px.
+        block_px: side of the blocks that move as one under camera motion; divides cell_px.
+    """
+
+    cell_px: int
+    tube_frames: int
+    height_px: int
+    width_px: int
+    block_px: int
+
+    @classmethod
+    def of(cls, height_px: int, width_px: int, *, cell_px: int, tube_frames: int) -> CellGrid:
+        """Lay a grid over frames.
+
+        Args:
+            height_px: height of the frames.
+            width_px: width of the frames.
+            cell_px: side of a cell, at least 1.
+            tube_frames: frames of a tube, at least 1.
+
+        Returns:
+            The grid.
+
+        Raises:
+            FrameError: cell_px or tube_frames below 1, or frames that are no whole number of cells.
+
+        Source: ours.
+        """
+        if cell_px < 1 or tube_frames < 1:
+            raise FrameError(
+                f"cell_px is {cell_px} and tube_frames is {tube_frames}; both must be at least 1."
+            )
+        if min(height_px, width_px) < cell_px or height_px % cell_px or width_px % cell_px:
+            raise FrameError(
+                f"Frames of {width_px} x {height_px} px are no whole number of {cell_px}-px cells; resize them to "
+                f"multiples of {cell_px}, at least {cell_px} x {cell_px} px."
+            )
+        block_px = max(size for size in range(1, MAX_BLOCK_PX + 1) if cell_px % size == 0)
+        return cls(
+            cell_px=cell_px,
+            tube_frames=tube_frames,
+            height_px=height_px,
+            width_px=width_px,
+            block_px=block_px,
+        )
+
+    @property
+    def rows(self) -> int:
+        """Cells from top to bottom, H."""
+        return self.height_px // self.cell_px
+
+    @property
+    def columns(self) -> int:
+        """Cells from left to right, W."""
+        return self.width_px // self.cell_px
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of one tube, H * W."""
+        return self.rows * self.columns
+
+    @property
+    def block_shape(self) -> tuple[int, int, int]:
+        """Blocks of a tube: [k, rows, columns]."""
+        return self.tube_frames, self.height_px // self.block_px, self.width_px // self.block_px
+
+    @property
+    def can_halve(self) -> bool:
+        """True when budgets may be planned at half resolution: cells stay whole and large enough to judge."""
+        return self.cell_px >= MIN_HALVED_CELL_PX and self.cell_px % 2 == 0 and self.block_px % 2 == 0
+
+    def halved(self) -> CellGrid:
+        """Return the same cells over frames of half the size."""
+        assert self.can_halve
+        return replace(
+            self,
+            cell_px=self.cell_px // 2,
+            height_px=self.height_px // 2,
+            width_px=self.width_px // 2,
+            block_px=self.block_px // 2,
+        )
+
+    def cells_of(self, tube: UInt8Array) -> UInt8Array:
+        """View a tube by cells.
+
+        Args:
+            tube: uint8 [k, h, w] or [k, h, w, channels], contiguous.
+
+        Returns:
+            View [H, W, k, cell, cell] or [H, W, k, cell, cell, channels]; writing to it writes to the tube.
+        """
+        cell = self.cell_px
+        split = tube.reshape(-1, self.rows, cell, self.columns, cell, *tube.shape[3:])  # [k, H, c, W, c]
+        return np.moveaxis(split, (1, 3), (0, 1))  # [H, W, k, c, c]
+
+    def blocks_of(self, cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Spread a choice of cells to their blocks: bool [H, W] -> [1, rows of blocks, columns of blocks]."""
+        per_cell = self.cell_px // self.block_px
+        return cells.repeat(per_cell, axis=0).repeat(per_cell, axis=1)[None]

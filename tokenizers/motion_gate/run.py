@@ -1,0 +1,99 @@
+"""The decisions on a whole clip, and the replay that judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from framegate.tokenizers.motion_gate.config import Metric
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.residual import FloatArray, mad, residual_of, squared_error
+from framegate.tokenizers.motion_gate.scan import TubeDecision
+from framegate.tokenizers.motion_gate.shown import BoolArray, ShownContent, ring_tubes_for
+from framegate.types import UInt8Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRun:
+    """What was decided on every tube.
+
+    Args:
+        keep: cells that are encoded, bool [T, H, W].
+        residual: what they differed by from what was shown, float32 [T, H, W]; 0 in the first tube.
+        moved: skipped cells that follow the camera, bool [T, H, W].
+        motion: float32 [T, k, 2, 3], the camera's motion from each tube to the one before; identity where not used.
+        notes: what stood aside or was relaxed, and why.
+    """
+
+    keep: BoolArray
+    residual: FloatArray
+    moved: BoolArray
+    motion: FloatArray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_kept(self) -> int:
+        """Cells that are encoded."""
+        return int(self.keep.sum())
+
+
+def still_motion(tubes: int, grid: CellGrid) -> FloatArray:
+    """No motion at all: identity maps, float32 [T, k, 2, 3]."""
+    return np.tile(np.eye(2, 3, dtype=np.float32), (tubes, grid.tube_frames, 1, 1))
+
+
+def record(decisions: Sequence[TubeDecision], grid: CellGrid) -> GateRun:
+    """Put the decisions of a scan side by side."""
+    motion = still_motion(len(decisions), grid)
+    for tube, decision in enumerate(decisions):
+        if decision.motion is not None:
+            motion[tube] = decision.motion
+    return GateRun(
+        keep=np.stack([decision.keep for decision in decisions]),
+        residual=np.stack([decision.residual for decision in decisions]),
+        moved=np.stack([decision.moved for decision in decisions]),
+        motion=motion,
+    )
+
+
+def whole_run(tubes: Iterable[UInt8Array], grid: CellGrid) -> GateRun:
+    """Encode everything: uint8 [k, h, w] tubes in, read once; residuals (mean difference) against the tube before."""
+    residual: list[FloatArray] = []
+    before: UInt8Array | None = None
+    for tube in tubes:
+        residual.append(mad(tube, tube if before is None else before, grid))
+        before = tube
+    keep = np.ones((len(residual), grid.rows, grid.columns), bool)
+    return GateRun(keep=keep, residual=np.stack(residual), moved=~keep, motion=still_motion(len(keep), grid))
+
+
+def replayed(luma: UInt8Array, grid: CellGrid, run: GateRun, metric: Metric) -> tuple[GateRun, float]:
+    """Show a clip by its decisions.
+
+    Args:
+        luma: uint8 [T, k, h, w].
+        grid: geometry of these frames.
+        run: decisions; motion in pixels of these frames.
+        metric: what the residual is measured by.
+
+    Returns:
+        The run with the residuals its decisions lead to, and the squared error of all that is shown.
+
+    Source: ours.
+    """
+    shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if run.moved.any() else 0)
+    measure, residual, error = residual_of(metric), np.zeros(run.keep.shape, np.float32), 0.0
+    for tube, frames in enumerate(luma):
+        moved = run.moved[tube]
+        camera = shown.predict(run.motion[tube]) if moved.any() else None
+        if tube:
+            residual[tube] = measure(frames, shown.picture, grid)
+        if camera is not None:
+            residual[tube] = np.where(moved, measure(frames, camera.picture, grid), residual[tube])
+        shown.commit(frames, run.keep[tube], camera, moved)
+        error += squared_error(frames, shown.picture)
+    return GateRun(
+        keep=run.keep, residual=residual, moved=run.moved, motion=run.motion, notes=run.notes
+    ), error

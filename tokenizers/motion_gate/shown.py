@@ -1,0 +1,232 @@
+"""What kept cells alone can show: the current picture, and where in earlier pictures each block of it came from.
+
+Content that the camera moves is always sampled from the picture in which it was encoded, by the motion accumulated
+since, and never from a picture already warped: warping one canvas again and again blurs it. Each block (4 px) points
+at a tube and an offset; a ring holds the last pictures as tiles of one mosaic, so that one remap draws a whole tube.
+Luma and RGB follow the same recursion, so what the gate predicted is what a reconstruction shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.residual import FloatArray
+from framegate.types import UInt8Array
+
+MID_GREY = 128
+MAX_RING_TUBES = 32
+MIN_RING_TUBES = 4
+RING_BUDGET_PX = 64 * 2**20
+MAX_REMAP_SIDE_PX = 32_000
+MAX_OUTSIDE_SHARE = 0.25
+
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A tube drawn under camera motion.
+
+    Args:
+        picture: uint8 [k, h, w] or [k, h, w, 3].
+        source: tube each block is drawn from, int32 [k, rows, columns of blocks].
+        offset_x: from the block to its place in that tube, px, float32, same shape.
+        offset_y: the same, downwards.
+        outside: cells whose content was outside the frame, bool [H, W].
+    """
+
+    picture: UInt8Array
+    source: Int32Array
+    offset_x: FloatArray
+    offset_y: FloatArray
+    outside: BoolArray
+
+
+def ring_tubes_for(grid: CellGrid) -> int:
+    """How many pictures motion may reach back: 32, fewer for large frames, so that memory stays bounded."""
+    affordable = RING_BUDGET_PX // (grid.tube_frames * grid.height_px * grid.width_px)
+    return int(np.clip(affordable, MIN_RING_TUBES, MAX_RING_TUBES))
+
+
+class ShownContent:
+    """The picture shown so far and the recent ones it can be drawn from.
+
+    Args:
+        grid: geometry of the frames.
+        ring_tubes: pictures kept to draw moved content from; 0 when no motion will be used.
+        channels: 1 for luma, 3 for RGB.
+    """
+
+    def __init__(self, grid: CellGrid, *, ring_tubes: int, channels: int = 1) -> None:
+        colour = (channels,) if channels > 1 else ()
+        self._grid = grid
+        self._ring_tubes = ring_tubes
+        self.picture: UInt8Array = np.full(
+            (grid.tube_frames, grid.height_px, grid.width_px, *colour), MID_GREY, np.uint8
+        )
+        self._tube = -1
+        if ring_tubes:
+            self._allocate_ring(colour)
+
+    def _allocate_ring(self, colour: tuple[int, ...]) -> None:
+        grid = self._grid
+        self._pad = 2 * grid.block_px + 2
+        tile_height, tile_width = grid.height_px + 2 * self._pad, grid.width_px + 2 * self._pad
+        tiles = self._ring_tubes * grid.tube_frames
+        self._tile_columns = min(
+            tiles, max(1, MAX_REMAP_SIDE_PX // tile_width), round((tiles * 1.3) ** 0.5) or 1
+        )
+        tile_rows = -(-tiles // self._tile_columns)
+        self._mosaic: UInt8Array = np.zeros(
+            (tile_rows * tile_height, self._tile_columns * tile_width, *colour), np.uint8
+        )
+        tile = np.arange(tiles).reshape(self._ring_tubes, grid.tube_frames)
+        self._tile_x = (tile % self._tile_columns * tile_width + self._pad).astype(np.float32)  # [ring, k]
+        self._tile_y = (tile // self._tile_columns * tile_height + self._pad).astype(np.float32)
+        self._source: Int32Array = np.zeros(grid.block_shape, np.int32)
+        self._offset_x: FloatArray = np.zeros(grid.block_shape, np.float32)
+        self._offset_y: FloatArray = np.zeros(grid.block_shape, np.float32)
+        self._centre_x, self._centre_y = block_centres(grid)
+        self._pixel_x = np.arange(grid.width_px, dtype=np.float32)
+        self._pixel_y = np.arange(grid.height_px, dtype=np.float32)[:, None]
+
+    def predict(self, motion: FloatArray) -> Prediction:
+        """Draw the next tube as the camera's motion alone would make it.
+
+        Args:
+            motion: float32 [k, 2, 3], per frame of the tube the affine map from its pixels to those of the tube shown.
+
+        Returns:
+            The picture and where its blocks come from.
+
+        Source: ours; motion compensation with several reference pictures as in H.264.
+        """
+        place, outside = moved_blocks(motion, self._grid)
+        source = np.take(self._source, place.index)
+        offset_x = place.x - self._centre_x + np.take(self._offset_x, place.index)
+        offset_y = place.y - self._centre_y + np.take(self._offset_y, place.index)
+        picture = self._draw(source, offset_x, offset_y)
+        return Prediction(picture, source, offset_x, offset_y, outside)
+
+    def commit(
+        self, tube: UInt8Array, keep: BoolArray, camera: Prediction | None, moved: BoolArray | None
+    ) -> None:
+        """Take a decided tube in: kept cells show themselves, moved cells the prediction, the rest what they showed.
+
+        Args:
+            tube: uint8 [k, h, w] or [k, h, w, 3], the tube's own frames.
+            keep: cells that are encoded, bool [H, W].
+            camera: the prediction that moved cells show, None when no cell moves.
+            moved: cells that follow the camera, bool [H, W]; kept ones among them count as kept.
+
+        Source: ours.
+        """
+        self._tube += 1
+        if camera is not None and moved is not None:
+            self._show(camera.picture, moved)
+            self._point(self._grid.blocks_of(moved), camera.source, camera.offset_x, camera.offset_y)
+        self._show(tube, keep)
+        if self._ring_tubes:
+            expired = self._source <= self._tube - self._ring_tubes
+            here = expired | self._grid.blocks_of(keep)
+            self._point(here, np.int32(self._tube), np.float32(0), np.float32(0))
+            self._remember()
+
+    def _show(self, tube: UInt8Array, cells: BoolArray) -> None:
+        if cells.all():
+            np.copyto(self.picture, tube)
+        elif cells.any():
+            self._grid.cells_of(self.picture)[cells] = self._grid.cells_of(tube)[cells]
+
+    def _point(
+        self, blocks: BoolArray, source: npt.ArrayLike, offset_x: npt.ArrayLike, offset_y: npt.ArrayLike
+    ) -> None:
+        np.copyto(self._source, source, where=blocks)
+        np.copyto(self._offset_x, offset_x, where=blocks)
+        np.copyto(self._offset_y, offset_y, where=blocks)
+
+    def _remember(self) -> None:
+        pad, slot = self._pad, self._tube % self._ring_tubes
+        for plane, frame in enumerate(self.picture):
+            left, top = int(self._tile_x[slot, plane]) - pad, int(self._tile_y[slot, plane]) - pad
+            padded = cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+            self._mosaic[top : top + padded.shape[0], left : left + padded.shape[1]] = padded
+
+    def _draw(self, source: Int32Array, offset_x: FloatArray, offset_y: FloatArray) -> UInt8Array:
+        """Sample every pixel once, bilinearly, from the mosaic of recent pictures."""
+        grid, reach = self._grid, self._pad - self._grid.block_px / 2 - 1
+        slot = source % self._ring_tubes
+        plane = np.arange(grid.tube_frames)[:, None, None]
+        x = np.clip(self._centre_x + offset_x, -reach, grid.width_px - 1 + reach) - self._centre_x
+        y = np.clip(self._centre_y + offset_y, -reach, grid.height_px - 1 + reach) - self._centre_y
+        map_x = self._spread(x + self._tile_x[slot, plane]) + self._pixel_x
+        map_y = self._spread(y + self._tile_y[slot, plane]) + self._pixel_y
+        flat = (-1, grid.width_px)
+        drawn = cv2.remap(self._mosaic, map_x.reshape(flat), map_y.reshape(flat), cv2.INTER_LINEAR)
+        return drawn.reshape(self.picture.shape)
+
+    def _spread(self, blocks: FloatArray) -> FloatArray:
+        """Repeat block values over their pixels: [k, rows, columns] -> [k, h, w]."""
+        grid = self._grid
+        flat = blocks.astype(np.float32, copy=False).reshape(-1, blocks.shape[2])
+        size = (grid.width_px, grid.tube_frames * grid.height_px)
+        return cv2.resize(flat, size, interpolation=cv2.INTER_NEAREST).reshape(
+            -1, grid.height_px, grid.width_px
+        )
+
+
+@dataclass(frozen=True)
+class MovedBlocks:
+    """Where each block was one tube ago: flat block index, and its centre in px, each [k, rows, columns]."""
+
+    index: npt.NDArray[np.intp]
+    x: FloatArray
+    y: FloatArray
+
+
+def block_centres(grid: CellGrid) -> tuple[FloatArray, FloatArray]:
+    """Centres of the blocks, px: x [1, 1, columns] and y [1, rows, 1]."""
+    _, rows, columns = grid.block_shape
+    half = (grid.block_px - 1) / 2
+    x = np.arange(columns, dtype=np.float32) * grid.block_px + np.float32(half)
+    y = np.arange(rows, dtype=np.float32) * grid.block_px + np.float32(half)
+    return x[None, None, :], y[None, :, None]
+
+
+def moved_blocks(motion: FloatArray, grid: CellGrid) -> tuple[MovedBlocks, BoolArray]:
+    """Find where each block of the next tube was in the tube before.
+
+    Args:
+        motion: float32 [k, 2, 3], affine map from the next tube's pixels to the tube before.
+        grid: geometry.
+
+    Returns:
+        The places, and bool [H, W], the cells of which more than a quarter came from outside the frame.
+
+    Source: ours.
+    """
+    planes, rows, columns = grid.block_shape
+    centre_x, centre_y = block_centres(grid)
+    m = motion.astype(np.float32)[:, :, :, None, None]
+    x = m[:, 0, 0] * centre_x + m[:, 0, 1] * centre_y + m[:, 0, 2]  # [k, rows, columns]
+    y = m[:, 1, 0] * centre_x + m[:, 1, 1] * centre_y + m[:, 1, 2]
+    column, row = np.floor((x + 0.5) / grid.block_px), np.floor((y + 0.5) / grid.block_px)
+    out = (column < 0) | (column >= columns) | (row < 0) | (row >= rows)
+    column, row = np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
+    plane = np.arange(planes)[:, None, None]
+    index = ((plane * rows + row) * columns + column).astype(np.intp)
+    return MovedBlocks(index, x, y), _mostly(out, grid)
+
+
+def _mostly(blocks: BoolArray, grid: CellGrid) -> BoolArray:
+    if not blocks.any():
+        return np.zeros((grid.rows, grid.columns), bool)
+    per_cell = grid.cell_px // grid.block_px
+    split = blocks.reshape(-1, grid.rows, per_cell, grid.columns, per_cell)
+    return split.mean(axis=(0, 2, 4)) > MAX_OUTSIDE_SHARE
