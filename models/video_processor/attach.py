@@ -14,38 +14,41 @@ from framegate.report import Report
 
 
 @dataclass(frozen=True)
-class ChatTemplateHook:
-    """Stands before the stock `apply_chat_template`: paths keep their clip window on the way through.
+class _Hook:
+    """Stands before a method of one processor; a plain object, so that copies and pickles of it work.
 
     Args:
         processor: the processor it is set on.
+        previous: what was set on that instance before, None for the class's own method.
     """
 
     processor: Any
+    previous: Any = None
+
+    def _stock(self, name: str) -> Any:
+        return self.previous or getattr(type(self.processor), name).__get__(self.processor)
+
+
+class ChatTemplateHook(_Hook):
+    """Before `apply_chat_template`: paths keep their clip window on the way through."""
 
     def __call__(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call the class's own method with paths that carry their window."""
-        stock = type(self.processor).apply_chat_template
-        return stock(self.processor, with_clip_paths(conversation), *args, **kwargs)
+        """Call the method with paths that carry their window."""
+        return self._stock("apply_chat_template")(with_clip_paths(conversation), *args, **kwargs)
 
 
-@dataclass(frozen=True)
-class InputsLayoutHook:
-    """Stands before the stock `prepare_inputs_layout`, which does not know Path objects.
-
-    Args:
-        processor: the processor it is set on.
-    """
-
-    processor: Any
+class InputsLayoutHook(_Hook):
+    """Before `prepare_inputs_layout`, which does not know Path objects."""
 
     def __call__(self, *, videos: Any = None, **kwargs: Any) -> Any:
-        """Call the class's own method with paths spelled as strings."""
-        stock = type(self.processor).prepare_inputs_layout
-        return stock(self.processor, videos=without_path_objects(videos), **kwargs)
+        """Call the method with paths spelled as strings."""
+        return self._stock("prepare_inputs_layout")(videos=without_path_objects(videos), **kwargs)
 
 
-_HOOKS = {"apply_chat_template": ChatTemplateHook, "prepare_inputs_layout": InputsLayoutHook}
+_HOOKS: dict[str, type[_Hook]] = {
+    "apply_chat_template": ChatTemplateHook,
+    "prepare_inputs_layout": InputsLayoutHook,
+}
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,20 @@ def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> Pro
 def install_hooks(processor: Any) -> None:
     """Set the hooks that carry Path objects and clip windows through a processor, on this instance."""
     for name, hook in _HOOKS.items():
-        if hasattr(type(processor), name):
-            setattr(processor, name, hook(processor))
+        previous = vars(processor).get(name)
+        if hasattr(type(processor), name) and not isinstance(previous, hook):
+            setattr(processor, name, hook(processor, previous))
 
 
 def _remove_hooks(processor: Any) -> None:
     if isinstance(processor.video_processor, GatedVideoProcessor):
         return
     for name, hook in _HOOKS.items():
-        if isinstance(vars(processor).get(name), hook):
+        current = vars(processor).get(name)
+        if isinstance(current, hook):
             delattr(processor, name)
+            if current.previous is not None:
+                setattr(processor, name, current.previous)
 
 
 def _stock_video_processor(processor: Any, model_type: str) -> Any:

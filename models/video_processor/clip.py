@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import cv2
@@ -40,8 +40,12 @@ class Clip(Protocol):
         """Times and size for the processor's text."""
         ...
 
-    def luma(self) -> UInt8Array:
-        """Luma of all frames, uint8 [F, h, w]."""
+    def luma(self) -> Iterator[UInt8Array]:
+        """Luma of the frames one by one, uint8 [h, w]."""
+        ...
+
+    def has_codec_keyframe(self, tube: int) -> bool:
+        """Tell, once its luma was read, whether the codec coded a frame of a tube on its own."""
         ...
 
     def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
@@ -78,12 +82,14 @@ class FrameClip:
         """Height and width."""
         return self.frames.shape[1], self.frames.shape[2]
 
-    def luma(self) -> UInt8Array:
-        """Luma of all frames, uint8 [F, h, w], full range as the gate weighs RGB."""
-        out = np.empty(self.frames.shape[:3], dtype=np.uint8)
-        for frame, gray in zip(self.frames, out, strict=True):
-            cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY, dst=gray)
-        return out
+    def luma(self) -> Iterator[UInt8Array]:
+        """Luma 0.299 R + 0.587 G + 0.114 B, full range."""
+        for frame in self.frames:
+            yield cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+    def has_codec_keyframe(self, tube: int) -> bool:
+        """Frames in memory have none."""
+        return False
 
     def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
         """Slices of the frames."""
@@ -115,6 +121,7 @@ class FileClip:
     size_px: tuple[int, int]
     tube_frames: int
     video_seconds: float | None
+    _given: list[int] = field(default_factory=list, init=False)
 
     @property
     def times_seconds(self) -> Float64Array:
@@ -126,15 +133,18 @@ class FileClip:
         """Metadata true to the container's times."""
         return file_metadata(self.stream.info, self.plan)
 
-    def luma(self) -> UInt8Array:
-        """Decode luma only; frames that a damaged file cannot give leave the plan."""
-        out = np.empty((len(self.plan), *self.size_px), dtype=np.uint8)
-        given: list[int] = []
+    def luma(self) -> Iterator[UInt8Array]:
+        """Decode luma only; frames that a damaged file cannot give leave the plan at the end."""
+        self._given = []
         for frame in self._decode(self.plan, "gray", "gating"):
-            out[len(given)] = frame.pixels
-            given.append(frame.index)
-        self._leave_out_lost(given)
-        return out[: len(given)]
+            self._given.append(frame.index)
+            yield frame.pixels
+        self._leave_out_lost(self._given)
+
+    def has_codec_keyframe(self, tube: int) -> bool:
+        """Look up the frames of a tube that were read."""
+        frames = self._given[tube * self.tube_frames : (tube + 1) * self.tube_frames]
+        return bool(np.isin(frames, self.stream.codec_keyframes).any())
 
     def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
         """Decode the colours of the needed tubes."""

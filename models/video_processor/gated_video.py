@@ -8,25 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from transformers.video_utils import VideoMetadata
 
 from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
+from framegate.models.video_processor.cells import CellChoice, Int32Array, choose_cells
 from framegate.models.video_processor.clip import Clip, FileClip, FrameClip
-from framegate.models.video_processor.metadata import frame_times_seconds, time_notes
+from framegate.models.video_processor.metadata import frame_times_seconds, sampled_metadata, time_notes
 from framegate.models.video_processor.notes import Stopwatch, VideoNotes
 from framegate.models.video_processor.patches import BoolArray, Float32Array, PatchLayout, patchify
 from framegate.models.video_processor.resize import resize_frames, tower_size_px
 from framegate.models.video_processor.sampling import file_plan, frames_config, stock_indices
 from framegate.models.video_processor.settings import VideoSettings
 from framegate.models.video_processor.sources import ClipPath, as_frames
-from framegate.tokenizers.motion_gate.plan import GatePlan
-from framegate.tokenizers.motion_gate.video import plan_frames_array
 from framegate.tokenizers.video_stream import open_video
 from framegate.tokenizers.video_stream.window import WHOLE, Window, window_bounds, window_frames
-
-Int32Array = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +83,10 @@ def process_video(video: Any, metadata: VideoMetadata | None, request: Request) 
     """
     watch = Stopwatch()
     with _opened(video, metadata, request, watch) as clip:
-        plan = None if request.config.is_identity else _gate(clip, request, watch)
-        keep: BoolArray | None = None if plan is None or plan.keep.all() else plan.keep
-        rows = _rows(clip, keep, request.settings.layout, watch)
-        return _result(clip, plan, keep, rows, request, watch)
+        layout = request.settings.layout
+        choice = choose_cells(clip, request.config, layout, watch)
+        keep: BoolArray | None = None if choice is None or choice.keep.all() else choice.keep
+        return _result(clip, choice, _rows(clip, keep, layout, watch), request, watch)
 
 
 @contextmanager
@@ -133,7 +129,7 @@ def _frame_clip(video: Any, metadata: VideoMetadata | None, request: Request) ->
     )
     if settings.do_sample_frames:
         indices = stock_indices(len(frames), metadata.fps, settings)
-        frames, metadata.frames_indices = frames[indices], indices.tolist()
+        frames, metadata = frames[indices], sampled_metadata(metadata, indices)
     times_seconds = frame_times_seconds(metadata, len(frames))
     size_px = tower_size_px(len(frames), frames.shape[1], frames.shape[2], settings)
     return FrameClip(
@@ -145,19 +141,6 @@ def _frame_clip(video: Any, metadata: VideoMetadata | None, request: Request) ->
     )
 
 
-def _gate(clip: Clip, request: Request, watch: Stopwatch) -> GatePlan:
-    with watch.timing("stream"):
-        luma = clip.luma()
-    with watch.timing("gate"):
-        return plan_frames_array(
-            luma,
-            clip.times_seconds,
-            config=request.config,
-            cell_px=request.settings.layout.cell_px,
-            tube_frames=request.settings.layout.temporal_patch_size,
-        )
-
-
 def _rows(clip: Clip, keep: BoolArray | None, layout: PatchLayout, watch: Stopwatch) -> Float32Array:
     """Cut the needed tubes one by one, so that no more than one of them is whole in memory."""
     cells = clip.size_px[0] // layout.cell_px * (clip.size_px[1] // layout.cell_px)
@@ -167,34 +150,30 @@ def _rows(clip: Clip, keep: BoolArray | None, layout: PatchLayout, watch: Stopwa
     done = 0
     needed: BoolArray | None = None if keep is None else np.asarray(keep.any(axis=(1, 2)))
     reader = clip.tubes(needed)
-    while True:
-        with watch.timing("stream"):
-            tube = next(reader, None)
-        if tube is None:
-            return rows[:done]
+    for number, frames in watch.reading("stream", reader):
         with watch.timing("patches"):
-            number, frames = tube
             part = patchify(frames, layout, None if keep is None else keep[number : number + 1])
             rows[done : done + len(part)] = part
             done += len(part)
+    return rows[:done]
 
 
 def _result(
     clip: Clip,
-    plan: GatePlan | None,
-    keep: BoolArray | None,
+    choice: CellChoice | None,
     rows: Float32Array,
     request: Request,
     watch: Stopwatch,
 ) -> GatedVideo:
     layout, metadata = request.settings.layout, clip.metadata
+    skips = None if choice is None or choice.keep.all() else choice
     tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
     height, width = (side // layout.patch_size_px for side in clip.size_px)
     return GatedVideo(
         rows=rows,
         grid_thw=(tubes, height, width),
-        anchor=None if keep is None or plan is None else plan.anchor.astype(np.int32).reshape(-1),
-        motion_px=None if keep is None else _motion(plan, request.config),
+        anchor=skips.anchor.reshape(-1) if skips is not None else None,
+        motion_px=_motion(skips, request.config) if skips is not None else None,
         metadata=metadata,
         notes=VideoNotes(
             source=clip.source,
@@ -205,19 +184,22 @@ def _result(
             stream_ms=watch.spent_ms["stream"],
             gate_ms=watch.spent_ms["gate"],
             patches_ms=watch.spent_ms["patches"],
-            notes=tuple(_notes(clip, plan, metadata, request)),
+            notes=tuple(_notes(clip, choice, metadata, request)),
         ),
     )
 
 
-def _notes(clip: Clip, plan: GatePlan | None, metadata: VideoMetadata, request: Request) -> list[str]:
-    found = [*clip.warnings(), *(plan.notes if plan is not None else ())]
+def _notes(clip: Clip, choice: CellChoice | None, metadata: VideoMetadata, request: Request) -> list[str]:
+    found = [*clip.warnings(), *(choice.notes if choice is not None else ())]
+    if clip.source is not None and "min_frames" in request.call:
+        found.append(
+            "min_frames is for frames in memory; it does not change which frames of a file are taken"
+        )
     return found + time_notes(request.model_type, metadata, request.settings.layout.temporal_patch_size)
 
 
-def _motion(plan: GatePlan | None, config: FrontEndConfig) -> Float32Array | None:
+def _motion(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
     """Where anchors lie: only anchored context reads it."""
-    if plan is None or config.context != "anchored" or not np.any(plan.motion_px):
+    if config.context != "anchored" or not choice.motion_px.any():
         return None
-    motion: Float32Array = plan.motion_px.astype(np.float32).reshape(-1, 2)
-    return motion
+    return choice.motion_px.reshape(-1, 2)

@@ -9,7 +9,7 @@ import numpy as np
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import FrameError
-from framegate.types import Float64Array, FramePlan, VideoInfo
+from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 FALLBACK_FPS = 24.0
 _MILLISECONDS = 1000.0
@@ -103,6 +103,26 @@ def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Arra
             f"{times_seconds[back[0]]:.3f} s of the frame before it; sort frames by time."
         )
     return times_seconds
+
+
+def sampled_metadata(metadata: VideoMetadata, indices: Int64Array) -> VideoMetadata:
+    """Describe the frames that sampling left.
+
+    Args:
+        metadata: of the frames before, changed in place.
+        indices: int64 [F], the frames that stay.
+
+    Returns:
+        The same object: times of its own are picked, else the indices stand for them, as in transformers.
+
+    Source: ours.
+    """
+    chosen = indices.tolist()
+    if isinstance(metadata, TimedMetadata):
+        metadata.times_seconds = [metadata.times_seconds[index] for index in chosen]
+        chosen = [metadata.frames_indices[index] for index in chosen]
+    metadata.frames_indices = chosen
+    return metadata
 
 
 def time_notes(model_type: str, metadata: VideoMetadata, temporal_patch_size: int) -> list[str]:

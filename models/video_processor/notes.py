@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +45,24 @@ class Stopwatch:
         self.spent_ms = {"stream": 0.0, "gate": 0.0, "patches": 0.0}
 
     @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """Add the time of a block to a stage."""
-        start = time.perf_counter()
+    def timing(self, stage: str, *, apart_from: str | None = None) -> Iterator[None]:
+        """Add the time of a block to a stage, without what another stage spends inside the block."""
+        start, elsewhere = time.perf_counter(), self._spent(apart_from)
         try:
             yield
         finally:
-            self.spent_ms[stage] += (time.perf_counter() - start) * 1e3
+            elapsed_ms = (time.perf_counter() - start) * 1e3
+            self.spent_ms[stage] += elapsed_ms - (self._spent(apart_from) - elsewhere)
+
+    def reading(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Pass items on, the time of getting each added to a stage."""
+        iterator = iter(items)
+        while True:
+            with self.timing(stage):
+                item = next(iterator, self)
+            if item is self:
+                return
+            yield item  # type: ignore[misc]
+
+    def _spent(self, stage: str | None) -> float:
+        return self.spent_ms[stage] if stage is not None else 0.0

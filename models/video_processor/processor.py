@@ -15,7 +15,7 @@ from transformers.video_processing_utils import BatchFeature, VideoProcessorMixi
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from framegate.config import FrontEndConfig
-from framegate.errors import FrameError
+from framegate.errors import ConfigError, FrameError, nearest
 from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
 from framegate.models.video_processor.notes import VideoNotes
 from framegate.models.video_processor.resize import tower_size_px
@@ -92,10 +92,11 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         Raises:
             VideoError: a file cannot be read.
             FrameError: frames or their metadata cannot be used.
-            ConfigError: settings that contradict each other.
+            ConfigError: an unknown setting, or settings that contradict each other.
 
         Source: ours.
         """
+        _check_names(call)
         given = {name: value for name, value in call.items() if value is not None}
         request = Request(
             model_type=self.model_type, settings=self._settings(given), config=self.config, call=given
@@ -140,6 +141,13 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         return video_settings(
             self.model_type, own | {k: v for k, v in given.items() if k in self._names or k in extra}
         )
+
+
+def _check_names(call: Mapping[str, Any]) -> None:
+    known = {*VideosKwargs.__annotations__, *QwenVideoKwargs.__annotations__}
+    for name in call:
+        if name not in known:
+            raise ConfigError(f"Unknown video setting {name!r}. {nearest(name, known)}")
 
 
 def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:

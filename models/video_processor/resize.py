@@ -82,10 +82,7 @@ def _frame_rule(num_frames: int, height: int, width: int, settings: VideoSetting
 def _video_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
     """Qwen3-VL: pixels are counted over all frames."""
     factor, tube = settings.layout.cell_px, settings.layout.temporal_patch_size
-    if num_frames < tube:
-        raise FrameError(
-            f"{num_frames} frame is fewer than the {tube} of a tube; pass at least {tube} frames."
-        )
+    num_frames = max(num_frames, tube)  # a single frame is repeated to fill its tube
     most, least = settings.max_pixels, settings.min_pixels
     if settings.cap_pixels_per_frame:
         cap = settings.max_video_tokens * factor * factor

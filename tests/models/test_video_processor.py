@@ -20,6 +20,7 @@ from framegate.configs.loader import load_config
 from framegate.errors import AttachmentError, ConfigError, FrameError, VideoNotFoundError
 from framegate.models.video_processor import GatedVideoProcessor, attach_processor
 from framegate.models.video_processor.clip import FileClip
+from framegate.models.video_processor.metadata import TimedMetadata
 from framegate.models.video_processor.patches import PatchLayout, patchify, unpatchify
 from framegate.models.video_processor.sampling import stock_indices
 from framegate.models.video_processor.settings import STOCK_DEFAULTS, stock_values, video_settings
@@ -236,6 +237,36 @@ class TestFramesInMemory:
                 [frames], video_metadata=[{"fps": 1.0, "total_num_frames": 9, "frames_indices": [0, 5, 2, 6]}]
             )
 
+    def test_times_of_the_callers_own_are_sampled_with_the_frames(self):
+        processor = stock_processor("qwen3_vl")
+        attach_processor(processor, "qwen3_vl", DENSE)
+        times = np.cumsum(np.linspace(0.1, 0.9, 20))
+        metadata = TimedMetadata(
+            times_seconds=times,
+            total_num_frames=20,
+            fps=1000.0,
+            frames_indices=np.rint(times * 1000).tolist(),
+        )
+        options = {
+            "video_metadata": [metadata],
+            "do_sample_frames": True,
+            "num_frames": 4,
+            "return_tensors": "pt",
+        }
+        inputs = processor(text=["<|video_pad|>"], videos=[moving_frames(20)], **options)
+        expected = times[[0, 6, 13, 19]].reshape(2, 2).mean(1)
+        found = [float(time) for time in re.findall(r"<([\d.]+) seconds>", text_of(processor, inputs))]
+        assert found == pytest.approx(expected, abs=0.051)
+
+    def test_one_frame_fills_a_tube(self):
+        for family in FAMILIES:
+            out = GatedVideoProcessor(family, None, DENSE)(moving_frames(1), return_tensors="pt")
+            assert int(out["video_grid_thw"][0, 0]) == 1
+
+    def test_unknown_settings_are_named(self):
+        with pytest.raises(ConfigError, match="num_frames"):
+            GatedVideoProcessor("qwen2_vl", None, DENSE)(moving_frames(2), num_frame=3)
+
     def test_a_missing_rate_is_noted(self):
         processor = stock_processor("qwen2_5_vl")
         attachment = attach_processor(processor, "qwen2_5_vl", DENSE)
@@ -428,7 +459,7 @@ def fake_clip(lost=()):
 class TestFileClip:
     def test_only_tubes_with_kept_cells_are_decoded_again(self):
         clip = fake_clip()
-        assert clip.luma().shape == (9, 28, 28)
+        assert len(list(clip.luma())) == 9
         tubes = list(clip.tubes(np.array([True, False, False, True, True])))
         assert [(number, frames[:, 0, 0, 0].tolist()) for number, frames in tubes] == [
             (0, [0, 1]),
@@ -437,11 +468,17 @@ class TestFileClip:
         ]
         assert clip.stream.asked[1] == [0, 1, 6, 7, 8]
 
+    def test_codec_keyframes_belong_to_the_tubes_that_were_read(self):
+        clip = fake_clip(lost=(3,))
+        clip.stream.codec_keyframes = np.array([0, 4])
+        list(clip.luma())
+        assert [clip.has_codec_keyframe(tube) for tube in range(4)] == [True, True, False, False]
+
     @pytest.mark.parametrize("needed", [None, np.ones(4, bool)])
     def test_lost_frames_leave_the_plan_and_tubes_close_up(self, needed):
         clip = fake_clip(lost=(3, 8))
         if needed is not None:
-            assert clip.luma()[:, 0, 0].tolist() == [0, 1, 2, 4, 5, 6, 7]
+            assert [luma[0, 0] for luma in clip.luma()] == [0, 1, 2, 4, 5, 6, 7]
         tubes = [(number, frames[:, 0, 0, 0].tolist()) for number, frames in clip.tubes(needed)]
         assert tubes == [(0, [0, 1]), (1, [2, 4]), (2, [5, 6]), (3, [7])]
         assert clip.times_seconds.tolist() == [0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7]
@@ -471,6 +508,20 @@ class TestAttach:
         block = [{"type": "video", "path": clip, "video_start": 4.0, "video_end": 6.0}]
         assert torch.equal(chat(sent, block)["input_ids"], chat(processor, block)["input_ids"])
         assert len(sent.video_processor.last_call) == 1
+
+    def test_what_was_set_on_the_instance_before_is_kept(self, clip):
+        processor, seen = stock_processor("qwen2_vl"), []
+
+        def own_template(conversation, **options):
+            seen.append(conversation[0]["content"][0]["path"].window_seconds)
+            return type(processor).apply_chat_template(processor, conversation, **options)
+
+        processor.apply_chat_template = own_template
+        attachment = attach_processor(processor, "qwen2_vl", DENSE)
+        chat(processor, [{"type": "video", "path": clip, "video_start": 4.0}])
+        assert seen == [(4.0, None)]
+        attachment.detach()
+        assert processor.apply_chat_template is own_template
 
     def test_what_cannot_carry_a_front_end_is_refused(self):
         processor = stock_processor("qwen2_vl")

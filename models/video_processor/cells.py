@@ -1,0 +1,68 @@
+"""Which cells of a clip are encoded: the motion gate over the luma of a clip, as it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.config import FrontEndConfig
+from framegate.models.video_processor.clip import Clip
+from framegate.models.video_processor.notes import Stopwatch
+from framegate.models.video_processor.patches import BoolArray, Float32Array, PatchLayout
+from framegate.tokenizers.motion_gate.budget import Budget
+from framegate.tokenizers.motion_gate.gate import never, plan_gate
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.provenance import anchors_of
+
+Int32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellChoice:
+    """What the gate decided on one clip.
+
+    Args:
+        keep: cells that are encoded, bool [T, H, W].
+        anchor: tube that stands for each cell, int32 [T, H, W]; its own where kept, -1 where never shown.
+        motion_px: where that content lies, (x, y) from the cell, float32 [T, H, W, 2].
+        notes: what stood aside, and why.
+    """
+
+    keep: BoolArray
+    anchor: Int32Array
+    motion_px: Float32Array
+    notes: tuple[str, ...]
+
+
+def choose_cells(
+    clip: Clip, config: FrontEndConfig, layout: PatchLayout, watch: Stopwatch
+) -> CellChoice | None:
+    """Run the gate over a clip.
+
+    Args:
+        clip: read once, luma only; never held whole.
+        config: the front end's configuration.
+        layout: the size of cells and tubes.
+        watch: the time of reading goes to "stream", the rest to "gate".
+
+    Returns:
+        The decisions, None where the configuration skips nothing.
+
+    Raises:
+        BudgetError: the budget leaves less than one token.
+        VideoError: the file cannot be read.
+
+    Source: ours.
+    """
+    if config.is_identity or config.gate is None:
+        return None
+    height_px, width_px = clip.size_px
+    grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
+    forced = clip.has_codec_keyframe if config.gate.codec_keyframes else never
+    with watch.timing("gate", apart_from="stream"):
+        luma = watch.reading("stream", clip.luma())
+        run = plan_gate(luma, grid, config.gate, Budget.of(config), forced_keyframe=forced)
+        anchor, motion_px = anchors_of(run, grid)
+    return CellChoice(keep=run.keep, anchor=anchor, motion_px=motion_px, notes=run.notes)
