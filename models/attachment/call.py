@@ -19,6 +19,7 @@ from framegate.models.attachment.gating import (
     Gated,
     check_placeholders,
     gate_call,
+    num_cells,
     reused_patches,
 )
 from framegate.models.families import Family
@@ -87,6 +88,8 @@ def compress_call(
         raise AttachmentError("Pass pixel_values_videos or mm_encoder_outputs, not both.")
     if config.is_identity and call.get(ANCHOR_KEY) is None:
         report.note(_why_identity(config))
+        report.num_videos = len(call["video_grid_thw"])
+        report.dense_tokens = report.kept_tokens = num_cells(inner.visual, call["video_grid_thw"])
         return without_own_keys(call), None
     gated = gate_call(call, inner.visual, family, config)
     placeholders = check_placeholders(call["input_ids"], inner.config.video_token_id, gated.cells)

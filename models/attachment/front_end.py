@@ -25,6 +25,7 @@ from framegate.models.attachment.call import (
     holds_video,
     without_own_keys,
 )
+from framegate.models.attachment.gating import num_cells
 from framegate.models.attachment.generation import Translation, named_call, refuse_unsupported
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.prompt import PromptMap, carry_map
@@ -121,12 +122,18 @@ class FrontEnd:
 
     def _compress(self, inner: Any, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
         report = Report(preset=self.config.preset)
-        if self.processor is not None:
+        if self.processor is not None and self._processor_made(inner, call):
             self.processor.account(report)
         short, prompt = compress_call(inner, self.family, self.config, call, report)
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
         return short, prompt
+
+    def _processor_made(self, inner: Any, call: dict[str, Any]) -> bool:
+        """True when the processor's last call had as many tokens as this one: it is taken to be the same videos."""
+        assert self.processor is not None
+        made = sum(video.dense_tokens for video in self.processor.video_processor.last_call)
+        return made == num_cells(inner.visual, call["video_grid_thw"])
 
     def _before_outer(
         self, outer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

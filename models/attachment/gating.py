@@ -67,6 +67,11 @@ def gate_call(call: dict[str, Any], tower: Any, family: Family, config: FrontEnd
     return gated
 
 
+def num_cells(tower: Any, grid_thw: torch.Tensor) -> int:
+    """Count the language-model tokens that the stock model makes of videos, from their grids int64 [V, 3]."""
+    return int(grid_thw.prod(-1).sum()) // int(tower.config.spatial_merge_size) ** 2
+
+
 def _cell_px(tower: Any) -> int:
     return int(tower.config.patch_size * tower.config.spatial_merge_size)
 
