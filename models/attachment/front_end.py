@@ -199,7 +199,7 @@ class FrontEnd:
         output = self._stock("generate")(**translation.arguments(self.model, short))
         stage = self._report.stage("generate")
         stage.milliseconds = (time.perf_counter() - started) * 1000
-        stage.tokens_in, stage.note = prompt.length, "tokens in: the whole prompt, text and video"
+        stage.tokens_in, stage.note = prompt.length, "tokens: prompt, text and video"
         self._report.peak_memory_bytes = _peak_memory_bytes()
         cache = getattr(output, "past_key_values", None)
         if cache is not None:

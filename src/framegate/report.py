@@ -97,14 +97,14 @@ class Report:
 
         table = Table(title=self._headline(), title_justify="left", title_style="bold")
         table.add_column("stage")
-        for column in ("patches in", "patches out", "tokens in", "tokens out", "ms"):
+        for column in ("patches", "tokens", "ms"):
             table.add_column(column, justify="right")
         table.add_column("note", overflow="fold")
         for stage in self.stages:
-            counts = (stage.patches_in, stage.patches_out, stage.tokens_in, stage.tokens_out)
-            cells = ["-" if count is None else f"{count:,}" for count in counts]
-            cells.append("-" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}")
-            table.add_row(stage.name, *cells, stage.note)
+            patches = _flow(stage.patches_in, stage.patches_out)
+            tokens = _flow(stage.tokens_in, stage.tokens_out)
+            elapsed = "" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}"
+            table.add_row(stage.name, patches, tokens, elapsed, stage.note)
         return Group(table, *(Text(f"note: {note}") for note in self.notes))
 
     def _headline(self) -> str:
@@ -114,3 +114,12 @@ class Report:
         if self.peak_memory_bytes is not None:
             parts.append(f"peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB")
         return ", ".join(parts)
+
+
+def _flow(count_in: int | None, count_out: int | None) -> str:
+    """Word what came in and what went on."""
+    if count_in is None and count_out is None:
+        return ""
+    if count_in is None or count_out is None or count_in == count_out:
+        return f"{count_out if count_in is None else count_in:,}"
+    return f"{count_in:,} -> {count_out:,}"
