@@ -151,7 +151,7 @@ def test_run_answers_and_reports(family):
 
 def test_run_prints_the_report_and_compares():
     result = invoke(
-        "run", CLIP, "What?", "--keep-ratio", "0.25", "--fps", "0.5", "--max-new-tokens", "2", "--compare"
+        "run", CLIP, "What?", "--keep-ratio", "0.25", "--fps", "0.25", "--max-new-tokens", "2", "--compare"
     )
     assert result.exit_code == 0, result.stderr
     assert "dense answers:" in result.stdout

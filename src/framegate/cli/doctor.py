@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from framegate.cli.console import make_console
+
 if TYPE_CHECKING:
     from framegate.doctor import Diagnosis
 
@@ -24,11 +26,10 @@ def doctor_command(*, as_json: bool) -> bool:
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = make_console()
     versions = "  ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
     console.print(versions, highlight=False)
     table = Table()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framegate.cli.console import make_console
 from framegate.cli.options import PlanOptions
 from framegate.view.figures import PlanFigures, plan_figures
 from framegate.view.html import figure_rows, plan_data
@@ -63,8 +64,6 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
 
 def plan_command(options: PlanOptions, *, as_json: bool, out: Path | None) -> None:
     """Plan, print and maybe write."""
-    from rich.console import Console
-
     planned = make_plan(options, show_progress=not as_json)
     account = _account(options, planned)
     if out is not None:
@@ -73,7 +72,7 @@ def plan_command(options: PlanOptions, *, as_json: bool, out: Path | None) -> No
     if as_json:
         print(json.dumps(account, indent=2))
         return
-    console = Console()
+    console = make_console()
     console.print(plan_table(options, planned))
     for note in planned.plan.notes:
         console.print(f"note: {note}", highlight=False)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from framegate.cli.console import make_console
 from framegate.errors import ConfigError, FramegateError
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def _load(options: RunOptions) -> tuple[Any, Any]:
         model, processor = framegate.from_pretrained(options.model, "dense")
     except FramegateError:
         raise
-    except OSError as error:
-        # transformers' word for a folder without a checkpoint, or a hub that cannot be reached
+    except (OSError, ValueError) as error:
+        # what transformers raises for a folder without a checkpoint, or a hub that cannot be reached
         raise ConfigError(f"--model {options.model!r} cannot be loaded: {error}") from error
     front_end = framegate.front_end_of(model)
     assert front_end is not None
@@ -159,9 +160,7 @@ def _frame_settings(options: RunOptions) -> dict[str, Any]:
 
 
 def _print(answers: dict[str, Answer], warning: str | None) -> None:
-    from rich.console import Console
-
-    console = Console()
+    console = make_console()
     if warning:
         console.print(f"[yellow]{warning}[/yellow]\n")
     for preset, answer in answers.items():

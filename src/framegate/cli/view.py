@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from framegate.cli.console import make_console
 from framegate.cli.options import PlanOptions
 from framegate.cli.plan import make_plan, plan_table
 
 
 def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None:
     """Plan, draw, and say where the files are."""
-    from rich.console import Console
-
     from framegate.view import write_view
 
     planned = make_plan(options, show_progress=True)
@@ -24,7 +23,7 @@ def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None
         side_by_side=side_by_side,
         show_progress=True,
     )
-    console = Console()
+    console = make_console()
     console.print(plan_table(options, planned))
     for path in files.paths():
         # soft_wrap: a path that is broken over two lines cannot be copied

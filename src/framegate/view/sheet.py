@@ -83,8 +83,7 @@ def write_sheet(tiles: list[Tile], path: Path) -> None:
     for number, tile in enumerate(tiles):
         left_top = (MARGIN_PX + number % columns * step_x, MARGIN_PX + number // columns * step_y)
         _paste(sheet, tile, left_top)
-    # 256 colours keep the file, and the page that embeds it, to a third
-    sheet.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    sheet.save(path, optimize=True)
 
 
 def _paste(sheet: Image.Image, tile: Tile, left_top: tuple[int, int]) -> None:
