@@ -65,4 +65,9 @@ def choose_cells(
         luma = watch.reading("stream", clip.luma())
         run = plan_gate(luma, grid, config.gate, Budget.of(config), forced_keyframe=forced)
         anchor, motion_px = anchors_of(run, grid)
-    return CellChoice(keep=run.keep, anchor=anchor, motion_px=motion_px, notes=run.notes)
+    notes = run.notes
+    if config.gate.codec_keyframes and not clip.knows_codec_keyframes:
+        notes += (
+            "codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",
+        )
+    return CellChoice(keep=run.keep, anchor=anchor, motion_px=motion_px, notes=notes)

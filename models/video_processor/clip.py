@@ -44,6 +44,11 @@ class Clip(Protocol):
         """Luma of the frames one by one, uint8 [h, w]."""
         ...
 
+    @property
+    def knows_codec_keyframes(self) -> bool:
+        """True when it is known which frames the codec coded on their own."""
+        ...
+
     def has_codec_keyframe(self, tube: int) -> bool:
         """Tell, once its luma was read, whether the codec coded a frame of a tube on its own."""
         ...
@@ -86,6 +91,11 @@ class FrameClip:
         """Luma 0.299 R + 0.587 G + 0.114 B, full range."""
         for frame in self.frames:
             yield cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+    @property
+    def knows_codec_keyframes(self) -> bool:
+        """Frames in memory have no codec."""
+        return False
 
     def has_codec_keyframe(self, tube: int) -> bool:
         """Frames in memory have none."""
@@ -140,6 +150,11 @@ class FileClip:
             self._given.append(frame.index)
             yield frame.pixels
         self._leave_out_lost(self._given)
+
+    @property
+    def knows_codec_keyframes(self) -> bool:
+        """True where the container marks them."""
+        return len(self.stream.codec_keyframes) > 0
 
     def has_codec_keyframe(self, tube: int) -> bool:
         """Look up the frames of a tube that were read."""
