@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt tests/support/install_torchvision_shim.
 
 demo: $(STAMP)  ## the main job on the shipped clip: report in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/slides.mp4 "What does the slide say?" --keep-ratio 0.25
-	$(BIN)/framegate view src/framegate/assets/slides.mp4 --keep-ratio 0.25 --out out
+	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
 test: $(STAMP)  ## the test suite (2 cores, under 10 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10

@@ -6,7 +6,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, Literal, get_args, get_type_hints
 
 from framegate.errors import BudgetError, ConfigError, nearest
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
@@ -71,9 +73,13 @@ class FrontEndConfig:
 
     def __post_init__(self) -> None:
         if self.keep_ratio is not None and not 0 < self.keep_ratio <= 1:
-            raise BudgetError(f"keep_ratio is {self.keep_ratio}; it must be in (0, 1], where 1 keeps everything.")
+            raise BudgetError(
+                f"keep_ratio is {self.keep_ratio}; it must be in (0, 1], where 1 keeps everything."
+            )
         if self.max_video_tokens is not None and self.max_video_tokens < 1:
-            raise BudgetError(f"max_video_tokens is {self.max_video_tokens}; each video needs at least 1 token.")
+            raise BudgetError(
+                f"max_video_tokens is {self.max_video_tokens}; each video needs at least 1 token."
+            )
         if self.context not in get_args(Context):
             raise ConfigError(f"context is {self.context!r}; it must be one of {get_args(Context)}.")
         reduces = self.keep_ratio not in (None, 1.0) or self.max_video_tokens is not None
@@ -110,7 +116,9 @@ class FrontEndConfig:
             if isinstance(known.get(name), Mapping):
                 known[name] = section(**_checked(section, known[name], f"{name}."))
             elif known.get(name) is not None and not isinstance(known[name], section):
-                raise ConfigError(f"{name} is {known[name]!r}; it must be a mapping of {nearest('', _names(section))}")
+                raise ConfigError(
+                    f"{name} is {known[name]!r}; it must be a mapping of {nearest('', _names(section))}"
+                )
         return cls(**_checked(cls, known, ""))
 
     def override(self, **changes: Any) -> FrontEndConfig:
@@ -131,13 +139,18 @@ class FrontEndConfig:
             if section is None:
                 values[name] = value
             elif values[section] is None:
-                raise ConfigError(f"{name}={value!r} belongs to the {section}, which preset {self.preset!r} does not have.")
+                raise ConfigError(
+                    f"{name}={value!r} belongs to the {section}, which preset {self.preset!r} does not have."
+                )
             else:
                 values[section][name] = value
         return type(self).from_dict(values)
 
 
-_SECTIONS: dict[str, type[FramesConfig] | type[MotionGateConfig]] = {"frames": FramesConfig, "gate": MotionGateConfig}
+_SECTIONS: dict[str, type[FramesConfig] | type[MotionGateConfig]] = {
+    "frames": FramesConfig,
+    "gate": MotionGateConfig,
+}
 
 
 def _names(section: type) -> set[str]:
@@ -158,5 +171,23 @@ def _section_of(name: str) -> str | None:
 def _checked(section: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for name in values:
         if name not in _names(section):
-            raise ConfigError(f"Unknown setting {prefix + str(name)!r}. {nearest(str(name), _names(section))}")
+            raise ConfigError(
+                f"Unknown setting {prefix + str(name)!r}. {nearest(str(name), _names(section))}"
+            )
+    hints = get_type_hints(section)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            words = str(getattr(hints[name], "__name__", hints[name])).replace("|", "or")
+            raise ConfigError(f"{prefix}{name} is {value!r}; it must be {words}.")
     return dict(values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value has the plain type a setting asks for; choices and sections check themselves."""
+    kinds = {int: Integral, float: Real, str: str, bool: bool, type(None): type(None)}
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not all(option in kinds for option in options):
+        return True
+    wanted = [kinds[option] for option in options]
+    # True is an Integral, and never meant as a number
+    return isinstance(value, tuple(wanted)) and (not isinstance(value, bool) or bool in wanted)

@@ -123,7 +123,7 @@ def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: t
     draw.rectangle((0, top, total, top + 3), fill=DARK.line)
     draw.rectangle((0, top, round(total * float(tube.keep.mean())), top + 3), fill=DARK.kept)
     moved = float(np.hypot(*tube.motion_px))
-    words = f"kept clear, skipped dimmed{f', skipped moved {moved:.1f} px' if moved >= 0.5 else ''}"
+    words = f"kept clear, skipped dimmed{f' and moved {moved:.0f} px' if moved >= 0.5 else ''}"
     middle = top + 4 + (FOOTER_PX - 4) // 2
     draw.text((10, middle), words, font=font(13), fill=DARK.faint, anchor="lm")
     if tube.rebuilt is not None:
