@@ -31,7 +31,9 @@ def ratio_of_medians(times, name, base):
 
 def environment():
     """Columns that say where a row was measured."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
     return {
         "device": f"cpu {platform.machine()}",
         "torch": metadata.version("torch"),

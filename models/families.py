@@ -35,28 +35,32 @@ class Family:
     notes: str = ""
 
 
-_CLIP = {
-    "image_mean": (0.48145466, 0.4578275, 0.40821073),
-    "image_std": (0.26862954, 0.26130258, 0.27577711),
-}
-_HALF = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
+_CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
 
 FAMILIES: tuple[Family, ...] = (
-    Family(model_type="qwen2_vl", model_class="Qwen2VLForConditionalGeneration", **_CLIP),
+    Family(
+        model_type="qwen2_vl",
+        model_class="Qwen2VLForConditionalGeneration",
+        image_mean=_CLIP_MEAN,
+        image_std=_CLIP_STD,
+    ),
     Family(
         model_type="qwen2_5_vl",
         model_class="Qwen2_5_VLForConditionalGeneration",
         timestamps="M-RoPE time axis (second_per_grid_ts)",
+        image_mean=_CLIP_MEAN,
+        image_std=_CLIP_STD,
         notes="Window attention: windows are recounted for the kept cells.",
-        **_CLIP,
     ),
     Family(
         model_type="qwen3_vl",
         model_class="Qwen3VLForConditionalGeneration",
         timestamps="text before every tube, native",
+        image_mean=_HALF,
+        image_std=_HALF,
         learned_positions=True,
         notes="DeepStack features are kept with the same cells; anchored context needs gate.motion 'none'.",
-        **_HALF,
     ),
 )
 

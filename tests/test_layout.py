@@ -54,10 +54,8 @@ def test_names_at_the_root_are_those_of_other_packages():
 
 
 def test_importing_framegate_is_light():
-    heavy = python(
-        "import sys, framegate; print([m for m in ('torch', 'transformers', 'cv2', 'av', 'triton') if m in sys.modules])"
-    )
-    assert heavy == "[]"
+    heavy = ("torch", "transformers", "cv2", "av", "triton")
+    assert python(f"import sys, framegate; print([m for m in {heavy} if m in sys.modules])") == "[]"
 
 
 def test_every_public_name_resolves():
@@ -102,7 +100,17 @@ def test_product_code_never_imports_torchvision():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(target), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(target),
+        str(ROOT),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert run.returncode == 0, run.stderr
     return next(target.glob("*.whl"))

@@ -18,7 +18,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, interleaved_ms, ratio_of_medians, write_csv
 
-from framegate.models.packed_tower import ATTENTION_NAME, cell_plan, encode_kept, framegate_attention, kept_patches
+from framegate.models.packed_tower import (
+    ATTENTION_NAME,
+    cell_plan,
+    encode_kept,
+    framegate_attention,
+    kept_patches,
+)
 from framegate.models.tiny import tiny_model
 
 GRID = (16, 16, 28)  # tubes, patch rows, patch columns: 448 x 256 px at 16 px a patch
@@ -59,7 +65,8 @@ def random_plan(tower, ratio, seed=0):
 def rows_of_first_block(tower, run):
     seen = []
     handle = tower.blocks[0].register_forward_pre_hook(
-        lambda _, args, kwargs: seen.append(len(args[0] if args else kwargs["hidden_states"])), with_kwargs=True
+        lambda _, args, kwargs: seen.append(len(args[0] if args else kwargs["hidden_states"])),
+        with_kwargs=True,
     )
     run()
     handle.remove()
@@ -113,7 +120,9 @@ def main():
         for context in ("kept", "anchored"):
             rows += bench(family, context, options.rounds)
     for row in rows:
-        print({k: row[k] for k in ("family", "context", "keep_ratio", "rows_first_block", "time_ratio", "met")})
+        print(
+            {k: row[k] for k in ("family", "context", "keep_ratio", "rows_first_block", "time_ratio", "met")}
+        )
     write_csv(options.out, rows)
 
 

@@ -146,14 +146,14 @@ def _encode(
             "context 'anchored' needs its own. Detach, set the attention, and attach again."
         )
     started = time.perf_counter()
-    video = encode_kept(
-        inner.visual, gated.patches, call["video_grid_thw"], gated.cells, anchored=anchored
-    )
+    video = encode_kept(inner.visual, gated.patches, call["video_grid_thw"], gated.cells, anchored=anchored)
     stage = report.stage("tower")
     stage.milliseconds = (time.perf_counter() - started) * 1000
     media = {"video": video}
     if call.get("pixel_values") is not None:
-        media["image"] = inner.get_image_features(call["pixel_values"], call["image_grid_thw"], return_dict=True)
+        media["image"] = inner.get_image_features(
+            call["pixel_values"], call["image_grid_thw"], return_dict=True
+        )
     return media
 
 

@@ -168,7 +168,9 @@ class FrontEnd:
         if prompt is not None:
             return self._generate_on_cache(prompt, call)
         if not holds_video(call):
-            self._report = Report(preset=self.config.preset, notes=["No video in the call: the stock path ran."])
+            self._report = Report(
+                preset=self.config.preset, notes=["No video in the call: the stock path ran."]
+            )
             return self._stock("generate")(**without_own_keys(call))
         caller_ids = call.get("input_ids")
         short, prompt = self._compress(self.model.base_model, call)

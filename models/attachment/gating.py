@@ -58,7 +58,11 @@ def gate_call(call: dict[str, Any], tower: Any, family: Family, config: FrontEnd
     Source: ours.
     """
     grids = call["video_grid_thw"].tolist()
-    gated = _read(call, tower, grids) if call.get(ANCHOR_KEY) is not None else _gate(call, tower, grids, family, config)
+    gated = (
+        _read(call, tower, grids)
+        if call.get(ANCHOR_KEY) is not None
+        else _gate(call, tower, grids, family, config)
+    )
     if config.gate is not None and config.gate.mode == "reuse" and bool((gated.cells.anchor < 0).any()):
         raise BudgetError(
             f"The budget keeps {gated.cells.kept_per_video} cells per video, fewer than the first tube holds; "
@@ -124,7 +128,9 @@ def _read(call: dict[str, Any], tower: Any, grids: list[list[int]]) -> Gated:
     counts = [t * h * w for t, h, w in shapes]
     anchors = call[ANCHOR_KEY].cpu().numpy().astype(np.int32)
     if len(anchors) != sum(counts):
-        raise PlaceholderError(f"{ANCHOR_KEY} has {len(anchors)} cells; video_grid_thw {grids} asks for {sum(counts)}.")
+        raise PlaceholderError(
+            f"{ANCHOR_KEY} has {len(anchors)} cells; video_grid_thw {grids} asks for {sum(counts)}."
+        )
     ends = np.cumsum(counts)[:-1]
     parts = [part.reshape(shape) for part, shape in zip(np.split(anchors, ends), shapes, strict=True)]
     motions: list[Any] = [None] * len(parts)

@@ -138,7 +138,8 @@ class _CallerStreamer:
     """A caller's streamer: the first thing it is given is the prompt, in the caller's ids."""
 
     def __init__(self, streamer: Any, caller_ids: torch.Tensor) -> None:
-        self.streamer, self.prompt = streamer, caller_ids
+        self.streamer = streamer
+        self.prompt: torch.Tensor | None = caller_ids
 
     def put(self, value: torch.Tensor) -> None:
         if self.prompt is not None:

@@ -33,7 +33,9 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
         return (given if given.ndim == 3 else given[None].expand(3, -1, -1))[-3:]
     types = call.get("mm_token_type_ids")
     names = inspect.signature(inner.get_rope_index).parameters
-    passed = {name: call[name] for name in names if name not in ("kwargs", "self") and call.get(name) is not None}
+    passed = {
+        name: call[name] for name in names if name not in ("kwargs", "self") and call.get(name) is not None
+    }
     passed |= {
         "mm_token_type_ids": token_types(inner.config, input_ids) if types is None else types,
         "attention_mask": attention_mask,

@@ -186,13 +186,15 @@ def test_mismatches_are_refused_with_both_numbers(family):
     keeps = random_keeps(inputs, 0.4)
     gated = with_keeps(inputs, keeps)
     with framegate.attach(model):
-        cut = gated | {name: gated[name][:, :-60] for name in ("input_ids", "attention_mask", "mm_token_type_ids")}
+        cut = gated | {
+            name: gated[name][:, :-60] for name in ("input_ids", "attention_mask", "mm_token_type_ids")
+        }
         with pytest.raises(PlaceholderError, match=r"\d+ video placeholders.*= \d+ cells"):
             model(**cut)
         fewer = gated | {"pixel_values_videos": gated["pixel_values_videos"][:-4]}
         with pytest.raises(PlaceholderError, match="patches"):
             model(**fewer)
-        fewer = {k: v for k, v in inputs.items()} | {"pixel_values_videos": inputs["pixel_values_videos"][:-4]}
+        fewer = inputs | {"pixel_values_videos": inputs["pixel_values_videos"][:-4]}
         with pytest.raises(PlaceholderError, match="patches"):
             model(**fewer)
         with pytest.raises(PlaceholderError, match="framegate_anchor"):
@@ -213,7 +215,9 @@ def test_reuse_keeps_every_token_and_embeds_the_anchors_pixels(family):
     copied = []
     starts = iter(torch.tensor([0, *counts]).cumsum(0)[:-1].tolist())
     for keep, start in zip(keeps, starts, strict=True):
-        tubes = inputs["pixel_values_videos"][start : start + keep.size * 4].view(len(keep), keep[0].size, 4, -1)
+        tubes = inputs["pixel_values_videos"][start : start + keep.size * 4].view(
+            len(keep), keep[0].size, 4, -1
+        )
         shown = tubes.clone()
         for t in range(1, len(keep)):
             shown[t] = torch.where(torch.from_numpy(keep[t].reshape(-1, 1, 1)), tubes[t], shown[t - 1])

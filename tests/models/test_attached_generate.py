@@ -50,7 +50,9 @@ def test_greedy_equals_the_masked_model_without_cache(case):
     model, inputs, gated, tokens = case
     out = model.generate(**gated, **NEW)
     assert torch.equal(out, torch.cat([inputs["input_ids"], tokens], 1))
-    assert torch.equal(model.generate(gated["input_ids"], **{k: v for k, v in gated.items() if k != "input_ids"}, **NEW), out)
+    assert torch.equal(
+        model.generate(gated["input_ids"], **{k: v for k, v in gated.items() if k != "input_ids"}, **NEW), out
+    )
 
 
 def test_a_single_row_says_the_same_as_in_the_batch(case):
@@ -78,7 +80,12 @@ def test_caches_and_chunks_change_nothing(case, options):
 def test_beams_begin_with_the_callers_ids(case, returned):
     model, inputs, gated, _ = case
     out = model.generate(
-        **gated, **NEW, num_beams=3, num_return_sequences=returned, return_dict_in_generate=True, output_scores=True
+        **gated,
+        **NEW,
+        num_beams=3,
+        num_return_sequences=returned,
+        return_dict_in_generate=True,
+        output_scores=True,
     )
     prompt = inputs["input_ids"].repeat_interleave(returned, 0)
     assert torch.equal(out.sequences[:, : prompt.shape[1]], prompt)
@@ -124,9 +131,7 @@ def test_criteria_processors_and_streamers_see_the_callers_ids(case):
     model, inputs, gated, tokens = case
     length = inputs["input_ids"].shape[1]
     recorder = Recorder()
-    out = model.generate(
-        **gated, **NEW, logits_processor=[recorder], stopping_criteria=[StopAt(length + 3)]
-    )
+    out = model.generate(**gated, **NEW, logits_processor=[recorder], stopping_criteria=[StopAt(length + 3)])
     assert out.shape[1] == length + 3
     full = torch.cat([inputs["input_ids"], tokens], 1)
     assert [torch.equal(ids, full[:, : length + i]) for i, ids in enumerate(recorder.seen)] == [True] * 3
@@ -177,9 +182,14 @@ def test_a_second_turn_on_the_cache_equals_recomputing(case, whole):
     grown = single | {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types}
     want = model.generate(**grown, **NEW)
     # the last token of the first turn was never fed to the model: it belongs to the new ones
-    given = ids if whole else ids[:, first.past_key_values.get_seq_length() - ids.shape[1] + _dropped(single) :]
+    given = (
+        ids if whole else ids[:, first.past_key_values.get_seq_length() - ids.shape[1] + _dropped(single) :]
+    )
     got = model.generate(
-        input_ids=given, attention_mask=mask, past_key_values=first.past_key_values, **NEW,
+        input_ids=given,
+        attention_mask=mask,
+        past_key_values=first.past_key_values,
+        **NEW,
         return_dict_in_generate=True,
     )
     assert torch.equal(got.sequences[:, : given.shape[1]], given)

@@ -27,14 +27,15 @@ def rows_into_the_tower(model):
     """A list that grows by the rows of each pass through the tower's first block."""
     rows = []
     framegate.models.families.unwrap(model).model.visual.blocks[0].register_forward_pre_hook(
-        lambda _, args, kwargs: rows.append(len(args[0] if args else kwargs["hidden_states"])), with_kwargs=True
+        lambda _, args, kwargs: rows.append(len(args[0] if args else kwargs["hidden_states"])),
+        with_kwargs=True,
     )
     return rows
 
 
 def test_detach_leaves_no_trace(family):
     model = stock_model(family)
-    modules = [module for module in model.modules()]
+    modules = list(model.modules())
     before = [{key: id(value) for key, value in vars(module).items()} for module in modules]
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules]
     for options in ({}, {"context": "anchored", "motion": "none"}):

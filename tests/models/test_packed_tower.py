@@ -7,7 +7,13 @@ from tiny import FAMILIES, stock_model
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from framegate.models.packed_tower import ATTENTION_NAME, cell_plan, encode_kept, framegate_attention, kept_patches
+from framegate.models.packed_tower import (
+    ATTENTION_NAME,
+    cell_plan,
+    encode_kept,
+    framegate_attention,
+    kept_patches,
+)
 
 GRIDS = torch.tensor([[4, 8, 12], [2, 6, 6]])
 

@@ -46,9 +46,7 @@ def kept_features(model, inputs, keeps):
         cell_px=model.config.vision_config.patch_size * 2,
         merge_size=2,
     )
-    out = encode_kept(
-        model.model.visual, gated["pixel_values_videos"], inputs["video_grid_thw"], plan
-    )
+    out = encode_kept(model.model.visual, gated["pixel_values_videos"], inputs["video_grid_thw"], plan)
 
     def dense(parts):
         filled = []

@@ -6,5 +6,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     target = Path(site.getsitepackages()[0])
-    shutil.copy(Path(__file__).with_name("torchvision_cpu_shim.py"), target / "framegate_torchvision_cpu_shim.py")
+    shutil.copy(
+        Path(__file__).with_name("torchvision_cpu_shim.py"), target / "framegate_torchvision_cpu_shim.py"
+    )
     (target / "zz_framegate_torchvision_cpu_shim.pth").write_text("import framegate_torchvision_cpu_shim\n")

@@ -66,7 +66,12 @@ def stock_inputs(processor, videos, questions, images=None, **options):
     ]
     flat = [torch.from_numpy(v).permute(0, 3, 1, 2) for group in videos for v in group]
     metadata = [
-        {"fps": 4.0, "total_num_frames": len(v), "duration": len(v) / 4, "frames_indices": list(range(len(v)))}
+        {
+            "fps": 4.0,
+            "total_num_frames": len(v),
+            "duration": len(v) / 4,
+            "frames_indices": list(range(len(v))),
+        }
         for v in flat
     ]
     media = {"videos": flat, "video_metadata": metadata, "do_sample_frames": False} if flat else {}

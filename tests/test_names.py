@@ -1,0 +1,59 @@
+"""One name everywhere: folder = registry key or preset = test file = row of the shelf's README."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import framegate
+from framegate.registry import SAMPLERS, sampler
+
+ROOT = Path(__file__).parents[1]
+
+
+def rows(shelf, section=0):
+    """Names in the first column of a table of a shelf's README."""
+    tables = re.split(r"\n\n", (ROOT / shelf / "README.md").read_text())
+    tables = [table for table in tables if table.startswith("|")]
+    return set(re.findall(r"^\| `(\w+)`", tables[section], flags=re.MULTILINE))
+
+
+def folders(shelf):
+    return {path.parent.name for path in (ROOT / shelf).glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("shelf", ["tokenizers", "models", "kernels"])
+def test_every_folder_has_a_row(shelf):
+    assert rows(shelf) == folders(shelf)
+
+
+def test_every_preset_has_a_row_and_a_header():
+    assert rows("configs") == set(framegate.preset_names())
+    for name in framegate.preset_names():
+        text = (ROOT / "configs/presets" / f"{name}.yaml").read_text()
+        assert text.startswith("# ")
+        assert f"--preset {name}" in text
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_every_sampler_has_folder_row_and_tests(name):
+    assert SAMPLERS[name] == f"framegate.tokenizers.{name}"
+    assert name in folders("tokenizers") & rows("tokenizers")
+    assert (ROOT / "tests/tokenizers" / f"test_{name}.py").is_file()
+    assert callable(sampler(name))
+
+
+@pytest.mark.parametrize("name", sorted(folders("kernels")))
+def test_every_kernel_has_reference_page_and_tests(name):
+    assert (ROOT / "kernels" / name / "reference.py").is_file()
+    assert (ROOT / "kernels" / name / "README.md").is_file()
+    assert (ROOT / "tests/kernels" / f"test_{name}.py").is_file()
+
+
+def test_every_family_is_in_the_readme():
+    text = (ROOT / "models/README.md").read_text()
+    families = {row["model_type"] for row in framegate.supported_models()}
+    assert {
+        name.lower().replace("-", "_").replace(".", "_") for name in re.findall(r"^\| (Qwen\S+)", text, re.M)
+    } == families
+    assert {row["mechanism"] for row in framegate.supported_models()} <= folders("models")
