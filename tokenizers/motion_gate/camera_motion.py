@@ -1,10 +1,13 @@
 """Camera motion between two frames: sub-pixel translation, then affine where that helps.
 
-One feature in each block of a coarse raster is followed by Lucas-Kanade at about half the usual width; a robust fit
-takes the motion most of them share, so that objects that move on their own do not pull the camera's motion along.
+One feature in each block of a coarse raster is followed by Lucas-Kanade at about half the usual width; a
+robust fit takes the motion most of them share, so that objects that move on their own do not pull the
+camera's motion along.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +30,7 @@ INLIER_PX = 0.5
 MIN_FEATURES = 8
 MIN_SUPPORT = 0.3
 GOOD_SUPPORT = 0.6
+TRY_AFFINE_ABOVE_PX = 0.06
 AFFINE_GAIN = 0.8
 STILL_PX = 0.02
 
@@ -58,8 +62,8 @@ class CameraTracker:
             current: uint8 [k, h, w] luma.
 
         Returns:
-            float32 [k, 2, 3], affine maps from pixels of the current frames to the previous ones; None when the
-            camera stands still or too few features agree on a motion.
+            float32 [k, 2, 3], affine maps from pixels of the current frames to the previous ones; None when
+            the camera stands still or too few features agree on a motion.
 
         Source: ours.
         """
@@ -87,7 +91,8 @@ def estimate(
         velocity_px: first guess of the shift (x, y) from current to previous, px.
 
     Returns:
-        float64 [2, 3], the affine map from pixels of current to pixels of previous; None when too few features agree.
+        float64 [2, 3], the affine map from pixels of current to pixels of previous; None when too few
+        features agree.
 
     Source: ours; Lucas-Kanade features, phase correlation where the first guess finds too little.
     """
@@ -96,26 +101,21 @@ def estimate(
     points = _features(after)
     if len(points) < MIN_FEATURES:
         return None
-    guess = np.array(velocity_px, np.float32) / reduction
+    guess = np.array(velocity_px, np.float32) / np.float32(reduction)
     affine, support = _fit(*_followed(after, before, points, guess))
     if support < GOOD_SUPPORT:
         (x, y), _ = cv2.phaseCorrelate(after.astype(np.float32), before.astype(np.float32), _window(after))
         other, other_support = _fit(*_followed(after, before, points, np.array([x, y], np.float32)))
         affine, support = (other, other_support) if other_support > support else (affine, support)
-    return _scaled(affine, reduction) if support >= MIN_SUPPORT else None
+    return scaled(affine, reduction) if support >= MIN_SUPPORT else None
 
 
-def doubled(motion: FloatArray) -> FloatArray:
-    """Carry affine maps [..., 2, 3] from frames of half size over to frames of full size."""
-    return _scaled(motion, 2).astype(np.float32)
-
-
-def _scaled(affine: npt.NDArray[np.floating], factor: int) -> npt.NDArray[np.floating]:
-    """The same motion on frames `factor` times as large; pixel centres lie at whole numbers in both."""
+def scaled(affine: npt.NDArray[np.floating], factor: int) -> Affine:
+    """Carry affine maps [..., 2, 3] over to frames `factor` times as large; pixel centres are whole numbers in both."""
     offset = (factor - 1) / 2
-    scaled = affine.copy()
-    scaled[..., 2] = factor * affine[..., 2] + offset - offset * (affine[..., 0] + affine[..., 1])
-    return scaled
+    larger = affine.astype(np.float64)
+    larger[..., 2] = factor * larger[..., 2] + offset - offset * (larger[..., 0] + larger[..., 1])
+    return larger
 
 
 def _reduction(height_px: int, width_px: int) -> int:
@@ -135,21 +135,34 @@ def _window(frame: UInt8Array) -> FloatArray:
 
 
 def _features(frame: UInt8Array) -> Points:
-    """The strongest corner of each block, weak ones left out: float32 [N, 2] (x, y)."""
-    strength = cv2.cornerMinEigenVal(frame, 3)
-    block = FEATURE_BLOCK_PX
-    rows, columns = frame.shape[0] // block, frame.shape[1] // block
+    """The strongest corner of each block, weak ones left out: float32 [N, 2] (x, y).
+
+    Corners are looked for at half the size: where exactly a feature sits does not matter, how it moves does.
+    """
+    small = cv2.resize(frame, (frame.shape[1] // 2, frame.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    strength = cv2.cornerMinEigenVal(small, 3)
+    block = FEATURE_BLOCK_PX // 2
+    rows, columns = small.shape[0] // block, small.shape[1] // block
     cut = strength[: rows * block, : columns * block].reshape(rows, block, columns, block)
     blocks = cut.transpose(0, 2, 1, 3).reshape(rows * columns, block * block)
     best = blocks.argmax(axis=1)
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    points = np.stack([column * block + best % block, row * block + best // block], axis=1).astype(np.float32)
-    peaks = np.take_along_axis(blocks, best[:, None], axis=1)[:, 0]
-    return points[(peaks > WEAK_FEATURE * np.median(peaks)) & (peaks > 0)]
+    peaks = blocks[np.arange(len(blocks)), best]
+    strong = np.flatnonzero((peaks > WEAK_FEATURE * _middle(peaks)) & (peaks > 0))
+    row, column = (
+        strong // columns * block + best[strong] // block,
+        strong % columns * block + best[strong] % block,
+    )
+    return np.stack([2 * column, 2 * row], axis=1).astype(np.float32)
 
 
-def _followed(after: UInt8Array, before: UInt8Array, points: Points, guess: Points) -> tuple[Points, Points]:
-    """Find features of `after` in `before`: the points that were found and their shifts, each [N, 2]."""
+def _middle(values: npt.NDArray[Any]) -> Any:
+    """The upper median along the first axis."""
+    half = len(values) // 2
+    return np.partition(values, half, axis=0)[half]
+
+
+def _followed(after: UInt8Array, before: UInt8Array, points: Points, guess: Points) -> tuple[Affine, Affine]:
+    """Find features of `after` in `before`: points that were found and their shifts, float64 [N, 2] each."""
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         after,
         before,
@@ -161,31 +174,42 @@ def _followed(after: UInt8Array, before: UInt8Array, points: Points, guess: Poin
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     seen = status[:, 0] > 0
-    return points[seen], (found[:, 0] - points)[seen]
+    return points[seen].astype(np.float64), (found[:, 0] - points)[seen].astype(np.float64)
 
 
-def _fit(points: Points, shifts: Points) -> tuple[Affine, float]:
+def _fit(points: Affine, shifts: Affine) -> tuple[Affine, float]:
     """The motion most features share, and the share of features that follow it."""
     if len(points) < MIN_FEATURES:
         return np.eye(2, 3), 0.0
-    constant = np.ones((len(points), 1))
-    translation = _robust(constant, shifts, np.median(shifts, axis=0)[None])
-    slopes = np.concatenate([constant, points], axis=1)
-    affine = _robust(slopes, shifts, np.concatenate([translation, np.zeros((2, 2))]))
-    missed, bent = _misses(constant, shifts, translation), _misses(slopes, shifts, affine)
-    if np.mean(np.minimum(bent, INLIER_PX)) < AFFINE_GAIN * np.mean(np.minimum(missed, INLIER_PX)):
-        linear, shift, misses = np.eye(2) + affine[1:].T, affine[0], bent
-    else:
-        linear, shift, misses = np.eye(2), translation[0], missed
-    return np.concatenate([linear, shift[:, None]], axis=1), float(np.mean(misses < INLIER_PX))
+    translation = _robust_mean(shifts, _middle(shifts))
+    missed = np.sqrt(((shifts - translation) ** 2).sum(axis=1))
+    rigid = np.concatenate([np.eye(2), translation[:, None]], axis=1), float(np.mean(missed < INLIER_PX))
+    if _middle(missed) < TRY_AFFINE_ABOVE_PX:
+        return rigid
+    slopes = np.concatenate([np.ones((len(points), 1)), points], axis=1)
+    affine = _robust_fit(slopes, shifts, np.concatenate([translation[None], np.zeros((2, 2))]))
+    bent = _misses(slopes, shifts, affine)
+    if np.mean(np.minimum(bent, INLIER_PX)) >= AFFINE_GAIN * np.mean(np.minimum(missed, INLIER_PX)):
+        return rigid
+    linear = np.eye(2) + affine[1:].T
+    return np.concatenate([linear, affine[:1].T], axis=1), float(np.mean(bent < INLIER_PX))
 
 
-def _misses(terms: Affine, shifts: Points, solution: Affine) -> Affine:
+def _misses(terms: Affine, shifts: Affine, solution: Affine) -> Affine:
     return np.linalg.norm(shifts - terms @ solution, axis=1)
 
 
-def _robust(terms: Affine, shifts: Points, solution: Affine) -> Affine:
-    """Least squares reweighted so that features that move otherwise lose their say (Cauchy weights)."""
+def _robust_mean(shifts: Affine, middle: Affine) -> Affine:
+    """Mean shift, reweighted so that features that move otherwise lose their say (Cauchy weights)."""
+    for _ in range(FIT_STEPS):
+        away = shifts - middle
+        weights = 1.0 / (1.0 + (away * away).sum(axis=1) / FIT_SCALE_PX**2)
+        middle = weights @ shifts / weights.sum()
+    return middle
+
+
+def _robust_fit(terms: Affine, shifts: Affine, solution: Affine) -> Affine:
+    """Least squares with the same weights."""
     for _ in range(FIT_STEPS):
         weights = 1.0 / (1.0 + (_misses(terms, shifts, solution) / FIT_SCALE_PX) ** 2)
         weighted = terms * weights[:, None]

@@ -36,7 +36,8 @@ class MotionGateConfig:
     Raises:
         ConfigError: a value out of range, or "reuse" together with camera motion.
 
-    Source: GRT (arXiv 2509.14199) section 3 for the gate; anchored reference, mode decision and budgets: ours.
+    Source: GRT (arXiv 2509.14199) section 3 for the gate; anchored reference, mode decision and budgets:
+    ours.
     """
 
     metric: Metric = "mad"

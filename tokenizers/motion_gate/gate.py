@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from framegate.tokenizers.motion_gate.budget import Budget
-from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, doubled, is_large_enough
+from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, is_large_enough, scaled
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.motion_gate.exact import exact_run
 from framegate.tokenizers.motion_gate.grid import CellGrid
@@ -43,12 +43,13 @@ def plan_gate(
 ) -> GateRun:
     """Decide which cells of a clip are encoded.
 
-    Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what is
-    shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width * height / 4
-    bytes a frame) and is met exactly.
+    Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
+    is shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width *
+    height / 4 bytes a frame) and is met exactly.
 
     Args:
-        frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its last frame.
+        frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its
+            last frame.
         grid: geometry of the frames.
         config: metric, reference, motion and rules.
         budget: what may be kept.
@@ -156,7 +157,7 @@ def _meet(
     assert wanted is not None
     forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
     run = exact_run(luma, held.grid, config, wanted, forced)
-    return replace(run, motion=doubled(run.motion)) if held.halves else run
+    return replace(run, motion=scaled(run.motion, 2).astype(np.float32)) if held.halves else run
 
 
 def _causal(

@@ -1,9 +1,10 @@
 """The best moments to encode each cell of a still camera, under an exact budget.
 
-Between two encodings a cell shows the first of them, so a plan for one cell is a list of moments and its cost the
-squared error of what is held. For a price per encoding, dynamic programming finds the best list of every cell; the
-price at which the counts add up to the budget gives the best plan of all cells together (Lagrange). A threshold on
-the residual cannot reach this: it encodes passers-by the moment they enter and again when they have left.
+Between two encodings a cell shows the first of them, so a plan for one cell is a list of moments and its cost
+the squared error of what is held. For a price per encoding, dynamic programming finds the best list of every
+cell; the price at which the counts add up to the budget gives the best plan of all cells together (Lagrange).
+A threshold on the residual cannot reach this: it encodes passers-by the moment they enter and again when they
+have left.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from framegate.types import UInt8Array
 
 WINDOW_TUBES = 384
 CARRIED_ANCHORS = 16
+BLOCK_TUBES = 64
 SAMPLED_CELLS = 24
 CELLS_AT_ONCE = 16
 SAMPLE_PRICES = 16
@@ -28,6 +30,7 @@ SAMPLE_PRICE_STEP = 2.5
 LOWEST_PRICE = 64.0
 PRICE_STEPS = (0.5, 0.7, 1.0, 1.4, 2.0)
 FARTHER = 4.0
+NEGLIGIBLE_PRICE = 16.0
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -77,8 +80,8 @@ def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldR
     Returns:
         bool [T, H, W]; at most budget_cells are True, and hardly fewer.
 
-    Source: ours; shortest path over keep times (as in optimal segmentation), Lagrange multipliers after Shoham and
-    Gersho (1988). Exact up to 384 tubes; beyond, a window carries each cell's 16 best anchors on.
+    Source: ours; shortest path over keep times (as in optimal segmentation), Lagrange multipliers after
+    Shoham and Gersho (1988). Exact up to 384 tubes; beyond, a window carries each cell's 16 best anchors on.
     """
     tubes = len(luma)
     sampled = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))
@@ -125,10 +128,13 @@ def _whole_tubes(rules: HoldRules) -> int:
 def _bracketed(
     luma: UInt8Array, grid: CellGrid, price: float, budget_cells: int, rules: HoldRules
 ) -> Solutions:
-    """Solve all cells at prices around the estimate, farther up until one of them fits the budget."""
+    """Solve all cells at prices around the estimate, moved until they bracket the budget."""
     every = np.arange(grid.num_cells)
     prices = np.array(PRICE_STEPS, np.float32) * np.float32(price)
     solutions = _solve(luma, grid, every, prices, rules)
+    while solutions.counts[0].sum() < budget_cells and prices[-1] > NEGLIGIBLE_PRICE:
+        prices = prices / np.float32(FARTHER)
+        solutions = _solve(luma, grid, every, prices, rules)
     while solutions.counts[-1].sum() > budget_cells:
         prices = prices * np.float32(FARTHER)
         solutions = _solve(luma, grid, every, prices, rules)
@@ -180,8 +186,8 @@ def _cell_histories(luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_
 class _Holds:
     """Dynamic programming over the tubes of a few cells, all prices at once.
 
-    `best[p, c]` is the cost of everything before the current tube; `cost[p, c, a]` the cost so far when the cell now
-    shows what anchor a encoded.
+    `best[p, c]` is the cost of everything before the current tube; `cost[p, c, a]` the cost so far when the
+    cell now shows what anchor a encoded.
     """
 
     def __init__(self, history: UInt8Array, prices: FloatArray, rules: HoldRules) -> None:
@@ -226,16 +232,19 @@ class _Holds:
         self._chosen[:, :, tube] = np.take_along_axis(anchors, winner.T, axis=1).T
 
     def _distances(self, anchors: Int32Array, start: int, end: int) -> FloatArray:
-        """Squared distance of each tube of the window to each anchor, by one matrix product per cell."""
-        cells = len(self._history)
-        distance = np.empty((end - start, cells, anchors.shape[1]), np.float32)
+        """Squared distance of each tube of the window to the anchors before it, by matrix products."""
+        cells, carried = len(self._history), anchors.shape[1] - (end - start)
+        distance = np.zeros((end - start, cells, anchors.shape[1]), np.float32)
         for cell, pixels in enumerate(self._history):
-            here = pixels[start:end].astype(np.float32)
-            middle = here.mean(axis=0)
-            here -= middle
-            there = pixels[anchors[cell]].astype(np.float32) - middle
-            norms = np.einsum("tp,tp->t", here, here)[:, None] + np.einsum("ap,ap->a", there, there)
-            np.maximum(norms - 2.0 * (here @ there.T), 0.0, out=distance[:, cell])
+            there = pixels[anchors[cell]].astype(np.float32)
+            there -= there.mean(axis=0)
+            norms = np.einsum("ap,ap->a", there, there)
+            for first in range(carried, len(there), BLOCK_TUBES):
+                last = min(first + BLOCK_TUBES, len(there))
+                product = there[first:last] @ there[:last].T
+                block = distance[first - carried : last - carried, cell, :last]
+                np.subtract(norms[first:last, None] + norms[:last], 2.0 * product, out=block)
+        np.maximum(distance, 0.0, out=distance)
         return distance
 
     def _carry(self, cost: FloatArray, anchors: Int32Array) -> None:

@@ -24,7 +24,8 @@ class GatePlan:
 
     Args:
         keep: cells that are encoded, bool [T, H, W].
-        anchor: tube whose encoded content stands for the cell, int32 [T, H, W]: its own when kept, -1 when never shown.
+        anchor: tube whose encoded content stands for the cell, int32 [T, H, W]: its own when kept, -1 when
+            never shown.
         motion_px: displacement (x, y) from the cell to where its anchor's content lies, float32 [T, H, W, 2].
         residual: by how much the cell differed from what was shown when it was decided on, float32 [T, H, W];
             0 in the first tube.
@@ -80,7 +81,7 @@ class GatePlan:
             motion_px=motion_px,
             residual=run.residual,
             timestamps_seconds=np.asarray(timestamps_seconds, np.float64)[:: grid.tube_frames],
-            keyframes=run.keep.all(axis=(1, 2)),
+            keyframes=np.all(run.keep.reshape(len(run.keep), -1), axis=1),
             grid=grid,
             notes=notes,
             moved=run.moved,
@@ -145,8 +146,8 @@ class GatePlan:
         """Show the video from its kept cells alone.
 
         Returns:
-            uint8 [F, h, w, 3], F = T * tube_frames. Skipped cells show their anchor's content, moved along with the
-            camera where the plan says so; cells that were never shown are mid-grey (128).
+            uint8 [F, h, w, 3], F = T * tube_frames. Skipped cells show their anchor's content, moved along
+            with the camera where the plan says so; cells that were never shown are mid-grey (128).
 
         Raises:
             VideoError: the file can no longer be read.

@@ -23,9 +23,10 @@ def anchors_of(run: GateRun, grid: CellGrid) -> tuple[Int32Array, FloatArray]:
         grid: geometry.
 
     Returns:
-        Tube that encoded each cell's content, int32 [T, H, W], -1 for cells never shown; and the displacement (x, y)
-        in px from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block of the
-        cell's first frame speaks for the cell; the place it names always lies in a cell that its tube encoded.
+        Tube that encoded each cell's content, int32 [T, H, W], -1 for cells never shown; and the displacement
+        (x, y) in px from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block
+        of the cell's first frame speaks for the cell; the place it names always lies in a cell that its tube
+        encoded.
 
     Source: ours.
     """

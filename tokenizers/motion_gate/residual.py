@@ -37,14 +37,14 @@ def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
 
     Source: ours.
     """
-    return _cell_sums(_difference(tube, shown), grid) / np.float32(_cell_values(grid))
+    return _cell_sums(_difference(tube, shown), grid).astype(np.float32) / np.float32(_cell_values(grid))
 
 
 def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
     """Euclidean norm of each cell's difference, in normalised pixel values.
 
-    Luma stands for all three channels, so the norm is that of a grey video: each squared difference counts once per
-    channel, divided by 255 and by CLIP's standard deviation of that channel.
+    Luma stands for all three channels, so the norm is that of a grey video: each squared difference counts
+    once per channel, divided by 255 and by CLIP's standard deviation of that channel.
 
     Args:
         tube: uint8 [k, h, w].
@@ -57,7 +57,7 @@ def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
     Source: the released code of GRT (arXiv 2509.14199), per cell instead of per patch; luma for RGB: ours.
     """
     difference = _difference(tube, shown)
-    squares = _cell_sums(cv2.multiply(difference, difference, dtype=cv2.CV_16U), grid)
+    squares = _cell_sums(cv2.multiply(difference, difference, dtype=cv2.CV_16U), grid).astype(np.float32)
     weight = sum((255.0 * deviation) ** -2 for deviation in CLIP_STD)
     return np.sqrt(squares * np.float32(weight))
 

@@ -23,7 +23,8 @@ class GateRun:
         keep: cells that are encoded, bool [T, H, W].
         residual: what they differed by from what was shown, float32 [T, H, W]; 0 in the first tube.
         moved: skipped cells that follow the camera, bool [T, H, W].
-        motion: float32 [T, k, 2, 3], the camera's motion from each tube to the one before; identity where not used.
+        motion: float32 [T, k, 2, 3], the camera's motion from each tube to the one before; identity where not
+            used.
         notes: what stood aside or was relaxed, and why.
     """
 

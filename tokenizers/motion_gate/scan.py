@@ -71,8 +71,8 @@ class GateScan:
     Args:
         grid: geometry of the frames.
         rules: what to go by.
-        motion_source: finds the camera's motion: (tube number, tube before, tube) -> float32 [k, 2, 3] or None;
-            None tries no motion at all.
+        motion_source: finds the camera's motion: (tube number, tube before, tube) -> float32 [k, 2, 3] or
+            None; None tries no motion at all.
 
     Source: GRT (arXiv 2509.14199) section 3; anchored reference and mode decision: ours.
     """

@@ -1,14 +1,16 @@
 """What kept cells alone can show: the current picture, and where in earlier pictures each block of it came from.
 
-Content that the camera moves is always sampled from the picture in which it was encoded, by the motion accumulated
-since, and never from a picture already warped: warping one canvas again and again blurs it. Each block (4 px) points
-at a tube and an offset; a ring holds the last pictures as tiles of one mosaic, so that one remap draws a whole tube.
-Luma and RGB follow the same recursion, so what the gate predicted is what a reconstruction shows.
+Content that the camera moves is always sampled from the picture in which it was encoded, by the motion
+accumulated since, and never from a picture already warped: warping one canvas again and again blurs it. Each
+block (4 px) points at a tube and an offset; a ring holds the last pictures as tiles of one mosaic, so that
+one remap draws a whole tube. Luma and RGB follow the same recursion, so what the gate predicted is what a
+reconstruction shows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ MIN_RING_TUBES = 4
 RING_BUDGET_PX = 64 * 2**20
 MAX_REMAP_SIDE_PX = 32_000
 MAX_OUTSIDE_SHARE = 0.25
+FRACTIONS = 32
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -86,24 +89,30 @@ class ShownContent:
         self._mosaic: UInt8Array = np.zeros(
             (tile_rows * tile_height, self._tile_columns * tile_width, *colour), np.uint8
         )
-        tile = np.arange(tiles).reshape(self._ring_tubes, grid.tube_frames)
-        self._tile_x = (tile % self._tile_columns * tile_width + self._pad).astype(np.float32)  # [ring, k]
-        self._tile_y = (tile // self._tile_columns * tile_height + self._pad).astype(np.float32)
+        tile = np.arange(tiles)
+        self._tile_x = tile % self._tile_columns * tile_width + self._pad
+        self._tile_y = tile // self._tile_columns * tile_height + self._pad
         self._source: Int32Array = np.zeros(grid.block_shape, np.int32)
         self._offset_x: FloatArray = np.zeros(grid.block_shape, np.float32)
         self._offset_y: FloatArray = np.zeros(grid.block_shape, np.float32)
         self._centre_x, self._centre_y = block_centres(grid)
-        self._pixel_x = np.arange(grid.width_px, dtype=np.float32)
-        self._pixel_y = np.arange(grid.height_px, dtype=np.float32)[:, None]
+        flat = (grid.tube_frames * grid.height_px, grid.width_px)
+        row, column = np.indices(flat, dtype=np.int16)
+        self._pixels = np.stack([column, row % np.int16(grid.height_px)], axis=-1)
+        # Drawn into again and again: fresh memory would cost more than the arithmetic.
+        self._map_whole = np.empty((*flat, 2), np.int16)
+        self._map_fraction = np.empty(flat, np.uint16)
+        self._drawn: UInt8Array = np.empty((*flat, *colour), np.uint8)
 
     def predict(self, motion: FloatArray) -> Prediction:
         """Draw the next tube as the camera's motion alone would make it.
 
         Args:
-            motion: float32 [k, 2, 3], per frame of the tube the affine map from its pixels to those of the tube shown.
+            motion: float32 [k, 2, 3], per frame of the tube the affine map from its pixels to those of the
+                tube shown.
 
         Returns:
-            The picture and where its blocks come from.
+            The picture, valid until the next prediction, and where its blocks come from.
 
         Source: ours; motion compensation with several reference pictures as in H.264.
         """
@@ -154,31 +163,36 @@ class ShownContent:
     def _remember(self) -> None:
         pad, slot = self._pad, self._tube % self._ring_tubes
         for plane, frame in enumerate(self.picture):
-            left, top = int(self._tile_x[slot, plane]) - pad, int(self._tile_y[slot, plane]) - pad
+            tile = slot * self._grid.tube_frames + plane
+            left, top = int(self._tile_x[tile]) - pad, int(self._tile_y[tile]) - pad
             padded = cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
             self._mosaic[top : top + padded.shape[0], left : left + padded.shape[1]] = padded
 
     def _draw(self, source: Int32Array, offset_x: FloatArray, offset_y: FloatArray) -> UInt8Array:
-        """Sample every pixel once, bilinearly, from the mosaic of recent pictures."""
+        """Sample every pixel once, bilinearly, from the mosaic of recent pictures.
+
+        A block moves as one, so its fraction of a pixel is the same all over it: OpenCV's fixed-point maps
+        are written directly, whole pixels and 1/32 fractions apart.
+        """
         grid, reach = self._grid, self._pad - self._grid.block_px / 2 - 1
-        slot = source % self._ring_tubes
-        plane = np.arange(grid.tube_frames)[:, None, None]
+        tile = source % self._ring_tubes * grid.tube_frames + np.arange(grid.tube_frames)[:, None, None]
         x = np.clip(self._centre_x + offset_x, -reach, grid.width_px - 1 + reach) - self._centre_x
         y = np.clip(self._centre_y + offset_y, -reach, grid.height_px - 1 + reach) - self._centre_y
-        map_x = self._spread(x + self._tile_x[slot, plane]) + self._pixel_x
-        map_y = self._spread(y + self._tile_y[slot, plane]) + self._pixel_y
-        flat = (-1, grid.width_px)
-        drawn = cv2.remap(self._mosaic, map_x.reshape(flat), map_y.reshape(flat), cv2.INTER_LINEAR)
+        fine_x, fine_y = np.rint(x * FRACTIONS).astype(np.int32), np.rint(y * FRACTIONS).astype(np.int32)
+        whole = np.stack([(fine_x >> 5) + self._tile_x[tile], (fine_y >> 5) + self._tile_y[tile]], axis=-1)
+        fraction = ((fine_y & 31) * FRACTIONS + (fine_x & 31)).astype(np.uint16)
+        self._spread(whole.astype(np.int16), self._map_whole)
+        np.add(self._map_whole, self._pixels, out=self._map_whole)
+        self._spread(fraction, self._map_fraction)
+        drawn = cv2.remap(
+            self._mosaic, self._map_whole, self._map_fraction, cv2.INTER_LINEAR, dst=self._drawn
+        )
         return drawn.reshape(self.picture.shape)
 
-    def _spread(self, blocks: FloatArray) -> FloatArray:
-        """Repeat block values over their pixels: [k, rows, columns] -> [k, h, w]."""
-        grid = self._grid
-        flat = blocks.astype(np.float32, copy=False).reshape(-1, blocks.shape[2])
-        size = (grid.width_px, grid.tube_frames * grid.height_px)
-        return cv2.resize(flat, size, interpolation=cv2.INTER_NEAREST).reshape(
-            -1, grid.height_px, grid.width_px
-        )
+    def _spread(self, blocks: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        """Repeat block values [k, rows, columns] over their pixels, into `out` [k * h, w]."""
+        flat = blocks.reshape(-1, *blocks.shape[2:])
+        cv2.resize(flat, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_NEAREST)
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,12 @@ def plan_video(
     """Decide which cells of a video would be encoded; it is decoded once, as a stream of luma.
 
     Args:
-        video: path, or frames in memory, uint8 [F, h, w, 3] RGB; all of those are used, and `config.frames.fps`
-            labels their times.
+        video: path, or frames in memory, uint8 [F, h, w, 3] RGB; all of those are used, and
+            `config.frames.fps` labels their times.
         config: frames, gate and budget.
         window_seconds: start and end of the clip window, None for the beginning or the end.
-        width_px: width the frames are judged at, brought to the nearest multiple of cell_px; the height follows.
+        width_px: width the frames are judged at, brought to the nearest multiple of cell_px; the height
+            follows.
         cell_px: side of a cell.
         tube_frames: frames per tube.
         show_progress: draw a progress bar on a terminal.
@@ -87,7 +88,8 @@ def plan_frames_array(
     """Decide which cells of frames at tower size are encoded; nothing is resized.
 
     Args:
-        frames: uint8 [F, h, w, 3] RGB, or [F, h, w] luma, with h and w multiples of cell_px; the plan refers to it.
+        frames: uint8 [F, h, w, 3] RGB, or [F, h, w] luma, with h and w multiples of cell_px; the plan refers
+            to it.
         timestamps_seconds: time of each frame, float64 [F]; None counts them at `config.frames.fps`.
         config: gate and budget.
         cell_px: side of a cell.
@@ -97,8 +99,8 @@ def plan_frames_array(
         The plan.
 
     Raises:
-        FrameError: another shape or type, no frame, sizes that are no multiples of cell_px, a wrong number of times.
-        BudgetError: the budget is below one token.
+        FrameError: another shape or type, no frame, sizes that are no multiples of cell_px, a wrong number of
+        times. BudgetError: the budget is below one token.
 
     Source: ours.
     """
