@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from framegate.cli.options import PlanOptions
+from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import FramegateError
 from framegate.version import __version__
 
@@ -68,7 +69,7 @@ def main(
 @app.command()
 def plan(
     video: Video,
-    preset: Preset = "gate",
+    preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
@@ -93,7 +94,7 @@ def plan(
 @app.command()
 def view(
     video: Video,
-    preset: Preset = "gate",
+    preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
@@ -125,10 +126,12 @@ def run(
         str | None, typer.Option(help="Checkpoint, folder or hub id. None: a tiny random model.")
     ] = None,
     family: Annotated[str, typer.Option(help="Family of the tiny model.")] = "qwen2_5_vl",
-    preset: Preset = "gate",
+    preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
+    start: Start = None,
+    end: End = None,
     settings: Setting = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 64,
     compare: Annotated[
@@ -144,6 +147,7 @@ def run(
     given = {name: value for name, value in overrides.items() if value is not None}
     options = RunOptions(
         video=video,
+        window_seconds=(start, end),
         question=question,
         model=model,
         family=family,

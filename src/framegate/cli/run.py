@@ -24,6 +24,7 @@ class RunOptions:
     """What to ask of which model, and how."""
 
     video: str
+    window_seconds: tuple[float | None, float | None]
     question: str
     model: str | None
     family: str
@@ -97,7 +98,11 @@ def ask(model: Any, processor: Any, options: RunOptions, *, preset: str, overrid
     """
     import framegate
 
-    content = [{"type": "video", "path": options.video}, {"type": "text", "text": options.question}]
+    window = zip(("video_start", "video_end"), options.window_seconds, strict=True)
+    video = {"type": "video", "path": options.video} | {
+        name: seconds for name, seconds in window if seconds is not None
+    }
+    content = [video, {"type": "text", "text": options.question}]
     with framegate.attach(model, processor, preset, **overrides) as front_end:
         began = time.perf_counter()
         inputs = processor.apply_chat_template(
