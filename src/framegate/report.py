@@ -108,7 +108,9 @@ class Report:
         return Group(table, *(Text(f"note: {note}") for note in self.notes))
 
     def _headline(self) -> str:
-        parts = [f"preset {self.preset}: {self.kept_tokens:,} of {self.dense_tokens:,} video tokens ({self.keep_ratio:.1%})"]
+        parts = [
+            f"preset {self.preset}: {self.kept_tokens:,} of {self.dense_tokens:,} video tokens ({self.keep_ratio:.1%})"
+        ]
         if self.tokens_per_second is not None:
             parts.append(f"{self.tokens_per_second:,.1f} tokens per second of video")
         if self.peak_memory_bytes is not None:

@@ -74,7 +74,9 @@ class FramePlan:
         Raises:
             FrameError: lengths differ, no frame at all, or indices that go back.
         """
-        lengths = {name: len(getattr(self, name)) for name in ("indices", "timestamps_seconds", "scale", "group")}
+        lengths = {
+            name: len(getattr(self, name)) for name in ("indices", "timestamps_seconds", "scale", "group")
+        }
         if len(set(lengths.values())) != 1:
             raise FrameError(f"A frame plan needs four arrays of one length, got {lengths}.")
         if len(self.indices) == 0:
