@@ -75,7 +75,7 @@ class CameraTracker:
 
     def _follow(self, before: UInt8Array, after: UInt8Array) -> Affine | None:
         affine = estimate(before, after, self._velocity)
-        moves = affine is not None and _largest_shift(affine, *self._shape) > STILL_PX
+        moves = affine is not None and largest_shift_px(affine, self._shape) > STILL_PX
         self._velocity = _centre_shift(affine, *self._shape) if affine is not None else (0.0, 0.0)
         return affine if moves else None
 
@@ -116,6 +116,14 @@ def scaled(affine: npt.NDArray[np.floating], factor: int) -> Affine:
     larger = affine.astype(np.float64)
     larger[..., 2] = factor * larger[..., 2] + offset - offset * (larger[..., 0] + larger[..., 1])
     return larger
+
+
+def largest_shift_px(affine: npt.NDArray[np.floating], shape: tuple[int, ...]) -> float:
+    """The farthest any corner of frames [..., h, w] moves under affine maps [..., 2, 3]."""
+    height, width = shape[-2:]
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
+    moved = corners @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
+    return float(np.abs(moved - corners).max())
 
 
 def _reduction(height_px: int, width_px: int) -> int:
@@ -224,8 +232,3 @@ def _centre_shift(affine: Affine, height_px: int, width_px: int) -> tuple[float,
     centre = np.array([(width_px - 1) / 2, (height_px - 1) / 2])
     x, y = affine[:, :2] @ centre + affine[:, 2] - centre
     return float(x), float(y)
-
-
-def _largest_shift(affine: Affine, height_px: int, width_px: int) -> float:
-    corners = np.array([[0, 0], [width_px, 0], [0, height_px], [width_px, height_px]], float)
-    return float(np.abs(corners @ affine[:, :2].T + affine[:, 2] - corners).max())

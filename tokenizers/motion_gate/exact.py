@@ -10,17 +10,18 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.motion_gate.camera_motion import CameraTracker
+from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, largest_shift_px
 from framegate.tokenizers.motion_gate.config import Metric, MotionGateConfig
 from framegate.tokenizers.motion_gate.grid import CellGrid
 from framegate.tokenizers.motion_gate.hold_search import HoldRules, best_holds
 from framegate.tokenizers.motion_gate.residual import FloatArray
-from framegate.tokenizers.motion_gate.run import GateRun, record, replayed, still_motion
-from framegate.tokenizers.motion_gate.scan import GateRules, GateScan, MotionSource
+from framegate.tokenizers.motion_gate.run import GateRun, record, replayed, still_run
+from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
 from framegate.tokenizers.motion_gate.shown import BoolArray
 from framegate.types import UInt8Array
 
 THRESHOLD_STEPS = 1025
+WORTHWHILE_SHIFT_PX = 0.1
 CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.99, 0.995
 THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
     "mad": (0.125, 255.0),
@@ -55,7 +56,7 @@ def exact_run(
     forced, config, notes = affordable_rules(grid, config, budget_cells, forced)
     candidates = [_still_run(luma, grid, config, budget_cells, forced)]
     if config.motion == "camera":
-        moving = _searched(luma, grid, config, budget_cells, forced, _remembered(CameraTracker(grid)))
+        moving = _searched(luma, grid, config, budget_cells, forced, _Remembered(grid))
         candidates += [moving] if moving.moved.any() else []
     judged = [replayed(luma, grid, _filled(run, budget_cells), config.metric) for run in candidates]
     best, _ = min(judged, key=lambda pair: pair[1])
@@ -109,10 +110,7 @@ def _first_tube_only(luma: UInt8Array, grid: CellGrid, budget_cells: int) -> Gat
     contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
     keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
     keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
-    residual = np.zeros(keep.shape, np.float32)
-    return GateRun(
-        keep=keep, residual=residual, moved=np.zeros_like(keep), motion=still_motion(len(luma), grid)
-    )
+    return still_run(keep, grid)
 
 
 def _still_run(
@@ -123,22 +121,24 @@ def _still_run(
         return _searched(luma, grid, config, budget_cells, forced, None)
     rules = HoldRules(forced=forced, max_age=config.max_age, keyframe_fraction=config.keyframe_fraction)
     keep = best_holds(luma, grid, budget_cells, rules)
-    residual = np.zeros(keep.shape, np.float32)
-    return GateRun(
-        keep=keep, residual=residual, moved=np.zeros_like(keep), motion=still_motion(len(luma), grid)
-    )
+    return replayed(luma, grid, still_run(keep, grid), config.metric)[0]
 
 
-def _remembered(tracker: CameraTracker) -> MotionSource:
-    """Estimate each tube's motion once, however many thresholds are tried."""
-    known: dict[int, FloatArray | None] = {}
+class _Remembered:
+    """Estimates each tube's motion once, however many thresholds are tried."""
 
-    def motion(tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
-        if tube not in known:
-            known[tube] = tracker.motion(before, after)
-        return known[tube]
+    def __init__(self, grid: CellGrid) -> None:
+        self._tracker = CameraTracker(grid)
+        self._known: dict[int, FloatArray | None] = {}
+        self.found_motion = False
 
-    return motion
+    def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
+        if tube not in self._known:
+            found = self._known[tube] = self._tracker.motion(before, after)
+            self.found_motion |= (
+                found is not None and largest_shift_px(found, after.shape) > WORTHWHILE_SHIFT_PX
+            )
+        return self._known[tube]
 
 
 def _searched(
@@ -147,7 +147,7 @@ def _searched(
     config: MotionGateConfig,
     budget_cells: int,
     forced: BoolArray,
-    motion_source: MotionSource | None,
+    motion_source: _Remembered | None,
 ) -> GateRun:
     """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
 
@@ -165,10 +165,11 @@ def _searched(
         return record(steps, grid)
 
     thresholds = np.geomspace(*THRESHOLD_RANGE[config.metric], THRESHOLD_STEPS)
-    start = int(np.searchsorted(thresholds, config.resolved_threshold))
-    if motion_source is not None and not run_at(float(thresholds[start])).moved.any():
-        # Nothing moves with the camera: the plan without motion is the better one.
-        return run_at(float(thresholds[start]))
+    start = min(int(np.searchsorted(thresholds, config.resolved_threshold)), len(thresholds) - 1)
+    if motion_source is not None:
+        first = run_at(float(thresholds[start]))
+        if not (motion_source.found_motion or first.moved.any()):
+            return first
     return largest_within(run_at, thresholds, budget_cells, start)
 
 

@@ -45,6 +45,16 @@ def still_motion(tubes: int, grid: CellGrid) -> FloatArray:
     return np.tile(np.eye(2, 3, dtype=np.float32), (tubes, grid.tube_frames, 1, 1))
 
 
+def still_run(keep: BoolArray, grid: CellGrid) -> GateRun:
+    """Wrap a choice of cells [T, H, W] that no camera moves; residuals are not measured yet."""
+    return GateRun(
+        keep=keep,
+        residual=np.zeros(keep.shape, np.float32),
+        moved=np.zeros_like(keep),
+        motion=still_motion(len(keep), grid),
+    )
+
+
 def record(decisions: Sequence[TubeDecision], grid: CellGrid) -> GateRun:
     """Put the decisions of a scan side by side."""
     motion = still_motion(len(decisions), grid)

@@ -140,8 +140,8 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
     """
     if min(info.width_px, info.height_px, width_px) < cell_px:
         raise FrameError(
-            f"{info.source or 'The frames in memory'}: {info.width_px} x {info.height_px} px, judged {width_px} px wide, "
-            f"is smaller than one cell of {cell_px} x {cell_px} px; give larger frames, or a smaller cell_px."
+            f"{info.source or 'The frames in memory'}: {info.width_px} x {info.height_px} px, judged {width_px} px "
+            f"wide, is smaller than one cell of {cell_px} x {cell_px} px; give larger frames, or a smaller cell_px."
         )
     # a cell_px of 0 is refused by CellGrid
     columns = max(1, round(width_px / max(cell_px, 1)))
