@@ -63,7 +63,7 @@ class _Origins:
 
     def step(self, tube: int, keep: BoolArray, moved: BoolArray, motion: FloatArray) -> None:
         if moved.any():
-            place, _ = moved_blocks(motion, self._grid)
+            place = moved_blocks(motion, self._grid)
             blocks = self._grid.blocks_of(moved)
             x = place.x - self._centre_x + np.take(self._x, place.index)
             y = place.y - self._centre_y + np.take(self._y, place.index)

@@ -25,7 +25,8 @@ MAX_RING_TUBES = 32
 MIN_RING_TUBES = 4
 RING_BUDGET_PX = 64 * 2**20
 MAX_REMAP_SIDE_PX = 32_000
-MAX_OUTSIDE_SHARE = 0.25
+# One 4-px column or row of blocks of a 28-px cell may repeat the frame's border; more would be made up.
+MAX_INVENTED_SHARE = 0.2
 FRACTIONS = 32
 
 BoolArray = npt.NDArray[np.bool_]
@@ -41,13 +42,15 @@ class Prediction:
         source: tube each block is drawn from, int32 [k, rows, columns of blocks].
         offset_x: from the block to its place in that tube, px, float32, same shape.
         offset_y: the same, downwards.
-        outside: cells whose content was outside the frame, bool [H, W].
+        invented: blocks that were outside the frame, now or when they were moved in, bool, same shape.
+        outside: cells of which too much is invented, bool [H, W].
     """
 
     picture: UInt8Array
     source: Int32Array
     offset_x: FloatArray
     offset_y: FloatArray
+    invented: BoolArray
     outside: BoolArray
 
 
@@ -93,6 +96,7 @@ class ShownContent:
         self._tile_x = tile % self._tile_columns * tile_width + self._pad
         self._tile_y = tile // self._tile_columns * tile_height + self._pad
         self._source: Int32Array = np.zeros(grid.block_shape, np.int32)
+        self._invented: BoolArray = np.zeros(grid.block_shape, bool)
         self._offset_x: FloatArray = np.zeros(grid.block_shape, np.float32)
         self._offset_y: FloatArray = np.zeros(grid.block_shape, np.float32)
         self._centre_x, self._centre_y = block_centres(grid)
@@ -116,12 +120,13 @@ class ShownContent:
 
         Source: ours; motion compensation with several reference pictures as in H.264.
         """
-        place, outside = moved_blocks(motion, self._grid)
+        place = moved_blocks(motion, self._grid)
         source = np.take(self._source, place.index)
         offset_x = place.x - self._centre_x + np.take(self._offset_x, place.index)
         offset_y = place.y - self._centre_y + np.take(self._offset_y, place.index)
         picture = self._draw(source, offset_x, offset_y)
-        return Prediction(picture, source, offset_x, offset_y, outside)
+        invented = np.take(self._invented, place.index) | place.outside
+        return Prediction(picture, source, offset_x, offset_y, invented, _mostly(invented, self._grid))
 
     def commit(
         self, tube: UInt8Array, keep: BoolArray, camera: Prediction | None, moved: BoolArray | None
@@ -139,12 +144,15 @@ class ShownContent:
         self._tube += 1
         if camera is not None and moved is not None:
             self._show(camera.picture, moved)
-            self._point(self._grid.blocks_of(moved), camera.source, camera.offset_x, camera.offset_y)
+            blocks = self._grid.blocks_of(moved)
+            self._point(blocks, camera.source, camera.offset_x, camera.offset_y)
+            np.copyto(self._invented, camera.invented, where=blocks)
         self._show(tube, keep)
         if self._ring_tubes:
+            kept = self._grid.blocks_of(keep)
             expired = self._source <= self._tube - self._ring_tubes
-            here = expired | self._grid.blocks_of(keep)
-            self._point(here, np.int32(self._tube), np.float32(0), np.float32(0))
+            self._point(expired | kept, np.int32(self._tube), np.float32(0), np.float32(0))
+            self._invented &= ~kept
             self._remember()
 
     def _show(self, tube: UInt8Array, cells: BoolArray) -> None:
@@ -197,11 +205,15 @@ class ShownContent:
 
 @dataclass(frozen=True)
 class MovedBlocks:
-    """Where each block was one tube ago: flat block index, and its centre in px, each [k, rows, columns]."""
+    """Where each block was one tube ago: flat block index, centre in px, and whether that is outside the frame.
+
+    Each is [k, rows of blocks, columns of blocks]; for places outside, the index is that of the nearest block.
+    """
 
     index: npt.NDArray[np.intp]
     x: FloatArray
     y: FloatArray
+    outside: BoolArray
 
 
 def block_centres(grid: CellGrid) -> tuple[FloatArray, FloatArray]:
@@ -213,7 +225,7 @@ def block_centres(grid: CellGrid) -> tuple[FloatArray, FloatArray]:
     return x[None, None, :], y[None, :, None]
 
 
-def moved_blocks(motion: FloatArray, grid: CellGrid) -> tuple[MovedBlocks, BoolArray]:
+def moved_blocks(motion: FloatArray, grid: CellGrid) -> MovedBlocks:
     """Find where each block of the next tube was in the tube before.
 
     Args:
@@ -221,7 +233,7 @@ def moved_blocks(motion: FloatArray, grid: CellGrid) -> tuple[MovedBlocks, BoolA
         grid: geometry.
 
     Returns:
-        The places, and bool [H, W], the cells of which more than a quarter came from outside the frame.
+        The places.
 
     Source: ours.
     """
@@ -230,12 +242,13 @@ def moved_blocks(motion: FloatArray, grid: CellGrid) -> tuple[MovedBlocks, BoolA
     m = motion.astype(np.float32)[:, :, :, None, None]
     x = m[:, 0, 0] * centre_x + m[:, 0, 1] * centre_y + m[:, 0, 2]  # [k, rows, columns]
     y = m[:, 1, 0] * centre_x + m[:, 1, 1] * centre_y + m[:, 1, 2]
-    column, row = np.floor((x + 0.5) / grid.block_px), np.floor((y + 0.5) / grid.block_px)
-    out = (column < 0) | (column >= columns) | (row < 0) | (row >= rows)
-    column, row = np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
-    plane = np.arange(planes)[:, None, None]
-    index = ((plane * rows + row) * columns + column).astype(np.intp)
-    return MovedBlocks(index, x, y), _mostly(out, grid)
+    column = np.floor((x + 0.5) / grid.block_px).astype(np.int32)
+    row = np.floor((y + 0.5) / grid.block_px).astype(np.int32)
+    inside_column, inside_row = np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
+    outside = (column != inside_column) | (row != inside_row)
+    plane = np.arange(planes, dtype=np.int32)[:, None, None]
+    index = (plane * rows + inside_row) * columns + inside_column
+    return MovedBlocks(index.astype(np.intp), x, y, outside)
 
 
 def _mostly(blocks: BoolArray, grid: CellGrid) -> BoolArray:
@@ -243,4 +256,4 @@ def _mostly(blocks: BoolArray, grid: CellGrid) -> BoolArray:
         return np.zeros((grid.rows, grid.columns), bool)
     per_cell = grid.cell_px // grid.block_px
     split = blocks.reshape(-1, grid.rows, per_cell, grid.columns, per_cell)
-    return split.mean(axis=(0, 2, 4)) > MAX_OUTSIDE_SHARE
+    return np.asarray(split.mean(axis=(0, 2, 4)) > MAX_INVENTED_SHARE)

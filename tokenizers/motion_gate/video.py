@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from inspect import signature
 from typing import Any
 
 import cv2
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
-from framegate.registry import run_sampler, sampler
+from framegate.registry import sample_frames
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.gate import plan_gate, tubes_of
 from framegate.tokenizers.motion_gate.grid import CellGrid
@@ -32,6 +31,7 @@ def plan_video(
     width_px: int = 448,
     cell_px: int = 28,
     tube_frames: int = 1,
+    size_px: Callable[[VideoInfo, int], tuple[int, int]] | None = None,
     show_progress: bool = False,
 ) -> GatePlan:
     """Decide which cells of a video would be encoded; it is decoded once, as a stream of luma.
@@ -45,6 +45,7 @@ def plan_video(
             follows.
         cell_px: side of a cell.
         tube_frames: frames per tube.
+        size_px: a tower's own rule, video and number of frames to height and width; None goes by width_px.
         show_progress: draw a progress bar on a terminal.
 
     Returns:
@@ -58,21 +59,29 @@ def plan_video(
     Source: ours.
     """
     with _opened(video, config, window_seconds) as stream:
-        grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
-        size_px = (grid.height_px, grid.width_px)
         chosen = _chosen(stream, config, window_seconds, in_memory=_is_memory(stream.info))
-        total = None if chosen is None else len(chosen)
-        frames = stream.frames(chosen, size_px=size_px, pixel_format="gray")
+        total = stream.info.num_frames if chosen is None else len(chosen)
+        if size_px is None:
+            grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
+        else:
+            grid = CellGrid.of(*size_px(stream.info, total), cell_px=cell_px, tube_frames=tube_frames)
+        judged_px = (grid.height_px, grid.width_px)
+        frames = stream.frames(chosen, size_px=judged_px, pixel_format="gray")
         seen = _Seen(
             tqdm(frames, total=total, unit="frame", leave=False, disable=None if show_progress else True)
         )
         codec_keyframes = stream.codec_keyframes if _wants_codec_keyframes(config) else np.zeros(0, np.int64)
         run = _run(seen, grid, config, lambda tube: seen.holds(codec_keyframes, tube, tube_frames))
-        notes = (*run.notes, *stream.warnings, *_codec_note(config, codec_keyframes))
+        notes = (
+            *(chosen.notes if chosen else ()),
+            *run.notes,
+            *stream.warnings,
+            *_codec_note(config, codec_keyframes),
+        )
 
     def source() -> Iterator[UInt8Array]:
         with _opened(video, config, window_seconds) as again:
-            yield from (frame.pixels for frame in again.frames(chosen, size_px=size_px))
+            yield from (frame.pixels for frame in again.frames(chosen, size_px=judged_px))
 
     return GatePlan.of(run, grid, np.array(seen.times_seconds), source, notes=notes)
 
@@ -209,16 +218,7 @@ def _chosen(
     """The frames the sampler takes; None, for all of them, when the caller gave frames."""
     if in_memory:
         return None
-    wanted = {
-        "fps": config.frames.fps,
-        "num_frames": config.frames.num_frames,
-        "max_frames": config.frames.max_frames,
-        "start_seconds": window[0],
-        "end_seconds": window[1],
-    }
-    known = signature(sampler(config.frames.sampler)).parameters
-    settings = {name: value for name, value in wanted.items() if name in known}
-    return run_sampler(config.frames.sampler, stream.info, settings)
+    return sample_frames(stream.info, config.frames, window)
 
 
 def _wants_codec_keyframes(config: FrontEndConfig) -> bool:
