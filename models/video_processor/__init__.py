@@ -3,6 +3,7 @@
 from framegate.models.video_processor.attach import ProcessorAttachment, attach_processor
 from framegate.models.video_processor.notes import VideoNotes
 from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.models.video_processor.resize import stock_geometry
 from framegate.models.video_processor.shell import build_processor, load_processor, torchvision_found
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "attach_processor",
     "build_processor",
     "load_processor",
+    "stock_geometry",
     "torchvision_found",
 ]

@@ -187,7 +187,7 @@ class FileClip:
 
     def warnings(self) -> list[str]:
         """The stream's warnings."""
-        return [str(warning) for warning in self.stream.warnings]
+        return [*self.plan.notes, *map(str, self.stream.warnings)]
 
     def _leave_out_lost(self, given: list[int]) -> None:
         self.plan = _part(self.plan, np.isin(self.plan.indices, given))

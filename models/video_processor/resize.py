@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from framegate.errors import FrameError
-from framegate.models.video_processor.settings import VideoSettings
-from framegate.types import UInt8Array
+from framegate.models.video_processor.settings import VideoSettings, stock_values, video_settings
+from framegate.types import UInt8Array, VideoInfo
 
 _FRAMES_AT_ONCE = 16
 _MAX_ASPECT = 200
@@ -37,6 +38,28 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
     if settings.counts_time:
         return _video_rule(num_frames, height_px, width_px, settings)
     return _frame_rule(num_frames, height_px, width_px, settings)
+
+
+def stock_geometry(model_type: str) -> tuple[int, int, Callable[[VideoInfo, int], tuple[int, int]]]:
+    """Describe the tower of a family's released checkpoints: its video processor's defaults.
+
+    Args:
+        model_type: the family.
+
+    Returns:
+        Side of a cell in pixels, frames per tube, and the size rule (video and number of frames to height, width).
+
+    Raises:
+        AttachmentError: no such family here.
+
+    Source: ours; the defaults are transformers'.
+    """
+    settings = video_settings(model_type, stock_values(model_type))
+
+    def size_px(info: VideoInfo, num_frames: int) -> tuple[int, int]:
+        return tower_size_px(num_frames, info.height_px, info.width_px, settings)
+
+    return settings.layout.cell_px, settings.layout.temporal_patch_size, size_px
 
 
 def resize_frames(frames: UInt8Array, size_px: tuple[int, int], resample: str = "bicubic") -> UInt8Array:

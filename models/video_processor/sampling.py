@@ -13,7 +13,7 @@ from framegate.config import FramesConfig
 from framegate.errors import ConfigError, FrameError
 from framegate.models.video_processor.metadata import FALLBACK_FPS
 from framegate.models.video_processor.settings import VideoSettings
-from framegate.registry import run_sampler
+from framegate.registry import sample_frames
 from framegate.tokenizers.video_stream.window import Window, window_frames
 from framegate.types import FramePlan, Int64Array, VideoInfo
 
@@ -66,13 +66,7 @@ def file_plan(
     """
     if take_all:
         return FramePlan.from_indices(window_frames(info, window_seconds), info.frame_times_seconds)
-    start, end = window_seconds
-    settings: dict[str, Any] = {"max_frames": config.max_frames, "start_seconds": start, "end_seconds": end}
-    if config.sampler == "uniform":
-        settings["num_frames"] = config.num_frames
-    else:
-        settings["fps"] = config.fps
-    return run_sampler(config.sampler, info, settings)
+    return sample_frames(info, config, window_seconds)
 
 
 def stock_indices(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:

@@ -114,6 +114,7 @@ def plan_video(
     width_px: int = 448,
     cell_px: int = 28,
     tube_frames: int = 1,
+    family: str | None = None,
     show_progress: bool = False,
     **overrides: Any,
 ) -> GatePlan:
@@ -127,6 +128,8 @@ def plan_video(
         width_px: width the frames are judged at; the height follows, both become multiples of cell_px.
         cell_px: side of a cell: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL.
         tube_frames: frames per tube: 1, or 2 as in Qwen-VL towers.
+        family: model type of a supported family; its released checkpoints' size rule, cells and tubes replace
+            width_px, cell_px and tube_frames, so that the tokens are those that the model would get.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=8.
 
@@ -137,11 +140,15 @@ def plan_video(
         VideoError: the file cannot be read.
         FrameError: frames of a wrong shape, smaller than one cell, not finite, or with times that go back.
         BudgetError: the budget is out of range or below one token.
+        UnsupportedModelError: no such family; the message lists them.
 
     Source: ours.
     """
     from framegate.tokenizers.motion_gate.video import plan_video as plan
 
+    size_px = None
+    if family is not None:
+        cell_px, tube_frames, size_px = _geometry(family)
     return plan(
         video,
         load_config(config, **overrides),
@@ -149,5 +156,13 @@ def plan_video(
         width_px=width_px,
         cell_px=cell_px,
         tube_frames=tube_frames,
+        size_px=size_px,
         show_progress=show_progress,
     )
+
+
+def _geometry(family: str) -> tuple[int, int, Any]:
+    from framegate.models.families import family_of_type
+    from framegate.models.video_processor import stock_geometry
+
+    return stock_geometry(family_of_type(family).model_type)

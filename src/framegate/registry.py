@@ -8,6 +8,7 @@ from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
+from framegate.config import FramesConfig
 from framegate.errors import ConfigError, nearest
 from framegate.types import FramePlan, VideoInfo
 
@@ -69,6 +70,38 @@ def run_sampler(name: str, info: VideoInfo, settings: Mapping[str, Any]) -> Fram
     for key, value in settings.items():
         _check_number(f"{name}.{key}", value, known[key].annotation)
     return sample(info, **settings)
+
+
+def sample_frames(
+    info: VideoInfo,
+    config: FramesConfig,
+    window_seconds: tuple[float | None, float | None] = (None, None),
+) -> FramePlan:
+    """Choose the frames of a file as a configuration says.
+
+    Args:
+        info: the video.
+        config: sampler and its settings.
+        window_seconds: start and end of the clip window, None for the video's own.
+
+    Returns:
+        The frames, in order of time.
+
+    Raises:
+        ConfigError: an unknown sampler, or a setting out of range.
+        FrameError: a live source, or a clip window that holds no frame.
+
+    Source: ours.
+    """
+    wanted = {
+        "fps": config.fps,
+        "num_frames": config.num_frames,
+        "max_frames": config.max_frames,
+        "start_seconds": window_seconds[0],
+        "end_seconds": window_seconds[1],
+    }
+    known = signature(sampler(config.sampler)).parameters
+    return run_sampler(config.sampler, info, {name: wanted[name] for name in wanted if name in known})
 
 
 def _check_number(place: str, value: Any, annotation: str) -> None:

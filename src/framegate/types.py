@@ -61,12 +61,14 @@ class FramePlan:
         timestamps_seconds: container time of each, float64 [F].
         scale: size of each relative to the common size, float64 [F] in (0, 1].
         group: frames with one number belong together (scene, shot, zoom), int64 [F].
+        notes: what the sampler could not do as asked.
     """
 
     indices: Int64Array
     timestamps_seconds: Float64Array
     scale: Float64Array
     group: Int64Array
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the four arrays agree.

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -98,6 +99,24 @@ def test_both_ways_in_give_the_same_plan_and_logits(checkpoint):
     assert torch.equal(
         stock_inputs(stock, [[frames]], ["What moves?"])["pixel_values_videos"], dense["pixel_values_videos"]
     )
+
+
+def test_a_plan_for_a_family_counts_the_tokens_of_its_processor():
+    from importlib import resources
+
+    from framegate.models.tiny import tiny_pair
+
+    video = str(resources.files("framegate") / "assets/slides.mp4")
+    for family in FAMILIES:
+        model, processor = tiny_pair(family)
+        plan = framegate.plan_video(video, "gate", keep_ratio=0.2, fps=1, family=family)
+        with framegate.attach(model, processor, "gate", keep_ratio=0.2, fps=1):
+            inputs = ask(processor, video)
+        assert int(inputs["video_grid_thw"].prod()) // 4 == plan.num_cells
+        assert len(inputs["pixel_values_videos"]) // 4 == plan.num_kept
+        assert np.array_equal(inputs["framegate_anchor"].numpy(), plan.anchor.reshape(-1))
+    with pytest.raises(UnsupportedModelError, match="qwen2_vl"):
+        framegate.plan_video(video, "gate", family="qwen4")
 
 
 def test_budgets_count_per_video(checkpoint):

@@ -97,3 +97,10 @@ def test_from_a_path(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", gradient_frames(30))
     plan = plan_frames(path, "fps", fps=2, end_seconds=2.0)
     np.testing.assert_allclose(plan.timestamps_seconds, [0, 0.5, 1, 1.5])
+
+
+def test_a_cap_is_said_in_the_plan():
+    plan = sample(video(np.arange(100) / 10), fps=10, max_frames=20)
+    assert len(plan) == 20
+    assert plan.notes == ("fps 10 would take 100 frames; max_frames 20 were spread evenly instead",)
+    assert sample(video(np.arange(100) / 10), fps=10, max_frames=100).notes == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,7 +58,11 @@ def sample(
     last_of_slot = np.append(slots[1:] > slots[:-1], start + slots[-1] / fps < end - EPSILON_SECONDS)
     chosen = inside[last_of_slot]
     if max_frames is not None and len(chosen) > max_frames:
-        return uniform.sample(
+        spread = uniform.sample(
             info, num_frames=max_frames, start_seconds=start_seconds, end_seconds=end_seconds
         )
+        note = (
+            f"fps {fps:g} would take {len(chosen)} frames; max_frames {max_frames} were spread evenly instead"
+        )
+        return replace(spread, notes=(note,))
     return FramePlan.from_indices(chosen, info.frame_times_seconds)

@@ -46,6 +46,12 @@ Start = Annotated[float | None, typer.Option(help="Start of the window, seconds.
 End = Annotated[float | None, typer.Option(help="End of the window, seconds.")]
 TubeFrames = Annotated[int, typer.Option(help="Frames per tube: 2 in Qwen-VL towers, 1 elsewhere.")]
 CellPx = Annotated[int, typer.Option(help="Side of a cell in pixels: 28, or 32 for Qwen3-VL.")]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        help="Judge at the size, cells and tubes of this family, as qwen2_5_vl; replaces the three."
+    ),
+]
 WidthPx = Annotated[int, typer.Option(help="Width the frames are judged at.")]
 Setting = Annotated[
     list[str] | None, typer.Option("--set", help="Any other setting, name=value; repeatable.")
@@ -78,6 +84,7 @@ def plan(
     tube_frames: TubeFrames = 2,
     cell_px: CellPx = 28,
     width_px: WidthPx = 448,
+    family: Family = None,
     settings: Setting = None,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(help="Also write the plan to this JSON file.")] = None,
@@ -86,7 +93,18 @@ def plan(
     from framegate.cli.plan import plan_command
 
     options = PlanOptions(
-        video, preset, keep_ratio, max_video_tokens, fps, start, end, tube_frames, cell_px, width_px, settings
+        video,
+        preset,
+        keep_ratio,
+        max_video_tokens,
+        fps,
+        start,
+        end,
+        tube_frames,
+        cell_px,
+        width_px,
+        family,
+        settings,
     )
     plan_command(options, as_json=as_json, out=out)
 
@@ -103,6 +121,7 @@ def view(
     tube_frames: TubeFrames = 2,
     cell_px: CellPx = 28,
     width_px: WidthPx = 448,
+    family: Family = None,
     settings: Setting = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
     side_by_side: Annotated[
@@ -113,7 +132,18 @@ def view(
     from framegate.cli.view import view_command
 
     options = PlanOptions(
-        video, preset, keep_ratio, max_video_tokens, fps, start, end, tube_frames, cell_px, width_px, settings
+        video,
+        preset,
+        keep_ratio,
+        max_video_tokens,
+        fps,
+        start,
+        end,
+        tube_frames,
+        cell_px,
+        width_px,
+        family,
+        settings,
     )
     view_command(options, out=out, side_by_side=side_by_side)
 

@@ -22,6 +22,7 @@ class PlanOptions:
     tube_frames: int
     cell_px: int
     width_px: int
+    family: str | None
     settings: list[str] | None
 
     def overrides(self) -> dict[str, Any]:
@@ -38,7 +39,10 @@ class PlanOptions:
             end = "the end" if self.end_seconds is None else f"{self.end_seconds:g} s"
             window = f"{self.start_seconds or 0:g} s to {end}"
         frames = {"window": window, "judged at": f"{self.width_px} px wide, cells of {self.cell_px} px"}
-        shown = {"preset": self.preset, **self.overrides(), **frames, "frames per tube": self.tube_frames}
+        tubes: dict[str, Any] = {"frames per tube": self.tube_frames}
+        if self.family is not None:
+            frames, tubes = {"window": window, "judged": f"as {self.family} does"}, {}
+        shown = {"preset": self.preset, **self.overrides(), **frames, **tubes}
         return {name.replace("_", " "): value for name, value in shown.items() if value is not None}
 
 

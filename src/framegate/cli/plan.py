@@ -43,6 +43,7 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
     """
     from framegate import plan_video
 
+    _import_what_planning_needs(options)
     began = time.perf_counter()
     plan = plan_video(
         options.video,
@@ -52,6 +53,7 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
         width_px=options.width_px,
         cell_px=options.cell_px,
         tube_frames=options.tube_frames,
+        family=options.family,
         show_progress=show_progress,
         **options.overrides(),
     )
@@ -60,6 +62,14 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
         figures=plan_figures(plan),
         milliseconds=1000 * (time.perf_counter() - began),
     )
+
+
+def _import_what_planning_needs(options: PlanOptions) -> None:
+    """Load modules beforehand: the time to plan is the plan's."""
+    import framegate.tokenizers.motion_gate.video  # noqa: F401
+
+    if options.family is not None:
+        import framegate.models.video_processor  # noqa: F401
 
 
 def plan_command(options: PlanOptions, *, as_json: bool, out: Path | None) -> None:
@@ -92,7 +102,7 @@ def plan_table(options: PlanOptions, planned: Planned) -> Table:
     table.add_column(Path(options.preset).stem, justify="right", style="green")
     for row in figure_rows(figures):
         table.add_row(*row)
-    frames = figures.num_tubes * options.tube_frames
+    frames = figures.num_tubes * planned.plan.tube_frames
     table.add_row("frames", "", f"{frames:,}")
     table.add_row(
         "time to plan", "", f"{planned.milliseconds:,.0f} ms, {planned.milliseconds / frames:.2f} a frame"
