@@ -19,7 +19,8 @@ from framegate.types import UInt8Array
 
 WORKING_SIDE_PX = 224
 MIN_SIDE_PX = 32
-FEATURE_BLOCK_PX = 16
+FEATURE_BLOCK_PX = 24
+FEATURE_BLOCKS_PER_SIDE = 6
 WEAK_FEATURE = 0.5
 WINDOW_PX = 9
 PYRAMID_LEVELS = 2
@@ -149,7 +150,7 @@ def _features(frame: UInt8Array) -> Points:
     """
     small = cv2.resize(frame, (frame.shape[1] // 2, frame.shape[0] // 2), interpolation=cv2.INTER_AREA)
     strength = cv2.cornerMinEigenVal(small, 3)
-    block = FEATURE_BLOCK_PX // 2
+    block = max(2, min(FEATURE_BLOCK_PX, min(frame.shape) // FEATURE_BLOCKS_PER_SIDE) // 2)
     rows, columns = small.shape[0] // block, small.shape[1] // block
     cut = strength[: rows * block, : columns * block].reshape(rows, block, columns, block)
     blocks = cut.transpose(0, 2, 1, 3).reshape(rows * columns, block * block)

@@ -20,7 +20,7 @@ from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.shown import BoolArray
 from framegate.types import UInt8Array
 
-WINDOW_TUBES = 384
+WINDOW_TUBES = 128
 CARRIED_ANCHORS = 16
 BLOCK_TUBES = 64
 SAMPLED_CELLS = 24
@@ -81,7 +81,7 @@ def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldR
         bool [T, H, W]; at most budget_cells are True, and hardly fewer.
 
     Source: ours; shortest path over keep times (as in optimal segmentation), Lagrange multipliers after
-    Shoham and Gersho (1988). Exact up to 384 tubes; beyond, a window carries each cell's 16 best anchors on.
+    Shoham and Gersho (1988). Exact up to 128 tubes; beyond, a window carries each cell's 16 best anchors on.
     """
     tubes = len(luma)
     sampled = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))

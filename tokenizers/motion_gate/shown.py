@@ -207,7 +207,8 @@ class ShownContent:
 class MovedBlocks:
     """Where each block was one tube ago: flat block index, centre in px, and whether that is outside the frame.
 
-    Each is [k, rows of blocks, columns of blocks]; for places outside, the index is that of the nearest block.
+    Each is, or broadcasts to, [k, rows of blocks, columns of blocks]; for places outside, the index is that of the
+    nearest block.
     """
 
     index: npt.NDArray[np.intp]
@@ -240,8 +241,10 @@ def moved_blocks(motion: FloatArray, grid: CellGrid) -> MovedBlocks:
     planes, rows, columns = grid.block_shape
     centre_x, centre_y = block_centres(grid)
     m = motion.astype(np.float32)[:, :, :, None, None]
-    x = m[:, 0, 0] * centre_x + m[:, 0, 1] * centre_y + m[:, 0, 2]  # [k, rows, columns]
-    y = m[:, 1, 0] * centre_x + m[:, 1, 1] * centre_y + m[:, 1, 2]
+    # A shift alone leaves x [k, 1, columns] and y [k, rows, 1]: most tubes need no more.
+    x, y = m[:, 0, 0] * centre_x + m[:, 0, 2], m[:, 1, 1] * centre_y + m[:, 1, 2]
+    if m[:, 0, 1].any() or m[:, 1, 0].any():
+        x, y = x + m[:, 0, 1] * centre_y, y + m[:, 1, 0] * centre_x
     column = np.floor((x + 0.5) / grid.block_px).astype(np.int32)
     row = np.floor((y + 0.5) / grid.block_px).astype(np.int32)
     inside_column, inside_row = np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
