@@ -1,0 +1,177 @@
+"""The gate's information (PSNR of what kept cells alone can show) and its time, on real clips.
+
+    python benchmarks/fetch_clips.py clips
+    python benchmarks/gate/bench_gate.py clips                 # results/quality.csv and results/timing.csv
+    python benchmarks/gate/bench_gate.py clips --only timing
+
+PSNR is that of the pooled squared error: a mean of per-frame PSNRs would reward a few exact frames. `channels` is what
+the error is taken over; decisions are always made on luma. `keep_asked` is empty where the default threshold decided.
+Times leave decoding out: `step` one causal step (GateScan, camera motion tried), `threshold` the pass that plan_video
+makes without a budget (with and without motion side by side), `budget` the exact plan.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import cv2
+import framegate
+import numpy as np
+from framegate.tokenizers.motion_gate.budget import Budget
+from framegate.tokenizers.motion_gate.camera_motion import CameraTracker
+from framegate.tokenizers.motion_gate.gate import plan_gate
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import environment, write_csv
+
+RESULTS = Path(__file__).parent / "results"
+CLIPS = {
+    "vtest.avi": (10, (0.05, 0.1, 0.25)),
+    "vtest_pan.mp4": (10, (0.1, 0.25, 0.35)),
+    "bikes.mp4": (12, (0.25, 0.5)),
+    "carphone_pristine.mp4": (30, (0.2, 0.35)),
+}
+METHODS = {
+    "previous": {"reference": "previous", "motion": "none"},
+    "anchor none": {"motion": "none"},
+    "anchor camera": {"motion": "camera"},
+}
+FIRST_TUBES = 80
+
+
+def psnr_db(squared_error, values):
+    return 10 * np.log10(255**2 * values / max(squared_error, 1e-9))
+
+
+def luma(tube):
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in tube])
+
+
+def pooled_psnr(plan):
+    """PSNR over RGB and over luma."""
+    errors, values = np.zeros(2), 0
+    for source, shown in zip(plan.iter_source(), plan.iter_reconstruction(), strict=True):
+        for place, (a, b) in enumerate(((source, shown), (luma(source), luma(shown)))):
+            errors[place] += np.square(a.astype(np.int32) - b).sum(dtype=np.float64)
+        values += source.size
+    return {"rgb": psnr_db(errors[0], values), "luma": psnr_db(errors[1], values / 3)}
+
+
+def quality_rows(folder):
+    for clip, (fps, ratios) in CLIPS.items():
+        for tube_frames in (1, 2):
+            for span in ("all", "first80"):
+                end = FIRST_TUBES * tube_frames / fps if span == "first80" else None
+                for method, settings in METHODS.items():
+                    for ratio in (None, *ratios):
+                        plan = framegate.plan_video(
+                            folder / clip,
+                            "gate",
+                            end_seconds=end,
+                            fps=fps,
+                            max_frames=None,
+                            tube_frames=tube_frames,
+                            keep_ratio=ratio,
+                            **settings,
+                        )
+                        yield from rows_of(plan, clip, fps, span, method, ratio)
+
+
+def rows_of(plan, clip, fps, span, method, ratio):
+    for channels, value in pooled_psnr(plan).items():
+        yield {
+            "clip": clip,
+            "fps": fps,
+            "tube_frames": plan.tube_frames,
+            "span": span,
+            "tubes": len(plan.keep),
+            "channels": channels,
+            "method": method,
+            "keep_asked": "" if ratio is None else ratio,
+            "keep_got": round(plan.keep_ratio, 4),
+            "psnr_db": round(float(value), 2),
+            **versions(),
+        }
+    print(f"{clip} {plan.tube_frames} {span} {method} {ratio}: {plan.keep_ratio:.4f}, {value:.2f} dB luma")
+
+
+def versions():
+    return {
+        "framegate": framegate.__version__,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "av": metadata.version("av"),
+        "commit": environment()["commit"],
+    }
+
+
+def step_times_ms(frames, grid, threshold):
+    tracker, times = CameraTracker(grid), []
+    rules = GateRules(metric="mad", threshold=threshold)
+    scan = GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
+    for frame in frames:
+        started = time.perf_counter()
+        scan.step(frame[None])
+        times.append((time.perf_counter() - started) * 1000)
+    return times
+
+
+def plan_times_ms(frames, grid, ratio, rounds):
+    config = framegate.load_config("gate").gate
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        plan_gate(frames, grid, config, Budget(keep_ratio=ratio))
+        times.append((time.perf_counter() - started) * 1000 / len(frames))
+    return times
+
+
+def timing_rows(folder, rounds):
+    for clip, kind, ratio in (("vtest.avi", "static", 0.1), ("vtest_pan.mp4", "pan", 0.35)):
+        dense = framegate.plan_video(folder / clip, "dense", fps=10, max_frames=300)
+        frames = np.concatenate([luma(tube) for tube in dense.iter_source()])
+        grid = CellGrid.of(*frames.shape[1:], cell_px=28, tube_frames=1)
+        measured = {
+            "step": [value for _ in range(rounds) for value in step_times_ms(frames, grid, 4.0)],
+            "threshold": plan_times_ms(frames, grid, None, rounds),
+            "budget": plan_times_ms(frames, grid, ratio, rounds),
+        }
+        for what, times in measured.items():
+            row = {
+                "clip": clip,
+                "camera": kind,
+                "what": what,
+                "keep_asked": ratio if what == "budget" else "",
+                "frames": len(frames),
+                "width_px": grid.width_px,
+                "ms_per_frame_median": round(statistics.median(times), 3),
+                "ms_per_frame_best": round(min(times), 3),
+                "runs": len(times),
+                "threads": cv2.getNumThreads(),
+                **versions(),
+            }
+            print(f"{clip} {what}: {row['ms_per_frame_median']} ms a frame (best {row['ms_per_frame_best']})")
+            yield row
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="where fetch_clips.py put the clips")
+    parser.add_argument("--only", choices=["quality", "timing"], help="leave the other part out")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each time is taken")
+    arguments = parser.parse_args()
+    if arguments.only != "quality":
+        write_csv(RESULTS / "timing.csv", list(timing_rows(arguments.folder, arguments.rounds)))
+    if arguments.only != "timing":
+        write_csv(RESULTS / "quality.csv", list(quality_rows(arguments.folder)))
+
+
+if __name__ == "__main__":
+    main()
