@@ -18,8 +18,9 @@ from importlib import metadata
 from pathlib import Path
 
 import cv2
-import framegate
 import numpy as np
+
+import framegate
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.camera_motion import CameraTracker
 from framegate.tokenizers.motion_gate.gate import plan_gate

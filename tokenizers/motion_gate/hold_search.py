@@ -22,9 +22,10 @@ from framegate.types import UInt8Array
 
 WINDOW_TUBES = 128
 CARRIED_ANCHORS = 16
-BLOCK_TUBES = 64
+# OpenBLAS runs products up to this size on one thread: small ones lose more by waiting for each other than they gain.
+LONE_THREAD_PRODUCTS = 2**18
 SAMPLED_CELLS = 24
-CELLS_AT_ONCE = 16
+CELLS_AT_ONCE = 48
 SAMPLE_PRICES = 16
 SAMPLE_PRICE_STEP = 2.5
 LOWEST_PRICE = 64.0
@@ -228,8 +229,9 @@ class _Holds:
         cost[:, :, -1] = self._best + self._prices
         cost += distance
         winner = cost.argmin(axis=2)  # [prices, cells]
-        self._best = np.take_along_axis(cost, winner[:, :, None], axis=2)[:, :, 0]
-        self._chosen[:, :, tube] = np.take_along_axis(anchors, winner.T, axis=1).T
+        cells = np.arange(winner.shape[1])
+        self._best = cost[np.arange(len(winner))[:, None], cells, winner]
+        self._chosen[:, :, tube] = anchors[cells, winner]
 
     def _distances(self, anchors: Int32Array, start: int, end: int) -> FloatArray:
         """Squared distance of each tube of the window to the anchors before it, by matrix products."""
@@ -239,8 +241,9 @@ class _Holds:
             there = pixels[anchors[cell]].astype(np.float32)
             there -= there.mean(axis=0)
             norms = np.einsum("ap,ap->a", there, there)
-            for first in range(carried, len(there), BLOCK_TUBES):
-                last = min(first + BLOCK_TUBES, len(there))
+            rows = max(2, LONE_THREAD_PRODUCTS // there.size)
+            for first in range(carried, len(there), rows):
+                last = min(first + rows, len(there))
                 product = there[first:last] @ there[:last].T
                 block = distance[first - carried : last - carried, cell, :last]
                 np.subtract(norms[first:last, None] + norms[:last], 2.0 * product, out=block)
