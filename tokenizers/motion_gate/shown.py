@@ -125,7 +125,8 @@ class ShownContent:
         offset_x = place.x - self._centre_x + np.take(self._offset_x, place.index)
         offset_y = place.y - self._centre_y + np.take(self._offset_y, place.index)
         picture = self._draw(source, offset_x, offset_y)
-        invented = np.take(self._invented, place.index) | place.outside
+        beyond = self._beyond(self._centre_x + offset_x, self._centre_y + offset_y)
+        invented = np.take(self._invented, place.index) | place.outside | beyond
         return Prediction(picture, source, offset_x, offset_y, invented, _mostly(invented, self._grid))
 
     def commit(
@@ -154,6 +155,11 @@ class ShownContent:
             self._point(expired | kept, np.int32(self._tube), np.float32(0), np.float32(0))
             self._invented &= ~kept
             self._remember()
+
+    def _beyond(self, x: FloatArray, y: FloatArray) -> BoolArray:
+        """Places outside the frame, of block centres in px."""
+        half, width, height = 0.5, self._grid.width_px, self._grid.height_px
+        return (x < -half) | (x > width - half) | (y < -half) | (y > height - half)
 
     def _show(self, tube: UInt8Array, cells: BoolArray) -> None:
         if cells.all():
