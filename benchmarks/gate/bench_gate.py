@@ -26,6 +26,7 @@ from framegate.tokenizers.motion_gate.camera_motion import CameraTracker
 from framegate.tokenizers.motion_gate.gate import plan_gate
 from framegate.tokenizers.motion_gate.grid import CellGrid
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
+from framegate.tokenizers.motion_gate.video import plan_frames_array
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import environment, write_csv
@@ -53,38 +54,38 @@ def luma(tube):
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in tube])
 
 
-def pooled_psnr(plan):
-    """PSNR over RGB and over luma."""
+def pooled_psnr(plan, frames):
+    """PSNR over RGB and over luma; a last tube that is not full counts its repeated frame."""
     errors, values = np.zeros(2), 0
-    for source, shown in zip(plan.iter_source(), plan.iter_reconstruction(), strict=True):
-        for place, (a, b) in enumerate(((source, shown), (luma(source), luma(shown)))):
-            errors[place] += np.square(a.astype(np.int32) - b).sum(dtype=np.float64)
+    for tube, shown in enumerate(plan.iter_reconstruction()):
+        places = np.minimum(np.arange(len(shown)) + tube * plan.tube_frames, len(frames) - 1)
+        source = frames[places]
+        errors += (
+            cv2.norm(source.ravel(), shown.ravel(), cv2.NORM_L2SQR),
+            cv2.norm(luma(source).ravel(), luma(shown).ravel(), cv2.NORM_L2SQR),
+        )
         values += source.size
     return {"rgb": psnr_db(errors[0], values), "luma": psnr_db(errors[1], values / 3)}
 
 
 def quality_rows(folder):
     for clip, (fps, ratios) in CLIPS.items():
+        dense = framegate.plan_video(folder / clip, "dense", fps=fps, max_frames=None)
+        frames = dense.source_frames()
         for tube_frames in (1, 2):
-            for span in ("all", "first80"):
-                end = FIRST_TUBES * tube_frames / fps if span == "first80" else None
+            for span, end in (("all", len(frames)), ("first80", FIRST_TUBES * tube_frames)):
                 for method, settings in METHODS.items():
                     for ratio in (None, *ratios):
-                        plan = framegate.plan_video(
-                            folder / clip,
-                            "gate",
-                            end_seconds=end,
-                            fps=fps,
-                            max_frames=None,
-                            tube_frames=tube_frames,
-                            keep_ratio=ratio,
-                            **settings,
+                        config = framegate.load_config("gate", keep_ratio=ratio, **settings)
+                        plan = plan_frames_array(
+                            frames[:end], config=config, cell_px=28, tube_frames=tube_frames
                         )
-                        yield from rows_of(plan, clip, fps, span, method, ratio)
+                        values = pooled_psnr(plan, frames[:end])
+                        yield from rows_of(plan, values, clip, fps, span, method, ratio)
 
 
-def rows_of(plan, clip, fps, span, method, ratio):
-    for channels, value in pooled_psnr(plan).items():
+def rows_of(plan, values, clip, fps, span, method, ratio):
+    for channels, value in values.items():
         yield {
             "clip": clip,
             "fps": fps,
@@ -98,7 +99,10 @@ def rows_of(plan, clip, fps, span, method, ratio):
             "psnr_db": round(float(value), 2),
             **versions(),
         }
-    print(f"{clip} {plan.tube_frames} {span} {method} {ratio}: {plan.keep_ratio:.4f}, {value:.2f} dB luma")
+    print(
+        f"{clip} {plan.tube_frames} {span} {method} {ratio}: {plan.keep_ratio:.4f}, {values['rgb']:.2f} dB",
+        flush=True,
+    )
 
 
 def versions():
