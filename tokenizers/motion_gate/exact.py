@@ -62,7 +62,7 @@ def exact_run(
         moving = _searched(luma, grid, config, budget_cells, forced, _Remembered(grid))
         if moving.moved.any():
             best = _judged(luma, grid, config, moving, budget_cells)
-    if best[1] > CAMERA_GAIN * still[1]:
+    if best[1] >= CAMERA_GAIN * still[1]:
         best = still
     return replace(best[0], notes=notes)
 
