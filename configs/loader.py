@@ -18,7 +18,9 @@ DEFAULT_PRESET = "gate"
 def preset_names() -> list[str]:
     """List the presets that ship with the package, sorted."""
     folder = resources.files("framegate.configs") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def load_config(
@@ -39,6 +41,10 @@ def load_config(
 
     Source: ours.
     """
+    if not isinstance(config, str | Path | Mapping | FrontEndConfig):
+        raise ConfigError(
+            f"A configuration is a preset's name, a path, a dict or a FrontEndConfig, not {config!r}."
+        )
     if not isinstance(config, FrontEndConfig):
         config = FrontEndConfig.from_dict(config if isinstance(config, Mapping) else _read_yaml(config))
     return config.override(**overrides) if overrides else config
@@ -50,7 +56,9 @@ def _read_yaml(name: str | Path) -> dict[str, Any]:
     elif Path(name).is_file():
         text = Path(name).read_text()
     else:
-        raise ConfigError(f"{str(name)!r} is neither a preset nor a YAML file. {nearest(str(name), preset_names())}")
+        raise ConfigError(
+            f"{str(name)!r} is neither a preset nor a YAML file. {nearest(str(name), preset_names())}"
+        )
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

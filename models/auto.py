@@ -13,12 +13,17 @@ from framegate.models.attachment.front_end import CONFIG_NAME, attach_front_end
 from framegate.models.families import Family, family_of_type
 
 
-def resolve_config(name_or_path: str | Path, front_end: Any) -> FrontEndConfig:
+# What says which files of a checkpoint are meant, to model, configuration and processor alike.
+_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+
+def resolve_config(name_or_path: str | Path, front_end: Any, hub: dict[str, Any]) -> FrontEndConfig:
     """Find the configuration for a checkpoint.
 
     Args:
         name_or_path: folder or hub id.
-        front_end: what the caller asked for; None reads the folder's own, else the default preset.
+        front_end: what the caller asked for; None reads the checkpoint's own, else the default preset.
+        hub: options that say which files are meant.
 
     Returns:
         The validated configuration.
@@ -28,24 +33,40 @@ def resolve_config(name_or_path: str | Path, front_end: Any) -> FrontEndConfig:
     """
     if front_end is not None:
         return load_config(front_end)
-    path = Path(name_or_path) / CONFIG_NAME
-    if not path.is_file():
+    from transformers.utils import cached_file
+
+    path = cached_file(
+        name_or_path,
+        CONFIG_NAME,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        **hub,
+    )
+    if path is None:
         return load_config(DEFAULT_PRESET)
     try:
-        return FrontEndConfig.from_dict(json.loads(path.read_text()))
+        return FrontEndConfig.from_dict(json.loads(Path(path).read_text()))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
 
 
-def _family(name_or_path: str | Path) -> Family:
+def _hub_options(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in _HUB_OPTIONS if name in options}
+
+
+def _family(name_or_path: str | Path, hub: dict[str, Any]) -> Family:
     from transformers import AutoConfig
 
-    return family_of_type(AutoConfig.from_pretrained(name_or_path).model_type)
+    return family_of_type(AutoConfig.from_pretrained(name_or_path, **hub).model_type)
 
 
 def _load_model(name_or_path: str | Path, options: dict[str, Any]) -> Any:
     from transformers import AutoModelForImageTextToText as Stock
 
+    if options.get("output_loading_info"):
+        raise ConfigError(
+            "output_loading_info=True returns a pair; load with transformers and framegate.attach."
+        )
     return Stock.from_pretrained(name_or_path, **options)
 
 
@@ -53,8 +74,9 @@ def load_attached(name_or_path: str | Path, front_end: Any, options: dict[str, A
     """Load model and processor of a checkpoint and attach a front end; see `framegate.from_pretrained`."""
     from framegate.models.video_processor import load_processor
 
-    config, family = resolve_config(name_or_path, front_end), _family(name_or_path)
-    processor = load_processor(name_or_path, family.model_type)
+    hub = _hub_options(options)
+    config, family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
+    processor = load_processor(name_or_path, family.model_type, **hub)
     model = _load_model(name_or_path, options)
     attach_front_end(model, processor, config)
     return model, processor
@@ -79,8 +101,9 @@ class AutoModelForImageTextToText:
             UnsupportedModelError: the checkpoint's model type is in no row of the family table.
             ConfigError: the configuration is not valid.
         """
-        config = resolve_config(name_or_path, front_end)
-        _family(name_or_path)
+        hub = _hub_options(options)
+        config = resolve_config(name_or_path, front_end, hub)
+        _family(name_or_path, hub)
         model = _load_model(name_or_path, options)
         attach_front_end(model, None, config)
         return model
@@ -90,12 +113,13 @@ class AutoProcessor:
     """Loads a supported checkpoint's processor, with or without torchvision, and attaches to it."""
 
     @staticmethod
-    def from_pretrained(name_or_path: str | Path, *, front_end: Any = None) -> Any:
+    def from_pretrained(name_or_path: str | Path, *, front_end: Any = None, **options: Any) -> Any:
         """Load a processor that gates videos as it decodes them.
 
         Args:
             name_or_path: folder or hub id.
             front_end: configuration as for `framegate.attach`; None reads the folder's own.
+            options: handed to transformers.
 
         Returns:
             The processor, attached.
@@ -106,7 +130,8 @@ class AutoProcessor:
         """
         from framegate.models.video_processor import attach_processor, load_processor
 
-        config, family = resolve_config(name_or_path, front_end), _family(name_or_path)
-        processor = load_processor(name_or_path, family.model_type)
+        hub = _hub_options(options)
+        config, family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
+        processor = load_processor(name_or_path, family.model_type, **options)
         attach_processor(processor, family, config)
         return processor

@@ -59,7 +59,7 @@ def test_cuda_torchvision_that_imports_beside_cpu_torch_is_noted():
 @pytest.mark.parametrize(
     ("installed", "status"),
     [
-        ("5.18.0", "ok"),
+        ("5.19.0", "ok"),
         ("5.23.0", "ok"),
         ("5.17.3", "broken"),
         ("4.57.0", "broken"),
@@ -70,7 +70,7 @@ def test_lowest_transformers(installed, status):
     check = doctor.check_lowest({"transformers": installed, "torch": "2.13.0+cpu"})
     assert check.status == status
     if status == "broken":
-        assert "'transformers>=5.18'" in check.remedy
+        assert "'transformers>=5.19'" in check.remedy
 
 
 def test_modules_that_cannot_be_imported_are_named():

@@ -12,7 +12,7 @@ from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from framegate.config import FrontEndConfig
-from framegate.errors import AttachmentError
+from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.attachment.gating import (
     ANCHOR_KEY,
     MOTION_KEY,
@@ -44,6 +44,11 @@ class EncodedMedia(dict[str, Any]):
     """`mm_encoder_outputs` that also carries the prompt map to the hook after the call, None when nothing expands."""
 
     prompt: PromptMap | None = None
+
+
+def no_video_report(config: FrontEndConfig) -> Report:
+    """Make the report of a call that brings no video."""
+    return Report(preset=config.preset, notes=["No video in the call: the stock path ran."])
 
 
 def bound_call(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +91,10 @@ def compress_call(
         raise AttachmentError("pixel_values_videos came with inputs_embeds; a front end needs input_ids.")
     if call.get("mm_encoder_outputs"):
         raise AttachmentError("Pass pixel_values_videos or mm_encoder_outputs, not both.")
+    if call.get("video_grid_thw") is None:
+        raise PlaceholderError(
+            "pixel_values_videos came without video_grid_thw; pass both, of one processor call."
+        )
     if config.is_identity and call.get(ANCHOR_KEY) is None:
         report.note(_why_identity(config))
         report.num_videos = len(call["video_grid_thw"])
@@ -116,7 +125,7 @@ def _shortened(
     mask = torch.ones_like(input_ids) if mask is None else _two_dimensional(mask)
     keep = torch.ones_like(placeholders)
     keep[placeholders] = gated.cells.keep.to(keep.device)
-    prompt = PromptMap.build(keep, mask, full_positions(inner, call, mask).to(input_ids.device))
+    prompt = PromptMap.build(keep, input_ids, mask, full_positions(inner, call, mask).to(input_ids.device))
     media = EncodedMedia(_encode(inner, config, call, gated, report))
     media.prompt = prompt
     pad_id = getattr(inner.config.get_text_config(), "pad_token_id", None) or 0
@@ -193,12 +202,14 @@ def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict
         Keyword arguments for the stock model.
 
     Raises:
-        AttachmentError: new pixels on a compressed cache.
+        AttachmentError: pixels on a compressed cache, no new token, or a mask of the wrong width.
     """
+    if num_new < 1:
+        raise AttachmentError("input_ids hold no token after those in past_key_values; add at least one.")
     if any(call.get(name) is not None for name in ("pixel_values", "pixel_values_videos")):
         raise AttachmentError(
-            "New images or videos cannot join a cache that holds a compressed prompt: run the whole conversation "
-            "again without past_key_values."
+            "Pixels came with past_key_values that hold a compressed prompt. To go on, leave out the pixels that the "
+            "cache has seen; for new images or videos, run the whole conversation without past_key_values."
         )
     num_later = call["past_key_values"].get_seq_length() - prompt.length + num_new
     mask = prompt.continued_mask(call.get("attention_mask"), num_later)

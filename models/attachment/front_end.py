@@ -6,10 +6,12 @@ import json
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from types import MethodType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
+import torch
 from torch.utils.hooks import RemovableHandle
 
 from framegate.config import FrontEndConfig
@@ -23,18 +25,19 @@ from framegate.models.attachment.call import (
     continue_call,
     expand_output,
     holds_video,
+    no_video_report,
     without_own_keys,
 )
-from framegate.models.attachment.gating import num_cells
+from framegate.models.attachment.gating import ANCHOR_KEY
 from framegate.models.attachment.generation import Translation, named_call, refuse_unsupported
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
+from framegate.models.video_processor.notes import call_key
 from framegate.report import Report
 
 CONFIG_NAME = "front_end_config.json"
 _OWNER = "_framegate_front_end"
-_METHODS = ("generate", "save_pretrained")
 
 
 class FrontEnd:
@@ -104,37 +107,42 @@ class FrontEnd:
 
     def _put_on(self) -> None:
         inner = self.model.base_model
-        if self.config.context == "anchored":
+        if self.config.context == "anchored" and not self.config.is_identity:
             self._attention = TowerAttention(inner.visual)
         self._handles = [
             inner.register_forward_pre_hook(self._before_inner, with_kwargs=True),
             inner.register_forward_hook(self._after_inner, with_kwargs=True),
             self.model.register_forward_pre_hook(self._before_outer, with_kwargs=True),
         ]
-        for name, method in zip(_METHODS, (_generate, _save_pretrained), strict=True):
+        for name, method in _METHODS.items():
             self._replaced[name] = vars(self.model).get(name)
-            setattr(self.model, name, MethodType(method, self.model))
+            setattr(self.model, name, method(self))
         setattr(self.model, _OWNER, self)
 
     def _stock(self, name: str) -> Any:
         """A method as it was before attach, bound to the model."""
-        return self._replaced[name] or MethodType(getattr(type(self.model), name), self.model)
+        return self._replaced[name] or getattr(type(self.model), name).__get__(self.model)
 
     def _compress(self, inner: Any, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
         report = Report(preset=self.config.preset)
-        if self.processor is not None and self._processor_made(inner, call):
+        if (
+            self.processor is not None
+            and call.get("video_grid_thw") is not None
+            and self._processor_made(call)
+        ):
             self.processor.account(report)
         short, prompt = compress_call(inner, self.family, self.config, call, report)
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
         return short, prompt
 
-    def _processor_made(self, inner: Any, call: dict[str, Any]) -> bool:
-        """True when the processor's last call had as many tokens as this one: it is taken to be the same videos."""
+    def _processor_made(self, call: dict[str, Any]) -> bool:
+        """True when this call brings what the processor's last call decided."""
         assert self.processor is not None
-        made = sum(video.dense_tokens for video in self.processor.video_processor.last_call)
-        return made == num_cells(inner.visual, call["video_grid_thw"])
+        key = call_key(call["video_grid_thw"], call.get(ANCHOR_KEY))
+        return key == self.processor.video_processor.last_call_key
 
+    @torch.compiler.disable
     def _before_outer(
         self, outer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -144,9 +152,10 @@ class FrontEnd:
             return None
         call, prompt = self._compress(outer.base_model, call)
         if prompt is not None:
-            call["labels"] = call["labels"].masked_fill(~prompt.kept.to(call["labels"].device), -100)
+            call |= _kept_labels(call, prompt.kept)
         return (), call
 
+    @torch.compiler.disable
     def _before_inner(
         self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -155,8 +164,14 @@ class FrontEnd:
         if prompt is not None:
             new = call["input_ids"] if call.get("input_ids") is not None else call["inputs_embeds"]
             return (), continue_call(prompt, call, new.shape[1])
-        return ((), self._compress(inner, call)[0]) if holds_video(call) else None
+        if holds_video(call):
+            return (), self._compress(inner, call)[0]
+        cache = call.get("past_key_values")
+        if not call.get("mm_encoder_outputs") and (cache is None or cache.get_seq_length() == 0):
+            self._report = no_video_report(self.config)
+        return None
 
+    @torch.compiler.disable
     def _after_inner(self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         media = kwargs.get("mm_encoder_outputs")
         if isinstance(media, EncodedMedia) and media.prompt is not None:
@@ -184,7 +199,7 @@ class FrontEnd:
     def _generate_on_cache(self, prompt: PromptMap, call: dict[str, Any]) -> Any:
         refuse_unsupported(self.model, call)
         ids, cache = call["input_ids"], call["past_key_values"]
-        whole = ids.shape[1] > prompt.caller_length
+        whole = prompt.opens(ids)
         num_cached_later = cache.get_seq_length() - prompt.length
         num_new = ids.shape[1] - prompt.caller_length - num_cached_later if whole else ids.shape[1]
         short = continue_call(prompt, call | {"position_ids": None}, num_new)
@@ -193,8 +208,9 @@ class FrontEnd:
         carry_map(cache, None)
         try:
             return self._timed_generate(Translation(ids, short["input_ids"].shape[1]), short, prompt)
-        finally:
+        except BaseException:
             carry_map(cache, prompt)
+            raise
 
     def _timed_generate(self, translation: Translation, short: dict[str, Any], prompt: PromptMap) -> Any:
         started = time.perf_counter()
@@ -203,25 +219,43 @@ class FrontEnd:
         stage.milliseconds = (time.perf_counter() - started) * 1000
         stage.tokens_in, stage.note = prompt.length, "tokens: prompt, text and video"
         self._report.peak_memory_bytes = _peak_memory_bytes()
+        # the cache is returned in a dict, and is the caller's own where one was passed in
         cache = getattr(output, "past_key_values", None)
+        cache = short.get("past_key_values") if cache is None else cache
         if cache is not None:
             carry_map(cache, prompt.repeat(cache.layers[0].keys.shape[0] // len(prompt.mask)))
-        return translation.result(output)
+        return translation.result(output, prompt)
 
 
-def _generate(self: Any, *args: Any, **kwargs: Any) -> Any:
-    import torch
+@dataclass(frozen=True)
+class _Method:
+    """Stands in for a method of one model; a plain object, so that copies and pickles of the model keep it."""
 
-    front_end: FrontEnd = vars(self)[_OWNER]
-    with torch.no_grad():
-        return front_end._generate(named_call(self, args, kwargs))
+    front_end: FrontEnd
 
 
-def _save_pretrained(self: Any, save_directory: str | Path, **options: Any) -> Any:
-    front_end: FrontEnd = vars(self)[_OWNER]
-    out = front_end._stock("save_pretrained")(save_directory, **options)
-    front_end.save_pretrained(save_directory)
-    return out
+class _Generate(_Method):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            return self.front_end._generate(named_call(self.front_end.model, args, kwargs))
+
+
+class _SavePretrained(_Method):
+    def __call__(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
+        out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
+        if options.get("is_main_process", args[0] if args else True):
+            self.front_end.save_pretrained(save_directory)
+        return out
+
+
+_METHODS: dict[str, type[_Method]] = {"generate": _Generate, "save_pretrained": _SavePretrained}
+
+
+def _kept_labels(call: dict[str, Any], kept: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Labels without those of dropped placeholders; shift_labels hold the label of the next column."""
+    masks = {"labels": kept, "shift_labels": kept.roll(-1, dims=1)}
+    given = {name: call[name] for name in masks if call.get(name) is not None}
+    return {name: labels.masked_fill(~masks[name].to(labels.device), -100) for name, labels in given.items()}
 
 
 def _peak_memory_bytes() -> int:
@@ -252,7 +286,7 @@ def attach_front_end(model: Any, processor: Any, config: FrontEndConfig) -> Fron
         raise AttachmentError(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
-    _check_context(family, config)
+    _check_context(outer, family, config)
     front_end = FrontEnd(outer, family, config)
     if processor is not None:
         front_end.processor = attach_processor(processor, family, config)
@@ -264,9 +298,15 @@ def attach_front_end(model: Any, processor: Any, config: FrontEndConfig) -> Fron
     return front_end
 
 
-def _check_context(family: Family, config: FrontEndConfig) -> None:
-    if config.context != "anchored" or config.gate is None:
+def _check_context(model: Any, family: Family, config: FrontEndConfig) -> None:
+    if config.context != "anchored" or config.gate is None or config.is_identity:
         return
+    attention = model.base_model.visual.config._attn_implementation
+    if attention != "sdpa":
+        raise ConfigError(
+            f"context 'anchored' attends by SDPA, and the tower is set to {attention!r}: set the vision attention to "
+            "'sdpa' first, or use context='kept'."
+        )
     if family.learned_positions and config.gate.motion == "camera":
         raise ConfigError(
             f"context 'anchored' cannot move keys of {family.model_class}, whose learned position embedding sits "

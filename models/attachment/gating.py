@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from framegate.config import FrontEndConfig
-from framegate.errors import BudgetError, PlaceholderError
+from framegate.errors import BudgetError, FrameError, PlaceholderError
 from framegate.models.families import Family
 from framegate.models.packed_tower import CellPlan, cell_plan, kept_patches
 from framegate.models.video_processor.patches import PatchLayout, unpatchify
@@ -91,6 +92,7 @@ def _gate(
     started = time.perf_counter()
     pixels, counts = call["pixel_values_videos"], [t * h * w for t, h, w in grids]
     _check_rows(pixels, sum(counts), grids)
+    _check_finite(pixels.split(counts))
     plans = [
         _plan_one(part, grid, tower, family, config)
         for part, grid in zip(pixels.split(counts), grids, strict=True)
@@ -127,7 +129,12 @@ def _read(call: dict[str, Any], tower: Any, grids: list[list[int]]) -> Gated:
     shapes = [_cell_grid(grid, tower) for grid in grids]
     counts = [t * h * w for t, h, w in shapes]
     anchors = call[ANCHOR_KEY].cpu().numpy().astype(np.int32)
-    if len(anchors) != sum(counts):
+    tubes = np.repeat([shape[0] for shape in shapes], counts) if len(anchors) == sum(counts) else None
+    if tubes is not None and bool(((anchors < -1) | (anchors >= tubes)).any()):
+        raise PlaceholderError(
+            f"{ANCHOR_KEY} names tubes outside the videos' {[shape[0] for shape in shapes]}."
+        )
+    if tubes is None:
         raise PlaceholderError(
             f"{ANCHOR_KEY} has {len(anchors)} cells; video_grid_thw {grids} asks for {sum(counts)}."
         )
@@ -149,8 +156,19 @@ def _read(call: dict[str, Any], tower: Any, grids: list[list[int]]) -> Gated:
 def _check_rows(pixels: torch.Tensor, wanted: int, grids: list[list[int]]) -> None:
     if len(pixels) != wanted:
         raise PlaceholderError(
-            f"pixel_values_videos has {len(pixels)} patches; video_grid_thw {grids} asks for {wanted}."
+            f"pixel_values_videos has {len(pixels)} patches; video_grid_thw {grids} asks for {wanted}. If an attached "
+            f"processor made them, {ANCHOR_KEY} got lost on the way: Trainer needs remove_unused_columns=False."
         )
+
+
+def _check_finite(videos: Sequence[torch.Tensor]) -> None:
+    for number, pixels in enumerate(videos):
+        if not bool(torch.isfinite(pixels).all()):
+            patch = int((~torch.isfinite(pixels)).any(1).nonzero()[0])
+            raise FrameError(
+                f"pixel_values_videos of video {number} is not finite, first in its patch {patch}; "
+                "check the frames that went into the processor."
+            )
 
 
 def check_placeholders(input_ids: torch.Tensor, video_token_id: int, cells: CellPlan) -> torch.Tensor:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 from transformers.utils import ModelOutput
 
 from framegate.errors import AttachmentError
+from framegate.models.prompt import PromptMap
 
 # Each runs the model, or edits the prompt, by a route of its own that knows only the shortened ids.
 REFUSED = (
@@ -19,6 +22,7 @@ REFUSED = (
     "guidance_scale",
     "inputs_embeds",
     "negative_prompt_ids",
+    "output_attentions",
     "prompt_lookup_num_tokens",
     "token_healing",
 )
@@ -39,6 +43,12 @@ def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
         AttachmentError: one of them is asked for, in the call or in the generation configuration.
     """
     config = call.get("generation_config") or model.generation_config
+    chunk_size = call.get("prefill_chunk_size", getattr(config, "prefill_chunk_size", None))
+    if chunk_size and Version(transformers.__version__) < Version("5.23"):
+        raise AttachmentError(
+            f"generate(prefill_chunk_size={chunk_size}) loses video features before transformers 5.23, and this is "
+            f"{transformers.__version__}: update, or leave it out."
+        )
     for name in REFUSED:
         value = call.get(name, getattr(config, name, None))
         if value not in (None, False) and not (name == "guidance_scale" and value == 1):
@@ -84,12 +94,16 @@ class Translation:
             call["streamer"] = _CallerStreamer(call["streamer"], self.caller_ids)
         return call
 
-    def result(self, output: Any) -> Any:
-        """Put the caller's prompt before the new tokens of what generate returned."""
-        if isinstance(output, ModelOutput):
-            output["sequences"] = self.to_caller(output["sequences"])
-            return output
-        return self.to_caller(output)
+    def result(self, output: Any, prompt: PromptMap) -> Any:
+        """Put the caller's prompt before the new tokens of what generate returned, and into its first states."""
+        if not isinstance(output, ModelOutput):
+            return self.to_caller(output)
+        output["sequences"] = self.to_caller(output["sequences"])
+        steps = output.get("hidden_states")
+        if steps and steps[0][0].shape[1] == prompt.length:
+            rows = prompt.repeat(steps[0][0].shape[0] // len(prompt.mask))
+            output["hidden_states"] = (tuple(map(rows.expand_states, steps[0])), *steps[1:])
+        return output
 
     def _lengths(self, config: Any, call: dict[str, Any]) -> dict[str, int]:
         removed = self.caller_ids.shape[1] - self.short_length

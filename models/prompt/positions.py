@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from framegate.errors import AttachmentError
+
 
 def token_types(config: Any, input_ids: torch.Tensor) -> torch.Tensor:
     """Mark text 0, image 1 and video 2, as processors do in mm_token_type_ids."""
@@ -25,12 +27,17 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
     Returns:
         int64 [3, B, S]: the caller's position_ids where given, else those of the stock model.
 
+    Raises:
+        AttachmentError: position_ids that pack several documents into a row.
+
     Source: transformers' get_rope_index, which must see the full prompt (it takes one grid per run of placeholders).
     """
     given = call.get("position_ids")
     input_ids = call["input_ids"]
     if given is not None:
-        return (given if given.ndim == 3 else given[None].expand(3, -1, -1))[-3:]
+        _refuse_packed(given, call.get("attention_mask"))
+        axes = given if given.ndim == 3 else given[None].expand(3, -1, -1)
+        return axes[-3:].expand(-1, len(input_ids), -1)
     types = call.get("mm_token_type_ids")
     names = inspect.signature(inner.get_rope_index).parameters
     passed = {
@@ -42,3 +49,13 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
     }
     positions: torch.Tensor = inner.get_rope_index(**passed)[0]
     return positions
+
+
+def _refuse_packed(given: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
+    """Stock transformers reads a text axis that starts over, without a mask, as documents packed into one row."""
+    text = given if given.ndim == 2 else given[0] if len(given) == 4 else None
+    if attention_mask is None and text is not None and bool((text.diff(dim=-1) < 0).any()):
+        raise AttachmentError(
+            "position_ids start over within a row, as documents packed into one row do; a front end needs one "
+            "conversation a row. Pass attention_mask if the row is one."
+        )

@@ -22,6 +22,7 @@ class PromptMap:
         fill: int64 [B, S], the place of the short prompt that stands for each of the caller's columns: its own, or
             that of the last token kept before it.
         kept: bool [B, S], columns of the caller that are in the short prompt.
+        caller_ids: int64 [B, S], the caller's prompt.
         caller_mask: int64 [B, S], the caller's attention mask.
         positions: int64 [P, B, M], position ids of the short prompt (P axes: text, then vision axes).
         delta: int64 [B, 1], next position minus number of the caller's tokens.
@@ -31,16 +32,24 @@ class PromptMap:
     mask: torch.Tensor
     fill: torch.Tensor
     kept: torch.Tensor
+    caller_ids: torch.Tensor
     caller_mask: torch.Tensor
     positions: torch.Tensor
     delta: torch.Tensor
 
     @classmethod
-    def build(cls, keep: torch.Tensor, caller_mask: torch.Tensor, positions: torch.Tensor) -> PromptMap:
+    def build(
+        cls,
+        keep: torch.Tensor,
+        caller_ids: torch.Tensor,
+        caller_mask: torch.Tensor,
+        positions: torch.Tensor,
+    ) -> PromptMap:
         """Make the map from a mask over the caller's prompt.
 
         Args:
             keep: bool [B, S], tokens that stay; padding is dropped whatever it says.
+            caller_ids: int64 [B, S], the caller's prompt.
             caller_mask: [B, S], the caller's attention mask, 1 for tokens.
             positions: int64 [3, B, S], the vision axes' positions of the full prompt.
 
@@ -67,6 +76,7 @@ class PromptMap:
             mask=mask.long(),
             fill=fill,
             kept=kept,
+            caller_ids=caller_ids,
             caller_mask=caller_mask.long(),
             positions=torch.cat([text[None], axes]).contiguous(),
             delta=(highest + 1 - caller_mask.long().sum(1))[:, None],
@@ -86,9 +96,16 @@ class PromptMap:
         """Repeat every row, as generate does for beams and several sequences."""
         if times == 1:
             return self
-        rows = ("columns", "mask", "fill", "kept", "caller_mask", "delta")
+        rows = ("columns", "mask", "fill", "kept", "caller_ids", "caller_mask", "delta")
         changed = {name: getattr(self, name).repeat_interleave(times, dim=0) for name in rows}
         return replace(self, positions=self.positions.repeat_interleave(times, dim=1), **changed)
+
+    def opens(self, ids: torch.Tensor) -> bool:
+        """True when ids [B, n] begin with the caller's prompt: a whole conversation, not its new tokens alone."""
+        if ids.shape[1] < self.caller_length or len(ids) != len(self.caller_ids):
+            return False
+        same = ids[:, : self.caller_length] == self.caller_ids
+        return bool((same | ~self.caller_mask.bool()).all())
 
     def shorten(self, ids: torch.Tensor, pad_value: int) -> torch.Tensor:
         """Bring a [B, S + n] tensor of the caller to [B, M + n]; what follows the prompt is kept as it is."""
@@ -111,11 +128,25 @@ class PromptMap:
         return rows.gather(3, keys) * self.kept[:, None, None, :]
 
     def continued_mask(self, attention_mask: torch.Tensor | None, num_later: int) -> torch.Tensor:
-        """Mask [B, M + num_later] of prompt and what follows it, from the caller's [B, S + num_later] or none."""
+        """Mask [B, M + num_later] of prompt and what follows it.
+
+        Args:
+            attention_mask: the caller's [B, S + num_later], or as wide as the cache, [B, M + num_later]; None for no
+                padding after the prompt.
+            num_later: tokens after the prompt.
+
+        Raises:
+            AttachmentError: a mask of another width.
+        """
         if attention_mask is None:
             tail = self.mask.new_ones((len(self.mask), num_later))
+        elif attention_mask.shape[1] in (self.caller_length + num_later, self.length + num_later):
+            tail = attention_mask[:, attention_mask.shape[1] - num_later :].to(self.mask)
         else:
-            tail = attention_mask[:, self.caller_length :].to(self.mask)
+            raise AttachmentError(
+                f"attention_mask is {attention_mask.shape[1]} wide; the prompt has {self.caller_length} columns and "
+                f"{num_later} tokens follow it, so it must be {self.caller_length + num_later} wide."
+            )
         return torch.cat([self.mask, tail], dim=1)
 
     def continued_positions(self, short_mask: torch.Tensor) -> torch.Tensor:
@@ -148,6 +179,9 @@ def carried_map(cache: Any) -> PromptMap | None:
         AttachmentError: the cache was cropped into the prompt.
     """
     prompt: PromptMap | None = getattr(cache, _CARRIED, None)
+    if prompt is not None and cache.get_seq_length() == 0:
+        carry_map(cache, None)  # the cache was reset
+        return None
     if prompt is not None and cache.get_seq_length() < prompt.length:
         raise AttachmentError(
             f"past_key_values holds {cache.get_seq_length()} positions, fewer than the {prompt.length} of the "

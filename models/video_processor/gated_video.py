@@ -166,14 +166,13 @@ def _result(
     watch: Stopwatch,
 ) -> GatedVideo:
     layout, metadata = request.settings.layout, clip.metadata
-    skips = None if choice is None or choice.keep.all() else choice
     tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
     height, width = (side // layout.patch_size_px for side in clip.size_px)
     return GatedVideo(
         rows=rows,
         grid_thw=(tubes, height, width),
-        anchor=skips.anchor.reshape(-1) if skips is not None else None,
-        motion_px=_motion(skips, request.config) if skips is not None else None,
+        anchor=choice.anchor.reshape(-1) if choice is not None else None,
+        motion_px=_motion(choice, request.config) if choice is not None else None,
         metadata=metadata,
         notes=VideoNotes(
             source=clip.source,

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -36,6 +38,22 @@ class VideoNotes:
     gate_ms: float
     patches_ms: float
     notes: tuple[str, ...] = ()
+
+
+def call_key(grid_thw: Any, anchor: Any) -> tuple[Any, ...]:
+    """Tell calls apart by what they decided: grids and a checksum of the anchors.
+
+    Args:
+        grid_thw: tensor int [V, 3].
+        anchor: tensor int32 [cells], None where no gate ran.
+
+    Returns:
+        A key to compare; the same wherever the tensors were moved to.
+
+    Source: ours.
+    """
+    checksum = None if anchor is None else crc32(anchor.int().cpu().numpy().tobytes())
+    return (tuple(map(tuple, grid_thw.tolist())), checksum)
 
 
 class Stopwatch:

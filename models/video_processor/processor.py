@@ -17,7 +17,7 @@ from transformers.video_utils import VideoMetadata, make_batched_metadata
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, FrameError, nearest
 from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
-from framegate.models.video_processor.notes import VideoNotes
+from framegate.models.video_processor.notes import VideoNotes, call_key
 from framegate.models.video_processor.resize import tower_size_px
 from framegate.models.video_processor.settings import (
     STOCK_DEFAULTS,
@@ -75,6 +75,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         self.config = config
         self.replaced = replaced
         self.last_call: tuple[VideoNotes, ...] = ()
+        self.last_call_key: tuple[Any, ...] = ()
         self._names = tuple(settings)
 
     def preprocess(self, videos: Any, **call: Any) -> BatchFeature:
@@ -85,8 +86,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             call: the stock keyword arguments; fps, num_frames and max_frames choose the frames of paths.
 
         Returns:
-            `pixel_values_videos` of the kept patches, `video_grid_thw` of the dense grids; where a cell was
-            skipped also `framegate_anchor` int32 [cells], the tube that stands for each cell (-1: never
+            `pixel_values_videos` of the kept patches, `video_grid_thw` of the dense grids; where a gate
+            ran also `framegate_anchor` int32 [cells], the tube that stands for each cell (-1: never
             shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2].
 
         Raises:
@@ -105,7 +106,10 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         metadata = _metadata_of(flat, given.get("video_metadata"))
         gated = [process_video(*pair, request) for pair in zip(flat, metadata, strict=True)]
         self.last_call = tuple(video.notes for video in gated)
-        return _batch(gated, given)
+        provenance = _provenance(gated)
+        grids = torch.tensor([video.grid_thw for video in gated])
+        self.last_call_key = call_key(grids, provenance.get("framegate_anchor"))
+        return _batch(gated, {"video_grid_thw": grids, **provenance}, given)
 
     def get_num_of_video_patches(
         self, num_frames: int, height: int, width: int, videos_kwargs: Mapping[str, Any] | None = None
@@ -158,16 +162,19 @@ def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
         known = make_batched_metadata(flat, video_metadata=copy.deepcopy(given))
     except (ValueError, TypeError) as error:
         raise FrameError(f"video_metadata does not fit the {len(flat)} videos: {error}") from error
+    if len(known) != len(flat):
+        raise FrameError(f"video_metadata has {len(known)} entries for {len(flat)} videos; give one each.")
     return [None if isinstance(video, str) else entry for video, entry in zip(flat, known, strict=True)]
 
 
-def _batch(videos: Sequence[GatedVideo], given: Mapping[str, Any]) -> BatchFeature:
+def _batch(
+    videos: Sequence[GatedVideo], decided: Mapping[str, torch.Tensor], given: Mapping[str, Any]
+) -> BatchFeature:
     rows = [video.rows for video in videos]
     pixels = torch.from_numpy(rows[0] if len(rows) == 1 else np.concatenate(rows))
     data = {
         "pixel_values_videos": pixels.to(given["device"]) if "device" in given else pixels,
-        "video_grid_thw": torch.tensor([video.grid_thw for video in videos]),
-        **_provenance(videos),
+        **decided,
     }
     tensor_type: str | TensorType | None = given.get("return_tensors")
     batch = BatchFeature(data=data, tensor_type=tensor_type)
@@ -177,7 +184,7 @@ def _batch(videos: Sequence[GatedVideo], given: Mapping[str, Any]) -> BatchFeatu
 
 
 def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
-    """Anchors and motion of all videos, left out where every cell of every video is kept."""
+    """Anchors and motion of all videos, left out where no gate ran."""
     if all(video.anchor is None for video in videos):
         return {}
     anchors = [_own_tubes(video) if video.anchor is None else video.anchor for video in videos]
