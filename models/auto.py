@@ -12,7 +12,6 @@ from framegate.errors import ConfigError
 from framegate.models.attachment.front_end import CONFIG_NAME, attach_front_end
 from framegate.models.families import Family, family_of_type
 
-
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 

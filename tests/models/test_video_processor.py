@@ -303,13 +303,17 @@ class TestGate:
         assert [video.kept_tokens for video in account] == [video.dense_tokens // 2 for video in account]
         assert len(inputs["pixel_values_videos"]) == 4 * sum(video.kept_tokens for video in account)
 
-    def test_where_everything_is_kept_only_stock_keys_come_out(self):
+    def test_where_everything_is_kept_the_anchors_say_so(self):
+        """Without them the model would take the patches for ungated ones, and gate a second time."""
         processor = stock_processor("qwen2_vl")
         noise = np.random.default_rng(0).integers(0, 256, (4, 56, 84, 3), dtype=np.uint8)
         expected = stock_inputs(processor, [[noise]], ["What?"])
         attach_processor(processor, "qwen2_vl", GATE)
         found = stock_inputs(processor, [[noise]], ["What?"])
-        assert set(found) == set(expected)
+        assert set(found) == set(expected) | {"framegate_anchor"}
+        tubes, height, width = found["video_grid_thw"][0].tolist()
+        own = torch.arange(tubes, dtype=torch.int32).repeat_interleave(height * width // 4)
+        assert torch.equal(found["framegate_anchor"], own)
         assert torch.equal(found["pixel_values_videos"], expected["pixel_values_videos"])
 
     def test_motion_is_handed_over_for_anchored_context_only(self):

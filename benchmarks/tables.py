@@ -1,0 +1,168 @@
+"""Writes docs/results.md and the numbers of README.md from the committed CSVs.
+
+    python benchmarks/tables.py
+
+Nothing in those tables is typed by hand; tests/test_results.py checks that the pages are what this writes.
+"""
+
+import csv
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- numbers: benchmarks/tables.py -->", "<!-- end of numbers -->"
+
+
+def read(name):
+    with (ROOT / "benchmarks" / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def quality_rows(tube_frames="1", channels="rgb", span="all"):
+    """One row per clip and budget: PSNR of each method."""
+    rows = read("gate/results/quality.csv")
+    chosen = [
+        r
+        for r in rows
+        if (r["tube_frames"], r["channels"], r["span"]) == (tube_frames, channels, span) and r["keep_asked"]
+    ]
+    found = {}
+    for row in chosen:
+        key = (row["clip"], row["fps"], row["keep_asked"])
+        found.setdefault(key, {})[row["method"]] = float(row["psnr_db"])
+    return found
+
+
+def quality_table(**choice):
+    found = quality_rows(**choice)
+    methods = sorted({method for values in found.values() for method in values}, key=METHODS.index)
+    header = ["clip", "fps", "tokens kept", *methods]
+    rows = [
+        [clip, fps, f"{float(ratio):.0%}", *(f"{values[m]:.1f}" if m in values else "" for m in methods)]
+        for (clip, fps, ratio), values in found.items()
+    ]
+    return table(header, rows)
+
+
+METHODS = ["previous", "anchor none", "anchor camera"]
+
+
+def gate_time_table():
+    rows = read("gate/results/timing.csv")
+    target = "1.0"
+    body = [
+        [
+            r["clip"],
+            r["camera"],
+            r["what"],
+            r["ms_per_frame_median"],
+            target,
+            "yes" if float(r["ms_per_frame_median"]) <= 1 else "no",
+        ]
+        for r in rows
+    ]
+    return table(["clip", "camera", "what", "ms per 448-px frame", "target", "met"], body)
+
+
+def tower_table():
+    body = [
+        [
+            r["family"],
+            r["context"],
+            f"{float(r['keep_ratio']):.0%}",
+            f"{r['rows_first_block']} of {r['rows_dense']}",
+            r["time_ratio"],
+            r["target"],
+            {"True": "yes", "False": "no", "": ""}[r["met"]],
+        ]
+        for r in read("tower/results/tower.csv")
+    ]
+    header = ["tower", "context", "kept", "rows into the first block", "time / dense", "target", "met"]
+    return table(header, body)
+
+
+def memory_table():
+    body = [
+        [
+            r["mode"],
+            r["frames"],
+            r["patches"],
+            r["peak_mib"],
+            f"{float(r['share_of_stock']):.1%}",
+            r["seconds"],
+        ]
+        for r in read("memory/results/memory.csv")
+    ]
+    return table(["process", "frames", "patches", "peak MiB", "of stock", "seconds"], body)
+
+
+SECTIONS = [
+    (
+        "What the kept cells can show",
+        "PSNR (dB) of the pooled squared error of `plan.reconstruct()` against `plan.source_frames()`; RGB, whole "
+        "clips, one-frame tubes, as `framegate.plan_video` judges them. `previous`: skip what equals the previous frame (no "
+        "anchor). `anchor none`: without camera motion. `anchor camera`: the default. Targets: vtest 10 % >= 38, "
+        "vtest_pan 35 % >= 37 and 4 dB above `anchor none`. Command: `python benchmarks/gate/bench_gate.py clips`.",
+        lambda: quality_table(),
+    ),
+    (
+        "The same with two-frame tubes",
+        "As Qwen-VL towers see them: a token stands for two frames, so the same share of tokens shows less.",
+        lambda: quality_table(tube_frames="2"),
+    ),
+    (
+        "Time of the gate",
+        "Median per 448-px frame, decoding left out. `step`: one causal step; `threshold`: a plan without a budget; "
+        "`budget`: a plan that meets one exactly. Command: `python benchmarks/gate/bench_gate.py clips --only timing`.",
+        gate_time_table,
+    ),
+    (
+        "Time of the vision tower",
+        "Hidden 640, depth 8, fp32, 16 tubes of 8 x 14 cells, dense and kept in turns. Target: 1.1 r + 0.02, for "
+        "context `kept`. Command: `python benchmarks/tower/bench_tower.py`.",
+        tower_table,
+    ),
+    (
+        "Memory",
+        "Five minutes of 1080p at 2 fps, each in a process of its own. Target: `plan` at most 1/8 of stock. Command: "
+        "`python benchmarks/memory/bench_memory.py`.",
+        memory_table,
+    ),
+]
+
+
+def results_page():
+    parts = [
+        "# Results\n\nWritten by `python benchmarks/tables.py` from the committed CSVs; 2 CPU cores, no GPU row yet.\n"
+    ]
+    parts += [f"## {title}\n\n{text}\n\n{make()}" for title, text, make in SECTIONS]
+    parts.append("![PSNR against tokens kept](img/gate_quality.png)\n")
+    return "\n".join(parts)
+
+
+def readme_numbers():
+    parts = [
+        f"**{title}.** {text}\n\n{make()}" for title, text, make in (SECTIONS[0], SECTIONS[3], SECTIONS[4])
+    ]
+    return "\n".join(parts)
+
+
+def readme_page():
+    text = (ROOT / "README.md").read_text()
+    pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
+    return re.sub(pattern, lambda _: f"{BEGIN}\n\n{readme_numbers()}\n{END}", text, flags=re.DOTALL)
+
+
+def main():
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs/results.md").write_text(results_page())
+    (ROOT / "README.md").write_text(readme_page())
+
+
+if __name__ == "__main__":
+    main()
