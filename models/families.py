@@ -20,6 +20,8 @@ class Family:
         timestamps: where the prompt carries time.
         image_mean: per-channel mean that its processor subtracts, RGB, in [0, 1].
         image_std: per-channel spread that its processor divides by, RGB.
+        video_size: bounds of the video size rule that released checkpoints set, where they are not the defaults of
+            the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
         notes: what a user should know.
     """
@@ -31,6 +33,7 @@ class Family:
     timestamps: str = "none"
     image_mean: tuple[float, float, float]
     image_std: tuple[float, float, float]
+    video_size: tuple[tuple[str, int], ...] = ()
     learned_positions: bool = False
     notes: str = ""
 
@@ -59,6 +62,7 @@ FAMILIES: tuple[Family, ...] = (
         timestamps="text before every tube, native",
         image_mean=_HALF,
         image_std=_HALF,
+        video_size=(("shortest_edge", 4096), ("longest_edge", 25165824)),
         learned_positions=True,
         notes="DeepStack features are kept with the same cells; anchored context needs gate.motion 'none'.",
     ),

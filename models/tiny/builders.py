@@ -102,10 +102,12 @@ def tiny_pair(family: str = "qwen2_5_vl", *, seed: int = 0) -> tuple[Any, Any]:
     Raises:
         ConfigError: an unknown family; the message names the nearest one.
     """
+    from framegate.models.families import family_of_type
     from framegate.models.video_processor import build_processor
 
     model = tiny_model(family, seed=seed, weight_std=0.15)
-    return model, build_processor(family, tiny_tokenizer(), chat_template=chat_template(family))
+    size = dict(family_of_type(family).video_size) or None
+    return model, build_processor(family, tiny_tokenizer(), chat_template(family), size)
 
 
 def _known(family: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -40,11 +40,14 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
     return _frame_rule(num_frames, height_px, width_px, settings)
 
 
-def stock_geometry(model_type: str) -> tuple[int, int, Callable[[VideoInfo, int], tuple[int, int]]]:
-    """Describe the tower of a family's released checkpoints: its video processor's defaults.
+def stock_geometry(
+    model_type: str, size: Mapping[str, int]
+) -> tuple[int, int, Callable[[VideoInfo, int], tuple[int, int]]]:
+    """Describe what a family's video processor does to a video, without one.
 
     Args:
         model_type: the family.
+        size: bounds of the size rule, "shortest_edge" and "longest_edge" in pixels; empty for the class's defaults.
 
     Returns:
         Side of a cell in pixels, frames per tube, and the size rule (video and number of frames to height, width).
@@ -54,7 +57,7 @@ def stock_geometry(model_type: str) -> tuple[int, int, Callable[[VideoInfo, int]
 
     Source: ours; the defaults are transformers'.
     """
-    settings = video_settings(model_type, stock_values(model_type))
+    settings = video_settings(model_type, stock_values(model_type, {"size": dict(size)} if size else None))
 
     def size_px(info: VideoInfo, num_frames: int) -> tuple[int, int]:
         return tower_size_px(num_frames, info.height_px, info.width_px, settings)

@@ -128,8 +128,9 @@ def plan_video(
         width_px: width the frames are judged at; the height follows, both become multiples of cell_px.
         cell_px: side of a cell: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL.
         tube_frames: frames per tube: 1, or 2 as in Qwen-VL towers.
-        family: model type of a supported family; its released checkpoints' size rule, cells and tubes replace
-            width_px, cell_px and tube_frames, so that the tokens are those that the model would get.
+        family: model type of a supported family; size rule, cells and tubes of its video processor replace width_px,
+            cell_px and tube_frames. The bounds of the rule are transformers' defaults, for Qwen3-VL those of its
+            released checkpoints; a checkpoint with others gets another number of tokens.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=8.
 
@@ -165,4 +166,5 @@ def _geometry(family: str) -> tuple[int, int, Any]:
     from framegate.models.families import family_of_type
     from framegate.models.video_processor import stock_geometry
 
-    return stock_geometry(family_of_type(family).model_type)
+    row = family_of_type(family)
+    return stock_geometry(row.model_type, dict(row.video_size))
