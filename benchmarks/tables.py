@@ -107,7 +107,8 @@ SECTIONS = [
         "PSNR (dB) of the pooled squared error of `plan.reconstruct()` against `plan.source_frames()`; RGB, whole "
         "clips, one-frame tubes, as `framegate.plan_video` judges them. `previous`: skip what equals the previous "
         "frame (no anchor). `anchor none`: without camera motion. `anchor camera`: the default. Targets: vtest 10 % "
-        ">= 38, vtest_pan 35 % >= 37 and 4 dB above `anchor none`. Command: `python benchmarks/gate/bench_gate.py clips`.",
+        ">= 38, vtest_pan 35 % >= 37 and 4 dB above `anchor none`. Command: "
+        "`python benchmarks/gate/bench_gate.py clips`.",
         lambda: quality_table(),
     ),
     (
