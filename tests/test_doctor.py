@@ -136,3 +136,10 @@ def test_real_trap_in_a_fresh_interpreter():
 
 def _torchvision_version():
     return import_module("torchvision").__version__
+
+
+def test_lowest_versions_are_those_of_the_package():
+    from importlib.metadata import requires
+
+    wanted = [line for line in requires("framegate") if line.startswith("transformers")]
+    assert wanted == [f"transformers>={'.'.join(map(str, doctor.LOWEST['transformers']))}"]

@@ -36,7 +36,7 @@ PACKAGES = (
     "flash-attn",
 )
 # package -> lowest version that works
-LOWEST = {"transformers": (5, 18), "torch": (2, 6)}
+LOWEST = {"transformers": (5, 19), "torch": (2, 6)}
 NEEDED_MODULES = ("numpy", "cv2", "av", "PIL", "yaml", "einops", "safetensors", "torch")
 SHADOWED = (
     "torch",
