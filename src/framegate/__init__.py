@@ -21,6 +21,7 @@ _HOMES = {
     "attach": "framegate.api",
     "from_pretrained": "framegate.api",
     "front_end_of": "framegate.api",
+    "gate_stream": "framegate.api",
     "load_config": "framegate.configs.loader",
     "open_video": "framegate.tokenizers.video_stream",
     "plan_frames": "framegate.api",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from framegate.types import FramePlan, VideoInfo
 if TYPE_CHECKING:
     from framegate.models.attachment import FrontEnd
     from framegate.tokenizers.motion_gate.plan import GatePlan
+    from framegate.tokenizers.motion_gate.stream import GatedTube
+    from framegate.tokenizers.video_stream import VideoStream
 
 ConfigLike = str | Path | Mapping[str, Any] | FrontEndConfig
 
@@ -168,3 +170,38 @@ def _geometry(family: str) -> tuple[int, int, Any]:
 
     row = family_of_type(family)
     return stock_geometry(row.model_type, dict(row.video_size))
+
+
+def gate_stream(
+    stream: VideoStream,
+    config: ConfigLike = DEFAULT_PRESET,
+    *,
+    width_px: int = 448,
+    cell_px: int = 28,
+    tube_frames: int = 1,
+    **overrides: Any,
+) -> Iterator[GatedTube]:
+    """Gate a video as it is read, a camera's or a file's: causal, capped, in bounded memory.
+
+    Args:
+        stream: from `framegate.open_video`; a live one is thinned out by its own `live_fps`.
+        config: preset name, path of a YAML file, dict or FrontEndConfig.
+        width_px: width the frames are judged and handed over at; the height follows, both multiples of cell_px.
+        cell_px: side of a cell.
+        tube_frames: frames per tube.
+        overrides: settings replaced by keyword, for example threshold=6.0, max_video_tokens=4096.
+
+    Returns:
+        Iterator over tubes: `.timestamp_seconds`, `.frames` uint8 [k, h, w, 3], `.keep` bool [H, W].
+
+    Raises:
+        BudgetError: keep_ratio below 1, which a stream without a known end cannot meet.
+        FrameError: the video is smaller than one cell.
+        ConfigError: the configuration is not valid.
+
+    Source: ours.
+    """
+    from framegate.tokenizers.motion_gate.stream import gate_stream as gated
+
+    geometry = {"width_px": width_px, "cell_px": cell_px, "tube_frames": tube_frames}
+    return gated(stream, load_config(config, **overrides), **geometry)

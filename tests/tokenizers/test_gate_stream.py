@@ -1,0 +1,71 @@
+"""Gating as the frames come: the plan of the same pass, live sources, the cap."""
+
+import numpy as np
+import pytest
+from clips import write_clip
+
+import framegate
+from framegate.errors import BudgetError, FrameError
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A still background, a block that moves from the eleventh of thirty frames on."""
+    background = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    frames = np.repeat(background.repeat(14, 0).repeat(14, 1)[None], 30, 0).copy()
+    for t in range(10, 30):
+        frames[t, 60:90, 4 * t : 4 * t + 30] = 255
+    path = tmp_path_factory.mktemp("clip") / "block.mp4"
+    write_clip(path, frames, times_ms=[100 * t for t in range(30)])
+    return path
+
+
+SIZE = {"width_px": 224, "cell_px": 28}
+
+
+@pytest.mark.parametrize("tube_frames", [1, 2])
+def test_a_file_as_a_stream_gives_the_plan_of_the_same_causal_pass(clip, tube_frames):
+    settings = {"fps": 10, "motion": "none"}
+    plan = framegate.plan_video(clip, "gate", **settings, **SIZE, tube_frames=tube_frames)
+    with framegate.open_video(clip) as stream:
+        tubes = list(framegate.gate_stream(stream, "gate", **settings, **SIZE, tube_frames=tube_frames))
+    assert [tube.timestamp_seconds for tube in tubes] == plan.timestamps_seconds.tolist()
+    assert tubes[0].keep.all()
+    assert 0 < tubes[15 // tube_frames].num_kept < 20
+    # the plan reads luma, the stream colours: a cell near the threshold may fall on either side
+    differing = sum(int((tube.keep != keep).sum()) for tube, keep in zip(tubes, plan.keep, strict=True))
+    assert differing <= 0.01 * plan.num_cells
+    assert tubes[3].frames.shape == (tube_frames, *plan.source_frames().shape[1:])
+
+
+def test_a_live_source_is_gated_as_it_comes(clip):
+    with framegate.open_video(clip, format="mov", live_fps=5) as stream:
+        tubes = framegate.gate_stream(stream, "gate", **SIZE)
+        first = next(tubes)
+        assert first.keep.all()
+        rest = list(tubes)
+    assert len(rest) == 14
+    assert sum(tube.num_kept for tube in rest) < 0.3 * len(rest) * first.keep.size
+
+
+def test_the_cap_ends_the_stream_and_is_met_exactly(clip):
+    with framegate.open_video(clip, format="mov") as stream:
+        tubes = list(framegate.gate_stream(stream, "gate", max_video_tokens=60, **SIZE))
+    assert sum(tube.num_kept for tube in tubes) == 60
+    assert len(tubes) < 30
+    with framegate.open_video(clip) as stream:
+        first = next(framegate.gate_stream(stream, "gate", max_video_tokens=5, **SIZE))
+    assert first.num_kept == 5
+
+
+def test_without_a_gate_every_cell_is_kept(clip):
+    with framegate.open_video(clip) as stream:
+        assert all(tube.keep.all() for tube in framegate.gate_stream(stream, "dense", **SIZE))
+
+
+def test_exact_budgets_and_cells_too_large_are_refused(clip):
+    with framegate.open_video(clip) as stream:
+        with pytest.raises(BudgetError, match=r"keep_ratio=0.5.*max_video_tokens"):
+            framegate.gate_stream(stream, "gate", keep_ratio=0.5)
+        with pytest.raises(FrameError, match="cell"):
+            framegate.gate_stream(stream, "gate", cell_px=500)

@@ -1,0 +1,133 @@
+"""The gate on a stream: tube by tube as it comes, causal, capped, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.config import FrontEndConfig
+from framegate.errors import BudgetError
+from framegate.registry import sample_frames
+from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, is_large_enough
+from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.scan import GateRules, GateScan, TubeDecision
+from framegate.tokenizers.motion_gate.video import as_luma, grid_for
+from framegate.tokenizers.video_stream import VideoStream
+from framegate.types import Frame, FramePlan, UInt8Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedTube:
+    """One tube of a stream, decided.
+
+    Args:
+        index: number of the tube.
+        timestamp_seconds: container time of its first frame.
+        frames: uint8 [k, h, w, 3] RGB.
+        keep: bool [H, W], cells that are encoded.
+    """
+
+    index: int
+    timestamp_seconds: float
+    frames: UInt8Array = field(repr=False)
+    keep: npt.NDArray[np.bool_] = field(repr=False)
+
+    @property
+    def num_kept(self) -> int:
+        """Cells that are encoded."""
+        return int(self.keep.sum())
+
+
+def gate_stream(
+    stream: VideoStream,
+    config: FrontEndConfig,
+    *,
+    width_px: int = 448,
+    cell_px: int = 28,
+    tube_frames: int = 1,
+) -> Iterator[GatedTube]:
+    """Gate a video as it is read, a camera's or a file's.
+
+    One causal pass with the threshold, with camera motion where the configuration allows it. With
+    `max_video_tokens` the stream ends when the cap is spent; the last tube then keeps its most changed cells.
+
+    Args:
+        stream: an open stream; a live one is thinned out by its own `live_fps`, a file is sampled by `config.frames`.
+        config: gate and cap.
+        width_px: width the frames are judged and handed over at; the height follows, both multiples of cell_px.
+        cell_px: side of a cell.
+        tube_frames: frames per tube; frames that do not fill the last tube are left out.
+
+    Returns:
+        Iterator over the tubes, in order of time.
+
+    Raises:
+        BudgetError: keep_ratio below 1, an exact budget, which a stream without a known end cannot meet.
+        FrameError: the video is smaller than one cell.
+        VideoError: nothing can be decoded.
+
+    Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and cap: ours.
+    """
+    if config.keep_ratio not in (None, 1.0):
+        raise BudgetError(
+            f"keep_ratio={config.keep_ratio} is an exact budget and needs the whole video; a stream takes "
+            "max_video_tokens, a cap, or a threshold."
+        )
+    grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
+    plan = None if stream.info.is_live else sample_frames(stream.info, config.frames)
+    gate = None if config.is_identity else config.gate
+    return _gated(stream, plan, grid, gate, config.max_video_tokens)
+
+
+def _gated(
+    stream: VideoStream,
+    plan: FramePlan | None,
+    grid: CellGrid,
+    gate: MotionGateConfig | None,
+    max_tokens: int | None,
+) -> Iterator[GatedTube]:
+    scan, kept = _scan(grid, gate), 0
+    frames = stream.frames(plan, size_px=(grid.height_px, grid.width_px))
+    for index, tube in enumerate(_tubes(frames, grid.tube_frames)):
+        pixels = np.stack([frame.pixels for frame in tube])
+        keep = np.ones((grid.rows, grid.columns), bool)
+        if scan is not None:
+            decision = scan.step(np.stack([as_luma(frame) for frame in pixels]))
+            keep = decision.keep if max_tokens is None else _capped(decision, max_tokens - kept)
+        kept += int(keep.sum())
+        yield GatedTube(index=index, timestamp_seconds=tube[0].timestamp_seconds, frames=pixels, keep=keep)
+        if max_tokens is not None and kept >= max_tokens:
+            return
+
+
+def _scan(grid: CellGrid, gate: MotionGateConfig | None) -> GateScan | None:
+    if gate is None:
+        return None
+    rules = GateRules.of(gate)
+    if gate.motion == "none" or gate.reference == "previous" or not is_large_enough(grid):
+        return GateScan(grid, rules)
+    tracker = CameraTracker(grid)
+    return GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
+
+
+def _tubes(frames: Iterator[Frame], tube_frames: int) -> Iterator[list[Frame]]:
+    waiting: list[Frame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == tube_frames:
+            yield waiting
+            waiting = []
+
+
+def _capped(decision: TubeDecision, room: int) -> npt.NDArray[np.bool_]:
+    """The kept cells that fit, the most changed first, ties to the earlier one."""
+    if decision.keep.sum() <= room:
+        return decision.keep
+    score = np.where(decision.keep, decision.residual, -np.inf).reshape(-1)
+    keep = np.zeros(decision.keep.size, bool)
+    keep[np.argsort(-score, kind="stable")[:room]] = True
+    return keep.reshape(decision.keep.shape)
