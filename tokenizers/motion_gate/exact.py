@@ -24,7 +24,10 @@ THRESHOLD_STEPS = 1025
 WORTHWHILE_SHIFT_PX = 0.1
 # Judged on luma, at half resolution: a smaller gain may be a loss in colour.
 CAMERA_GAIN = 0.95
-CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.99, 0.995
+CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.98, 0.99
+# Counts fall about as threshold ** -0.85 on pans; two runs tell a clip's own steepness, kept within reason.
+USUAL_STEEPNESS = 0.85
+STEEPNESS_RANGE = (0.25, 4.0)
 THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
     "mad": (0.125, 255.0),
     "ssim": (1e-5, 2.0),
@@ -196,14 +199,15 @@ def largest_within(
         start: index to begin at.
 
     Returns:
-        The first run found that keeps 99 to 100 % of the budget, else the one with the lowest threshold tried
+        The first run found that keeps 98 to 100 % of the budget, else the one with the lowest threshold tried
         above the crossing.
 
-    Source: ours. Counts fall about as 1 / threshold, so a guess is as far off as its count; every third guess
-    inside a bracket is its middle, so that the search always ends.
+    Source: ours; the secant method on logarithmic scales. Every third guess inside a bracket is its middle, so
+    that the search ends soon whatever the counts do.
     """
     per_factor = (len(thresholds) - 1) / np.log(thresholds[-1] / thresholds[0])
     low, high, best, guess = -1, len(thresholds) - 1, None, start
+    tried: list[tuple[int, float]] = []
     for turn in itertools.count():
         if high - low <= 1:
             return best if best is not None else run_at(float(thresholds[high]))
@@ -215,9 +219,20 @@ def largest_within(
             low = middle
         else:
             high, best = middle, run
-        off = per_factor * np.log(max(run.num_kept, 1) / (CENTRE_OF_CLOSE * budget_cells))
-        guess = (low + high) // 2 if turn % 3 == 2 and best is not None and low >= 0 else middle + round(off)
+        tried.append(
+            (middle, per_factor * float(np.log(max(run.num_kept, 1) / (CENTRE_OF_CLOSE * budget_cells))))
+        )
+        halve = turn % 3 == 2 and best is not None and low >= 0
+        guess = (low + high) // 2 if halve else middle + round(tried[-1][1] / _steepness(tried))
     raise AssertionError("the bracket shrinks with every turn")
+
+
+def _steepness(tried: list[tuple[int, float]]) -> float:
+    """How fast the count falls, from the last two (index, logarithm of the count in steps of the grid)."""
+    if len(tried) < 2 or tried[-1][0] == tried[-2][0]:
+        return USUAL_STEEPNESS
+    (first, high), (second, low) = tried[-2:]
+    return float(np.clip((high - low) / (second - first), *STEEPNESS_RANGE))
 
 
 def _filled(run: GateRun, budget_cells: int) -> GateRun:

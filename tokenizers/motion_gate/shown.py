@@ -2,7 +2,7 @@
 
 Content that the camera moves is always sampled from the picture in which it was encoded, by the motion
 accumulated since, and never from a picture already warped: warping one canvas again and again blurs it. Each
-block (4 px) points at a tube and an offset; a ring holds the last pictures as tiles of one mosaic, so that
+block (4 px) points at a picture and an offset; a ring holds the last pictures as tiles of one mosaic, so that
 one remap draws a whole tube. Luma and RGB follow the same recursion, so what the gate predicted is what a
 reconstruction shows.
 """
@@ -27,7 +27,6 @@ RING_BUDGET_PX = 64 * 2**20
 MAX_REMAP_SIDE_PX = 32_000
 # One 4-px column or row of blocks of a 28-px cell may repeat the frame's border; more would be made up.
 MAX_INVENTED_SHARE = 0.2
-FRACTIONS = 32
 
 BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
@@ -39,15 +38,15 @@ class Prediction:
 
     Args:
         picture: uint8 [k, h, w] or [k, h, w, 3].
-        source: tube each block is drawn from, int32 [k, rows, columns of blocks].
-        offset_x: from the block to its place in that tube, px, float32, same shape.
+        tile: tile of the mosaic each block is drawn from, int32 [k, rows, columns of blocks].
+        offset_x: from the block to its place in that picture, px, float32, same shape.
         offset_y: the same, downwards.
         invented: blocks that were outside the frame, now or when they were moved in, bool, same shape.
         outside: cells of which too much is invented, bool [H, W].
     """
 
     picture: UInt8Array
-    source: Int32Array
+    tile: Int32Array
     offset_x: FloatArray
     offset_y: FloatArray
     invented: BoolArray
@@ -92,10 +91,10 @@ class ShownContent:
         self._mosaic: UInt8Array = np.zeros(
             (tile_rows * tile_height, self._tile_columns * tile_width, *colour), np.uint8
         )
-        tile = np.arange(tiles)
-        self._tile_x = tile % self._tile_columns * tile_width + self._pad
-        self._tile_y = tile // self._tile_columns * tile_height + self._pad
-        self._source: Int32Array = np.zeros(grid.block_shape, np.int32)
+        row, column = np.divmod(np.arange(tiles), self._tile_columns)
+        self._tile_x: FloatArray = (column * tile_width + self._pad).astype(np.float32)
+        self._tile_y: FloatArray = (row * tile_height + self._pad).astype(np.float32)
+        self._tile: Int32Array = np.zeros(grid.block_shape, np.int32)
         self._invented: BoolArray = np.zeros(grid.block_shape, bool)
         self._offset_x: FloatArray = np.zeros(grid.block_shape, np.float32)
         self._offset_y: FloatArray = np.zeros(grid.block_shape, np.float32)
@@ -116,18 +115,23 @@ class ShownContent:
                 tube shown.
 
         Returns:
-            The picture, valid until the next prediction, and where its blocks come from.
+            The picture, valid until the next prediction or commit, and where its blocks come from.
 
         Source: ours; motion compensation with several reference pictures as in H.264.
         """
         place = moved_blocks(motion, self._grid)
-        source = np.take(self._source, place.index)
-        offset_x = place.x - self._centre_x + np.take(self._offset_x, place.index)
-        offset_y = place.y - self._centre_y + np.take(self._offset_y, place.index)
-        picture = self._draw(source, offset_x, offset_y)
-        beyond = self._beyond(self._centre_x + offset_x, self._centre_y + offset_y)
-        invented = np.take(self._invented, place.index) | place.outside | beyond
-        return Prediction(picture, source, offset_x, offset_y, invented, _mostly(invented, self._grid))
+        tile = self._tile.take(place.index)
+        offset_x = self._offset_x.take(place.index)
+        offset_y = self._offset_y.take(place.index)
+        offset_x += place.x - self._centre_x
+        offset_y += place.y - self._centre_y
+        x, y = self._centre_x + offset_x, self._centre_y + offset_y
+        invented = self._invented.take(place.index)
+        invented |= place.outside
+        invented |= _beyond(x, self._grid.width_px)
+        invented |= _beyond(y, self._grid.height_px)
+        picture = self._draw(tile, x, y)
+        return Prediction(picture, tile, offset_x, offset_y, invented, _mostly(invented, self._grid))
 
     def commit(
         self, tube: UInt8Array, keep: BoolArray, camera: Prediction | None, moved: BoolArray | None
@@ -144,22 +148,22 @@ class ShownContent:
         """
         self._tube += 1
         if camera is not None and moved is not None:
-            self._show(camera.picture, moved)
+            self._turn_to(camera.picture, stays=~(moved | keep))
             blocks = self._grid.blocks_of(moved)
-            self._point(blocks, camera.source, camera.offset_x, camera.offset_y)
+            self._point(blocks, camera.tile, camera.offset_x, camera.offset_y)
             np.copyto(self._invented, camera.invented, where=blocks)
         self._show(tube, keep)
         if self._ring_tubes:
             kept = self._grid.blocks_of(keep)
-            expired = self._source <= self._tube - self._ring_tubes
-            self._point(expired | kept, np.int32(self._tube), np.float32(0), np.float32(0))
+            tiles = self._tiles_of_now()[:, None, None]
+            # What still points at the tiles about to be overwritten shows on from the current picture.
+            self._point((self._tile == tiles) | kept, tiles, np.float32(0), np.float32(0))
             self._invented &= ~kept
             self._remember()
 
-    def _beyond(self, x: FloatArray, y: FloatArray) -> BoolArray:
-        """Places outside the frame, of block centres in px."""
-        half, width, height = 0.5, self._grid.width_px, self._grid.height_px
-        return (x < -half) | (x > width - half) | (y < -half) | (y > height - half)
+    def _tiles_of_now(self) -> Int32Array:
+        planes = self._grid.tube_frames
+        return np.arange(planes, dtype=np.int32) + self._tube % self._ring_tubes * planes
 
     def _show(self, tube: UInt8Array, cells: BoolArray) -> None:
         if cells.all():
@@ -167,35 +171,40 @@ class ShownContent:
         elif cells.any():
             self._grid.cells_of(self.picture)[cells] = self._grid.cells_of(tube)[cells]
 
+    def _turn_to(self, drawn: UInt8Array, *, stays: BoolArray) -> None:
+        """Most cells move when any do: the picture becomes the drawn one, and what stays is copied into that."""
+        former, self.picture = self.picture, drawn
+        self._drawn = former.reshape(self._drawn.shape)
+        self._show(former, stays)
+
     def _point(
-        self, blocks: BoolArray, source: npt.ArrayLike, offset_x: npt.ArrayLike, offset_y: npt.ArrayLike
+        self, blocks: BoolArray, tile: npt.ArrayLike, offset_x: npt.ArrayLike, offset_y: npt.ArrayLike
     ) -> None:
-        np.copyto(self._source, source, where=blocks)
+        np.copyto(self._tile, tile, where=blocks)
         np.copyto(self._offset_x, offset_x, where=blocks)
         np.copyto(self._offset_y, offset_y, where=blocks)
 
     def _remember(self) -> None:
-        pad, slot = self._pad, self._tube % self._ring_tubes
-        for plane, frame in enumerate(self.picture):
-            tile = slot * self._grid.tube_frames + plane
+        pad = self._pad
+        for tile, frame in zip(self._tiles_of_now(), self.picture, strict=True):
             left, top = int(self._tile_x[tile]) - pad, int(self._tile_y[tile]) - pad
-            padded = cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-            self._mosaic[top : top + padded.shape[0], left : left + padded.shape[1]] = padded
+            there = self._mosaic[top : top + frame.shape[0] + 2 * pad, left : left + frame.shape[1] + 2 * pad]
+            cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REPLICATE, dst=there)
 
-    def _draw(self, source: Int32Array, offset_x: FloatArray, offset_y: FloatArray) -> UInt8Array:
+    def _draw(self, tile: Int32Array, x: FloatArray, y: FloatArray) -> UInt8Array:
         """Sample every pixel once, bilinearly, from the mosaic of recent pictures.
 
         A block moves as one, so its fraction of a pixel is the same all over it: OpenCV's fixed-point maps
-        are written directly, whole pixels and 1/32 fractions apart.
+        are made per block and spread, whole pixels and 1/32 fractions apart.
         """
         grid, reach = self._grid, self._pad - self._grid.block_px / 2 - 1
-        tile = source % self._ring_tubes * grid.tube_frames + np.arange(grid.tube_frames)[:, None, None]
-        x = np.clip(self._centre_x + offset_x, -reach, grid.width_px - 1 + reach) - self._centre_x
-        y = np.clip(self._centre_y + offset_y, -reach, grid.height_px - 1 + reach) - self._centre_y
-        fine_x, fine_y = np.rint(x * FRACTIONS).astype(np.int32), np.rint(y * FRACTIONS).astype(np.int32)
-        whole = np.stack([(fine_x >> 5) + self._tile_x[tile], (fine_y >> 5) + self._tile_y[tile]], axis=-1)
-        fraction = ((fine_y & 31) * FRACTIONS + (fine_x & 31)).astype(np.uint16)
-        self._spread(whole.astype(np.int16), self._map_whole)
+        place_x = self._tile_x.take(tile)
+        place_y = self._tile_y.take(tile)
+        place_x += np.clip(x, -reach, grid.width_px - 1 + reach) - self._centre_x
+        place_y += np.clip(y, -reach, grid.height_px - 1 + reach) - self._centre_y
+        flat = (-1, place_x.shape[-1])  # [k * rows, columns]
+        whole, fraction = cv2.convertMaps(place_x.reshape(flat), place_y.reshape(flat), cv2.CV_16SC2)
+        self._spread(whole, self._map_whole)
         np.add(self._map_whole, self._pixels, out=self._map_whole)
         self._spread(fraction, self._map_fraction)
         drawn = cv2.remap(
@@ -204,9 +213,8 @@ class ShownContent:
         return drawn.reshape(self.picture.shape)
 
     def _spread(self, blocks: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
-        """Repeat block values [k, rows, columns] over their pixels, into `out` [k * h, w]."""
-        flat = blocks.reshape(-1, *blocks.shape[2:])
-        cv2.resize(flat, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_NEAREST)
+        """Repeat block values [k * rows, columns] over their pixels, into `out` [k * h, w]."""
+        cv2.resize(blocks, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_NEAREST)
 
 
 @dataclass(frozen=True)
@@ -260,9 +268,15 @@ def moved_blocks(motion: FloatArray, grid: CellGrid) -> MovedBlocks:
     return MovedBlocks(index.astype(np.intp), x, y, outside)
 
 
+def _beyond(place: FloatArray, size_px: int) -> BoolArray:
+    """Places, along one axis, outside a frame of that size."""
+    return (place < -0.5) | (place > size_px - 0.5)
+
+
 def _mostly(blocks: BoolArray, grid: CellGrid) -> BoolArray:
-    if not blocks.any():
-        return np.zeros((grid.rows, grid.columns), bool)
+    """Cells of which more than MAX_INVENTED_SHARE of the blocks are set."""
     per_cell = grid.cell_px // grid.block_px
-    split = blocks.reshape(-1, grid.rows, per_cell, grid.columns, per_cell)
-    return np.asarray(split.mean(axis=(0, 2, 4)) > MAX_INVENTED_SHARE)
+    strips = blocks.view(np.uint8).reshape(-1, grid.rows, per_cell, blocks.shape[2])
+    columns = np.add.reduce(strips, axis=(0, 2), dtype=np.uint16)  # [H, columns of blocks]
+    count = columns.reshape(grid.rows, grid.columns, per_cell).sum(axis=2)
+    return count > MAX_INVENTED_SHARE * grid.tube_frames * per_cell**2
