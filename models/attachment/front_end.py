@@ -29,7 +29,12 @@ from framegate.models.attachment.call import (
     without_own_keys,
 )
 from framegate.models.attachment.gating import ANCHOR_KEY
-from framegate.models.attachment.generation import Translation, named_call, refuse_unsupported
+from framegate.models.attachment.generation import (
+    Translation,
+    expand_first_states,
+    named_call,
+    refuse_unsupported,
+)
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
@@ -183,9 +188,7 @@ class FrontEnd:
         if prompt is not None:
             return self._generate_on_cache(prompt, call)
         if not holds_video(call):
-            self._report = Report(
-                preset=self.config.preset, notes=["No video in the call: the stock path ran."]
-            )
+            self._report = no_video_report(self.config)
             return self._stock("generate")(**without_own_keys(call))
         caller_ids = call.get("input_ids")
         short, prompt = self._compress(self.model.base_model, call)
@@ -194,7 +197,9 @@ class FrontEnd:
         refuse_unsupported(self.model, call)
         # generate expands features itself, and speaks of the short prompt throughout
         short["mm_encoder_outputs"] = dict(short["mm_encoder_outputs"])
-        return self._timed_generate(Translation(caller_ids, prompt.length), short, prompt)
+        translation = Translation(caller_ids, prompt.length)
+        output = self._timed_generate(translation, short, prompt)
+        return translation.result(expand_first_states(output, prompt))
 
     def _generate_on_cache(self, prompt: PromptMap, call: dict[str, Any]) -> Any:
         refuse_unsupported(self.model, call)
@@ -207,7 +212,8 @@ class FrontEnd:
         short["input_ids"] = prompt.shorten(ids, 0) if whole else ids
         carry_map(cache, None)
         try:
-            return self._timed_generate(Translation(ids, short["input_ids"].shape[1]), short, prompt)
+            translation = Translation(ids, short["input_ids"].shape[1])
+            return translation.result(self._timed_generate(translation, short, prompt))
         except BaseException:
             carry_map(cache, prompt)
             raise
@@ -217,14 +223,14 @@ class FrontEnd:
         output = self._stock("generate")(**translation.arguments(self.model, short))
         stage = self._report.stage("generate")
         stage.milliseconds = (time.perf_counter() - started) * 1000
-        stage.tokens_in, stage.note = prompt.length, "tokens: prompt, text and video"
+        stage.tokens_in, stage.note = translation.short_length, "tokens: prompt, text and video"
         self._report.peak_memory_bytes = _peak_memory_bytes()
         # the cache is returned in a dict, and is the caller's own where one was passed in
         cache = getattr(output, "past_key_values", None)
         cache = short.get("past_key_values") if cache is None else cache
         if cache is not None:
             carry_map(cache, prompt.repeat(cache.layers[0].keys.shape[0] // len(prompt.mask)))
-        return translation.result(output, prompt)
+        return output
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,15 @@ def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
             )
 
 
+def expand_first_states(output: Any, prompt: PromptMap) -> Any:
+    """Bring the hidden states of a prompt's own step, where generate returned them, to the caller's columns."""
+    steps = output.get("hidden_states") if isinstance(output, ModelOutput) else None
+    if steps and steps[0][0].shape[1] == prompt.length:
+        rows = prompt.repeat(steps[0][0].shape[0] // len(prompt.mask))
+        output["hidden_states"] = (tuple(map(rows.expand_states, steps[0])), *steps[1:])
+    return output
+
+
 class Translation:
     """Between the caller's prompt and the shorter one that generate runs on.
 
@@ -94,15 +103,11 @@ class Translation:
             call["streamer"] = _CallerStreamer(call["streamer"], self.caller_ids)
         return call
 
-    def result(self, output: Any, prompt: PromptMap) -> Any:
-        """Put the caller's prompt before the new tokens of what generate returned, and into its first states."""
+    def result(self, output: Any) -> Any:
+        """Put the caller's prompt before the new tokens of what generate returned."""
         if not isinstance(output, ModelOutput):
             return self.to_caller(output)
         output["sequences"] = self.to_caller(output["sequences"])
-        steps = output.get("hidden_states")
-        if steps and steps[0][0].shape[1] == prompt.length:
-            rows = prompt.repeat(steps[0][0].shape[0] // len(prompt.mask))
-            output["hidden_states"] = (tuple(map(rows.expand_states, steps[0])), *steps[1:])
         return output
 
     def _lengths(self, config: Any, call: dict[str, Any]) -> dict[str, int]:

@@ -152,6 +152,18 @@ def test_hidden_states_of_generate_come_in_the_callers_columns(family):
             model.generate(**gated, **NEW, **options, output_attentions=True)
 
 
+def test_hidden_states_of_a_second_turn_are_those_of_its_own_tokens(family):
+    model, gated = stock_model(family), gated_of(family)
+    framegate.attach(model)
+    options = {"return_dict_in_generate": True, "output_hidden_states": True}
+    first = model.generate(**gated, **NEW, **options)
+    short = first.past_key_values.get_seq_length() - NEW["max_new_tokens"] + 1
+    # as many new tokens as the short prompt has, the one that was never fed among them
+    ids = torch.cat([first.sequences, letters(short - 1)], 1)
+    second = model.generate(input_ids=ids, past_key_values=first.past_key_values, **NEW, **options)
+    assert {state.shape[1] for state in second.hidden_states[0]} == {short}
+
+
 def test_shift_labels_of_dropped_placeholders_do_not_count(family):
     model, inputs = stock_model(family), inputs_of(family)
     keeps = random_keeps(inputs, 0.4)
