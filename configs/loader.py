@@ -29,7 +29,8 @@ def load_config(
     """Read a configuration from whatever spelling the user has.
 
     Args:
-        config: a preset's name, the path of a YAML file, a dict, or a FrontEndConfig.
+        config: a preset's name, the path of a YAML file, a dict, or a FrontEndConfig. Files and dicts are laid over the
+            preset that their `preset` names, else over the default one; settings may stand in their section or flat.
         overrides: settings replaced by keyword, for example keep_ratio=0.25 or threshold=6.0.
 
     Returns:
@@ -46,15 +47,27 @@ def load_config(
             f"A configuration is a preset's name, a path, a dict or a FrontEndConfig, not {config!r}."
         )
     if not isinstance(config, FrontEndConfig):
-        config = FrontEndConfig.from_dict(config if isinstance(config, Mapping) else _read_yaml(config))
+        config = _over_preset(config if isinstance(config, Mapping) else _read_yaml(config))
     return config.override(**overrides) if overrides else config
+
+
+def _over_preset(values: Mapping[str, Any]) -> FrontEndConfig:
+    """Lay settings over the preset that they name, or over the default one; sections may be partial or left out."""
+    name = values.get("preset", DEFAULT_PRESET)
+    base = FrontEndConfig.from_dict(_read_yaml(name if name in preset_names() else DEFAULT_PRESET))
+    merged = base.to_dict()
+    for section in ("frames", "gate"):
+        given = values.get(section, merged[section])
+        merged[section] = (merged[section] or {}) | dict(given) if isinstance(given, Mapping) else given
+    rest = {str(key): value for key, value in values.items() if key not in ("frames", "gate")}
+    return FrontEndConfig.from_dict(merged).override(**rest)
 
 
 def _read_yaml(name: str | Path) -> dict[str, Any]:
     if str(name) in preset_names():
         text = (resources.files("framegate.configs") / "presets" / f"{name}.yaml").read_text()
     elif Path(name).is_file():
-        text = Path(name).read_text()
+        text = _text_of(Path(name))
     else:
         raise ConfigError(
             f"{str(name)!r} is neither a preset nor a YAML file. {nearest(str(name), preset_names())}"
@@ -66,3 +79,10 @@ def _read_yaml(name: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{name} holds {type(values).__name__}; a configuration is a mapping of settings.")
     return values
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}") from error

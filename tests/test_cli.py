@@ -6,6 +6,7 @@ import sys
 from importlib import resources
 
 import pytest
+from clips import cut_in_half, gradient_frames, write_clip
 from typer.testing import CliRunner
 
 import framegate
@@ -191,3 +192,38 @@ def test_settings_are_yaml():
 
 def test_answers_cannot_drive_the_terminal():
     assert printable("a\x1b[2Jb\nc\x00é") == "a\\x1b[2Jb\nc\\x00é"
+
+
+@pytest.fixture
+def broken_off(tmp_path):
+    """A file whose second half is gone."""
+    path = tmp_path / "broken.mkv"
+    write_clip(path, gradient_frames(40, height_px=112, width_px=112))
+    return cut_in_half(path)
+
+
+def test_a_broken_file_gives_its_good_part_and_says_so_everywhere(broken_off, tmp_path):
+    """Plan, view, and the report of run: the warning must reach whoever looks."""
+    plan = framegate.plan_video(broken_off, "gate", fps=10, width_px=112)
+    assert 1 <= len(plan.timestamps_seconds) < 40
+    assert any("breaks off" in note for note in plan.notes)
+    size = ("--width-px", "112", "--fps", "10")
+    for result in (
+        invoke("plan", broken_off, *size),
+        invoke("view", broken_off, *size, "--out", tmp_path / "out"),
+        invoke("run", broken_off, "What?", "--fps", "10", "--max-new-tokens", "2"),
+    ):
+        assert result.exit_code == 0, result.output
+        assert "breaks off" in " ".join(result.output.split())
+
+
+def test_mistakes_of_the_command_line_are_told_and_exit_2(tmp_path):
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ("run", CLIP, "What?", "--max-new-tokens", "0"),
+        ("plan", CLIP, *QUICK, "--out", tmp_path),
+        ("view", CLIP, *QUICK, "--out", tmp_path / "file"),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 2, result.output
+        assert "Traceback" not in result.output

@@ -6,6 +6,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +104,10 @@ class FrontEnd:
         path.mkdir(parents=True, exist_ok=True)
         (path / CONFIG_NAME).write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
 
+    def __repr__(self) -> str:
+        state = "attached" if self.is_attached else "detached"
+        return f"FrontEnd({type(self.model).__name__}, preset={self.config.preset!r}, {state})"
+
     def __enter__(self) -> Self:
         return self
 
@@ -193,7 +199,8 @@ class FrontEnd:
         caller_ids = call.get("input_ids")
         short, prompt = self._compress(self.model.base_model, call)
         if prompt is None or caller_ids is None:
-            return self._stock("generate")(**short)
+            with self._timing_generate(short["input_ids"].shape[1]):
+                return self._stock("generate")(**short)
         refuse_unsupported(self.model, call)
         # generate expands features itself, and speaks of the short prompt throughout
         short["mm_encoder_outputs"] = dict(short["mm_encoder_outputs"])
@@ -218,13 +225,18 @@ class FrontEnd:
             carry_map(cache, prompt)
             raise
 
-    def _timed_generate(self, translation: Translation, short: dict[str, Any], prompt: PromptMap) -> Any:
+    @contextmanager
+    def _timing_generate(self, prompt_length: int) -> Iterator[None]:
         started = time.perf_counter()
-        output = self._stock("generate")(**translation.arguments(self.model, short))
+        yield
         stage = self._report.stage("generate")
         stage.milliseconds = (time.perf_counter() - started) * 1000
-        stage.tokens_in, stage.note = translation.short_length, "tokens: prompt, text and video"
+        stage.tokens_in, stage.note = prompt_length, "tokens: prompt, text and video"
         self._report.peak_memory_bytes = _peak_memory_bytes()
+
+    def _timed_generate(self, translation: Translation, short: dict[str, Any], prompt: PromptMap) -> Any:
+        with self._timing_generate(translation.short_length):
+            output = self._stock("generate")(**translation.arguments(self.model, short))
         # the cache is returned in a dict, and is the caller's own where one was passed in
         cache = getattr(output, "past_key_values", None)
         cache = short.get("past_key_values") if cache is None else cache

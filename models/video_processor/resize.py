@@ -29,10 +29,16 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
         Height and width, multiples of a cell.
 
     Raises:
-        FrameError: one side is more than 200 times the other, or, without resizing, no multiple of a cell.
+        FrameError: a side is smaller than one cell, one side is more than 200 times the other, or, without resizing, no
+            multiple of a cell.
 
     Source: smart_resize of transformers' Qwen2VLVideoProcessor and Qwen3VLVideoProcessor.
     """
+    if min(height_px, width_px) < settings.layout.cell_px:
+        raise FrameError(
+            f"Frames of {height_px} x {width_px} px are smaller than one cell of {settings.layout.cell_px} px; give "
+            "larger frames."
+        )
     if not settings.do_resize:
         return height_px, width_px
     if settings.counts_time:

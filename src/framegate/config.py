@@ -117,7 +117,7 @@ class FrontEndConfig:
                 known[name] = section(**_checked(section, known[name], f"{name}."))
             elif known.get(name) is not None and not isinstance(known[name], section):
                 raise ConfigError(
-                    f"{name} is {known[name]!r}; it must be a mapping of {nearest('', _names(section))}"
+                    f"{name} is {known[name]!r}; it must be a mapping of {', '.join(sorted(_names(section)))}."
                 )
         return cls(**_checked(cls, known, ""))
 

@@ -33,8 +33,8 @@ def sampler(name: str) -> Sampler:
     Raises:
         ConfigError: no sampler of that name; the message names the nearest one.
     """
-    if name not in SAMPLERS:
-        raise ConfigError(f"Unknown frame sampler {name!r}. {nearest(name, SAMPLERS)}")
+    if not isinstance(name, str) or name not in SAMPLERS:
+        raise ConfigError(f"Unknown frame sampler {name!r}. {nearest(str(name), SAMPLERS)}")
     found: Any = import_module(SAMPLERS[name])
     return found.sample
 
@@ -66,7 +66,9 @@ def run_sampler(name: str, info: VideoInfo, settings: Mapping[str, Any]) -> Fram
             raise ConfigError(f"Frame sampler {name!r} has no setting {key!r}. {nearest(key, known)}")
     missing = [key for key, value in known.items() if value.default is value.empty and key not in settings]
     if missing:
-        raise ConfigError(f"Frame sampler {name!r} needs {', '.join(missing)}. {nearest(missing[0], known)}")
+        raise ConfigError(
+            f"Frame sampler {name!r} needs {', '.join(missing)}; its settings are {', '.join(known)}."
+        )
     for key, value in settings.items():
         _check_number(f"{name}.{key}", value, known[key].annotation)
     return sample(info, **settings)

@@ -89,6 +89,10 @@ class FramePlan:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        first, last = self.timestamps_seconds[[0, -1]]
+        return f"FramePlan({len(self)} frames, {first:.2f} to {last:.2f} s)"
+
     @classmethod
     def from_indices(cls, indices: Int64Array, frame_times_seconds: Float64Array) -> FramePlan:
         """Build a plan of whole frames in one group.

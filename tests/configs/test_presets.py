@@ -93,3 +93,21 @@ def test_identity():
 def test_thresholds_default_by_metric():
     assert MotionGateConfig(metric="ssim").resolved_threshold == 0.05
     assert MotionGateConfig(threshold=2.5).resolved_threshold == 2.5
+
+
+def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
+    gate = framegate.load_config("gate")
+    assert framegate.load_config({"preset": "gate"}) == framegate.load_config({}) == gate
+    assert framegate.load_config({"keep_ratio": 0.25}).gate == gate.gate
+    mixed = framegate.load_config({"threshold": 6, "gate": {"max_age": 3}})
+    assert mixed.gate == MotionGateConfig(threshold=6, max_age=3)
+    assert framegate.load_config({"preset": "dense"}) == framegate.load_config("dense")
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: gate\nkeep_ratio: 0.25\nmetric: ssim\n")
+    config = framegate.load_config(path)
+    assert (config.keep_ratio, config.gate.metric, config.preset) == (0.25, "ssim", "gate")
+    path.write_bytes(b"preset: \xff\xfe")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        framegate.load_config(path)
+    with pytest.raises(ConfigError, match="Unknown setting '1'"):
+        framegate.load_config({1: 2})

@@ -21,7 +21,7 @@ MAX_FPS = 1e6
 def sample(
     info: VideoInfo,
     *,
-    fps: float,
+    fps: float = 2.0,
     max_frames: int | None = None,
     start_seconds: float | None = None,
     end_seconds: float | None = None,

@@ -57,7 +57,8 @@ def exact_run(
     """
     if budget_cells <= grid.num_cells:
         run = _first_tube_only(luma, grid, budget_cells)
-        return replayed(luma, grid, run, config.metric)[0]
+        run = replayed(luma, grid, run, config.metric)[0]
+        return replace(run, notes=_notes_of_one_tube(grid, config, budget_cells, forced))
     forced, config, notes = affordable_rules(grid, config, budget_cells, forced)
     still = _judged(luma, grid, config, _still_run(luma, grid, config, budget_cells, forced), budget_cells)
     best = still
@@ -68,6 +69,21 @@ def exact_run(
     if best[1] >= CAMERA_GAIN * still[1]:
         best = still
     return replace(best[0], notes=notes)
+
+
+def _notes_of_one_tube(
+    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+) -> tuple[str, ...]:
+    """Say what a budget of one tube or less leaves out."""
+    notes = [
+        f"the budget is {budget_cells} cells and one tube holds {grid.num_cells}: only the first tube is encoded, "
+        "its cells of most contrast; later content is not shown"
+    ]
+    if int(forced.sum()) > 1:
+        notes.append(f"{int(forced.sum()) - 1} codec keyframes stood aside: the budget comes first")
+    if config.max_age is not None:
+        notes.append(f"max_age {config.max_age} stood aside: the budget comes first")
+    return tuple(notes)
 
 
 def _judged(
@@ -104,7 +120,8 @@ def affordable_rules(
     if config.max_age is not None and _refreshes(forced, config.max_age) > room:
         ages = range(config.max_age + 1, len(forced) + 1)
         fitting = next((age for age in ages if _refreshes(forced, age) <= room), None)
-        notes.append(f"max_age {config.max_age} was relaxed to {fitting}: the budget comes first")
+        relaxed = "stood aside" if fitting is None else f"was relaxed to {fitting}"
+        notes.append(f"max_age {config.max_age} {relaxed}: the budget comes first")
         config = replace(config, max_age=fitting)
     return forced, config, tuple(notes)
 

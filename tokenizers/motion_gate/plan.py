@@ -89,6 +89,10 @@ class GatePlan:
             open_frames=open_frames,
         )
 
+    def __repr__(self) -> str:
+        tubes, rows, columns = self.keep.shape
+        return f"GatePlan({self.num_kept} of {self.num_cells} cells, {tubes} tubes of {rows} x {columns})"
+
     @property
     def num_kept(self) -> int:
         """Cells that are encoded."""

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from framegate.config import FrontEndConfig
-from framegate.errors import FrameError
+from framegate.errors import ConfigError, FrameError
 from framegate.registry import sample_frames
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.gate import plan_gate, tubes_of
@@ -143,17 +143,20 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
         The grid.
 
     Raises:
+        ConfigError: a length or count that is no whole number of at least 1.
         FrameError: the video, or width_px, is smaller than one cell.
 
     Source: ours.
     """
+    for name, value in (("width_px", width_px), ("cell_px", cell_px), ("tube_frames", tube_frames)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1.")
     if min(info.width_px, info.height_px, width_px) < cell_px:
         raise FrameError(
             f"{info.source or 'The frames in memory'}: {info.width_px} x {info.height_px} px, judged {width_px} px "
             f"wide, is smaller than one cell of {cell_px} x {cell_px} px; give larger frames, or a smaller cell_px."
         )
-    # a cell_px of 0 is refused by CellGrid
-    columns = max(1, round(width_px / max(cell_px, 1)))
+    columns = max(1, round(width_px / cell_px))
     rows = max(1, round(columns * info.height_px / info.width_px))
     return CellGrid.of(rows * cell_px, columns * cell_px, cell_px=cell_px, tube_frames=tube_frames)
 
@@ -203,7 +206,8 @@ def _opened(video: Any, config: FrontEndConfig, window_seconds: Window) -> Video
     if stream.info.is_live:
         stream.close()
         raise FrameError(
-            f"{video} is live and has no end to plan for; record a clip, or gate it with GateScan."
+            f"{video} is live and has no end to plan for; record a clip, or gate it as it comes with "
+            "framegate.gate_stream."
         )
     return stream
 

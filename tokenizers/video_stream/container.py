@@ -28,7 +28,8 @@ def check_file(path: Path) -> None:
     """
     if not path.exists():
         raise VideoNotFoundError(
-            f"There is no file at {str(path)!r}; check the path, absolute or from the working directory."
+            f"There is no file at {str(path)!r}; check the path, absolute or from the working directory. "
+            "A camera is opened with its format, for example format='v4l2'."
         )
     if path.is_dir():
         raise VideoError(f"{str(path)!r} is a directory; give the path of one video file in it.")

@@ -181,6 +181,15 @@ def probe(source: str | PathLike[str]) -> VideoInfo:
 
     Source: ours.
     """
+    if not isinstance(source, str | PathLike):
+        raise FrameError(
+            f"{type(source).__name__} is no path; only files can be probed and planned beforehand."
+        )
+    if _URL.match(str(source)):
+        raise FrameError(
+            f"{source} is a live source without known frames; read it with framegate.open_video and "
+            "framegate.gate_stream."
+        )
     return index_file(Path(source)).info
 
 

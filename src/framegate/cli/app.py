@@ -24,8 +24,17 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except FramegateError as error:
-            typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
-            raise typer.Exit(USER_ERROR_EXIT) from None
+            raise _told(str(error)) from None
+        except OSError as error:
+            # a file that cannot be written; what cannot be read is a FramegateError
+            if error.filename is None:
+                raise
+            raise _told(f"{error.filename}: {error.strerror}") from None
+
+
+def _told(message: str) -> typer.Exit:
+    typer.secho(f"error: {' '.join(message.split())}", fg="red", err=True)
+    return typer.Exit(USER_ERROR_EXIT)
 
 
 app = typer.Typer(
@@ -163,7 +172,7 @@ def run(
     start: Start = None,
     end: End = None,
     settings: Setting = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     compare: Annotated[
         bool, typer.Option("--compare", help="Ask the dense model first, and compare.")
     ] = False,

@@ -14,6 +14,7 @@ from framegate.view.figures import PlanFigures, plan_figures
 from framegate.view.html import figure_rows, plan_data
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from framegate.tokenizers.motion_gate.plan import GatePlan
@@ -83,11 +84,16 @@ def plan_command(options: PlanOptions, *, as_json: bool, out: Path | None) -> No
         print(json.dumps(account, indent=2))
         return
     console = make_console()
+    print_plan(console, options, planned)
+    if out is not None:
+        console.print(f"written: {out}", highlight=False)
+
+
+def print_plan(console: Console, options: PlanOptions, planned: Planned) -> None:
+    """Print a plan's table and its notes."""
     console.print(plan_table(options, planned))
     for note in planned.plan.notes:
         console.print(f"note: {note}", highlight=False)
-    if out is not None:
-        console.print(f"written: {out}", highlight=False)
 
 
 def plan_table(options: PlanOptions, planned: Planned) -> Table:

@@ -68,9 +68,10 @@ def run_command(options: RunOptions, *, compare: bool, as_json: bool) -> None:
     model, processor = _load(options)
     model = _on_gpu(model)
     presets = [("dense", _frame_settings(options)), (options.preset, options.overrides)]
+    # with --preset dense there is nothing to compare
     answers = {
         preset: ask(model, processor, options, preset=preset, overrides=overrides)
-        for preset, overrides in presets[0 if compare else 1 :]
+        for preset, overrides in presets[0 if compare and options.preset != "dense" else 1 :]
     }
     warning = None if options.model else TINY_MODEL_WARNING.format(family=options.family)
     if as_json:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from framegate.cli.console import make_console
 from framegate.cli.options import PlanOptions
-from framegate.cli.plan import make_plan, plan_table
+from framegate.cli.plan import make_plan, print_plan
 
 
 def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None:
@@ -24,7 +24,7 @@ def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None
         show_progress=True,
     )
     console = make_console()
-    console.print(plan_table(options, planned))
+    print_plan(console, options, planned)
     for path in files.paths():
         # soft_wrap: a path that is broken over two lines cannot be copied
         console.print(f"{path}  {path.stat().st_size / 1024:,.0f} KiB", highlight=False, soft_wrap=True)
