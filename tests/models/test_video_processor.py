@@ -120,14 +120,21 @@ class TestSettings:
     @settings(max_examples=60, deadline=None)
     @given(
         num_frames=st.integers(2, 400),
-        height=st.integers(20, 1200),
-        width=st.integers(20, 1200),
+        height=st.integers(32, 1200),
+        width=st.integers(32, 1200),
     )
     def test_the_size_rule_counts_the_stock_patches(self, family, num_frames, height, width):
         stock = stock_processor(family).video_processor
         ours = GatedVideoProcessor(family, stock.to_dict(), DENSE)
         expected = stock.get_num_of_video_patches(num_frames, height, width, {})
         assert ours.get_num_of_video_patches(num_frames, height, width) == expected
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_frames_smaller_than_a_cell_are_refused_where_stock_blows_them_up(self, family):
+        processor = GatedVideoProcessor(family, stock_processor(family).video_processor.to_dict(), DENSE)
+        for height, width in ((20, 200), (200, 20)):
+            with pytest.raises(FrameError, match=f"{height} x {width} px are smaller than one cell"):
+                processor(np.zeros((2, height, width, 3), np.uint8), return_tensors="pt")
 
     @pytest.mark.parametrize("family", FAMILIES)
     @pytest.mark.parametrize("tokens", [2, 40, 200])
