@@ -46,7 +46,16 @@ def attach(
 
 
 def front_end_of(model: Any) -> FrontEnd | None:
-    """Return the front end attached to a model (or to what a wrapper holds), None when there is none."""
+    """Return the front end attached to a model.
+
+    Args:
+        model: the model, or a wrapper that holds it.
+
+    Returns:
+        The front end, None when there is none.
+
+    Source: ours.
+    """
     from framegate.models.attachment import find_front_end
 
     return find_front_end(model)
@@ -78,7 +87,13 @@ def from_pretrained(
 
 
 def supported_models() -> list[dict[str, Any]]:
-    """List the family table: class, mechanism, positions, timestamps and notes of each supported family."""
+    """List the family table.
+
+    Returns:
+        A dict per supported family: class, mechanism, positions, timestamps, notes and more.
+
+    Source: ours.
+    """
     from framegate.models.families import table
 
     return table()

@@ -58,6 +58,10 @@ def open_container(
     try:
         return av.open(source, format=format, options=dict(options or {}), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as problem:
+        if "://" in source or format is not None:
+            raise VideoError(
+                f"{source!r} cannot be opened ({problem}); check the address or device, the network, and `format`."
+            ) from problem
         raise VideoError(
             f"{source!r} cannot be opened as a video ({problem}). It is no video, its header is lost (an mp4 "
             "that was not finished has none), or its format is unknown; record it again, or repair it."
