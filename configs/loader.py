@@ -16,7 +16,13 @@ DEFAULT_PRESET = "gate"
 
 
 def preset_names() -> list[str]:
-    """List the presets that ship with the package, sorted."""
+    """List the presets that ship with the package.
+
+    Returns:
+        Their names, sorted.
+
+    Source: ours.
+    """
     folder = resources.files("framegate.configs") / "presets"
     return sorted(
         entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")

@@ -297,6 +297,8 @@ def attach_front_end(model: Any, processor: Any, config: FrontEndConfig) -> Fron
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already, or the processor has no video processor.
         ConfigError: the family cannot do what the configuration asks.
+
+    Source: ours.
     """
     outer = unwrap(model)
     family = family_of(outer)
@@ -333,5 +335,14 @@ def _check_context(model: Any, family: Family, config: FrontEndConfig) -> None:
 
 
 def find_front_end(model: Any) -> FrontEnd | None:
-    """Return the front end of a model or of what a wrapper holds, None when there is none."""
+    """Find the front end of a model.
+
+    Args:
+        model: the model, or a wrapper that holds it.
+
+    Returns:
+        The front end, None when there is none.
+
+    Source: ours.
+    """
     return vars(unwrap(model)).get(_OWNER)

@@ -12,7 +12,17 @@ from framegate.models.packed_tower.packing import layout, packed_kwargs
 
 
 def kept_patches(tower: Any, keep: torch.Tensor) -> torch.Tensor:
-    """Spread a mask over cells to the tower's input rows, bool [N] -> bool [N * rows of a cell]."""
+    """Spread a mask over cells to the tower's input rows.
+
+    Args:
+        tower: the vision tower.
+        keep: bool [N], cells in token order.
+
+    Returns:
+        bool [N * rows of a cell].
+
+    Source: ours.
+    """
     rows: torch.Tensor = keep.repeat_interleave(tower.config.spatial_merge_size**2)
     return rows
 

@@ -11,7 +11,17 @@ from framegate.errors import AttachmentError
 
 
 def token_types(config: Any, input_ids: torch.Tensor) -> torch.Tensor:
-    """Mark text 0, image 1 and video 2, as processors do in mm_token_type_ids."""
+    """Tell the kinds of tokens apart, as processors do in mm_token_type_ids.
+
+    Args:
+        config: the model's configuration, with the placeholders' ids.
+        input_ids: int64 [B, S].
+
+    Returns:
+        int32 [B, S]: text 0, image 1, video 2.
+
+    Source: transformers' processors.
+    """
     image = (input_ids == config.image_token_id).int()
     return image + 2 * (input_ids == config.video_token_id).int()
 

@@ -165,7 +165,14 @@ def _pads_left(mask: torch.Tensor) -> bool:
 
 
 def carry_map(cache: Any, prompt: PromptMap | None) -> None:
-    """Remember on a cache which prompt it holds, or forget it; the cache is the caller's to copy and pass on."""
+    """Remember on a cache which prompt it holds, or forget it; the cache is the caller's to copy and pass on.
+
+    Args:
+        cache: a cache of transformers.
+        prompt: the map, None to forget.
+
+    Source: ours.
+    """
     if prompt is None:
         vars(cache).pop(_CARRIED, None)
     else:
@@ -173,10 +180,18 @@ def carry_map(cache: Any, prompt: PromptMap | None) -> None:
 
 
 def carried_map(cache: Any) -> PromptMap | None:
-    """Return the prompt that a cache holds in shortened form, None for any other cache.
+    """Read which prompt a cache holds in shortened form.
+
+    Args:
+        cache: a cache of transformers.
+
+    Returns:
+        The map; None for any other cache, and for one that was reset.
 
     Raises:
         AttachmentError: the cache was cropped into the prompt.
+
+    Source: ours.
     """
     prompt: PromptMap | None = getattr(cache, _CARRIED, None)
     if prompt is not None and cache.get_seq_length() == 0:

@@ -34,6 +34,8 @@ def tiny_tokenizer() -> Any:
 
     Returns:
         A PreTrainedTokenizerFast that pads on the left.
+
+    Source: ours.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -76,6 +78,8 @@ def tiny_model(
 
     Raises:
         ConfigError: an unknown family; the message names the nearest one.
+
+    Source: ours.
     """
     import transformers
 
@@ -101,6 +105,8 @@ def tiny_pair(family: str = "qwen2_5_vl", *, seed: int = 0) -> tuple[Any, Any]:
 
     Raises:
         ConfigError: an unknown family; the message names the nearest one.
+
+    Source: ours.
     """
     from framegate.models.families import family_of_type
     from framegate.models.video_processor import build_processor

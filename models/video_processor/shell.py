@@ -79,7 +79,13 @@ def build_processor(
 
 
 def torchvision_found() -> bool:
-    """Tell whether transformers will find torchvision."""
+    """Tell whether transformers will find torchvision.
+
+    Returns:
+        True when it is installed; whether it can be imported is another question (`framegate doctor`).
+
+    Source: ours.
+    """
     from transformers.utils import is_torchvision_available
 
     return bool(is_torchvision_available()) and importlib.util.find_spec("torchvision") is not None
