@@ -1,0 +1,198 @@
+"""The attached video processor on files: the frames it takes, their times, what a damaged file leaves."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clips import gradient_frames, write_clip
+from tiny import FAMILIES, stock_processor
+
+from framegate.configs.loader import load_config
+from framegate.errors import ConfigError, VideoNotFoundError
+from framegate.models.video_processor import attach_processor
+from framegate.models.video_processor.clip import FileClip
+from framegate.models.video_processor.patches import PatchLayout, unpatchify
+from framegate.tokenizers.video_stream import open_video
+from framegate.types import Frame, FramePlan
+
+DENSE, GATE = load_config("dense"), load_config("gate")
+LAYOUT = PatchLayout(
+    patch_size_px=14, temporal_patch_size=2, merge_size=2, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)
+)
+
+
+def chat(processor, blocks, **options):
+    messages = [{"role": "user", "content": [*blocks, {"type": "text", "text": "What moves?"}]}]
+    return processor.apply_chat_template(
+        messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **options
+    )
+
+
+def text_of(processor, inputs):
+    return processor.tokenizer.decode(inputs["input_ids"][0])
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Ten seconds at 10 frames per second; half the picture stands still."""
+    frames = np.repeat(gradient_frames(1, height_px=96, width_px=128), 100, axis=0)
+    for number, frame in enumerate(frames):
+        frame[40:60, number : number + 20] = 230
+    return write_clip(tmp_path_factory.mktemp("clips") / "steady.mp4", frames)
+
+
+@pytest.fixture(scope="module")
+def uneven_clip(tmp_path_factory):
+    """A frame every 100 ms for 2 s, then one every 400 ms."""
+    times_ms = [*range(0, 2000, 100), *range(2000, 10000, 400)]
+    path = tmp_path_factory.mktemp("clips") / "uneven.mp4"
+    return write_clip(path, gradient_frames(len(times_ms), height_px=96, width_px=128), times_ms=times_ms)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_a_path_gives_what_the_stock_processor_makes_of_the_same_frames(self, family, clip):
+        processor = stock_processor(family)
+        attachment = attach_processor(processor, family, DENSE)
+        found = chat(
+            processor, [{"type": "video", "path": str(clip)}], processor_kwargs={"return_metadata": True}
+        )
+        layout = processor.video_processor._settings({}).layout
+        attachment.detach()
+        indices = found["video_metadata"][0].frames_indices
+        assert len(indices) == 20
+        with open_video(clip) as stream:
+            frames = np.stack([frame.pixels for frame in stream.frames()])[indices]
+        metadata = [{"fps": 10.0, "total_num_frames": 100, "duration": 10.0, "frames_indices": indices}]
+        blocks = [{"type": "video", "video": frames}]
+        expected = chat(
+            processor, blocks, processor_kwargs={"video_metadata": metadata, "do_sample_frames": False}
+        )
+        assert torch.equal(found["video_grid_thw"], expected["video_grid_thw"])
+        assert torch.equal(found["input_ids"], expected["input_ids"])
+        # FFmpeg scales by area as it decodes, the stock processor by bicubic: edges differ, areas do not.
+        ours, stock = (
+            unpatchify(inputs["pixel_values_videos"], inputs["video_grid_thw"][0].tolist(), layout).astype(
+                int
+            )
+            for inputs in (found, expected)
+        )
+        assert np.abs(ours - stock).mean() < 1.5
+
+    @pytest.mark.parametrize("key", ["path", "video", "url"])
+    def test_the_gate_works_on_files(self, key, clip):
+        processor = stock_processor("qwen2_5_vl")
+        attachment = attach_processor(processor, "qwen2_5_vl", load_config("gate", keep_ratio=0.25))
+        inputs = chat(processor, [{"type": "video", key: str(clip)}])
+        (account,) = attachment.video_processor.last_call
+        assert (account.num_frames, account.video_seconds) == (20, pytest.approx(10.0, abs=0.2))
+        assert account.dense_tokens == int((inputs["input_ids"] == processor.video_token_id).sum())
+        assert len(inputs["pixel_values_videos"]) == 4 * account.kept_tokens
+        assert account.kept_tokens == round(0.25 * account.dense_tokens)
+        assert min(account.stream_ms, account.gate_ms, account.patches_ms) > 0
+
+    def test_path_objects_windows_and_batches(self, clip):
+        processor = stock_processor("qwen3_vl")
+        attachment = attach_processor(processor, "qwen3_vl", DENSE)
+        inputs = chat(processor, [{"type": "video", "path": clip, "video_start": 4.0, "video_end": 6.0}])
+        assert "<4." in text_of(processor, inputs)
+        assert "<3." not in text_of(processor, inputs)
+        assert attachment.video_processor.last_call[0].num_frames == 4
+        assert attachment.video_processor.last_call[0].video_seconds == pytest.approx(2.0)
+        inputs = processor(
+            text=["<|video_pad|>", "<|video_pad|>"], videos=[[Path(clip)], [str(clip)]], return_tensors="pt"
+        )
+        assert len(inputs["video_grid_thw"]) == 2
+
+    def test_a_calls_own_sampling_wins(self, clip):
+        processor = stock_processor("qwen2_vl")
+        account = attach_processor(processor, "qwen2_vl", DENSE).video_processor
+        for options, frames in (({"fps": 1}, 10), ({"num_frames": 6}, 6), ({"do_sample_frames": False}, 100)):
+            chat(processor, [{"type": "video", "path": str(clip)}], processor_kwargs=options)
+            assert account.last_call[0].num_frames == frames
+        with pytest.raises(ConfigError, match="exclude each other"):
+            chat(
+                processor,
+                [{"type": "video", "path": str(clip)}],
+                processor_kwargs={"fps": 1, "num_frames": 4},
+            )
+
+    def test_times_are_the_containers_on_uneven_files(self, uneven_clip):
+        processor = stock_processor("qwen3_vl")
+        attach_processor(processor, "qwen3_vl", DENSE)
+        options = {"do_sample_frames": False, "return_metadata": True}
+        inputs = chat(processor, [{"type": "video", "path": str(uneven_clip)}], processor_kwargs=options)
+        times = np.array([*range(0, 2000, 100), *range(2000, 10000, 400)]) / 1000
+        found = [float(time) for time in re.findall(r"<([\d.]+) seconds>", text_of(processor, inputs))]
+        assert found == pytest.approx(times.reshape(-1, 2).mean(1), abs=0.051)  # one decimal is written
+        assert inputs["video_metadata"][0].timestamps == pytest.approx(times, abs=1e-3)
+
+    def test_the_time_step_of_qwen2_5_is_the_mean_one_and_collapse_is_noted(self, uneven_clip, clip):
+        processor = stock_processor("qwen2_5_vl")
+        account = attach_processor(processor, "qwen2_5_vl", DENSE).video_processor
+        options = {"do_sample_frames": False}
+        inputs = chat(processor, [{"type": "video", "path": str(uneven_clip)}], processor_kwargs=options)
+        assert float(inputs["second_per_grid_ts"][0]) == pytest.approx(2 * 9.6 / 39, rel=1e-3)
+        inputs = chat(processor, [{"type": "video", "path": str(clip)}])
+        assert float(inputs["second_per_grid_ts"][0]) == pytest.approx(1.0)
+        assert account.last_call[0].notes == ()
+        chat(processor, [{"type": "video", "path": str(clip)}], processor_kwargs={"fps": 8})
+        assert any("share an id" in note for note in account.last_call[0].notes)
+
+    def test_a_missing_file_is_named(self):
+        processor = stock_processor("qwen2_vl")
+        attach_processor(processor, "qwen2_vl", GATE)
+        with pytest.raises(VideoNotFoundError, match="nowhere.mp4"):
+            chat(processor, [{"type": "video", "path": "nowhere.mp4"}])
+
+
+class FakeStream:
+    """A stream that loses some frames and remembers what it was asked for."""
+
+    def __init__(self, lost=()):
+        self.lost, self.asked, self.warnings = lost, [], []
+
+    def frames(self, plan, *, size_px, pixel_format):
+        self.asked.append(plan.indices.tolist())
+        shape = size_px if pixel_format == "gray" else (*size_px, 3)
+        for index in plan.indices:
+            if index not in self.lost:
+                pixels = np.full(shape, index, np.uint8)
+                yield Frame(index=int(index), timestamp_seconds=index / 10, pixels=pixels)
+
+
+def fake_clip(lost=()):
+    plan = FramePlan.from_indices(np.arange(9), np.arange(9) / 10)
+    return FileClip(
+        source="fake", stream=FakeStream(lost), plan=plan, size_px=(28, 28), tube_frames=2, video_seconds=1.0
+    )
+
+
+class TestFileClip:
+    def test_only_tubes_with_kept_cells_are_decoded_again(self):
+        clip = fake_clip()
+        assert len(list(clip.luma())) == 9
+        tubes = list(clip.tubes(np.array([True, False, False, True, True])))
+        assert [(number, frames[:, 0, 0, 0].tolist()) for number, frames in tubes] == [
+            (0, [0, 1]),
+            (3, [6, 7]),
+            (4, [8]),
+        ]
+        assert clip.stream.asked[1] == [0, 1, 6, 7, 8]
+
+    def test_codec_keyframes_belong_to_the_tubes_that_were_read(self):
+        clip = fake_clip(lost=(3,))
+        clip.stream.codec_keyframes = np.array([0, 4])
+        list(clip.luma())
+        assert [clip.has_codec_keyframe(tube) for tube in range(4)] == [True, True, False, False]
+
+    @pytest.mark.parametrize("needed", [None, np.ones(4, bool)])
+    def test_lost_frames_leave_the_plan_and_tubes_close_up(self, needed):
+        clip = fake_clip(lost=(3, 8))
+        if needed is not None:
+            assert [luma[0, 0] for luma in clip.luma()] == [0, 1, 2, 4, 5, 6, 7]
+        tubes = [(number, frames[:, 0, 0, 0].tolist()) for number, frames in clip.tubes(needed)]
+        assert tubes == [(0, [0, 1]), (1, [2, 4]), (2, [5, 6]), (3, [7])]
+        assert clip.times_seconds.tolist() == [0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7]
