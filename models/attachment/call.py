@@ -27,7 +27,6 @@ from framegate.models.packed_tower import ATTENTION_NAME, encode_kept
 from framegate.models.prompt import PromptMap, carried_map, carry_map, full_positions
 from framegate.report import Report
 
-STOCK_TOWER = "its time is in the model's own"
 OWN_KEYS = (ANCHOR_KEY, MOTION_KEY)
 # What the stock model would use to encode and place media: replaced by features and explicit positions.
 _CONSUMED = (
@@ -102,14 +101,12 @@ def compress_call(
         report.dense_tokens = report.kept_tokens = num_cells(inner.visual, call["video_grid_thw"])
         tower = report.stage("tower")
         tower.patches_in, tower.tokens_out = len(call["pixel_values_videos"]), report.dense_tokens
-        tower.note = STOCK_TOWER
         return without_own_keys(call), None
     gated = gate_call(call, inner.visual, family, config)
     placeholders = check_placeholders(call["input_ids"], inner.config.video_token_id, gated.cells)
     _account(report, gated, config)
     if bool(gated.cells.keep.all()):
         report.note("Every cell was kept: the stock path ran.")
-        report.stage("tower").note = STOCK_TOWER
         return without_own_keys(call), None
     if config.gate is not None and config.gate.mode == "reuse":
         call = call | {"pixel_values_videos": reused_patches(gated, inner.visual)}
@@ -192,7 +189,7 @@ def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
     tower = report.stage("tower")
     rows = gated.patches_in if reuses else len(gated.patches)
     tower.patches_in, tower.tokens_out = rows, report.kept_tokens
-    tower.note = f"reuse: every row is encoded; {STOCK_TOWER}" if reuses else ""
+    tower.note = "reuse: every row is encoded" if reuses else ""
 
 
 def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from framegate.models.attachment.call import (
     no_video_report,
     without_own_keys,
 )
+from framegate.models.attachment.clock import TowerClock
 from framegate.models.attachment.gating import ANCHOR_KEY
 from framegate.models.attachment.generation import (
     Translation,
@@ -66,6 +67,7 @@ class FrontEnd:
         self.config = config
         self.processor: ProcessorAttachment | None = None
         self._report = Report(preset=config.preset, notes=["No call yet."])
+        self._clock = TowerClock()
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
@@ -121,6 +123,8 @@ class FrontEnd:
         if self.config.context == "anchored" and not self.config.is_identity:
             self._attention = TowerAttention(inner.visual)
         self._handles = [
+            inner.visual.register_forward_pre_hook(self._clock.start),
+            inner.visual.register_forward_hook(self._clock.stop),
             inner.register_forward_pre_hook(self._before_inner, with_kwargs=True),
             inner.register_forward_hook(self._after_inner, with_kwargs=True),
             self.model.register_forward_pre_hook(self._before_outer, with_kwargs=True),
@@ -136,6 +140,7 @@ class FrontEnd:
 
     def _compress(self, inner: Any, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
         report = Report(preset=self.config.preset)
+        self._clock.stage = None
         if (
             self.processor is not None
             and call.get("video_grid_thw") is not None
@@ -145,6 +150,8 @@ class FrontEnd:
         short, prompt = compress_call(inner, self.family, self.config, call, report)
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
+        # where the stock path goes on, it runs the tower itself
+        self._clock.stage = report.stage("tower") if prompt is None else None
         return short, prompt
 
     def _processor_made(self, call: dict[str, Any]) -> bool:

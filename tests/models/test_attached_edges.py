@@ -222,6 +222,25 @@ def test_reports_speak_of_the_call_they_follow(family):
         assert "No video" in str(front_end.report)
 
 
+@torch.no_grad()
+def test_the_tower_is_timed_on_every_path(family):
+    model, inputs = stock_model(family), inputs_of(family)
+    for preset, options in (
+        ("dense", {}),
+        ("gate", {"keep_ratio": 1.0}),
+        ("gate", {"keep_ratio": 0.4}),
+        ("gate", {"keep_ratio": 0.4, "mode": "reuse", "motion": "none"}),
+    ):
+        with framegate.attach(model, None, preset, **options) as front_end:
+            model(**inputs)
+            tower = front_end.report.stage("tower")
+            assert tower.milliseconds > 0
+            assert tower.patches_in in (len(inputs["pixel_values_videos"]), 4 * front_end.report.kept_tokens)
+            first = tower.milliseconds
+            model(input_ids=letters(3))
+            assert tower.milliseconds == first
+
+
 def test_lost_or_broken_keys_are_named(family):
     model, gated = stock_model(family), gated_of(family)
     with framegate.attach(model):
