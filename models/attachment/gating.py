@@ -129,15 +129,13 @@ def _read(call: dict[str, Any], tower: Any, grids: list[list[int]]) -> Gated:
     shapes = [_cell_grid(grid, tower) for grid in grids]
     counts = [t * h * w for t, h, w in shapes]
     anchors = call[ANCHOR_KEY].cpu().numpy().astype(np.int32)
-    tubes = np.repeat([shape[0] for shape in shapes], counts) if len(anchors) == sum(counts) else None
-    if tubes is not None and bool(((anchors < -1) | (anchors >= tubes)).any()):
-        raise PlaceholderError(
-            f"{ANCHOR_KEY} names tubes outside the videos' {[shape[0] for shape in shapes]}."
-        )
-    if tubes is None:
+    if len(anchors) != sum(counts):
         raise PlaceholderError(
             f"{ANCHOR_KEY} has {len(anchors)} cells; video_grid_thw {grids} asks for {sum(counts)}."
         )
+    tubes = [shape[0] for shape in shapes]
+    if bool(((anchors < -1) | (anchors >= np.repeat(tubes, counts))).any()):
+        raise PlaceholderError(f"{ANCHOR_KEY} names tubes outside the videos' {tubes}.")
     ends = np.cumsum(counts)[:-1]
     parts = [part.reshape(shape) for part, shape in zip(np.split(anchors, ends), shapes, strict=True)]
     motions: list[Any] = [None] * len(parts)

@@ -3,50 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from clips import gradient_frames, write_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processor_cases import DENSE, LAYOUT
 from tiny import FAMILIES, moving_frames, stock_processor
 
-from framegate.configs.loader import load_config
 from framegate.errors import AttachmentError, ConfigError, FrameError
 from framegate.models.video_processor import GatedVideoProcessor
-from framegate.models.video_processor.patches import PatchLayout, patchify, unpatchify
+from framegate.models.video_processor.patches import patchify, unpatchify
 from framegate.models.video_processor.sampling import stock_indices
 from framegate.models.video_processor.settings import STOCK_DEFAULTS, stock_values, video_settings
-
-DENSE, GATE = load_config("dense"), load_config("gate")
-LAYOUT = PatchLayout(
-    patch_size_px=14, temporal_patch_size=2, merge_size=2, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)
-)
-
-
-def chat(processor, blocks, **options):
-    messages = [{"role": "user", "content": [*blocks, {"type": "text", "text": "What moves?"}]}]
-    return processor.apply_chat_template(
-        messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **options
-    )
-
-
-def text_of(processor, inputs):
-    return processor.tokenizer.decode(inputs["input_ids"][0])
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """Ten seconds at 10 frames per second; half the picture stands still."""
-    frames = np.repeat(gradient_frames(1, height_px=96, width_px=128), 100, axis=0)
-    for number, frame in enumerate(frames):
-        frame[40:60, number : number + 20] = 230
-    return write_clip(tmp_path_factory.mktemp("clips") / "steady.mp4", frames)
-
-
-@pytest.fixture(scope="module")
-def uneven_clip(tmp_path_factory):
-    """A frame every 100 ms for 2 s, then one every 400 ms."""
-    times_ms = [*range(0, 2000, 100), *range(2000, 10000, 400)]
-    path = tmp_path_factory.mktemp("clips") / "uneven.mp4"
-    return write_clip(path, gradient_frames(len(times_ms), height_px=96, width_px=128), times_ms=times_ms)
 
 
 class TestPatches:

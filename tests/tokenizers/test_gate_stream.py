@@ -69,3 +69,12 @@ def test_exact_budgets_and_cells_too_large_are_refused(clip):
             framegate.gate_stream(stream, "gate", keep_ratio=0.5)
         with pytest.raises(FrameError, match="cell"):
             framegate.gate_stream(stream, "gate", cell_px=500)
+
+
+def test_what_stands_aside_is_told(clip):
+    with framegate.open_video(clip) as stream:
+        settings = {"reference": "previous", "codec_keyframes": True, "fps": 10, "max_frames": 5}
+        assert len(list(framegate.gate_stream(stream, "gate", **settings, **SIZE))) == 5
+        told = " ".join(stream.warnings)
+    for words in ("camera motion stands aside", "codec keyframes stand aside", "max_frames 5"):
+        assert words in told

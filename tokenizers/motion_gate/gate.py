@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,14 +23,6 @@ ForcedKeyframes = Callable[[int], bool]
 def never(_tube: int) -> bool:
     """No tube is a keyframe by order of the codec."""
     return False
-
-
-@dataclass(frozen=True)
-class _Outlook:
-    """What a clip's gate may use, and what it had to leave out."""
-
-    config: MotionGateConfig
-    notes: tuple[str, ...]
 
 
 def plan_gate(
@@ -63,14 +55,14 @@ def plan_gate(
 
     Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and budgets: ours.
     """
-    outlook = _outlook(grid, config)
+    config, notes = usable_config(grid, config)
     tubes = tubes_of(frames, grid.tube_frames)
     if budget.keep_ratio is not None:
-        held = _Held(grid, outlook.config)
-        run = _meet(held.take_all(tubes), budget, outlook.config, forced_keyframe)
+        held = _Held(grid, config)
+        run = _meet(held.take_all(tubes), budget, config, forced_keyframe)
     else:
-        run = _causal(tubes, grid, outlook.config, budget, forced_keyframe)
-    return replace(run, notes=outlook.notes + run.notes)
+        run = _causal(tubes, grid, config, budget, forced_keyframe)
+    return replace(run, notes=notes + run.notes)
 
 
 def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Array]:
@@ -93,16 +85,33 @@ def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Ar
         yield np.stack(waiting + [waiting[-1]] * (tube_frames - len(waiting)))
 
 
-def _outlook(grid: CellGrid, config: MotionGateConfig) -> _Outlook:
+def usable_config(grid: CellGrid, config: MotionGateConfig) -> tuple[MotionGateConfig, tuple[str, ...]]:
+    """Leave out the camera motion that a clip cannot have.
+
+    Args:
+        grid: geometry of the frames.
+        config: what was asked for.
+
+    Returns:
+        What can be done, and a note on what stood aside.
+
+    Source: ours.
+    """
     if config.motion == "none":
-        return _Outlook(config, ())
+        return config, ()
     if config.reference == "previous":
-        reason = 'camera motion stands aside: reference "previous" compares with the tube before, as printed'
+        reason = 'reference "previous" compares with the tube before, as printed'
     elif not is_large_enough(grid):
-        reason = f"camera motion stands aside: frames of {grid.width_px} x {grid.height_px} px hold too few features"
+        reason = f"frames of {grid.width_px} x {grid.height_px} px hold too few features"
     else:
-        return _Outlook(config, ())
-    return _Outlook(replace(config, motion="none"), (reason,))
+        return config, ()
+    return replace(config, motion="none"), (f"camera motion stands aside: {reason}",)
+
+
+def moving_scan(grid: CellGrid, rules: GateRules) -> GateScan:
+    """A causal gate that lets each tube try the camera's motion."""
+    tracker = CameraTracker(grid)
+    return GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
 
 
 class _Held:
@@ -193,10 +202,7 @@ def _threshold_run(
     rules = GateRules.of(config)
     scans = [GateScan(grid, rules)]
     if config.motion == "camera":
-        tracker = CameraTracker(grid)
-        scans.append(
-            GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
-        )
+        scans.append(moving_scan(grid, rules))
     decisions = [
         [scan.step(tube, force_keyframe=forced_keyframe(number)) for scan in scans]
         for number, tube in enumerate(tubes)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError
 from framegate.registry import sample_frames
-from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, is_large_enough
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.motion_gate.gate import moving_scan, usable_config
 from framegate.tokenizers.motion_gate.grid import CellGrid
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan, TubeDecision
 from framegate.tokenizers.motion_gate.video import as_luma, grid_for
@@ -63,7 +63,7 @@ def gate_stream(
         tube_frames: frames per tube; frames that do not fill the last tube are left out.
 
     Returns:
-        Iterator over the tubes, in order of time.
+        Iterator over the tubes, in order of time. What stands aside is told in `stream.warnings`.
 
     Raises:
         BudgetError: keep_ratio below 1, an exact budget, which a stream without a known end cannot meet.
@@ -80,6 +80,7 @@ def gate_stream(
     grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
     plan = None if stream.info.is_live else sample_frames(stream.info, config.frames)
     gate = None if config.is_identity else config.gate
+    stream.warnings.extend(plan.notes if plan is not None else ())
     return _gated(stream, plan, grid, gate, config.max_video_tokens)
 
 
@@ -90,7 +91,7 @@ def _gated(
     gate: MotionGateConfig | None,
     max_tokens: int | None,
 ) -> Iterator[GatedTube]:
-    scan, kept = _scan(grid, gate), 0
+    scan, kept = _scan(grid, gate, stream.warnings), 0
     frames = stream.frames(plan, size_px=(grid.height_px, grid.width_px))
     for index, tube in enumerate(_tubes(frames, grid.tube_frames)):
         pixels = np.stack([frame.pixels for frame in tube])
@@ -104,14 +105,15 @@ def _gated(
             return
 
 
-def _scan(grid: CellGrid, gate: MotionGateConfig | None) -> GateScan | None:
+def _scan(grid: CellGrid, gate: MotionGateConfig | None, warnings: list[str]) -> GateScan | None:
     if gate is None:
         return None
-    rules = GateRules.of(gate)
-    if gate.motion == "none" or gate.reference == "previous" or not is_large_enough(grid):
-        return GateScan(grid, rules)
-    tracker = CameraTracker(grid)
-    return GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
+    config, notes = usable_config(grid, gate)
+    warnings.extend(notes)
+    if config.codec_keyframes:
+        warnings.append("codec keyframes stand aside: a stream tells of them only after it was read")
+    rules = GateRules.of(config)
+    return moving_scan(grid, rules) if config.motion == "camera" else GateScan(grid, rules)
 
 
 def _tubes(frames: Iterator[Frame], tube_frames: int) -> Iterator[list[Frame]]:
