@@ -1,0 +1,158 @@
+"""VideoTokens: what every stage after the tower takes and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from framegate.kernels.segment_merge import segment_merge
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoTokens:
+    """The tokens of all videos of a call, in the order in which the language model reads them.
+
+    Dense cells of all videos are numbered through: video by video, tube by tube, row by row. Index tensors live on the
+    CPU, features where the model is.
+
+    Args:
+        layers: features [N, D] each; the first enters the language model, the others (DeepStack) its layers.
+        cell: dense cell at which each token stands in the prompt, int64 [N], rising.
+        size: number of dense cells that each token stands for, int64 [N], at least 1.
+        source: token that stands for each dense cell, int64 [C]; -1 for cells that no token shows.
+        shapes: tubes, rows and columns of cells of each video.
+    """
+
+    layers: tuple[Tensor, ...] = field(repr=False)
+    cell: Tensor = field(repr=False)
+    size: Tensor = field(repr=False)
+    source: Tensor = field(repr=False)
+    shapes: tuple[Shape, ...]
+
+    def __post_init__(self) -> None:
+        assert len({len(self.cell), len(self.size), *map(len, self.layers)}) == 1, "one row per token"
+        assert len(self.source) == sum(t * h * w for t, h, w in self.shapes), "one source per dense cell"
+        assert bool((self.cell.diff() > 0).all()), "tokens stand in the order of their cells"
+
+    @classmethod
+    def of_cells(
+        cls, layers: Sequence[Tensor], keep: Tensor, anchor: Tensor, shapes: Sequence[Shape]
+    ) -> VideoTokens:
+        """Make tokens of what the gate kept.
+
+        Args:
+            layers: features [K, D] of the kept cells, in order, one tensor per layer.
+            keep: bool [C], cells at which a token stands.
+            anchor: int64 [C], cell whose token stands for each cell, its own where kept; -1 for none.
+            shapes: tubes, rows and columns of each video.
+
+        Returns:
+            The tokens; each cell is stood for by its anchor's token.
+
+        Source: ours.
+        """
+        cell = keep.nonzero()[:, 0]
+        rank = torch.full((len(keep),), -1, dtype=torch.long)
+        rank[cell] = torch.arange(len(cell))
+        source = torch.where(anchor >= 0, rank[anchor.clamp(min=0)], -1)
+        size = torch.bincount(source[source >= 0], minlength=len(cell))
+        return cls(layers=tuple(layers), cell=cell, size=size, source=source, shapes=tuple(shapes))
+
+    @property
+    def features(self) -> Tensor:
+        """What enters the language model, [N, D]."""
+        return self.layers[0]
+
+    @property
+    def num_tokens(self) -> int:
+        """N, all videos together."""
+        return len(self.cell)
+
+    @property
+    def num_cells(self) -> int:
+        """C, dense cells of all videos."""
+        return len(self.source)
+
+    @property
+    def counts(self) -> list[int]:
+        """Tokens of each video."""
+        return torch.bincount(self.video, minlength=len(self.shapes)).tolist()
+
+    @property
+    def video(self) -> Tensor:
+        """Video of each token, int64 [N]."""
+        return self._place()[:, 0]
+
+    @property
+    def tyx(self) -> Tensor:
+        """Tube, row and column at which each token stands, in its own video, int64 [N, 3]."""
+        return self._place()[:, 1:]
+
+    def merged(self, segment: Tensor) -> VideoTokens:
+        """Replace the tokens of each segment by their size-weighted mean.
+
+        Args:
+            segment: int64 [N], any numbers of 0 and above that say which tokens belong together, all of one video; -1
+                drops a token, and its cells are then shown by none.
+
+        Returns:
+            The fewer tokens, in the order of their cells. A merged one stands at a cell of its earliest members: in
+            their tube, the one nearest to their middle, ties to the earlier cell.
+
+        Source: ours; the earlier slot is where GRT's released code writes a merged scene.
+        """
+        numbers, of_token = torch.unique(segment[segment >= 0], return_inverse=True)
+        compact = torch.full_like(segment, -1)
+        compact[segment >= 0] = of_token
+        stands = self._standing(compact, len(numbers))
+        order = torch.argsort(self.cell[stands])
+        compact[segment >= 0] = torch.argsort(order)[of_token]
+        merged = [
+            segment_merge(layer, self.size.to(layer.device), compact.to(layer.device), len(numbers))[0]
+            for layer in self.layers
+        ]
+        size = torch.zeros(len(numbers), dtype=torch.long)
+        size.index_add_(0, compact[compact >= 0], self.size[compact >= 0])
+        source = torch.where(self.source >= 0, compact[self.source.clamp(min=0)], -1)
+        return replace(self, layers=tuple(merged), cell=self.cell[stands[order]], size=size, source=source)
+
+    def unmerged(self) -> Tensor:
+        """Give every dense cell the features of the token that stands for it, [C, D]; zeros where none does."""
+        shown = self.features[self.source.clamp(min=0).to(self.features.device)]
+        return shown * (self.source >= 0).to(shown)[:, None]
+
+    def with_features(self, features: Tensor) -> VideoTokens:
+        """Replace what enters the language model, [N, D]; the other layers stay."""
+        return replace(self, layers=(features, *self.layers[1:]))
+
+    def _place(self) -> Tensor:
+        """Video, tube, row and column of each token, int64 [N, 4]."""
+        cells = torch.tensor([t * h * w for t, h, w in self.shapes])
+        starts = torch.cat([torch.zeros(1, dtype=torch.long), cells.cumsum(0)])
+        video = torch.bucketize(self.cell, starts[1:], right=True)
+        shape = torch.tensor(self.shapes)[video]
+        inside = self.cell - starts[video]
+        area = shape[:, 1] * shape[:, 2]
+        row, column = (inside % area) // shape[:, 2], inside % area % shape[:, 2]
+        return torch.stack([video, inside // area, row, column], dim=1)
+
+    def _standing(self, segment: Tensor, num_segments: int) -> Tensor:
+        """Token at whose cell each segment stands, int64 [M]."""
+        place = self._place()
+        moment = place[:, 0] * (int(place[:, 1].max()) + 1 if len(place) else 1) + place[:, 1]
+        members = (segment >= 0).nonzero()[:, 0]
+        first = torch.full((num_segments,), torch.iinfo(torch.long).max)
+        first = first.scatter_reduce(0, segment[members], moment[members], "amin")
+        early = members[moment[members] == first[segment[members]]]
+        of_early, yx = segment[early], place[early, 2:].double()
+        count = torch.bincount(of_early, minlength=num_segments)[:, None]
+        middle = torch.zeros(num_segments, 2, dtype=torch.double).index_add(0, of_early, yx) / count
+        distance = (yx - middle[of_early]).square().sum(1)
+        order = distance.argsort(stable=True)  # ties to the earlier cell
+        order = order[of_early[order].argsort(stable=True)]
+        return early[order[torch.cat([torch.zeros(1, dtype=torch.long), count[:-1, 0].cumsum(0)])]]
