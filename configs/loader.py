@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from framegate.config import FrontEndConfig
+from framegate.config import CONFIG_NAME, SECTION_NAMES, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import ConfigError, nearest
 
-DEFAULT_PRESET = "gate"
+DEFAULT_PRESET = "framegate"
 
 
 def preset_names() -> list[str]:
@@ -35,8 +35,9 @@ def load_config(
     """Read a configuration from whatever spelling the user has.
 
     Args:
-        config: a preset's name, the path of a YAML file, a dict, or a FrontEndConfig. Files and dicts are laid over the
-            preset that their `preset` names, else over the default one; settings may stand in their section or flat.
+        config: a preset's name, the path of a YAML file or of a folder that a front end was saved in, a dict, or a
+            FrontEndConfig. Files and dicts are laid over the preset that their `preset` names, else over the default
+            one; settings may stand in their section or flat.
         overrides: settings replaced by keyword, for example keep_ratio=0.25 or threshold=6.0.
 
     Returns:
@@ -57,15 +58,32 @@ def load_config(
     return config.override(**overrides) if overrides else config
 
 
+def learned_weights(config: Any) -> Path | None:
+    """Find what a saved front end had learned.
+
+    Args:
+        config: whatever `load_config` takes.
+
+    Returns:
+        Path of the weights where config is a folder that holds some, else None.
+
+    Source: ours.
+    """
+    if not isinstance(config, str | Path) or str(config) in preset_names():
+        return None
+    path = Path(config) / WEIGHTS_NAME
+    return path if path.is_file() else None
+
+
 def _over_preset(values: Mapping[str, Any]) -> FrontEndConfig:
     """Lay settings over the preset that they name, or over the default one; sections may be partial or left out."""
     name = values.get("preset", DEFAULT_PRESET)
     base = FrontEndConfig.from_dict(_read_yaml(name if name in preset_names() else DEFAULT_PRESET))
     merged = base.to_dict()
-    for section in ("frames", "gate"):
+    for section in SECTION_NAMES:
         given = values.get(section, merged[section])
         merged[section] = (merged[section] or {}) | dict(given) if isinstance(given, Mapping) else given
-    rest = {str(key): value for key, value in values.items() if key not in ("frames", "gate")}
+    rest = {str(key): value for key, value in values.items() if key not in SECTION_NAMES}
     return FrontEndConfig.from_dict(merged).override(**rest)
 
 
@@ -74,9 +92,12 @@ def _read_yaml(name: str | Path) -> dict[str, Any]:
         text = (resources.files("framegate.configs") / "presets" / f"{name}.yaml").read_text()
     elif Path(name).is_file():
         text = _text_of(Path(name))
+    elif (Path(name) / CONFIG_NAME).is_file():
+        text = _text_of(Path(name) / CONFIG_NAME)
     else:
         raise ConfigError(
-            f"{str(name)!r} is neither a preset nor a YAML file. {nearest(str(name), preset_names())}"
+            f"{str(name)!r} is neither a preset, nor a YAML file, nor a folder with {CONFIG_NAME}. "
+            f"{nearest(str(name), preset_names())}"
         )
     try:
         values = yaml.safe_load(text)

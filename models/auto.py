@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from framegate.config import FrontEndConfig
-from framegate.configs.loader import DEFAULT_PRESET, load_config
+from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
+from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
-from framegate.models.attachment.front_end import CONFIG_NAME, attach_front_end
+from framegate.models.attachment.front_end import attach_front_end
 from framegate.models.families import Family, family_of_type
 
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
-def resolve_config(name_or_path: str | Path, front_end: Any, hub: dict[str, Any]) -> FrontEndConfig:
-    """Find the configuration for a checkpoint.
+def resolve_config(
+    name_or_path: str | Path, front_end: Any, hub: dict[str, Any]
+) -> tuple[FrontEndConfig, Path | None]:
+    """Find the configuration for a checkpoint, and what its front end had learned.
 
     Args:
         name_or_path: folder or hub id.
@@ -25,28 +26,31 @@ def resolve_config(name_or_path: str | Path, front_end: Any, hub: dict[str, Any]
         hub: options that say which files are meant.
 
     Returns:
-        The validated configuration.
+        The validated configuration, and the path of learned weights, None when there are none.
 
     Raises:
         ConfigError: the folder's configuration is not valid.
     """
     if front_end is not None:
-        return load_config(front_end)
+        return load_config(front_end), learned_weights(front_end)
+    path = _own_file(name_or_path, CONFIG_NAME, hub)
+    if path is None:
+        return load_config(DEFAULT_PRESET), None
+    return load_config(path), _own_file(name_or_path, WEIGHTS_NAME, hub)
+
+
+def _own_file(name_or_path: str | Path, name: str, hub: dict[str, Any]) -> Path | None:
+    """A file of the checkpoint, None where it has none."""
     from transformers.utils import cached_file
 
     path = cached_file(
         name_or_path,
-        CONFIG_NAME,
+        name,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         **hub,
     )
-    if path is None:
-        return load_config(DEFAULT_PRESET)
-    try:
-        return FrontEndConfig.from_dict(json.loads(Path(path).read_text()))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}") from error
+    return None if path is None else Path(path)
 
 
 def _hub_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -74,10 +78,10 @@ def load_attached(name_or_path: str | Path, front_end: Any, options: dict[str, A
     from framegate.models.video_processor import load_processor
 
     hub = _hub_options(options)
-    config, family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
+    (config, weights), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
     processor = load_processor(name_or_path, family.model_type, **hub)
     model = _load_model(name_or_path, options)
-    attach_front_end(model, processor, config)
+    attach_front_end(model, processor, config, weights=weights)
     return model, processor
 
 
@@ -101,10 +105,10 @@ class AutoModelForImageTextToText:
             ConfigError: the configuration is not valid.
         """
         hub = _hub_options(options)
-        config = resolve_config(name_or_path, front_end, hub)
+        config, weights = resolve_config(name_or_path, front_end, hub)
         _family(name_or_path, hub)
         model = _load_model(name_or_path, options)
-        attach_front_end(model, None, config)
+        attach_front_end(model, None, config, weights=weights)
         return model
 
 
@@ -130,7 +134,7 @@ class AutoProcessor:
         from framegate.models.video_processor import attach_processor, load_processor
 
         hub = _hub_options(options)
-        config, family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
+        (config, _), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
         processor = load_processor(name_or_path, family.model_type, **options)
         attach_processor(processor, family, config)
         return processor

@@ -45,13 +45,14 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="qwen2_vl",
         model_class="Qwen2VLForConditionalGeneration",
+        timestamps="stamps after every tube (framegate)",
         image_mean=_CLIP_MEAN,
         image_std=_CLIP_STD,
     ),
     Family(
         model_type="qwen2_5_vl",
         model_class="Qwen2_5_VLForConditionalGeneration",
-        timestamps="M-RoPE time axis (second_per_grid_ts)",
+        timestamps="stamps after every tube (framegate); else M-RoPE time axis (second_per_grid_ts)",
         image_mean=_CLIP_MEAN,
         image_std=_CLIP_STD,
         notes="Window attention: windows are recounted for the kept cells.",

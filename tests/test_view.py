@@ -52,8 +52,8 @@ def decode(path):
 
 def test_kept_cells_are_untouched_and_skipped_ones_dim():
     frame = moving_square(1)[0]
-    keep = np.zeros((ROWS, COLUMNS), bool)
-    keep[1, 3] = True
+    keep = np.zeros((ROWS, COLUMNS), np.int8)
+    keep[1, 3] = 1
     shown = dim_skipped(frame, keep)
     inside = (slice(28 + 4, 56 - 4), slice(84 + 4, 112 - 4))
     assert np.array_equal(shown[inside], frame[inside])
@@ -66,15 +66,15 @@ def test_kept_cells_are_untouched_and_skipped_ones_dim():
 
 def test_kept_cells_are_outlined_inside_themselves():
     frame = moving_square(1)[0]
-    keep = np.zeros((ROWS, COLUMNS), bool)
-    keep[2, 5] = True
+    keep = np.zeros((ROWS, COLUMNS), np.int8)
+    keep[2, 5] = 1
     outlined = (dim_skipped(frame, keep) == DARK.kept).all(-1)
     assert outlined[56:84, 140:168].any()
     assert outlined.sum() == outlined[56:84, 140:168].sum()
 
 
 def test_keyframes_are_framed_and_others_are_not():
-    frame, keep = moving_square(1)[0], np.ones((ROWS, COLUMNS), bool)
+    frame, keep = moving_square(1)[0], np.ones((ROWS, COLUMNS), np.int8)
     assert tuple(dim_skipped(frame, keep, is_keyframe=True)[0, 60]) == KEYFRAME
     assert np.array_equal(dim_skipped(frame, keep), frame)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,31 +14,45 @@ from transformers.utils import ModelOutput
 
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, PlaceholderError
+from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
     ANCHOR_KEY,
-    MOTION_KEY,
+    OWN_KEYS,
+    RELEVANCE_KEY,
+    TIME_KEY,
     Gated,
     check_placeholders,
     gate_call,
-    num_cells,
-    reused_patches,
 )
-from framegate.models.families import Family
-from framegate.models.packed_tower import ATTENTION_NAME, encode_kept
-from framegate.models.prompt import PromptMap, carried_map, carry_map, full_positions
+from framegate.models.attachment.stages import Surroundings, has_stages, question_embeddings, run_stages
+from framegate.models.cell_plan import whole_plan
+from framegate.models.mechanism import Encoded, Mechanism
+from framegate.models.packed_tower import ATTENTION_NAME
+from framegate.models.prompt import PromptMap, carried_map, carry_map, kept_columns
+from framegate.models.video_processor.stamps import why_no_stamps
+from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 
-OWN_KEYS = (ANCHOR_KEY, MOTION_KEY)
-# What the stock model would use to encode and place media: replaced by features and explicit positions.
-_CONSUMED = (
-    "pixel_values",
-    "pixel_values_videos",
-    "image_grid_thw",
-    "video_grid_thw",
-    "second_per_grid_ts",
-    "mm_token_type_ids",
-    *OWN_KEYS,
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """What a call is served with.
+
+    Args:
+        inner: the model without its language-model head.
+        mechanism: its tower.
+        config: the front end's configuration.
+        head: the language-model head, None when the model has none.
+        module: the spatiotemporal module, None for none.
+        has_processor: a processor is attached beside the model.
+    """
+
+    inner: Any
+    mechanism: Mechanism
+    config: FrontEndConfig
+    head: Any
+    module: Any
+    has_processor: bool
 
 
 class EncodedMedia(dict[str, Any]):
@@ -68,76 +83,140 @@ def without_own_keys(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def compress_call(
-    inner: Any, family: Family, config: FrontEndConfig, call: dict[str, Any], report: Report
+    attached: Attached, call: dict[str, Any], report: Report
 ) -> tuple[dict[str, Any], PromptMap | None]:
-    """Gate, encode and shorten a call.
+    """Gate, encode, merge and shorten a call.
 
     Args:
-        inner: the model without its language-model head.
-        family: its row.
-        config: the front end's configuration.
+        attached: the model and what is attached to it.
         call: the caller's keyword arguments, with input_ids and pixel_values_videos.
         report: filled in.
 
     Returns:
-        Keyword arguments for the stock model, and the prompt map; None as the map when every token stays.
+        Keyword arguments for the stock model, and the prompt map; None as the map when the stock path runs.
 
     Raises:
         AttachmentError: inputs_embeds in place of input_ids, or mm_encoder_outputs beside pixels.
         PlaceholderError: placeholders, grids and pixels do not fit one another.
         BudgetError: the budget is below one token per video.
+        ConfigError: a stage needs what the call does not bring.
     """
+    config, mechanism = attached.config, attached.mechanism
     if call.get("input_ids") is None:
         raise AttachmentError("pixel_values_videos came with inputs_embeds; a front end needs input_ids.")
     if call.get("mm_encoder_outputs"):
         raise AttachmentError("Pass pixel_values_videos or mm_encoder_outputs, not both.")
-    if call.get("video_grid_thw") is None:
-        raise PlaceholderError(
-            "pixel_values_videos came without video_grid_thw; pass both, of one processor call."
-        )
-    if config.is_identity and call.get(ANCHOR_KEY) is None:
+    shapes = mechanism.shapes(call)
+    report.num_videos = len(shapes)
+    report.dense_tokens = report.kept_tokens = sum(t * h * w for t, h, w in shapes)
+    stamped = mechanism.is_stamped(call)
+    _account_for_stamps(report, attached, stamped)
+    stays = not has_stages(config) and not stamped
+    if stays and config.is_identity and call.get(ANCHOR_KEY) is None:
         report.note(_why_identity(config))
-        report.num_videos = len(call["video_grid_thw"])
-        report.dense_tokens = report.kept_tokens = num_cells(inner.visual, call["video_grid_thw"])
         tower = report.stage("tower")
-        tower.patches_in, tower.tokens_out = len(call["pixel_values_videos"]), report.dense_tokens
+        tower.patches_in, tower.tokens_out = mechanism.num_patches(call), report.dense_tokens
         return without_own_keys(call), None
-    gated = gate_call(call, inner.visual, family, config)
-    placeholders = check_placeholders(call["input_ids"], inner.config.video_token_id, gated.cells)
+    gated = gate_call(call, mechanism, config)
+    placeholders = check_placeholders(
+        call["input_ids"],
+        attached.inner.config.video_token_id,
+        gated.cells,
+        extra=mechanism.extra_placeholders,
+    )
     _account(report, gated, config)
-    if bool(gated.cells.keep.all()):
+    reuses = config.gate is not None and config.gate.mode == "reuse"
+    if stays and bool(gated.cells.keep.all()):
         report.note("Every cell was kept: the stock path ran.")
         return without_own_keys(call), None
-    if config.gate is not None and config.gate.mode == "reuse":
-        call = call | {"pixel_values_videos": reused_patches(gated, inner.visual)}
+    if stays and reuses:
+        call = call | {"pixel_values_videos": mechanism.reused_pixels(gated.patches, gated.cells, call)}
         return without_own_keys(call), None
-    return _shortened(inner, config, call, gated, placeholders, report)
+    encoded = gated.cells.keep
+    if reuses:
+        gated = _reused(gated, mechanism, call)
+    around = _surroundings(attached, call, gated, placeholders, encoded)
+    return _shortened(attached, call, gated, placeholders, around, report)
+
+
+def _reused(gated: Gated, mechanism: Mechanism, call: dict[str, Any]) -> Gated:
+    """Every cell a token, with its anchor's patches."""
+    patches = mechanism.reused_pixels(gated.patches, gated.cells, call)
+    return replace(gated, cells=whole_plan(gated.cells), patches=patches)
 
 
 def _shortened(
-    inner: Any,
-    config: FrontEndConfig,
+    attached: Attached,
     call: dict[str, Any],
     gated: Gated,
     placeholders: torch.Tensor,
+    around: Surroundings,
     report: Report,
 ) -> tuple[dict[str, Any], PromptMap]:
-    input_ids = call["input_ids"]
+    mechanism, input_ids = attached.mechanism, call["input_ids"]
     mask = call.get("attention_mask")
     mask = torch.ones_like(input_ids) if mask is None else _two_dimensional(mask)
-    keep = torch.ones_like(placeholders)
-    keep[placeholders] = gated.cells.keep.to(keep.device)
-    prompt = PromptMap.build(keep, input_ids, mask, full_positions(inner, call, mask).to(input_ids.device))
-    media = EncodedMedia(_encode(inner, config, call, gated, report))
+    encoded = _encode(attached, call, gated, report)
+    tokens = VideoTokens.of_cells(encoded.layers, gated.cells.keep, gated.cells.anchor, gated.cells.shapes)
+    tokens = run_stages(tokens, attached.config, around, report)
+    report.kept_tokens = tokens.num_tokens
+    keep = kept_columns(
+        attached.inner.config,
+        call,
+        placeholders,
+        tokens,
+        extra=mechanism.extra_placeholders,
+        stamped=mechanism.is_stamped(call),
+    )
+    positions = mechanism.positions(call, mask).to(input_ids.device)
+    prompt = PromptMap.build(keep, input_ids, mask, positions)
+    media = EncodedMedia(mechanism.media(encoded, tokens, call))
     media.prompt = prompt
-    pad_id = getattr(inner.config.get_text_config(), "pad_token_id", None) or 0
-    rest = {name: value for name, value in call.items() if name not in _CONSUMED}
+    pad_id = getattr(attached.inner.config.get_text_config(), "pad_token_id", None) or 0
+    consumed = (*mechanism.consumed, "pixel_values_videos", *OWN_KEYS)
+    rest = {name: value for name, value in call.items() if name not in consumed}
     return rest | {
         "input_ids": prompt.shorten(input_ids, pad_id),
         "attention_mask": prompt.mask,
         "position_ids": prompt.positions,
         "mm_encoder_outputs": media,
     }, prompt
+
+
+def _surroundings(
+    attached: Attached,
+    call: dict[str, Any],
+    gated: Gated,
+    placeholders: torch.Tensor,
+    encoded: torch.Tensor,
+) -> Surroundings:
+    extra = attached.mechanism.extra_placeholders
+    starts = [0]
+    for cells in gated.cells.cells_per_video[:-1]:
+        starts.append(starts[-1] + cells + extra)
+    rows = placeholders.nonzero()[:, 0][starts].tolist()
+    return Surroundings(
+        head=attached.head,
+        score=gated.score,
+        encoded=encoded,
+        relevance=call.get(RELEVANCE_KEY),
+        query=lambda: question_embeddings(attached.inner, call, rows),
+        module=attached.module,
+        times_seconds=tube_times_seconds(call, gated.cells.shapes),
+    )
+
+
+def tube_times_seconds(
+    call: dict[str, Any], shapes: tuple[tuple[int, int, int], ...]
+) -> list[torch.Tensor] | None:
+    """Time of each tube per video, from an attached processor or the stock one; None where neither says."""
+    tubes = [shape[0] for shape in shapes]
+    if call.get(TIME_KEY) is not None:
+        return list(call[TIME_KEY].double().cpu().split(tubes))
+    steps = call.get("second_per_grid_ts")
+    if steps is None:
+        return None
+    return [torch.arange(count) * float(step) for count, step in zip(tubes, steps, strict=True)]
 
 
 def _two_dimensional(mask: Any) -> torch.Tensor:
@@ -147,38 +226,30 @@ def _two_dimensional(mask: Any) -> torch.Tensor:
     return mask
 
 
-def _encode(
-    inner: Any, config: FrontEndConfig, call: dict[str, Any], gated: Gated, report: Report
-) -> dict[str, Any]:
-    anchored = config.context == "anchored"
-    if anchored and inner.visual.config._attn_implementation != ATTENTION_NAME:
+def _encode(attached: Attached, call: dict[str, Any], gated: Gated, report: Report) -> Encoded:
+    tower = attached.mechanism.tower
+    anchored = attached.config.context == "anchored" and attached.config.gates
+    if anchored and tower.config._attn_implementation != ATTENTION_NAME:
         raise AttachmentError(
-            f"The tower's attention was set to {inner.visual.config._attn_implementation!r} after attach; "
+            f"The tower's attention was set to {tower.config._attn_implementation!r} after attach; "
             "context 'anchored' needs its own. Detach, set the attention, and attach again."
         )
     started = time.perf_counter()
-    video = encode_kept(inner.visual, gated.patches, call["video_grid_thw"], gated.cells, anchored=anchored)
-    stage = report.stage("tower")
-    stage.milliseconds = (time.perf_counter() - started) * 1000
-    media = {"video": video}
-    if call.get("pixel_values") is not None:
-        media["image"] = inner.get_image_features(
-            call["pixel_values"], call["image_grid_thw"], return_dict=True
-        )
-    return media
+    encoded = attached.mechanism.encode(gated.patches, call, gated.cells, anchored=anchored)
+    report.stage("tower").milliseconds = (time.perf_counter() - started) * 1000
+    return encoded
 
 
 def _why_identity(config: FrontEndConfig) -> str:
-    if config.gate is None:
-        return f"Preset {config.preset!r} has no gate: the stock path ran."
+    if config.gate is None and not config.reduces_after_tower:
+        return f"Preset {config.preset!r} has no gate and no later stage that reduces: the stock path ran."
     return "keep_ratio is 1.0: every stage that reduces stands aside and the stock path ran."
 
 
 def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
     dense, kept = sum(gated.cells.cells_per_video), gated.cells.num_kept
     reuses = config.gate is not None and config.gate.mode == "reuse"
-    report.num_videos = len(gated.cells.cells_per_video)
-    report.dense_tokens, report.kept_tokens = dense, dense if reuses else kept
+    report.kept_tokens = dense if reuses else kept
     for note in gated.notes:
         report.note(note)
     gate = report.stage("gate")
@@ -186,10 +257,27 @@ def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
     gate.tokens_in, gate.tokens_out = dense, kept
     if gated.milliseconds:
         gate.milliseconds = gated.milliseconds
+    if gated.cells.is_mixed:
+        gate.note = _areas_note(gated)
     tower = report.stage("tower")
     rows = gated.patches_in if reuses else len(gated.patches)
     tower.patches_in, tower.tokens_out = rows, report.kept_tokens
     tower.note = "reuse: every row is encoded" if reuses else ""
+
+
+def _areas_note(gated: Gated) -> str:
+    sides = gated.cells.side[gated.cells.keep]
+    counts = {side: int((sides == side).sum()) for side in sides.unique().tolist()}
+    return "tokens by cells a side: " + ", ".join(f"{count:,} of {side}" for side, count in counts.items())
+
+
+def _account_for_stamps(report: Report, attached: Attached, stamped: bool) -> None:
+    if attached.config.timestamps is not None and not stamped:
+        family = attached.mechanism.family.model_type
+        why = why_no_stamps(family, attached.config, has_processor=attached.has_processor)
+        report.note(
+            why or "timestamps: the prompt has none between its tubes; make it with the attached processor"
+        )
 
 
 def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict[str, Any]:
@@ -197,7 +285,7 @@ def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict
 
     Args:
         prompt: the cache's prompt map.
-        call: keyword arguments with past_key_values and the new tokens.
+        call: keyword arguments with a cache and the new tokens.
         num_new: number of new tokens.
 
     Returns:
@@ -213,7 +301,7 @@ def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict
             "Pixels came with past_key_values that hold a compressed prompt. To go on, leave out the pixels that the "
             "cache has seen; for new images or videos, run the whole conversation without past_key_values."
         )
-    num_later = call["past_key_values"].get_seq_length() - prompt.length + num_new
+    num_later = cache_of(call).get_seq_length() - prompt.length + num_new
     mask = prompt.continued_mask(call.get("attention_mask"), num_later)
     positions = call.get("position_ids")
     if positions is None:
@@ -225,7 +313,7 @@ def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict
 
 def cached_prompt(call: Mapping[str, Any]) -> PromptMap | None:
     """Return the compressed prompt that the call's cache holds, if any."""
-    cache = call.get("past_key_values")
+    cache = cache_of(call)
     return None if cache is None else carried_map(cache)
 
 

@@ -15,11 +15,14 @@ from typing import Any, Self
 
 import torch
 from torch.utils.hooks import RemovableHandle
+from transformers.utils import ModelOutput
 
-from framegate.config import FrontEndConfig
+from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import AttachmentError, ConfigError
 from framegate.models.attachment.attention import TowerAttention
+from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.call import (
+    Attached,
     EncodedMedia,
     bound_call,
     cached_prompt,
@@ -38,13 +41,16 @@ from framegate.models.attachment.generation import (
     named_call,
     refuse_unsupported,
 )
+from framegate.models.attachment.learned import spatiotemporal_module
 from framegate.models.families import Family, family_of, unwrap
+from framegate.models.mechanism import Mechanism, mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
+from framegate.models.spatiotemporal.module import SpatiotemporalModule
+from framegate.models.spatiotemporal.weights import save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
 from framegate.models.video_processor.notes import call_key
 from framegate.report import Report
 
-CONFIG_NAME = "front_end_config.json"
 _OWNER = "_framegate_front_end"
 
 
@@ -71,6 +77,20 @@ class FrontEnd:
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
+        self.module: SpatiotemporalModule | None = None
+
+    @property
+    def _attached(self) -> Attached:
+        """The model as a call needs it; made afresh, so that a deep copy speaks of its own model."""
+        inner = self.model.base_model
+        return Attached(
+            inner=inner,
+            mechanism=mechanism_of(inner, self.family),
+            config=self.config,
+            head=self.model.get_output_embeddings(),
+            module=self.module,
+            has_processor=self.processor is not None,
+        )
 
     @property
     def report(self) -> Report:
@@ -101,10 +121,13 @@ class FrontEnd:
         vars(self.model).pop(_OWNER, None)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `front_end_config.json` into a folder, beside a model's own files."""
+        """Write `front_end_config.json`, and what was learned, into a folder: beside a model's files, or alone."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / CONFIG_NAME).write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
+        (path / WEIGHTS_NAME).unlink(missing_ok=True)
+        if self.module is not None:
+            save_spatiotemporal(self.module, path / WEIGHTS_NAME)
 
     def __repr__(self) -> str:
         state = "attached" if self.is_attached else "detached"
@@ -119,12 +142,12 @@ class FrontEnd:
         self.detach()
 
     def _put_on(self) -> None:
-        inner = self.model.base_model
-        if self.config.context == "anchored" and not self.config.is_identity:
-            self._attention = TowerAttention(inner.visual)
+        inner, tower = self.model.base_model, self._attached.mechanism.tower
+        if self.config.context == "anchored" and self.config.gates:
+            self._attention = TowerAttention(tower)
         self._handles = [
-            inner.visual.register_forward_pre_hook(self._clock.start),
-            inner.visual.register_forward_hook(self._clock.stop),
+            tower.register_forward_pre_hook(self._clock.start),
+            tower.register_forward_hook(self._clock.stop),
             inner.register_forward_pre_hook(self._before_inner, with_kwargs=True),
             inner.register_forward_hook(self._after_inner, with_kwargs=True),
             self.model.register_forward_pre_hook(self._before_outer, with_kwargs=True),
@@ -138,16 +161,12 @@ class FrontEnd:
         """A method as it was before attach, bound to the model."""
         return self._replaced[name] or getattr(type(self.model), name).__get__(self.model)
 
-    def _compress(self, inner: Any, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
+    def _compress(self, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
         report = Report(preset=self.config.preset)
         self._clock.stage = None
-        if (
-            self.processor is not None
-            and call.get("video_grid_thw") is not None
-            and self._processor_made(call)
-        ):
+        if self.processor is not None and self._processor_made(call):
             self.processor.account(report)
-        short, prompt = compress_call(inner, self.family, self.config, call, report)
+        short, prompt = compress_call(self._attached, call, report)
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
         # where the stock path goes on, it runs the tower itself
@@ -157,6 +176,8 @@ class FrontEnd:
     def _processor_made(self, call: dict[str, Any]) -> bool:
         """True when this call brings what the processor's last call decided."""
         assert self.processor is not None
+        if call.get("video_grid_thw") is None:
+            return False
         key = call_key(call["video_grid_thw"], call.get(ANCHOR_KEY))
         return key == self.processor.video_processor.last_call_key
 
@@ -168,7 +189,7 @@ class FrontEnd:
         call = bound_call(outer, args, kwargs)
         if call.get("labels") is None or not holds_video(call):
             return None
-        call, prompt = self._compress(outer.base_model, call)
+        call, prompt = self._compress(call)
         if prompt is not None:
             call |= _kept_labels(call, prompt.kept)
         return (), call
@@ -183,8 +204,8 @@ class FrontEnd:
             new = call["input_ids"] if call.get("input_ids") is not None else call["inputs_embeds"]
             return (), continue_call(prompt, call, new.shape[1])
         if holds_video(call):
-            return (), self._compress(inner, call)[0]
-        cache = call.get("past_key_values")
+            return (), self._compress(call)[0]
+        cache = cache_of(call)
         if not call.get("mm_encoder_outputs") and (cache is None or cache.get_seq_length() == 0):
             self._report = no_video_report(self.config)
         return None
@@ -204,7 +225,7 @@ class FrontEnd:
             self._report = no_video_report(self.config)
             return self._stock("generate")(**without_own_keys(call))
         caller_ids = call.get("input_ids")
-        short, prompt = self._compress(self.model.base_model, call)
+        short, prompt = self._compress(call)
         if prompt is None or caller_ids is None:
             with self._timing_generate(short["input_ids"].shape[1]):
                 return self._stock("generate")(**short)
@@ -217,7 +238,7 @@ class FrontEnd:
 
     def _generate_on_cache(self, prompt: PromptMap, call: dict[str, Any]) -> Any:
         refuse_unsupported(self.model, call)
-        ids, cache = call["input_ids"], call["past_key_values"]
+        ids, cache = call["input_ids"], cache_of(call)
         whole = prompt.opens(ids)
         num_cached_later = cache.get_seq_length() - prompt.length
         num_new = ids.shape[1] - prompt.caller_length - num_cached_later if whole else ids.shape[1]
@@ -245,8 +266,8 @@ class FrontEnd:
         with self._timing_generate(translation.short_length):
             output = self._stock("generate")(**translation.arguments(self.model, short))
         # the cache is returned in a dict, and is the caller's own where one was passed in
-        cache = getattr(output, "past_key_values", None)
-        cache = short.get("past_key_values") if cache is None else cache
+        cache = cache_of(output) if isinstance(output, ModelOutput) else None
+        cache = cache_of(short) if cache is None else cache
         if cache is not None:
             carry_map(cache, prompt.repeat(cache.layers[0].keys.shape[0] // len(prompt.mask)))
         return output
@@ -289,13 +310,16 @@ def _peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def attach_front_end(model: Any, processor: Any, config: FrontEndConfig) -> FrontEnd:
+def attach_front_end(
+    model: Any, processor: Any, config: FrontEndConfig, *, weights: Path | None = None
+) -> FrontEnd:
     """Attach a front end to a model and its processor; `framegate.attach` with a configuration already read.
 
     Args:
         model: a supported model, possibly wrapped by PEFT, torch.compile or data parallelism.
         processor: its processor, or None.
         config: the validated configuration.
+        weights: file of what its spatiotemporal module had learned; None starts it as the identity.
 
     Returns:
         The attached front end.
@@ -313,8 +337,9 @@ def attach_front_end(model: Any, processor: Any, config: FrontEndConfig) -> Fron
         raise AttachmentError(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
-    _check_context(outer, family, config)
+    _check_context(mechanism_of(outer.base_model, family), config)
     front_end = FrontEnd(outer, family, config)
+    front_end.module = spatiotemporal_module(outer, config, weights)
     if processor is not None:
         front_end.processor = attach_processor(processor, family, config)
     try:
@@ -325,10 +350,10 @@ def attach_front_end(model: Any, processor: Any, config: FrontEndConfig) -> Fron
     return front_end
 
 
-def _check_context(model: Any, family: Family, config: FrontEndConfig) -> None:
+def _check_context(mechanism: Mechanism, config: FrontEndConfig) -> None:
     if config.context != "anchored" or config.gate is None or config.is_identity:
         return
-    attention = model.base_model.visual.config._attn_implementation
+    attention, family = mechanism.tower.config._attn_implementation, mechanism.family
     if attention != "sdpa":
         raise ConfigError(
             f"context 'anchored' attends by SDPA, and the tower is set to {attention!r}: set the vision attention to "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +10,15 @@ import numpy as np
 import torch
 
 from framegate.config import FrontEndConfig
-from framegate.errors import BudgetError, FrameError, PlaceholderError
-from framegate.models.families import Family
-from framegate.models.packed_tower import CellPlan, cell_plan, kept_patches
-from framegate.models.video_processor.patches import PatchLayout, unpatchify
-from framegate.tokenizers.motion_gate.plan import GatePlan
+from framegate.errors import BudgetError, PlaceholderError
+from framegate.models.cell_plan import CellPlan, cell_plan
+from framegate.models.mechanism import Mechanism
 from framegate.tokenizers.motion_gate.video import plan_frames_array
 
-ANCHOR_KEY, MOTION_KEY = "framegate_anchor", "framegate_motion"
+ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
+SCORE_KEY, RELEVANCE_KEY = "framegate_score", "framegate_relevance"
+TIME_KEY = "framegate_time"
+OWN_KEYS = (ANCHOR_KEY, MOTION_KEY, SCALE_KEY, SCORE_KEY, RELEVANCE_KEY, TIME_KEY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,9 @@ class Gated:
 
     Args:
         cells: the flat plan.
-        patches: [kept patches, C * t * p * p], kept cells in token order.
+        patches: rows of the kept cells, in token order.
         patches_in: dense number of patches.
+        score: how much each cell had changed when it was decided on, float32 [N]; None where nothing says.
         milliseconds: time of the gate; 0.0 when the processor had gated already.
         notes: what the gate has to say.
     """
@@ -36,17 +37,17 @@ class Gated:
     cells: CellPlan
     patches: torch.Tensor
     patches_in: int
+    score: torch.Tensor | None
     milliseconds: float
     notes: tuple[str, ...]
 
 
-def gate_call(call: dict[str, Any], tower: Any, family: Family, config: FrontEndConfig) -> Gated:
+def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated:
     """Gate the videos of a call, or read what an attached processor decided.
 
     Args:
-        call: keyword arguments with pixel_values_videos and video_grid_thw.
-        tower: the vision tower.
-        family: its row.
+        call: keyword arguments with pixel_values_videos.
+        mechanism: the model's tower.
         config: the front end's configuration.
 
     Returns:
@@ -58,12 +59,8 @@ def gate_call(call: dict[str, Any], tower: Any, family: Family, config: FrontEnd
 
     Source: ours.
     """
-    grids = call["video_grid_thw"].tolist()
-    gated = (
-        _read(call, tower, grids)
-        if call.get(ANCHOR_KEY) is not None
-        else _gate(call, tower, grids, family, config)
-    )
+    decided = call.get(ANCHOR_KEY) is not None
+    gated = _read(call, mechanism) if decided else _gate(call, mechanism, config)
     if config.gate is not None and config.gate.mode == "reuse" and bool((gated.cells.anchor < 0).any()):
         raise BudgetError(
             f"The budget keeps {gated.cells.kept_per_video} cells per video, fewer than the first tube holds; "
@@ -72,110 +69,88 @@ def gate_call(call: dict[str, Any], tower: Any, family: Family, config: FrontEnd
     return gated
 
 
-def num_cells(tower: Any, grid_thw: torch.Tensor) -> int:
-    """Count the language-model tokens that the stock model makes of videos, from their grids int64 [V, 3]."""
-    return int(grid_thw.prod(-1).sum()) // int(tower.config.spatial_merge_size) ** 2
-
-
-def _cell_px(tower: Any) -> int:
-    return int(tower.config.patch_size * tower.config.spatial_merge_size)
-
-
-def _cell_grid(grid: list[int], tower: Any) -> tuple[int, int, int]:
-    merge_size = tower.config.spatial_merge_size
-    return grid[0], grid[1] // merge_size, grid[2] // merge_size
-
-
-def _gate(
-    call: dict[str, Any], tower: Any, grids: list[list[int]], family: Family, config: FrontEndConfig
-) -> Gated:
+def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated:
     started = time.perf_counter()
-    pixels, counts = call["pixel_values_videos"], [t * h * w for t, h, w in grids]
-    _check_rows(pixels, sum(counts), grids)
-    _check_finite(pixels.split(counts))
+    judged = mechanism.judged(call)
     plans = [
-        _plan_one(part, grid, tower, family, config)
-        for part, grid in zip(pixels.split(counts), grids, strict=True)
+        plan_frames_array(
+            video.frames, None, config=config, cell_px=video.cell_px, tube_frames=video.tube_frames
+        )
+        for video in judged
     ]
     cells = cell_plan(
         [plan.anchor for plan in plans],
         [plan.motion_px for plan in plans],
-        cell_px=_cell_px(tower),
-        merge_size=tower.config.spatial_merge_size,
+        cell_px=judged[0].cell_px,
+        merge_size=mechanism.merge_size,
+        scales=[plan.scale for plan in plans],
     )
-    kept = pixels[kept_patches(tower, cells.keep).to(pixels.device)]
-    elapsed_ms = (time.perf_counter() - started) * 1000
-    notes = tuple(dict.fromkeys(note for plan in plans for note in plan.notes))
-    return Gated(cells=cells, patches=kept, patches_in=sum(counts), milliseconds=elapsed_ms, notes=notes)
-
-
-def _plan_one(
-    pixels: torch.Tensor, grid: list[int], tower: Any, family: Family, config: FrontEndConfig
-) -> GatePlan:
-    layout = PatchLayout(
-        patch_size_px=tower.config.patch_size,
-        temporal_patch_size=tower.config.temporal_patch_size,
-        merge_size=tower.config.spatial_merge_size,
-        mean=family.image_mean,
-        std=family.image_std,
-    )
-    frames = unpatchify(pixels, (grid[0], grid[1], grid[2]), layout)
-    return plan_frames_array(
-        frames, None, config=config, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size
+    return Gated(
+        cells=cells,
+        patches=mechanism.kept_pixels(call, cells, judged),
+        patches_in=mechanism.num_patches(call),
+        score=torch.from_numpy(np.concatenate([plan.residual.reshape(-1) for plan in plans])),
+        milliseconds=(time.perf_counter() - started) * 1000,
+        notes=tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
     )
 
 
-def _read(call: dict[str, Any], tower: Any, grids: list[list[int]]) -> Gated:
-    shapes = [_cell_grid(grid, tower) for grid in grids]
+def _read(call: dict[str, Any], mechanism: Mechanism) -> Gated:
+    shapes = mechanism.shapes(call)
     counts = [t * h * w for t, h, w in shapes]
     anchors = call[ANCHOR_KEY].cpu().numpy().astype(np.int32)
     if len(anchors) != sum(counts):
         raise PlaceholderError(
-            f"{ANCHOR_KEY} has {len(anchors)} cells; video_grid_thw {grids} asks for {sum(counts)}."
+            f"{ANCHOR_KEY} has {len(anchors)} cells; the videos, of {shapes} cells each, ask for {sum(counts)}."
         )
     tubes = [shape[0] for shape in shapes]
     if bool(((anchors < -1) | (anchors >= np.repeat(tubes, counts))).any()):
         raise PlaceholderError(f"{ANCHOR_KEY} names tubes outside the videos' {tubes}.")
     ends = np.cumsum(counts)[:-1]
     parts = [part.reshape(shape) for part, shape in zip(np.split(anchors, ends), shapes, strict=True)]
-    motions: list[Any] = [None] * len(parts)
-    if call.get(MOTION_KEY) is not None:
-        moved = np.split(call[MOTION_KEY].float().cpu().numpy(), ends)
-        motions = [part.reshape(*shape, 2) for part, shape in zip(moved, shapes, strict=True)]
-    merge_size = tower.config.spatial_merge_size
-    cells = cell_plan(parts, motions, cell_px=_cell_px(tower), merge_size=merge_size)
-    _check_rows(call["pixel_values_videos"], cells.num_kept * merge_size**2, grids)
-    patches_in = sum(t * h * w for t, h, w in grids)
+    cells = cell_plan(
+        parts,
+        _parts(call, MOTION_KEY, ends, shapes) or [None] * len(parts),
+        cell_px=mechanism.cell_px,
+        merge_size=mechanism.merge_size,
+        scales=_parts(call, SCALE_KEY, ends, shapes),
+    )
+    mechanism.check_kept(call, cells)
     return Gated(
-        cells=cells, patches=call["pixel_values_videos"], patches_in=patches_in, milliseconds=0.0, notes=()
+        cells=cells,
+        patches=call["pixel_values_videos"],
+        patches_in=mechanism.num_patches(call),
+        score=call.get(SCORE_KEY),
+        milliseconds=0.0,
+        notes=(),
     )
 
 
-def _check_rows(pixels: torch.Tensor, wanted: int, grids: list[list[int]]) -> None:
-    if len(pixels) != wanted:
-        raise PlaceholderError(
-            f"pixel_values_videos has {len(pixels)} patches; video_grid_thw {grids} asks for {wanted}. If an attached "
-            f"processor made them, {ANCHOR_KEY} got lost on the way: Trainer needs remove_unused_columns=False."
-        )
+def _parts(call: dict[str, Any], key: str, ends: Any, shapes: list[tuple[int, int, int]]) -> list[Any] | None:
+    """What a processor noted per cell, one array [T, H, W, ...] per video; None where it noted nothing."""
+    if call.get(key) is None:
+        return None
+    noted = call[key].cpu()
+    # whoever cast the inputs to half precision cast this too, and numpy knows no bfloat16
+    values = (noted.float() if noted.is_floating_point() else noted).numpy()
+    if len(values) != sum(t * h * w for t, h, w in shapes):
+        raise PlaceholderError(f"{key} has {len(values)} cells; {ANCHOR_KEY} has {len(call[ANCHOR_KEY])}.")
+    return [
+        part.reshape(*shape, *values.shape[1:])
+        for part, shape in zip(np.split(values, ends), shapes, strict=True)
+    ]
 
 
-def _check_finite(videos: Sequence[torch.Tensor]) -> None:
-    for number, pixels in enumerate(videos):
-        if not bool(torch.isfinite(pixels).all()):
-            patch = int((~torch.isfinite(pixels)).any(1).nonzero()[0])
-            raise FrameError(
-                f"pixel_values_videos of video {number} is not finite, first in its patch {patch}; "
-                "check the frames that went into the processor."
-            )
-
-
-def check_placeholders(input_ids: torch.Tensor, video_token_id: int, cells: CellPlan) -> torch.Tensor:
+def check_placeholders(
+    input_ids: torch.Tensor, video_token_id: int, cells: CellPlan, *, extra: int = 0
+) -> torch.Tensor:
     """Find the video placeholders and check their number against the videos' cells.
 
     Args:
         input_ids: int64 [B, S], the caller's.
         video_token_id: id of the placeholder.
         cells: the flat plan.
+        extra: placeholders per video that stand for no cell.
 
     Returns:
         bool [B, S], True at placeholders.
@@ -184,31 +159,12 @@ def check_placeholders(input_ids: torch.Tensor, video_token_id: int, cells: Cell
         PlaceholderError: the numbers differ.
     """
     placeholders = input_ids == video_token_id
-    found, wanted = int(placeholders.sum()), sum(cells.cells_per_video)
+    counts = [count + extra for count in cells.cells_per_video]
+    found, wanted = int(placeholders.sum()), sum(counts)
     if found != wanted:
         raise PlaceholderError(
             f"The prompt has {found} video placeholders (id {video_token_id}); the videos have "
-            f"{' + '.join(map(str, cells.cells_per_video))} = {wanted} cells. Pass ids and pixels of one processor "
+            f"{' + '.join(map(str, counts))} = {wanted} cells. Pass ids and pixels of one processor "
             "call, and do not truncate the prompt (max_length=None)."
         )
     return placeholders
-
-
-def reused_patches(gated: Gated, tower: Any) -> torch.Tensor:
-    """Give every skipped cell its anchor's patches, so that its patch embedding is its anchor's.
-
-    The projection sees one patch at a time: embedding a copy of the anchor's pixels is embedding reuse, bit for bit.
-
-    Args:
-        gated: the gate's result; every cell has an anchor.
-        tower: the vision tower.
-
-    Returns:
-        [dense patches, C * t * p * p].
-
-    Source: the released GRT code's behaviour (its `reuse` path); this way of getting it is ours.
-    """
-    rows_per_cell = tower.config.spatial_merge_size**2
-    rank = gated.cells.keep.long().cumsum(0) - 1
-    rows = rank[gated.cells.anchor][:, None] * rows_per_cell + torch.arange(rows_per_cell)
-    return gated.patches[rows.flatten().to(gated.patches.device)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from framegate.models.packed_tower.cells import CellPlan
+from framegate.models.cell_plan import CellPlan
 from framegate.models.packed_tower.packing import Layout, boundaries, segment_lengths
 
 # transformers hands packed segments only to functions whose name contains "flash".

@@ -1,6 +1,19 @@
 """Prompts without the placeholders of skipped cells: ids, masks, positions, labels, and the way back."""
 
-from framegate.models.prompt.positions import full_positions, token_types
+from framegate.models.prompt.columns import kept_columns
+from framegate.models.prompt.interleaved import interleaved_positions, is_interleaved, stamp_columns
+from framegate.models.prompt.positions import full_positions, has_stamps, token_types
 from framegate.models.prompt.prompt_map import PromptMap, carried_map, carry_map
 
-__all__ = ["PromptMap", "carried_map", "carry_map", "full_positions", "token_types"]
+__all__ = [
+    "PromptMap",
+    "carried_map",
+    "carry_map",
+    "full_positions",
+    "has_stamps",
+    "interleaved_positions",
+    "is_interleaved",
+    "kept_columns",
+    "stamp_columns",
+    "token_types",
+]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from framegate.errors import AttachmentError
+from framegate.models.prompt.interleaved import interleaved_positions, is_interleaved
 
 
 def token_types(config: Any, input_ids: torch.Tensor) -> torch.Tensor:
@@ -35,12 +36,15 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
         attention_mask: [B, S].
 
     Returns:
-        int64 [3, B, S]: the caller's position_ids where given, else those of the stock model.
+        int64 [3, B, S]: the caller's position_ids where given, else those of the stock model, and where stamps
+            interrupt a video those of DATE.
 
     Raises:
         AttachmentError: position_ids that pack several documents into a row.
+        PlaceholderError: stamps interrupt a video, and its placeholders do not fit its grid.
 
-    Source: transformers' get_rope_index, which must see the full prompt (it takes one grid per run of placeholders).
+    Source: transformers' get_rope_index, which must see the full prompt (it takes one grid per run of placeholders);
+    DATE (arXiv 2509.09263), TIM.
     """
     given = call.get("position_ids")
     input_ids = call["input_ids"]
@@ -49,16 +53,69 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
         axes = given if given.ndim == 3 else given[None].expand(3, -1, -1)
         return axes[-3:].expand(-1, len(input_ids), -1)
     types = call.get("mm_token_type_ids")
+    types = token_types(inner.config, input_ids) if types is None else types
+    if has_stamps(inner.config, call, types, attention_mask):
+        return _stamped_positions(inner, call, types, attention_mask)
     names = inspect.signature(inner.get_rope_index).parameters
     passed = {
         name: call[name] for name in names if name not in ("kwargs", "self") and call.get(name) is not None
     }
     passed |= {
-        "mm_token_type_ids": token_types(inner.config, input_ids) if types is None else types,
+        "mm_token_type_ids": types,
         "attention_mask": attention_mask,
     }
     positions: torch.Tensor = inner.get_rope_index(**passed)[0]
     return positions
+
+
+def has_stamps(config: Any, call: dict[str, Any], types: torch.Tensor, attention_mask: torch.Tensor) -> bool:
+    """Tell whether stamps interrupt a video of the call, so that stock get_rope_index would run out of grids.
+
+    Args:
+        config: the model's configuration.
+        call: the call's keyword arguments, the caller's ids among them.
+        types: int [B, S], text 0, image 1, video 2.
+        attention_mask: [B, S].
+
+    Returns:
+        False without videos, and where the family writes its own time markers.
+
+    Source: ours.
+    """
+    grids = call.get("video_grid_thw")
+    return grids is not None and is_interleaved(
+        call["input_ids"],
+        types,
+        attention_mask,
+        num_videos=len(grids),
+        vision_start_id=getattr(config, "vision_start_token_id", None),
+    )
+
+
+def _stamped_positions(
+    inner: Any, call: dict[str, Any], types: torch.Tensor, attention_mask: torch.Tensor
+) -> torch.Tensor:
+    vision = inner.config.vision_config
+    return interleaved_positions(
+        call["input_ids"],
+        types,
+        attention_mask,
+        call.get("image_grid_thw"),
+        call["video_grid_thw"],
+        spatial_merge_size=vision.spatial_merge_size,
+        tube_steps=_tube_steps(
+            getattr(vision, "tokens_per_second", None),
+            call.get("second_per_grid_ts"),
+            len(call["video_grid_thw"]),
+        ),
+    )
+
+
+def _tube_steps(tokens_per_second: int | None, seconds: Any, num_videos: int) -> list[float] | None:
+    """What stock Qwen2.5-VL advances time by from tube to tube; None for families that count tubes."""
+    if tokens_per_second is None:
+        return None
+    return [float(tokens_per_second * each) for each in ([1] * num_videos if seconds is None else seconds)]
 
 
 def _refuse_packed(given: torch.Tensor, attention_mask: torch.Tensor | None) -> None:

@@ -7,47 +7,39 @@ from typing import Any
 
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError
+from framegate.models.video_processor.hook import MethodHook
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.settings import STOCK_DEFAULTS
 from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
+from framegate.models.video_processor.stamps import (
+    STAMPED_METHOD,
+    StampsHook,
+    check_stampable,
+    why_no_stamps,
+)
 from framegate.report import Report
 
 
-@dataclass(frozen=True)
-class _Hook:
-    """Stands before a method of one processor; a plain object, so that copies and pickles of it work.
-
-    Args:
-        processor: the processor it is set on.
-        previous: what was set on that instance before, None for the class's own method.
-    """
-
-    processor: Any
-    previous: Any = None
-
-    def _stock(self, name: str) -> Any:
-        return self.previous or getattr(type(self.processor), name).__get__(self.processor)
-
-
-class ChatTemplateHook(_Hook):
+class ChatTemplateHook(MethodHook):
     """Before `apply_chat_template`: paths keep their clip window on the way through."""
 
     def __call__(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the method with paths that carry their window."""
-        return self._stock("apply_chat_template")(with_clip_paths(conversation), *args, **kwargs)
+        return self.stock("apply_chat_template")(with_clip_paths(conversation), *args, **kwargs)
 
 
-class InputsLayoutHook(_Hook):
+class InputsLayoutHook(MethodHook):
     """Before `prepare_inputs_layout`, which does not know Path objects."""
 
     def __call__(self, *, videos: Any = None, **kwargs: Any) -> Any:
         """Call the method with paths spelled as strings."""
-        return self._stock("prepare_inputs_layout")(videos=without_path_objects(videos), **kwargs)
+        return self.stock("prepare_inputs_layout")(videos=without_path_objects(videos), **kwargs)
 
 
-_HOOKS: dict[str, type[_Hook]] = {
+_HOOKS: dict[str, type[MethodHook]] = {
     "apply_chat_template": ChatTemplateHook,
     "prepare_inputs_layout": InputsLayoutHook,
+    STAMPED_METHOD: StampsHook,
 }
 
 
@@ -82,6 +74,9 @@ class ProcessorAttachment:
         report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
         for note in (note for video in videos for note in video.notes):
             report.note(note)
+        aside = why_no_stamps(self.video_processor.model_type, self.video_processor.config)
+        if aside is not None:
+            report.note(aside)
 
     def detach(self) -> None:
         """Give the processor its own video processor back, the very same object; once more does nothing."""
@@ -102,13 +97,14 @@ def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> Pro
         The attachment; `.video_processor.last_call` has the account of each call.
 
     Raises:
-        AttachmentError: the processor has no tokenizer or video processor, belongs to another family, or
-            carries a front end already.
+        AttachmentError: the processor has no tokenizer or video processor, belongs to another family,
+            carries a front end already, or cannot carry the timestamps that the configuration asks for.
 
     Source: ours.
     """
     model_type = getattr(family, "model_type", family)
     stock = _stock_video_processor(processor, model_type)
+    check_stampable(processor, model_type, config)
     gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
     processor.video_processor = gated
     install_hooks(processor)
@@ -116,7 +112,7 @@ def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> Pro
 
 
 def install_hooks(processor: Any) -> None:
-    """Set the hooks that carry Path objects and clip windows through a processor, on this instance."""
+    """Set the hooks that carry Path objects, clip windows and stamps through a processor, on this instance."""
     for name, hook in _HOOKS.items():
         previous = vars(processor).get(name)
         if hasattr(type(processor), name) and not isinstance(previous, hook):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from framegate.config import FrontEndConfig
 from framegate.models.video_processor.clip import Clip
 from framegate.models.video_processor.notes import Stopwatch
-from framegate.models.video_processor.patches import BoolArray, Float32Array, PatchLayout
+from framegate.models.video_processor.patches import Float32Array, PatchLayout
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.gate import never, plan_gate
 from framegate.tokenizers.motion_gate.grid import CellGrid
@@ -24,15 +24,17 @@ class CellChoice:
     """What the gate decided on one clip.
 
     Args:
-        keep: cells that are encoded, bool [T, H, W].
+        scale: side of the token that stands at each cell, 0 for none, int8 [T, H, W].
         anchor: tube that stands for each cell, int32 [T, H, W]; its own where kept, -1 where never shown.
         motion_px: where that content lies, (x, y) from the cell, float32 [T, H, W, 2].
+        residual: by how much each cell had changed, float32 [T, H, W].
         notes: what stood aside, and why.
     """
 
-    keep: BoolArray
+    scale: npt.NDArray[np.int8]
     anchor: Int32Array
     motion_px: Float32Array
+    residual: Float32Array
     notes: tuple[str, ...]
 
 
@@ -56,18 +58,18 @@ def choose_cells(
 
     Source: ours.
     """
-    if config.is_identity or config.gate is None:
+    if not config.gates or config.gate is None:
         return None
     height_px, width_px = clip.size_px
     grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
     forced = clip.has_codec_keyframe if config.gate.codec_keyframes else never
     with watch.timing("gate", apart_from="stream"):
         luma = watch.reading("stream", clip.luma())
-        run = plan_gate(luma, grid, config.gate, Budget.of(config), forced_keyframe=forced)
+        run = plan_gate(luma, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced)
         anchor, motion_px = anchors_of(run, grid)
     notes = run.notes
     if config.gate.codec_keyframes and not clip.knows_codec_keyframes:
         notes += (
             "codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",
         )
-    return CellChoice(keep=run.keep, anchor=anchor, motion_px=motion_px, notes=notes)
+    return CellChoice(scale=run.scale, anchor=anchor, motion_px=motion_px, residual=run.residual, notes=notes)

@@ -12,6 +12,7 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
+from framegate.models.video_processor.area_patches import Int8Array, patchify_areas
 from framegate.models.video_processor.cells import CellChoice, Int32Array, choose_cells
 from framegate.models.video_processor.clip import Clip, FileClip, FrameClip
 from framegate.models.video_processor.metadata import frame_times_seconds, sampled_metadata, time_notes
@@ -23,6 +24,7 @@ from framegate.models.video_processor.settings import VideoSettings
 from framegate.models.video_processor.sources import ClipPath, as_frames
 from framegate.tokenizers.video_stream import open_video
 from framegate.tokenizers.video_stream.window import WHOLE, Window, window_bounds, window_frames
+from framegate.types import UInt8Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,9 @@ class GatedVideo:
         grid_thw: the dense grid, in patches.
         anchor: per cell the tube that stands for it, int32 [T * H * W]; None when everything is kept.
         motion_px: per cell where its anchor lies, float32 [T * H * W, 2]; None when nothing moved.
+        scale: per cell the side of the token that stands there, int8 [T * H * W]; None where all are cells.
+        score: per cell how much it had changed, float32 [T * H * W]; None where no stage reads it.
+        times_seconds: per tube the time of its first frame, float32 [T]; None where no stage reads it.
         metadata: of the frames that went in.
         notes: the account.
     """
@@ -59,6 +64,9 @@ class GatedVideo:
     grid_thw: tuple[int, int, int]
     anchor: Int32Array | None
     motion_px: Float32Array | None
+    scale: Int8Array | None
+    score: Float32Array | None
+    times_seconds: Float32Array | None
     metadata: VideoMetadata
     notes: VideoNotes
 
@@ -85,8 +93,8 @@ def process_video(video: Any, metadata: VideoMetadata | None, request: Request) 
     with _opened(video, metadata, request, watch) as clip:
         layout = request.settings.layout
         choice = choose_cells(clip, request.config, layout, watch)
-        keep: BoolArray | None = None if choice is None or choice.keep.all() else choice.keep
-        return _result(clip, choice, _rows(clip, keep, layout, watch), request, watch)
+        scale = None if choice is None or bool((choice.scale == 1).all()) else choice.scale
+        return _result(clip, choice, _rows(clip, scale, layout, watch), request, watch)
 
 
 @contextmanager
@@ -141,21 +149,25 @@ def _frame_clip(video: Any, metadata: VideoMetadata | None, request: Request) ->
     )
 
 
-def _rows(clip: Clip, keep: BoolArray | None, layout: PatchLayout, watch: Stopwatch) -> Float32Array:
+def _rows(clip: Clip, scale: Int8Array | None, layout: PatchLayout, watch: Stopwatch) -> Float32Array:
     """Cut the needed tubes one by one, so that no more than one of them is whole in memory."""
     cells = clip.size_px[0] // layout.cell_px * (clip.size_px[1] // layout.cell_px)
     tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
-    kept = tubes * cells if keep is None else int(keep.sum())
+    kept = tubes * cells if scale is None else int(np.count_nonzero(scale))
     rows = np.empty((kept * layout.patches_per_cell, layout.patch_dim), dtype=np.float32)
     done = 0
-    needed: BoolArray | None = None if keep is None else np.asarray(keep.any(axis=(1, 2)))
+    needed: BoolArray | None = None if scale is None else np.asarray(scale.any(axis=(1, 2)))
     reader = clip.tubes(needed)
     for number, frames in watch.reading("stream", reader):
         with watch.timing("patches"):
-            part = patchify(frames, layout, None if keep is None else keep[number : number + 1])
+            part = _tube_rows(frames, layout, None if scale is None else scale[number : number + 1])
             rows[done : done + len(part)] = part
             done += len(part)
     return rows[:done]
+
+
+def _tube_rows(frames: UInt8Array, layout: PatchLayout, scale: Int8Array | None) -> Float32Array:
+    return patchify(frames, layout) if scale is None else patchify_areas(frames, layout, scale)
 
 
 def _result(
@@ -173,6 +185,9 @@ def _result(
         grid_thw=(tubes, height, width),
         anchor=choice.anchor.reshape(-1) if choice is not None else None,
         motion_px=_motion(choice, request.config) if choice is not None else None,
+        scale=choice.scale.reshape(-1) if choice is not None and bool((choice.scale > 1).any()) else None,
+        score=_score(choice, request.config) if choice is not None else None,
+        times_seconds=_times(clip, request),
         metadata=metadata,
         notes=VideoNotes(
             source=clip.source,
@@ -194,7 +209,9 @@ def _notes(clip: Clip, choice: CellChoice | None, metadata: VideoMetadata, reque
         found.append(
             "min_frames is for frames in memory; it does not change which frames of a file are taken"
         )
-    return found + time_notes(request.model_type, metadata, request.settings.layout.temporal_patch_size)
+    tube_frames = request.settings.layout.temporal_patch_size
+    stamped = request.config.timestamps is not None
+    return found + time_notes(request.model_type, metadata, tube_frames, stamped=stamped)
 
 
 def _motion(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
@@ -202,3 +219,17 @@ def _motion(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
     if config.context != "anchored" or not choice.motion_px.any():
         return None
     return choice.motion_px.reshape(-1, 2)
+
+
+def _times(clip: Clip, request: Request) -> Float32Array | None:
+    """When tubes begin: only the spatiotemporal module reads it."""
+    if request.config.spatiotemporal is None:
+        return None
+    return clip.times_seconds[:: request.settings.layout.temporal_patch_size].astype(np.float32)
+
+
+def _score(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
+    """How much cells had changed: only the released code's choice of tokens reads it."""
+    if config.scene_merge is None or config.scene_merge.merge_rule != "top_k":
+        return None
+    return choice.residual.reshape(-1)

@@ -125,13 +125,16 @@ def sampled_metadata(metadata: VideoMetadata, indices: Int64Array) -> VideoMetad
     return metadata
 
 
-def time_notes(model_type: str, metadata: VideoMetadata, temporal_patch_size: int) -> list[str]:
+def time_notes(
+    model_type: str, metadata: VideoMetadata, temporal_patch_size: int, *, stamped: bool = False
+) -> list[str]:
     """Say where the family cannot carry a video's times.
 
     Args:
         model_type: the family.
         metadata: of the frames in use.
         temporal_patch_size: frames in a tube.
+        stamped: stamps of time are written into the prompt.
 
     Returns:
         Notes for the report, none when all is well.
@@ -140,10 +143,10 @@ def time_notes(model_type: str, metadata: VideoMetadata, temporal_patch_size: in
     """
     notes = []
     timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
-    if not timed and model_type != "qwen2_vl":
+    if not timed and (stamped or model_type != "qwen2_vl"):
         notes.append(f"no frame rate in video_metadata: {FALLBACK_FPS:.0f} frames per second assumed")
     step = _TOKENS_PER_SECOND * temporal_patch_size / metadata.sampled_fps
-    if model_type == "qwen2_5_vl" and step < 1:
+    if model_type == "qwen2_5_vl" and step < 1 and not stamped:
         notes.append(
             f"{metadata.sampled_fps:.1f} sampled frames per second are more than Qwen2.5-VL's whole-number "
             f"time ids can tell apart (they advance by {step:.2f} a tube): neighbouring tubes share an id"

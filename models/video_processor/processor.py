@@ -58,7 +58,15 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     """
 
     valid_kwargs = QwenVideoKwargs
-    model_input_names = ["pixel_values_videos", "video_grid_thw", "framegate_anchor", "framegate_motion"]
+    model_input_names = [
+        "pixel_values_videos",
+        "video_grid_thw",
+        "framegate_anchor",
+        "framegate_motion",
+        "framegate_scale",
+        "framegate_score",
+        "framegate_time",
+    ]
 
     def __init__(
         self,
@@ -184,16 +192,40 @@ def _batch(
 
 
 def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
-    """Anchors and motion of all videos, left out where no gate ran."""
+    """What was decided per cell, all videos together; each left out where no video says it."""
+    times = [video.times_seconds for video in videos if video.times_seconds is not None]
+    timed = {"framegate_time": torch.from_numpy(np.concatenate(times))} if times else {}
     if all(video.anchor is None for video in videos):
-        return {}
+        return timed
     anchors = [_own_tubes(video) if video.anchor is None else video.anchor for video in videos]
-    found = {"framegate_anchor": torch.from_numpy(np.concatenate(anchors))}
-    if any(video.motion_px is not None for video in videos):
-        still = [np.zeros((len(anchor), 2), np.float32) for anchor in anchors]
-        moved = [s if v.motion_px is None else v.motion_px for v, s in zip(videos, still, strict=True)]
-        found["framegate_motion"] = torch.from_numpy(np.concatenate(moved))
-    return found
+    sizes = [len(anchor) for anchor in anchors]
+    noted = {
+        "framegate_motion": _noted([video.motion_px for video in videos], sizes, np.zeros(2, np.float32)),
+        "framegate_scale": _noted([_sides(video) for video in videos], sizes, np.int8(1)),
+        "framegate_score": _noted([video.score for video in videos], sizes, np.float32(0)),
+    }
+    if all(video.scale is None for video in videos):
+        del noted["framegate_scale"]
+    found = {"framegate_anchor": np.concatenate(anchors)} | noted
+    return timed | {name: torch.from_numpy(values) for name, values in found.items() if values is not None}
+
+
+def _noted(parts: Sequence[Any], sizes: Sequence[int], missing: Any) -> Any:
+    """Put the videos' values together, `missing` for videos without; None when no video has any."""
+    if all(part is None for part in parts):
+        return None
+    filled = [
+        np.tile(missing, (size, *[1] * np.ndim(missing))) if part is None else part
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return np.concatenate(filled)
+
+
+def _sides(video: GatedVideo) -> Any:
+    """Side of the token at each cell, also where all tokens are cells."""
+    if video.scale is not None or video.anchor is None:
+        return video.scale
+    return (video.anchor == _own_tubes(video)).astype(np.int8)
 
 
 def _own_tubes(video: GatedVideo) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framegate.config import FrontEndConfig
-from framegate.configs.loader import DEFAULT_PRESET, load_config
+from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.types import FramePlan, VideoInfo
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def attach(
     Args:
         model: a supported model of transformers, loaded, quantised or wrapped by PEFT.
         processor: its processor; None gates what a stock processor hands over.
-        config: preset name, path of a YAML file, dict or FrontEndConfig.
+        config: preset name, path of a YAML file or of a folder that a front end was saved in, dict or FrontEndConfig.
         overrides: settings replaced by keyword, for example keep_ratio=0.25.
 
     Returns:
@@ -36,13 +36,14 @@ def attach(
     Raises:
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already.
-        ConfigError: the configuration is not valid.
+        ConfigError: the configuration is not valid, or the folder's weights are of another width than the model.
 
     Source: ours.
     """
     from framegate.models.attachment import attach_front_end
 
-    return attach_front_end(model, processor, load_config(config, **overrides))
+    weights = learned_weights(config)
+    return attach_front_end(model, processor, load_config(config, **overrides), weights=weights)
 
 
 def front_end_of(model: Any) -> FrontEnd | None:
@@ -104,8 +105,9 @@ def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", **settings:
 
     Args:
         video: path, or what is known of the video.
-        sampler: name of the sampler, "fps" or "uniform".
-        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0.
+        sampler: name of the sampler: "fps", "uniform", "keyframes" (KFFocus) or "tass" (DATE).
+        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for "tass"
+            also query="...", encoder=... (encode_frames and encode_text) and captioner=... (query to caption).
 
     Returns:
         The chosen frames in order of time.

@@ -11,9 +11,15 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_type_hints
 
 from framegate.errors import BudgetError, ConfigError, nearest
+from framegate.models.condensation.config import CondensationConfig
+from framegate.models.scene_merge.config import SceneMergeConfig
+from framegate.models.spatiotemporal.config import SpatiotemporalConfig
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 Context = Literal["kept", "anchored"]
+CONFIG_VERSION = 1
+CONFIG_NAME, WEIGHTS_NAME = "front_end_config.json", "front_end.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +27,14 @@ class FramesConfig:
     """Which frames are taken from a file or a live source (frames the caller sampled are all used).
 
     Args:
-        sampler: registry key of the sampler, "fps" or "uniform".
-        fps: frames per second for the "fps" sampler, above 0.
-        num_frames: number of frames for the "uniform" sampler.
+        sampler: registry key of the sampler: "fps", "uniform", "keyframes" or "tass".
+        fps: frames per second for "fps", scored frames per second for "tass", above 0.
+        num_frames: number of frames for "uniform", "keyframes" and "tass".
         max_frames: no sampler takes more than this; None for no limit.
+        coverage: "keyframes": no gap longer than this share of the video is left, in (0, 1].
+        keyframe_source: "keyframes": "codec", "content", or "auto" for the codec's where they tell something.
+        min_gap_seconds: "tass": distance of frames in its first round, halved from round to round.
+        query: "tass": what to look for, with an encoder; None scores by novelty.
 
     Raises:
         ConfigError: a value out of range, or "uniform" without num_frames.
@@ -34,6 +44,10 @@ class FramesConfig:
     fps: float = 2.0
     num_frames: int | None = None
     max_frames: int | None = 768
+    coverage: float = 0.05
+    keyframe_source: str = "auto"
+    min_gap_seconds: float = 20.0
+    query: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.fps > 0 and math.isfinite(self.fps)):
@@ -52,26 +66,50 @@ class FrontEndConfig:
 
     Args:
         preset: name it started from, for the report.
-        keep_ratio: share of the dense tokens to keep, in (0, 1], met exactly; 1.0 is the identity.
+        keep_ratio: share of the dense tokens to keep, in (0, 1], met exactly; 1.0 is the identity of all that reduces.
         max_video_tokens: cap on the tokens of each video; with keep_ratio the smaller of the two holds.
+        gate_headroom: with a budget and a stage that reduces after the tower, the gate passes so many times the
+            budget (1.0 or more) and the later stages bring it down.
         context: what a kept patch sees in the tower: "kept" the kept patches of its tube, "anchored" also the
             anchors of the skipped ones.
         frames: frame sampling.
-        gate: the motion gate, None for none.
+        gate: the motion gate, before the tower; None for none.
+        scene_merge: merging of scenes, after the tower; None for none.
+        condensation: pooling per tube, after the tower; None for none.
+        spatiotemporal: the trainable residual module; None for none.
+        timestamps: stamps of time in the prompt; None for none.
+        config_version: version of this layout.
 
     Raises:
         BudgetError: keep_ratio or max_video_tokens out of range.
-        ConfigError: an unknown context, or a budget without a stage that could meet it.
+        ConfigError: an unknown context, settings that exclude each other, a budget without a stage that could meet it,
+            or a version of the future.
     """
 
     preset: str = "custom"
     keep_ratio: float | None = None
     max_video_tokens: int | None = None
+    gate_headroom: float = 1.0
     context: Context = "kept"
     frames: FramesConfig = field(default_factory=FramesConfig)
     gate: MotionGateConfig | None = None
+    scene_merge: SceneMergeConfig | None = None
+    condensation: CondensationConfig | None = None
+    spatiotemporal: SpatiotemporalConfig | None = None
+    timestamps: TimestampsConfig | None = None
+    config_version: int = CONFIG_VERSION
 
     def __post_init__(self) -> None:
+        _check_version(self.config_version)
+        if self.context not in get_args(Context):
+            raise ConfigError(f"context is {self.context!r}; it must be one of {get_args(Context)}.")
+        if self.context == "anchored" and self.gate is not None and self.gate.scales != (1,):
+            raise ConfigError("context 'anchored' needs one resolution: set scales=(1,), or context='kept'.")
+        if not (self.gate_headroom >= 1 and math.isfinite(self.gate_headroom)):
+            raise ConfigError(f"gate_headroom is {self.gate_headroom}; it must be 1.0 or more.")
+        self._check_budget()
+
+    def _check_budget(self) -> None:
         if self.keep_ratio is not None and not 0 < self.keep_ratio <= 1:
             raise BudgetError(
                 f"keep_ratio is {self.keep_ratio}; it must be in (0, 1], where 1 keeps everything."
@@ -80,19 +118,29 @@ class FrontEndConfig:
             raise BudgetError(
                 f"max_video_tokens is {self.max_video_tokens}; each video needs at least 1 token."
             )
-        if self.context not in get_args(Context):
-            raise ConfigError(f"context is {self.context!r}; it must be one of {get_args(Context)}.")
         reduces = self.keep_ratio not in (None, 1.0) or self.max_video_tokens is not None
-        if reduces and self.gate is None:
+        if reduces and self.gate is None and not self.reduces_after_tower:
             raise ConfigError(
                 f"preset {self.preset!r} has no stage that drops tokens, so it cannot meet "
-                f"keep_ratio={self.keep_ratio}, max_video_tokens={self.max_video_tokens}; use preset 'gate'."
+                f"keep_ratio={self.keep_ratio}, max_video_tokens={self.max_video_tokens}; use preset 'framegate'."
             )
 
     @property
     def is_identity(self) -> bool:
-        """True when nothing can be reduced, so that every stage stands aside."""
-        return self.gate is None or (self.keep_ratio == 1.0 and self.max_video_tokens is None)
+        """True when nothing can be reduced, so that every stage that reduces stands aside."""
+        if self.keep_ratio == 1.0 and self.max_video_tokens is None:
+            return True
+        return self.gate is None and not self.reduces_after_tower
+
+    @property
+    def gates(self) -> bool:
+        """True when cells may be skipped before the tower."""
+        return self.gate is not None and not self.is_identity
+
+    @property
+    def reduces_after_tower(self) -> bool:
+        """True when a stage after the tower may make fewer tokens."""
+        return self.scene_merge is not None or self.condensation is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Spell the configuration as plain nested dicts, ready for YAML or JSON."""
@@ -103,15 +151,18 @@ class FrontEndConfig:
         """Make a configuration from nested dicts.
 
         Args:
-            values: keys are field names; "frames" and "gate" hold dicts of their own.
+            values: keys are field names; sections ("frames", "gate", ...) hold dicts of their own.
 
         Returns:
             The validated configuration.
 
         Raises:
-            ConfigError: an unknown key (the message names the nearest one) or a section that is no mapping.
+            ConfigError: an unknown key (the message names the nearest one), a section that is no mapping, or a version
+                of the future.
         """
         known = dict(values)
+        # first: a newer version may hold keys that are unknown here
+        _check_version(known.get("config_version", CONFIG_VERSION))
         for name, section in _SECTIONS.items():
             if isinstance(known.get(name), Mapping):
                 known[name] = section(**_checked(section, known[name], f"{name}."))
@@ -125,7 +176,7 @@ class FrontEndConfig:
         """Return a copy with fields replaced, those of the sections by their own names.
 
         Args:
-            changes: field names of this class, of FramesConfig or of MotionGateConfig, with new values.
+            changes: field names of this class or of any section, with new values; a section itself takes a dict.
 
         Returns:
             The validated copy.
@@ -137,20 +188,34 @@ class FrontEndConfig:
         for name, value in changes.items():
             section = _section_of(name)
             if section is None:
-                values[name] = value
+                merges = name in _SECTIONS and isinstance(value, Mapping)
+                values[name] = (values[name] or {}) | dict(value) if merges else value
             elif values[section] is None:
                 raise ConfigError(
-                    f"{name}={value!r} belongs to the {section}, which preset {self.preset!r} does not have."
+                    f"{name}={value!r} belongs to the {section}, which preset {self.preset!r} does not have; "
+                    f"switch it on with {section}={{...}}."
                 )
             else:
                 values[section][name] = value
         return type(self).from_dict(values)
 
 
-_SECTIONS: dict[str, type[FramesConfig] | type[MotionGateConfig]] = {
+_SECTIONS: dict[str, type[Any]] = {
     "frames": FramesConfig,
     "gate": MotionGateConfig,
+    "scene_merge": SceneMergeConfig,
+    "condensation": CondensationConfig,
+    "spatiotemporal": SpatiotemporalConfig,
+    "timestamps": TimestampsConfig,
 }
+SECTION_NAMES = tuple(_SECTIONS)
+
+
+def _check_version(version: Any) -> None:
+    if not isinstance(version, int) or not 1 <= version <= CONFIG_VERSION:
+        raise ConfigError(
+            f"config_version is {version!r}; this framegate reads 1 to {CONFIG_VERSION}. Update framegate to open it."
+        )
 
 
 def _names(section: type) -> set[str]:

@@ -17,6 +17,8 @@ Sampler = Callable[..., FramePlan]
 # name -> module with a function `sample(info: VideoInfo, **settings) -> FramePlan`
 SAMPLERS: dict[str, str] = {
     "fps": "framegate.tokenizers.fps",
+    "keyframes": "framegate.tokenizers.keyframes",
+    "tass": "framegate.tokenizers.tass",
     "uniform": "framegate.tokenizers.uniform",
 }
 
@@ -99,6 +101,10 @@ def sample_frames(
         "fps": config.fps,
         "num_frames": config.num_frames,
         "max_frames": config.max_frames,
+        "coverage": config.coverage,
+        "keyframe_source": config.keyframe_source,
+        "min_gap_seconds": config.min_gap_seconds,
+        "query": config.query,
         "start_seconds": window_seconds[0],
         "end_seconds": window_seconds[1],
     }

@@ -56,7 +56,7 @@ def test_attach_twice_is_refused_and_harmless(family):
     with pytest.raises(AttachmentError, match="detach"):
         framegate.attach(model, None, "dense")
     assert framegate.front_end_of(model) is front_end
-    assert front_end.config.preset == "gate"
+    assert front_end.config.preset == "framegate"
 
 
 def test_unsupported_models_are_refused_with_the_list():

@@ -17,6 +17,14 @@ class HandmadePlan:
     cell_px = 28
 
     @property
+    def scale(self):
+        return self.keep.astype(np.int8)
+
+    @property
+    def covered(self):
+        return self.keep
+
+    @property
     def tube_frames(self):
         return len(self.source) // len(self.keep)
 

@@ -12,6 +12,7 @@ Reference = Literal["anchor", "previous"]
 Motion = Literal["camera", "none"]
 Mode = Literal["drop", "reuse"]
 
+SCALE_CHOICES = ((1,), (1, 2), (1, 4), (1, 2, 4))
 DEFAULT_THRESHOLDS: dict[str, float] = {"mad": 4.0, "ssim": 0.05, "l2": 0.3}
 
 
@@ -32,12 +33,16 @@ class MotionGateConfig:
         codec_keyframes: also encode whole the tubes that hold a codec I-frame.
         mode: "drop" skipped cells become no token; "reuse" every token stays and takes its anchor's patch
             embedding (what the released GRT code does; the tower's work is not reduced).
+        scales: sides, in cells, of the areas that one token may stand for: 1 and any of 2 and 4, rising. Beyond
+            (1,) an area may be encoded at half or a quarter of the resolution, in one token; needs metric "mad",
+            reference "anchor" and mode "drop". A list is taken as a tuple.
 
     Raises:
-        ConfigError: a value out of range, or "reuse" together with camera motion.
+        ConfigError: a value out of range, "reuse" together with camera motion, or scales beyond (1,) with settings
+            that they do not go with.
 
-    Source: GRT (arXiv 2509.14199) section 3 for the gate; anchored reference, mode decision and budgets:
-    ours.
+    Source: GRT (arXiv 2509.14199) section 3 for the gate; the ratios 2 and 4 of scales: KFFocus (arXiv
+    2508.08989); anchored reference, mode decision, budgets, and scales chosen by rate and distortion: ours.
     """
 
     metric: Metric = "mad"
@@ -48,6 +53,7 @@ class MotionGateConfig:
     keyframe_fraction: float = 0.8
     codec_keyframes: bool = False
     mode: Mode = "drop"
+    scales: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -72,6 +78,31 @@ class MotionGateConfig:
             raise ConfigError(
                 'gate.mode "reuse" takes embeddings from the same grid cell: set gate.motion to "none".'
             )
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        scales = self.scales
+        if isinstance(scales, list):
+            scales = tuple(scales)
+            object.__setattr__(self, "scales", scales)
+        # True equals 1, and is no side.
+        if scales not in SCALE_CHOICES or any(isinstance(side, bool) for side in scales):
+            raise ConfigError(
+                f"gate.scales is {self.scales!r}; it must be one of {', '.join(map(str, SCALE_CHOICES))}."
+            )
+        if len(scales) == 1:
+            return
+        for name, needed in (("metric", "mad"), ("reference", "anchor"), ("mode", "drop")):
+            if getattr(self, name) != needed:
+                raise ConfigError(
+                    f'gate.scales {scales} needs gate.{name} "{needed}", not {getattr(self, name)!r}; set that, or '
+                    "gate.scales to (1,)."
+                )
+
+    @property
+    def is_mixed(self) -> bool:
+        """True when tokens may stand for areas of several cells."""
+        return len(self.scales) > 1
 
     @property
     def resolved_threshold(self) -> float:

@@ -55,20 +55,32 @@ def exact_run(
 
     Source: ours.
     """
+    return judged_run(luma, grid, config, budget_cells, forced, RememberedMotion(grid))[0]
+
+
+def judged_run(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget_cells: int,
+    forced: BoolArray,
+    motion_source: RememberedMotion,
+) -> tuple[GateRun, float]:
+    """Plan as exact_run does; also give the squared error of what is shown."""
     if budget_cells <= grid.num_cells:
-        run = _first_tube_only(luma, grid, budget_cells)
-        run = replayed(luma, grid, run, config.metric)[0]
-        return replace(run, notes=_notes_of_one_tube(grid, config, budget_cells, forced))
-    forced, config, notes = affordable_rules(grid, config, budget_cells, forced)
+        first = _first_tube_only(luma, grid, budget_cells)
+        run, error = replayed(luma, grid, first, config.metric)
+        return replace(run, notes=_notes_of_one_tube(grid, config, budget_cells, forced)), error
+    forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
     still = _judged(luma, grid, config, _still_run(luma, grid, config, budget_cells, forced), budget_cells)
     best = still
     if config.motion == "camera":
-        moving = _searched(luma, grid, config, budget_cells, forced, _Remembered(grid))
+        moving = _searched(luma, grid, config, budget_cells, forced, motion_source)
         if moving.moved.any():
             best = _judged(luma, grid, config, moving, budget_cells)
     if best[1] >= CAMERA_GAIN * still[1]:
         best = still
-    return replace(best[0], notes=notes)
+    return replace(best[0], notes=notes), best[1]
 
 
 def _notes_of_one_tube(
@@ -94,14 +106,14 @@ def _judged(
 
 
 def affordable_rules(
-    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+    config: MotionGateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
 ) -> tuple[BoolArray, MotionGateConfig, tuple[str, ...]]:
     """Relax what the budget leaves no room for: max_age first, then the codec's keyframes.
 
     Args:
-        grid: geometry.
         config: the rules.
-        budget_cells: cells to encode, at least one tube's.
+        budget_cells: tokens to encode, at least one tube's.
+        tube_tokens: fewest tokens that encode a tube whole.
         forced: tubes to encode whole, bool [T].
 
     Returns:
@@ -109,7 +121,7 @@ def affordable_rules(
 
     Source: ours.
     """
-    room, notes = budget_cells // grid.num_cells, []
+    room, notes = budget_cells // tube_tokens, []
     if int(forced.sum()) > room:
         dropped = np.flatnonzero(forced)[room:]
         forced = forced.copy()
@@ -117,16 +129,16 @@ def affordable_rules(
         notes.append(
             f"{len(dropped)} codec keyframes stood aside: the budget has room for {room} whole tubes"
         )
-    if config.max_age is not None and _refreshes(forced, config.max_age) > room:
+    if config.max_age is not None and refreshes(forced, config.max_age) > room:
         ages = range(config.max_age + 1, len(forced) + 1)
-        fitting = next((age for age in ages if _refreshes(forced, age) <= room), None)
+        fitting = next((age for age in ages if refreshes(forced, age) <= room), None)
         relaxed = "stood aside" if fitting is None else f"was relaxed to {fitting}"
         notes.append(f"max_age {config.max_age} {relaxed}: the budget comes first")
         config = replace(config, max_age=fitting)
     return forced, config, tuple(notes)
 
 
-def _refreshes(forced: BoolArray, max_age: int) -> int:
+def refreshes(forced: BoolArray, max_age: int) -> int:
     """Tubes that are encoded whole when nothing changes."""
     count, age = 0, 0
     for whole in forced:
@@ -155,7 +167,7 @@ def _still_run(
     return replayed(luma, grid, still_run(keep, grid), config.metric)[0]
 
 
-class _Remembered:
+class RememberedMotion:
     """Estimates each tube's motion once, however many thresholds are tried."""
 
     def __init__(self, grid: CellGrid) -> None:
@@ -178,7 +190,7 @@ def _searched(
     config: MotionGateConfig,
     budget_cells: int,
     forced: BoolArray,
-    motion_source: _Remembered | None,
+    motion_source: RememberedMotion | None,
 ) -> GateRun:
     """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
 
@@ -258,9 +270,9 @@ def _filled(run: GateRun, budget_cells: int) -> GateRun:
     assert left >= 0
     if left == 0:
         return run
-    keep = run.keep.copy()
-    keep.flat[highest(np.where(run.keep, -1.0, run.residual), left)] = True
-    return replace(run, keep=keep, moved=run.moved & ~keep)
+    scale = run.scale.copy()
+    scale.flat[highest(np.where(run.keep, -1.0, run.residual), left)] = 1
+    return replace(run, scale=scale, moved=run.moved & (scale == 0))
 
 
 def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from framegate.tokenizers.motion_gate.budget import Budget
@@ -13,6 +12,8 @@ from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, is_lar
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.motion_gate.exact import exact_run
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import halved
+from framegate.tokenizers.motion_gate.mixed_exact import mixed_run
 from framegate.tokenizers.motion_gate.run import GateRun, record, whole_run
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
 from framegate.types import UInt8Array
@@ -37,7 +38,8 @@ def plan_gate(
 
     Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
     is shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width *
-    height / 4 bytes a frame) and is met exactly.
+    height / 4 bytes a frame; with scales beyond (1,) all of it and a quarter again per scale) and is met
+    exactly.
 
     Args:
         frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its
@@ -119,7 +121,8 @@ class _Held:
 
     def __init__(self, grid: CellGrid, config: MotionGateConfig) -> None:
         # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
-        self.halves = grid.can_halve and config.metric == "mad"
+        # Coarse tokens lose what half a resolution does not show.
+        self.halves = grid.can_halve and config.metric == "mad" and not config.is_mixed
         self.full_grid = grid
         self.grid = grid.halved() if self.halves else grid
         self._tubes: list[UInt8Array] = []
@@ -142,15 +145,6 @@ class _Held:
         return len(self._tubes) * self.grid.num_cells
 
 
-def halved(tube: UInt8Array) -> UInt8Array:
-    """Reduce a tube [k, h, w] to half its size by block means."""
-    planes, height, width = tube.shape
-    small = cv2.resize(
-        tube.reshape(-1, width), (width // 2, planes * height // 2), interpolation=cv2.INTER_AREA
-    )
-    return small.reshape(planes, height // 2, width // 2)
-
-
 def _meet(
     held: _Held,
     budget: Budget,
@@ -165,6 +159,8 @@ def _meet(
         return whole_run(luma, held.grid)
     assert wanted is not None
     forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
+    if config.is_mixed:
+        return mixed_run(luma, held.grid, config, wanted, forced)
     run = exact_run(luma, held.grid, config, wanted, forced)
     return replace(run, motion=scaled(run.motion, 2).astype(np.float32)) if held.halves else run
 

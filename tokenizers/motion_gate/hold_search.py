@@ -143,23 +143,40 @@ def _bracketed(
 
 
 def _mixed(solutions: Solutions, budget_cells: int) -> BoolArray:
-    """Give each cell one of its plans: the dearest price for all, then the steps down that save most per encoding."""
-    counts, error = solutions.counts, solutions.error
-    cells = np.arange(counts.shape[1])
-    fits = np.flatnonzero(counts.sum(axis=1) <= budget_cells)
-    level = np.full(len(cells), fits[0])
-    left = budget_cells - int(counts[fits[0]].sum())
+    """Give each cell one of its plans, bool [cells, T]."""
+    level = steps_within(solutions.counts, solutions.error, budget_cells)
+    return solutions.keep[level, np.arange(len(level))]
+
+
+def steps_within(
+    counts: npt.NDArray[np.int64], error: npt.NDArray[np.float64], budget: int
+) -> npt.NDArray[np.intp]:
+    """Choose a plan for each part: the dearest price for all, then the steps down that save most per encoding.
+
+    Args:
+        counts: encodings of each part's plans, int64 [prices, parts]; those of the dearest fit the budget.
+        error: squared error of each, float64 [prices, parts].
+        budget: encodings of all parts together.
+
+    Returns:
+        Index of a price for each part, int [parts].
+
+    Source: ours.
+    """
+    fits = np.flatnonzero(counts.sum(axis=1) <= budget)
+    level = np.full(counts.shape[1], fits[0])
+    left = budget - int(counts[fits[0]].sum())
     if fits[0] == 0:
-        return solutions.keep[0]
+        return level
     cheaper = fits[0] - 1
     extra = counts[cheaper] - counts[fits[0]]
     saved = error[fits[0]] - error[cheaper]
     order = np.argsort(-saved / np.maximum(extra, 1), kind="stable")
-    for cell in order:
-        if 0 < extra[cell] <= left:
-            level[cell] = cheaper
-            left -= int(extra[cell])
-    return solutions.keep[level, cells]
+    for part in order:
+        if 0 < extra[part] <= left:
+            level[part] = cheaper
+            left -= int(extra[part])
+    return level
 
 
 def _solve(

@@ -9,6 +9,7 @@ import numpy as np
 
 from framegate.tokenizers.motion_gate.gate import tubes_of
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import Int8Array
 from framegate.tokenizers.motion_gate.provenance import Int32Array, anchors_of
 from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.run import GateRun
@@ -23,14 +24,17 @@ class GatePlan:
     """Which cells are encoded, per tube.
 
     Args:
-        keep: cells that are encoded, bool [T, H, W].
-        anchor: tube whose encoded content stands for the cell, int32 [T, H, W]: its own when kept, -1 when
+        keep: cells at which a token is encoded, bool [T, H, W].
+        scale: side, in cells, of the area that the token encoded at this cell stands for, int8 [T, H, W]: 1 for
+            the cell alone; 0 where no token is encoded, other cells of a larger area included.
+        covered: cells whose content is encoded in their tube by a token of any side, bool [T, H, W].
+        anchor: tube whose encoded content stands for the cell, int32 [T, H, W]: its own when covered, -1 when
             never shown.
         motion_px: displacement (x, y) from the cell to where its anchor's content lies, float32 [T, H, W, 2].
         residual: by how much the cell differed from what was shown when it was decided on, float32 [T, H, W];
             0 in the first tube.
         timestamps_seconds: time of each tube's first frame, float64 [T].
-        keyframes: tubes that are encoded whole, bool [T].
+        keyframes: tubes that are covered whole, bool [T].
         grid: geometry: cell_px, tube_frames, height_px, width_px.
         notes: what stood aside or was relaxed, and why.
         moved: skipped cells that follow the camera, bool [T, H, W].
@@ -39,6 +43,8 @@ class GatePlan:
     """
 
     keep: BoolArray = field(repr=False)
+    scale: Int8Array = field(repr=False)
+    covered: BoolArray = field(repr=False)
     anchor: Int32Array = field(repr=False)
     motion_px: FloatArray = field(repr=False)
     residual: FloatArray = field(repr=False)
@@ -77,11 +83,13 @@ class GatePlan:
         anchor, motion_px = anchors_of(run, grid)
         return cls(
             keep=run.keep,
+            scale=run.scale,
+            covered=run.covered,
             anchor=anchor,
             motion_px=motion_px,
             residual=run.residual,
             timestamps_seconds=np.asarray(timestamps_seconds, np.float64)[:: grid.tube_frames],
-            keyframes=np.all(run.keep.reshape(len(run.keep), -1), axis=1),
+            keyframes=run.covered.all(axis=(1, 2)),
             grid=grid,
             notes=notes,
             moved=run.moved,
@@ -95,7 +103,7 @@ class GatePlan:
 
     @property
     def num_kept(self) -> int:
-        """Cells that are encoded."""
+        """Tokens that are encoded."""
         return int(self.keep.sum())
 
     @property
@@ -105,7 +113,7 @@ class GatePlan:
 
     @property
     def keep_ratio(self) -> float:
-        """Share of the cells that are encoded."""
+        """Tokens that are encoded, as a share of all cells."""
         return self.num_kept / self.num_cells
 
     @property
@@ -139,7 +147,7 @@ class GatePlan:
         for tube, frames in enumerate(self.iter_source()):
             moved = self.moved[tube]
             camera = shown.predict(self.camera_motion[tube]) if moved.any() else None
-            shown.commit(frames, self.keep[tube], camera, moved)
+            shown.commit(frames, self.scale[tube], camera, moved)
             yield shown.picture
 
     def source_frames(self) -> UInt8Array:
@@ -151,7 +159,8 @@ class GatePlan:
 
         Returns:
             uint8 [F, h, w, 3], F = T * tube_frames. Skipped cells show their anchor's content, moved along
-            with the camera where the plan says so; cells that were never shown are mid-grey (128).
+            with the camera where the plan says so; areas encoded in one token show it raised to their size;
+            cells that were never shown are mid-grey (128).
 
         Raises:
             VideoError: the file can no longer be read.

@@ -26,24 +26,24 @@ def anchors_of(run: GateRun, grid: CellGrid) -> tuple[Int32Array, FloatArray]:
         Tube that encoded each cell's content, int32 [T, H, W], -1 for cells never shown; and the displacement
         (x, y) in px from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block
         of the cell's first frame speaks for the cell; the place it names always lies in a cell that its tube
-        encoded.
+        encoded, alone or in a coarse area.
 
     Source: ours.
     """
     if not run.moved.any():
-        return _held_anchors(run.keep), np.zeros((*run.keep.shape, 2), np.float32)
-    anchor = np.empty(run.keep.shape, np.int32)
-    displacement = np.zeros((*run.keep.shape, 2), np.float32)
+        return _held_anchors(run.covered), np.zeros((*run.scale.shape, 2), np.float32)
+    anchor = np.empty(run.scale.shape, np.int32)
+    displacement = np.zeros((*run.scale.shape, 2), np.float32)
     origins = _Origins(grid)
-    for tube in range(len(run.keep)):
-        origins.step(tube, run.keep[tube], run.moved[tube], run.motion[tube])
+    for tube in range(len(run.scale)):
+        origins.step(tube, run.covered[tube], run.moved[tube], run.motion[tube])
         anchor[tube], displacement[tube] = origins.summary()
     return anchor, displacement
 
 
-def _held_anchors(keep: BoolArray) -> Int32Array:
-    tubes = np.arange(len(keep), dtype=np.int32)[:, None, None]
-    return np.maximum.accumulate(np.where(keep, tubes, np.int32(NEVER_SHOWN)), axis=0)
+def _held_anchors(covered: BoolArray) -> Int32Array:
+    tubes = np.arange(len(covered), dtype=np.int32)[:, None, None]
+    return np.maximum.accumulate(np.where(covered, tubes, np.int32(NEVER_SHOWN)), axis=0)
 
 
 class _Origins:
@@ -61,7 +61,7 @@ class _Origins:
         own = np.arange(rows)[:, None] // per_cell * grid.columns + np.arange(columns) // per_cell
         self._own_cell = own.astype(np.int32)[None]
 
-    def step(self, tube: int, keep: BoolArray, moved: BoolArray, motion: FloatArray) -> None:
+    def step(self, tube: int, covered: BoolArray, moved: BoolArray, motion: FloatArray) -> None:
         if moved.any():
             place = moved_blocks(motion, self._grid)
             blocks = self._grid.blocks_of(moved)
@@ -69,7 +69,7 @@ class _Origins:
             y = place.y - self._centre_y + np.take(self._y, place.index)
             self._set(blocks, np.take(self._tube, place.index), np.take(self._cell, place.index), x, y)
         zero = np.float32(0)
-        self._set(self._grid.blocks_of(keep), np.int32(tube), self._own_cell, zero, zero)
+        self._set(self._grid.blocks_of(covered), np.int32(tube), self._own_cell, zero, zero)
 
     def _set(
         self, blocks: BoolArray, tube: npt.ArrayLike, cell: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike

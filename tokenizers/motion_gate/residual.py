@@ -40,6 +40,12 @@ def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
     return _cell_sums(_difference(tube, shown), grid).astype(np.float32) / np.float32(_cell_values(grid))
 
 
+def squared(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+    """Squared error of each cell: uint8 [k, h, w] twice -> float32 [H, W], exact sums rounded once."""
+    difference = _difference(tube, shown)
+    return _cell_sums(cv2.multiply(difference, difference, dtype=cv2.CV_16U), grid).astype(np.float32)
+
+
 def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
     """Euclidean norm of each cell's difference, in normalised pixel values.
 
@@ -56,8 +62,7 @@ def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
 
     Source: the released code of GRT (arXiv 2509.14199), per cell instead of per patch; luma for RGB: ours.
     """
-    difference = _difference(tube, shown)
-    squares = _cell_sums(cv2.multiply(difference, difference, dtype=cv2.CV_16U), grid).astype(np.float32)
+    squares = squared(tube, shown, grid)
     weight = sum((255.0 * deviation) ** -2 for deviation in CLIP_STD)
     return np.sqrt(squares * np.float32(weight))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from framegate.tokenizers.motion_gate.config import Metric
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import Int8Array, covered_by
 from framegate.tokenizers.motion_gate.residual import FloatArray, mad, residual_of, squared_error
 from framegate.tokenizers.motion_gate.scan import TubeDecision
 from framegate.tokenizers.motion_gate.shown import BoolArray, ShownContent, ring_tubes_for
@@ -20,24 +22,34 @@ class GateRun:
     """What was decided on every tube.
 
     Args:
-        keep: cells that are encoded, bool [T, H, W].
-        residual: what they differed by from what was shown, float32 [T, H, W]; 0 in the first tube.
+        scale: side, in cells, of the token encoded at each representative cell, int8 [T, H, W]; 0 elsewhere.
+        residual: what cells differed by from what was shown, float32 [T, H, W]; 0 in the first tube.
         moved: skipped cells that follow the camera, bool [T, H, W].
         motion: float32 [T, k, 2, 3], the camera's motion from each tube to the one before; identity where not
             used.
         notes: what stood aside or was relaxed, and why.
     """
 
-    keep: BoolArray
+    scale: Int8Array
     residual: FloatArray
     moved: BoolArray
     motion: FloatArray
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def keep(self) -> BoolArray:
+        """Cells at which a token is encoded, bool [T, H, W]."""
+        return self.scale > 0
+
+    @cached_property
+    def covered(self) -> BoolArray:
+        """Cells whose content is encoded by a token of any side, bool [T, H, W]."""
+        return covered_by(self.scale)
+
     @property
     def num_kept(self) -> int:
-        """Cells that are encoded."""
-        return int(self.keep.sum())
+        """Tokens that are encoded."""
+        return int(np.count_nonzero(self.scale))
 
 
 def still_motion(tubes: int, grid: CellGrid) -> FloatArray:
@@ -45,13 +57,13 @@ def still_motion(tubes: int, grid: CellGrid) -> FloatArray:
     return np.tile(np.eye(2, 3, dtype=np.float32), (tubes, grid.tube_frames, 1, 1))
 
 
-def still_run(keep: BoolArray, grid: CellGrid) -> GateRun:
-    """Wrap a choice of cells [T, H, W] that no camera moves; residuals are not measured yet."""
+def still_run(scale: BoolArray | Int8Array, grid: CellGrid) -> GateRun:
+    """Wrap a choice of tokens, sides or cells [T, H, W], that no camera moves; residuals are not measured yet."""
     return GateRun(
-        keep=keep,
-        residual=np.zeros(keep.shape, np.float32),
-        moved=np.zeros_like(keep),
-        motion=still_motion(len(keep), grid),
+        scale=scale.astype(np.int8),
+        residual=np.zeros(scale.shape, np.float32),
+        moved=np.zeros(scale.shape, bool),
+        motion=still_motion(len(scale), grid),
     )
 
 
@@ -62,7 +74,7 @@ def record(decisions: Sequence[TubeDecision], grid: CellGrid) -> GateRun:
         if decision.motion is not None:
             motion[tube] = decision.motion
     return GateRun(
-        keep=np.stack([decision.keep for decision in decisions]),
+        scale=np.stack([decision.scale for decision in decisions]),
         residual=np.stack([decision.residual for decision in decisions]),
         moved=np.stack([decision.moved for decision in decisions]),
         motion=motion,
@@ -76,8 +88,8 @@ def whole_run(tubes: Iterable[UInt8Array], grid: CellGrid) -> GateRun:
     for tube in tubes:
         residual.append(mad(tube, tube if before is None else before, grid))
         before = tube
-    keep = np.ones((len(residual), grid.rows, grid.columns), bool)
-    return GateRun(keep=keep, residual=np.stack(residual), moved=~keep, motion=still_motion(len(keep), grid))
+    run = still_run(np.ones((len(residual), grid.rows, grid.columns), np.int8), grid)
+    return replace(run, residual=np.stack(residual))
 
 
 def replayed(luma: UInt8Array, grid: CellGrid, run: GateRun, metric: Metric) -> tuple[GateRun, float]:
@@ -95,7 +107,7 @@ def replayed(luma: UInt8Array, grid: CellGrid, run: GateRun, metric: Metric) -> 
     Source: ours.
     """
     shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if run.moved.any() else 0)
-    measure, residual, error = residual_of(metric), np.zeros(run.keep.shape, np.float32), 0.0
+    measure, residual, error = residual_of(metric), np.zeros(run.scale.shape, np.float32), 0.0
     for tube, frames in enumerate(luma):
         moved = run.moved[tube]
         camera = shown.predict(run.motion[tube]) if moved.any() else None
@@ -103,8 +115,6 @@ def replayed(luma: UInt8Array, grid: CellGrid, run: GateRun, metric: Metric) -> 
             residual[tube] = measure(frames, shown.picture, grid)
         if camera is not None:
             residual[tube] = np.where(moved, measure(frames, camera.picture, grid), residual[tube])
-        shown.commit(frames, run.keep[tube], camera, moved)
+        shown.commit(frames, run.scale[tube], camera, moved)
         error += squared_error(frames, shown.picture)
-    return GateRun(
-        keep=run.keep, residual=residual, moved=run.moved, motion=run.motion, notes=run.notes
-    ), error
+    return replace(run, residual=residual), error

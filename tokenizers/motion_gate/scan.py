@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from framegate.tokenizers.motion_gate.coarse import coarsened
 from framegate.tokenizers.motion_gate.config import Metric, MotionGateConfig, Reference
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import Int8Array, covered_by
 from framegate.tokenizers.motion_gate.residual import FloatArray, residual_of
 from framegate.tokenizers.motion_gate.shown import BoolArray, Prediction, ShownContent, ring_tubes_for
 from framegate.types import UInt8Array
@@ -28,6 +31,7 @@ class GateRules:
         reference: what a cell is compared with.
         max_age: encoded again after this many tubes, None never.
         keyframe_fraction: a tube of which a larger share changed is encoded whole.
+        scales: sides that tokens may have; beyond (1,) with metric "mad" only.
     """
 
     metric: Metric
@@ -35,6 +39,7 @@ class GateRules:
     reference: Reference = "anchor"
     max_age: int | None = None
     keyframe_fraction: float = 0.8
+    scales: tuple[int, ...] = (1,)
 
     @classmethod
     def of(cls, config: MotionGateConfig) -> GateRules:
@@ -45,6 +50,7 @@ class GateRules:
             reference=config.reference,
             max_age=config.max_age,
             keyframe_fraction=config.keyframe_fraction,
+            scales=config.scales,
         )
 
 
@@ -53,16 +59,26 @@ class TubeDecision:
     """What the gate decided on one tube.
 
     Args:
-        keep: cells that are encoded, bool [H, W].
+        scale: sides of the tokens at their representative cells, int8 [H, W]; 0 elsewhere.
         residual: what decided, float32 [H, W]; zero in the first tube, which has nothing to compare with.
         moved: skipped cells that show their content moved by the camera, bool [H, W].
         motion: float32 [k, 2, 3] when any cell moved, else None.
     """
 
-    keep: BoolArray
+    scale: Int8Array
     residual: FloatArray
     moved: BoolArray
     motion: FloatArray | None
+
+    @cached_property
+    def keep(self) -> BoolArray:
+        """Cells at which a token is encoded, bool [H, W]."""
+        return self.scale > 0
+
+    @cached_property
+    def covered(self) -> BoolArray:
+        """Cells that a token of any side encodes, bool [H, W]."""
+        return covered_by(self.scale)
 
 
 class GateScan:
@@ -103,8 +119,8 @@ class GateScan:
             decision, camera = self._whole(tube), None
         else:
             decision, camera = self._decide(tube, self._before)
-        self._shown.commit(tube, decision.keep, camera, decision.moved if camera else None)
-        self._age = np.where(decision.keep, 0, self._age) + 1
+        self._shown.commit(tube, decision.scale, camera, decision.moved if camera else None)
+        self._age = np.where(decision.covered, 0, self._age) + 1
         self._before = tube
         self._tube += 1
         return decision
@@ -122,7 +138,7 @@ class GateScan:
             if first
             else self._residual_of(tube, self._reference, self._grid)
         )
-        return TubeDecision(every, residual, ~every, None)
+        return TubeDecision(self._scale(every, tube, None, ~every), residual, ~every, None)
 
     @property
     def _reference(self) -> UInt8Array:
@@ -143,7 +159,21 @@ class GateScan:
                 moved, residual, camera = compensated < residual, best, candidate
         keep = self._keep(residual)
         moved &= ~keep
-        return TubeDecision(keep, residual, moved, motion if moved.any() else None), camera
+        scale = self._scale(keep, tube, camera, moved)
+        moved &= ~covered_by(scale)
+        return TubeDecision(scale, residual, moved, motion if moved.any() else None), camera
+
+    def _scale(
+        self, keep: BoolArray, tube: UInt8Array, camera: Prediction | None, moved: BoolArray
+    ) -> Int8Array:
+        rules = self._rules
+        if len(rules.scales) == 1 or np.count_nonzero(keep) < 2:
+            return keep.astype(np.int8)
+        picture = self._shown.picture
+        if camera is not None and moved.any():
+            picture = picture.copy()
+            self._grid.cells_of(picture)[moved] = self._grid.cells_of(camera.picture)[moved]
+        return coarsened(keep, tube, picture, self._grid, rules.scales, rules.threshold)
 
     def _share_above(self, residual: FloatArray) -> float:
         return float(np.count_nonzero(residual > self._rules.threshold) / residual.size)

@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from framegate.tokenizers.motion_gate.coarse import show_coarse
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import BoolArray, Int8Array, covered_by
 from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.types import UInt8Array
 
@@ -28,7 +30,6 @@ MAX_REMAP_SIDE_PX = 32_000
 # One 4-px column or row of blocks of a 28-px cell may repeat the frame's border; more would be made up.
 MAX_INVENTED_SHARE = 0.2
 
-BoolArray = npt.NDArray[np.bool_]
 Int32Array = npt.NDArray[np.int32]
 
 
@@ -134,27 +135,34 @@ class ShownContent:
         return Prediction(picture, tile, offset_x, offset_y, invented, _mostly(invented, self._grid))
 
     def commit(
-        self, tube: UInt8Array, keep: BoolArray, camera: Prediction | None, moved: BoolArray | None
+        self,
+        tube: UInt8Array,
+        scale: BoolArray | Int8Array,
+        camera: Prediction | None,
+        moved: BoolArray | None,
     ) -> None:
-        """Take a decided tube in: kept cells show themselves, moved cells the prediction, the rest what they showed.
+        """Take a decided tube in: encoded cells show themselves, moved cells the prediction, the rest what they showed.
 
         Args:
             tube: uint8 [k, h, w] or [k, h, w, 3], the tube's own frames.
-            keep: cells that are encoded, bool [H, W].
+            scale: sides of the tokens at their representative cells, int8 [H, W]; or cells that are encoded
+                one by one, bool [H, W].
             camera: the prediction that moved cells show, None when no cell moves.
-            moved: cells that follow the camera, bool [H, W]; kept ones among them count as kept.
+            moved: cells that follow the camera, bool [H, W]; encoded ones among them count as encoded.
 
         Source: ours.
         """
         self._tube += 1
+        covered = covered_by(scale)
         if camera is not None and moved is not None:
-            self._turn_to(camera.picture, stays=~(moved | keep))
+            self._turn_to(camera.picture, stays=~(moved | covered))
             blocks = self._grid.blocks_of(moved)
             self._point(blocks, camera.tile, camera.offset_x, camera.offset_y)
             np.copyto(self._invented, camera.invented, where=blocks)
-        self._show(tube, keep)
+        self._show(tube, scale == 1)
+        show_coarse(self.picture, tube, scale, self._grid)
         if self._ring_tubes:
-            kept = self._grid.blocks_of(keep)
+            kept = self._grid.blocks_of(covered)
             tiles = self._tiles_of_now()[:, None, None]
             # What still points at the tiles about to be overwritten shows on from the current picture.
             self._point((self._tile == tiles) | kept, tiles, np.float32(0), np.float32(0))

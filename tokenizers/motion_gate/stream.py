@@ -14,6 +14,8 @@ from framegate.registry import sample_frames
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.motion_gate.gate import moving_scan, usable_config
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import SIDES, Int8Array, areas_at, representatives, sums_in
+from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan, TubeDecision
 from framegate.tokenizers.motion_gate.video import as_luma, grid_for
 from framegate.tokenizers.video_stream import VideoStream
@@ -28,17 +30,19 @@ class GatedTube:
         index: number of the tube.
         timestamp_seconds: container time of its first frame.
         frames: uint8 [k, h, w, 3] RGB.
-        keep: bool [H, W], cells that are encoded.
+        keep: bool [H, W], cells at which a token is encoded.
+        scale: int8 [H, W], side in cells of the area each token stands for; 0 where none is encoded.
     """
 
     index: int
     timestamp_seconds: float
     frames: UInt8Array = field(repr=False)
     keep: npt.NDArray[np.bool_] = field(repr=False)
+    scale: Int8Array = field(repr=False)
 
     @property
     def num_kept(self) -> int:
-        """Cells that are encoded."""
+        """Tokens that are encoded."""
         return int(self.keep.sum())
 
 
@@ -95,12 +99,18 @@ def _gated(
     frames = stream.frames(plan, size_px=(grid.height_px, grid.width_px))
     for index, tube in enumerate(_tubes(frames, grid.tube_frames)):
         pixels = np.stack([frame.pixels for frame in tube])
-        keep = np.ones((grid.rows, grid.columns), bool)
+        scale = np.ones((grid.rows, grid.columns), np.int8)
         if scan is not None:
             decision = scan.step(np.stack([as_luma(frame) for frame in pixels]))
-            keep = decision.keep if max_tokens is None else _capped(decision, max_tokens - kept)
-        kept += int(keep.sum())
-        yield GatedTube(index=index, timestamp_seconds=tube[0].timestamp_seconds, frames=pixels, keep=keep)
+            scale = decision.scale if max_tokens is None else _capped(decision, max_tokens - kept)
+        kept += int(np.count_nonzero(scale))
+        yield GatedTube(
+            index=index,
+            timestamp_seconds=tube[0].timestamp_seconds,
+            frames=pixels,
+            keep=scale > 0,
+            scale=scale,
+        )
         if max_tokens is not None and kept >= max_tokens:
             return
 
@@ -125,11 +135,23 @@ def _tubes(frames: Iterator[Frame], tube_frames: int) -> Iterator[list[Frame]]:
             waiting = []
 
 
-def _capped(decision: TubeDecision, room: int) -> npt.NDArray[np.bool_]:
-    """The kept cells that fit, the most changed first, ties to the earlier one."""
+def _capped(decision: TubeDecision, room: int) -> Int8Array:
+    """The tokens that fit, the most changed first, ties to the earlier one."""
     if decision.keep.sum() <= room:
-        return decision.keep
-    score = np.where(decision.keep, decision.residual, -np.inf).reshape(-1)
-    keep = np.zeros(decision.keep.size, bool)
-    keep[np.argsort(-score, kind="stable")[:room]] = True
-    return keep.reshape(decision.keep.shape)
+        return decision.scale
+    score = np.where(decision.keep, _change(decision), -np.inf).reshape(-1)
+    scale = np.zeros(decision.scale.size, np.int8)
+    kept = np.argsort(-score, kind="stable")[:room]
+    scale[kept] = decision.scale.flat[kept]
+    return scale.reshape(decision.scale.shape)
+
+
+def _change(decision: TubeDecision) -> FloatArray:
+    """What each token's area changed by, summed over its cells, at its representative cell: float32 [H, W]."""
+    change = decision.residual.copy()
+    rows, columns = change.shape
+    for side in SIDES[1:]:
+        row, column = representatives(rows, columns, side)
+        here = areas_at(decision.scale, side)
+        change[row, column] = np.where(here, sums_in(decision.residual, side), change[row, column])
+    return change

@@ -77,6 +77,7 @@ def plan_video(
             *run.notes,
             *stream.warnings,
             *_codec_note(config, codec_keyframes),
+            *_later_note(config),
         )
 
     def source() -> Iterator[UInt8Array]:
@@ -176,7 +177,7 @@ def _run(
 ) -> GateRun:
     if config.gate is None or config.is_identity:
         return whole_run(tubes_of(luma, grid.tube_frames), grid)
-    return plan_gate(luma, grid, config.gate, Budget.of(config), forced_keyframe=forced_keyframe)
+    return plan_gate(luma, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced_keyframe)
 
 
 class _Seen:
@@ -233,6 +234,16 @@ def _codec_note(config: FrontEndConfig, keyframes: np.ndarray[Any, np.dtype[np.i
     if not _wants_codec_keyframes(config) or len(keyframes):
         return ()
     return ("codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",)
+
+
+def _later_note(config: FrontEndConfig) -> tuple[str, ...]:
+    """A plan without a model ends at the tower's door."""
+    later = [name for name in ("scene_merge", "condensation") if getattr(config, name) is not None]
+    if not later or config.is_identity:
+        return ()
+    return (
+        f"{' and '.join(later)} reduce further after the tower, on its features: the plan shows what enters it",
+    )
 
 
 def _check_frames(frames: UInt8Array) -> None:

@@ -159,10 +159,9 @@ def _frame_settings(options: RunOptions) -> dict[str, Any]:
     """The settings that choose frames: the dense run has to see the same ones."""
     import dataclasses
 
-    from framegate.config import FramesConfig
+    from framegate import load_config
 
-    names = {field.name for field in dataclasses.fields(FramesConfig)}
-    return {name: value for name, value in options.overrides.items() if name in names}
+    return dataclasses.asdict(load_config(options.preset, **options.overrides).frames)
 
 
 def _print(answers: dict[str, Answer], warning: str | None) -> None:

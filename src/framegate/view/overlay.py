@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from framegate.tokenizers.motion_gate.levels import covered_by
 from framegate.types import UInt8Array
-from framegate.view.palette import DARK, Colour, font
+from framegate.view.palette import AREAS, DARK, Colour, font
 from framegate.view.tubes import TubeView
 
 HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
@@ -33,41 +34,61 @@ def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
     """
     scale = max(1, -(-SMALLEST_WIDTH_PX // tube.source.shape[2]))
     for index, source in enumerate(tube.source):
-        panes = [dim_skipped(source, tube.keep, scale=scale, is_keyframe=tube.is_keyframe)]
+        panes = [dim_skipped(source, tube.scale, scale=scale, is_keyframe=tube.is_keyframe)]
         if tube.rebuilt is not None:
             panes.append(enlarge(tube.rebuilt[index], scale))
         yield np.asarray(_compose(tube, panes, float(tube.frame_times_seconds[index])))
 
 
 def dim_skipped(
-    frame: UInt8Array, keep: npt.NDArray[np.bool_], *, scale: int = 1, is_keyframe: bool = False
+    frame: UInt8Array, sides: npt.NDArray[np.int8], *, scale: int = 1, is_keyframe: bool = False
 ) -> UInt8Array:
     """Show what is kept of a frame: kept cells as they are and outlined, the others dark and nearly grey.
 
     Args:
         frame: uint8 [h, w, 3] RGB.
-        keep: bool [H, W], cells that divide the frame evenly.
+        sides: int8 [H, W], side in cells of the token that stands at each cell, 0 for none; cells divide the frame
+            evenly.
         scale: whole number by which the picture is enlarged.
         is_keyframe: put the keyframe's frame around it.
 
     Returns:
-        uint8 [h * scale, w * scale, 3] RGB.
+        uint8 [h * scale, w * scale, 3] RGB; areas of several cells in a colour of their side.
 
     Source: ours.
     """
     pixels = enlarge(frame, scale)
     height, width = pixels.shape[:2]
-    mask = cv2.resize(keep.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    mask = _spread(covered_by(sides), width, height)
     luma = pixels.astype(np.float32) @ LUMA  # [h, w]
     dimmed = 0.40 * (0.8 * luma[..., None] + 0.2 * pixels) + 14
     shown = np.where(mask[..., None] > 0, pixels, dimmed.astype(np.uint8))
+    fine = _spread(sides == 1, width, height)
     edge = cv2.morphologyEx(
-        mask, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE
+        fine, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE
     )
-    shown[(edge > 0) & (mask > 0)] = DARK.kept
+    shown[(edge > 0) & (fine > 0)] = DARK.kept
+    _outline_areas(shown, sides)
     if is_keyframe:
         cv2.rectangle(shown, (0, 0), (width - 1, height - 1), DARK.keyframe, 2 * FRAME_PX)
     return shown
+
+
+def _spread(cells: npt.NDArray[np.bool_], width: int, height: int) -> UInt8Array:
+    """Spread cells [H, W] over the pixels of a frame: uint8 [h, w] of 0 and 1."""
+    spread = cv2.resize(cells.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(spread, dtype=np.uint8)
+
+
+def _outline_areas(shown: UInt8Array, sides: npt.NDArray[np.int8]) -> None:
+    """Frame every area of several cells in the colour of its side."""
+    cell_px = shown.shape[0] // sides.shape[0]
+    for row, column in np.argwhere(sides > 1):
+        side = int(sides[row, column])
+        top, left = row // side * side * cell_px, column // side * side * cell_px
+        bottom = min(top + side * cell_px, shown.shape[0]) - 1
+        right = min(left + side * cell_px, shown.shape[1]) - 1
+        cv2.rectangle(shown, (left, top), (right, bottom), AREAS[side], 1)
 
 
 def enlarge(frame: UInt8Array, scale: int) -> UInt8Array:
@@ -123,7 +144,8 @@ def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: t
     draw.rectangle((0, top, total, top + 3), fill=DARK.line)
     draw.rectangle((0, top, round(total * float(tube.keep.mean())), top + 3), fill=DARK.kept)
     moved = float(np.hypot(*tube.motion_px))
-    words = f"kept clear, skipped dimmed{f' and moved {moved:.0f} px' if moved >= 0.5 else ''}"
+    areas = ", blue 2 x 2 and violet 4 x 4 cells a token" if bool((tube.scale > 1).any()) else ""
+    words = f"kept clear{areas}, skipped dimmed{f' and moved {moved:.0f} px' if moved >= 0.5 else ''}"
     middle = top + 4 + (FOOTER_PX - 4) // 2
     draw.text((10, middle), words, font=font(13), fill=DARK.faint, anchor="lm")
     if tube.rebuilt is not None:

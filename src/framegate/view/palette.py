@@ -12,6 +12,8 @@ Colour = tuple[int, int, int]
 
 KEPT: Colour = (22, 163, 148)
 KEYFRAME: Colour = (245, 158, 11)
+# by the side of the area that a token stands for, in cells
+AREAS: dict[int, Colour] = {2: (96, 165, 250), 4: (192, 132, 252)}
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def choose_tubes(plan: GatePlan, *, num_even: int = 12, max_keyframes: int = 12)
 def make_tile(tube: TubeView) -> Tile:
     """Make a tube's tile from its first frame."""
     scale = max(1, -(-TILE_WIDTH_PX // tube.source.shape[2]))
-    shown = dim_skipped(tube.source[0], tube.keep, scale=scale, is_keyframe=tube.is_keyframe)
+    shown = dim_skipped(tube.source[0], tube.scale, scale=scale, is_keyframe=tube.is_keyframe)
     height = round(shown.shape[0] * TILE_WIDTH_PX / shown.shape[1])
     picture = Image.fromarray(shown).resize((TILE_WIDTH_PX, height), Image.Resampling.LANCZOS)
     return Tile(

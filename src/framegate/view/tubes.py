@@ -28,7 +28,7 @@ class TubeView:
         end_seconds: until when it is shown.
         source: uint8 [f, h, w, 3], the frames the gate judged.
         rebuilt: uint8 [f, h, w, 3], what the kept cells alone can show; None when it was not asked for.
-        keep: bool [H, W].
+        scale: side of the token that stands at each cell, 0 for none, int8 [H, W].
         is_keyframe: the tube is encoded whole.
         motion_px: x and y of the median displacement of the skipped cells.
     """
@@ -39,9 +39,14 @@ class TubeView:
     end_seconds: float
     source: UInt8Array = field(repr=False)
     rebuilt: UInt8Array | None = field(repr=False)
-    keep: npt.NDArray[np.bool_] = field(repr=False)
+    scale: npt.NDArray[np.int8] = field(repr=False)
     is_keyframe: bool
     motion_px: tuple[float, float]
+
+    @property
+    def keep(self) -> npt.NDArray[np.bool_]:
+        """Cells at which a token stands, bool [H, W]."""
+        return self.scale > 0
 
     @property
     def frame_times_seconds(self) -> Float64Array:
@@ -72,7 +77,7 @@ def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeVie
             end_seconds=float(ends[index]),
             source=source,
             rebuilt=rebuilt,
-            keep=plan.keep[index],
+            scale=plan.scale[index],
             is_keyframe=bool(plan.keyframes[index]),
             motion_px=(float(motion[index, 0]), float(motion[index, 1])),
         )
@@ -90,7 +95,7 @@ def skipped_motion_px(plan: GatePlan) -> Float64Array:
     Source: ours.
     """
     motion = np.zeros((len(plan.keep), 2))
-    for index, (keep, moved) in enumerate(zip(plan.keep, plan.motion_px, strict=True)):
-        if not keep.all():
-            motion[index] = np.median(moved[~keep], axis=0)
+    for index, (covered, moved) in enumerate(zip(plan.covered, plan.motion_px, strict=True)):
+        if not covered.all():
+            motion[index] = np.median(moved[~covered], axis=0)
     return motion

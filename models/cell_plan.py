@@ -1,0 +1,152 @@
+"""Which cells of a batch of videos enter the tower, as flat index tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from framegate.tokenizers.motion_gate.levels import areas_at, cells_in, representatives
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPlan:
+    """The gate's decision for all videos of a call, cells in the language model's token order.
+
+    Args:
+        keep: bool [N], N cells of all videos, tube by tube, row by row: cells at which a token stands.
+        side: int8 [N], side of the area of cells that the token stands for, 0 where there is none.
+        anchor: int64 [N], flat index of the token's cell whose content stands for the cell; -1 never shown.
+        shift_patches: float32 [N, 2] (row, column) from a cell to where its anchor's content lies minus the anchor's
+            own place, in patches; None when no cell was skipped under motion.
+        shapes: tubes, rows and columns of each video.
+    """
+
+    keep: torch.Tensor
+    side: torch.Tensor
+    anchor: torch.Tensor
+    shift_patches: torch.Tensor | None
+    shapes: tuple[Shape, ...]
+
+    @property
+    def num_kept(self) -> int:
+        """Tokens that are encoded."""
+        return int(self.keep.sum())
+
+    @property
+    def cells_per_video(self) -> list[int]:
+        """All cells, per video."""
+        return [t * h * w for t, h, w in self.shapes]
+
+    @property
+    def kept_per_video(self) -> list[int]:
+        """Tokens that are encoded, per video."""
+        return [int(part.sum()) for part in self.keep.split(self.cells_per_video)]
+
+    @property
+    def is_mixed(self) -> bool:
+        """True when some token stands for an area of several cells."""
+        return bool((self.side > 1).any())
+
+
+def cell_plan(
+    anchors: Sequence[npt.NDArray[np.int32]],
+    motions: Sequence[npt.NDArray[np.float32] | None],
+    *,
+    cell_px: int,
+    merge_size: int,
+    scales: Sequence[npt.NDArray[np.int8]] | None = None,
+) -> CellPlan:
+    """Flatten the plans of several videos.
+
+    Args:
+        anchors: per video int32 [T, H, W], tube whose content stands for the cell, -1 never shown.
+        motions: per video float32 [T, H, W, 2] (x, y) displacement in pixels, None for none.
+        cell_px: side of a cell in pixels.
+        merge_size: patches along the side of a cell.
+        scales: per video int8 [T, H, W], side of the token that stands at the cell, 0 for none; None where every
+            cell that is its own anchor is a token.
+
+    Returns:
+        The flat plan.
+
+    Source: ours.
+    """
+    flats, shifts, sides, start = [], [], [], 0
+    for number, (anchor, motion) in enumerate(zip(anchors, motions, strict=True)):
+        flat, shift = _flatten(anchor, motion, cell_px, merge_size)
+        side = _own(flat, anchor.shape) if scales is None else scales[number]
+        stands = np.where(flat >= 0, covering(side).reshape(-1)[flat], -1)
+        flats.append(np.where(stands >= 0, stands + start, -1))
+        sides.append(side.reshape(-1).astype(np.int8))
+        shifts.append(shift)
+        start += flat.size
+    side = np.concatenate(sides)
+    moved = any(motion is not None and np.any(motion) for motion in motions)
+    return CellPlan(
+        keep=torch.from_numpy(side > 0),
+        side=torch.from_numpy(side),
+        anchor=torch.from_numpy(np.concatenate(flats)),
+        shift_patches=torch.from_numpy(np.concatenate(shifts)) if moved else None,
+        shapes=tuple((int(t), int(h), int(w)) for t, h, w in (anchor.shape for anchor in anchors)),
+    )
+
+
+def whole_plan(cells: CellPlan) -> CellPlan:
+    """Make every cell a token of its own, as the same videos have when nothing is skipped."""
+    every = torch.ones_like(cells.keep)
+    return CellPlan(
+        keep=every,
+        side=every.to(torch.int8),
+        anchor=torch.arange(len(every)),
+        shift_patches=None,
+        shapes=cells.shapes,
+    )
+
+
+def covering(side: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+    """Find the token that covers each cell in its own tube.
+
+    Args:
+        side: int8 [T, H, W], side of the token that stands at each cell, 0 for none.
+
+    Returns:
+        int64 [T, H, W], flat index of that token's cell in the video; -1 where the tube encoded nothing.
+
+    Source: ours.
+    """
+    _, height, width = side.shape
+    cover = np.full(side.shape, -1, np.int64)
+    flat = np.arange(side.size).reshape(side.shape)
+    for area in np.unique(side[side > 0]).tolist():
+        row, column = representatives(height, width, area)
+        stands = np.where(areas_at(side, area), flat[:, row, column], -1)
+        spread = cells_in(stands, height, width, area)
+        np.copyto(cover, spread, where=spread >= 0)
+    return cover
+
+
+def _own(flat: npt.NDArray[np.int64], shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
+    """Side 1 where a cell is its own anchor."""
+    return (flat == np.arange(flat.size)).astype(np.int8).reshape(shape)
+
+
+def _flatten(
+    anchor: npt.NDArray[np.int32], motion: npt.NDArray[np.float32] | None, cell_px: int, merge_size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Cell in which the content of each cell's middle lies, flat int64 [N], and the way there in patches [N, 2]."""
+    tubes, height, width = anchor.shape
+    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    if motion is None:
+        motion = np.zeros((tubes, height, width, 2), dtype=np.float32)
+    # The content of a skipped cell's centre lies at centre + motion in the anchor's tube.
+    row = np.clip(np.floor(rows + 0.5 + motion[..., 1] / cell_px), 0, height - 1).astype(np.int64)
+    column = np.clip(np.floor(columns + 0.5 + motion[..., 0] / cell_px), 0, width - 1).astype(np.int64)
+    flat = np.where(anchor >= 0, (anchor * height + row) * width + column, -1)
+    shift = motion[..., ::-1] / cell_px * merge_size  # [T, H, W, (row, column)]
+    return flat.reshape(-1), np.ascontiguousarray(shift.reshape(-1, 2), dtype=np.float32)

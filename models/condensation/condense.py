@@ -1,0 +1,125 @@
+"""Condensation: area pooling of whole tubes, light where it matters and strong elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from framegate.kernels.pool_condense import area_segments
+from framegate.models.condensation.config import CondensationConfig
+from framegate.models.condensation.floor import above_floor
+from framegate.models.condensation.relevance import relevance_of
+from framegate.models.condensation.tubes import (
+    cells_per_tube,
+    encoded_cells_per_tube,
+    first_tubes,
+    merged_by,
+    tokens_per_tube,
+    tube_of_token,
+)
+from framegate.models.video_tokens import VideoTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condensed:
+    """What condensation left.
+
+    Args:
+        tokens: the fewer tokens.
+        notes: where the stage stood aside, and why.
+        area: rows and columns of the areas into which each tube was pooled, int64 [tubes of all videos, 2]; 1 x 1 where
+            it was not, also where a budget pooled only a part of it.
+    """
+
+    tokens: VideoTokens
+    notes: tuple[str, ...]
+    area: Tensor = field(repr=False)
+
+
+def condense(
+    tokens: VideoTokens,
+    config: CondensationConfig,
+    *,
+    relevance: Tensor | None = None,
+    floor: Sequence[int] | None = None,
+) -> Condensed:
+    """Pool the tokens of every tube by areas whose side depends on the tube's relevance.
+
+    In each video the top ceil(light_share * tubes) of the tubes to condense take light_ratio, ties to the earlier tube,
+    the others strong_ratio; tubes without tokens do not count. Under a floor the least relevant tubes are condensed
+    first, and the last one only in part: the areas with the least variance first, the last of them without the tokens
+    farthest from its mean.
+
+    Args:
+        tokens: tokens of all videos.
+        config: the settings.
+        relevance: relevance of each tube of all videos, float [tubes], higher is more relevant; None for novelty.
+        floor: fewest tokens to leave in each video, met exactly where full condensation would leave fewer; None for
+            no floor.
+
+    Returns:
+        The fewer tokens, notes, and the areas used. Deterministic, each video as if it were alone; differentiable in
+        the features (the choices are not).
+
+    Raises:
+        ConfigError: relevance is "query" and none was given, or it does not hold one finite number per tube.
+
+    Source: KFFocus (arXiv 2508.08989) token layer; order under a floor: ours.
+    """
+    tubes = _condensable(tokens, config)
+    ranks = relevance_of(tokens, tubes, config, relevance)
+    area, order = _areas(tokens, config, tubes, ranks)
+    place = torch.cat([tube_of_token(tokens)[:, None], tokens.tyx[:, 1:]], dim=1)
+    segment = area_segments(place, area[place[:, 0]])
+    if floor is not None:
+        segment, whole = above_floor(tokens, segment, order, floor)
+        area = torch.where(whole[:, None], area, 1)
+    notes = tuple(_notes(tokens, order, floor))
+    return Condensed(tokens=merged_by(tokens, segment), notes=notes, area=area)
+
+
+def area_sides(ratio: int, config: CondensationConfig) -> tuple[int, int]:
+    """Rows and columns of the areas of a ratio."""
+    if config.ratio_semantics == "stride":
+        return ratio, ratio
+    rows = next(side for side in range(math.isqrt(ratio), 0, -1) if ratio % side == 0)
+    return rows, ratio // rows
+
+
+def _condensable(tokens: VideoTokens, config: CondensationConfig) -> Tensor:
+    """Numbers of the tubes that are condensed, int64 [K]."""
+    whole = encoded_cells_per_tube(tokens) == cells_per_tube(tokens)
+    return (whole if config.key_tubes_only else tokens_per_tube(tokens) > 0).nonzero()[:, 0]
+
+
+def _areas(
+    tokens: VideoTokens, config: CondensationConfig, tubes: Tensor, relevance: Tensor
+) -> tuple[Tensor, list[list[int]]]:
+    """Sides of the areas of every tube, and the condensed tubes of each video, the least relevant first."""
+    starts = first_tubes(tokens)
+    area = torch.ones(starts[-1], 2, dtype=torch.long)
+    order = []
+    for first, behind in zip(starts, starts[1:], strict=False):
+        mine = tubes[(tubes >= first) & (tubes < behind)]
+        ranked = mine[relevance[mine].argsort(descending=True, stable=True)]
+        # not 4 of 30 for a share of 0.1, whose product is a little above 3
+        light = math.ceil(config.light_share * len(mine) - 1e-9)
+        area[ranked[:light]] = torch.tensor(area_sides(config.light_ratio, config))
+        area[ranked[light:]] = torch.tensor(area_sides(config.strong_ratio, config))
+        order.append(ranked.flip(0).tolist())
+    return area, order
+
+
+def _notes(tokens: VideoTokens, order: list[list[int]], floor: Sequence[int] | None) -> list[str]:
+    """Where condensation stands aside."""
+    notes = []
+    for video, (tubes, count) in enumerate(zip(order, tokens.counts, strict=True)):
+        if floor is not None and count <= floor[video]:
+            notes.append(f"video {video}: condensation stands aside, {count} tokens are within the budget")
+        elif not tubes:
+            notes.append(f"video {video}: condensation stands aside, no tube is encoded whole")
+    return notes

@@ -1,0 +1,119 @@
+"""A SigLIP encoder on kept patches: packed rows, patches of one frame attending one another alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framegate.errors import ConfigError
+
+# Attention functions that take a mask over pairs of rows; under any other each frame is a call of its own.
+_PAIR_MASKS: dict[str, Callable[[Tensor, torch.dtype], Tensor]] = {
+    "sdpa": lambda allowed, dtype: allowed,
+    "eager": lambda allowed, dtype: torch.zeros_like(allowed, dtype=dtype).masked_fill(
+        ~allowed, torch.finfo(dtype).min
+    ),
+}
+
+
+def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
+    """Project patches and add the position embedding of their places.
+
+    Args:
+        tower: a SigLIP vision tower.
+        patches: [K, C * p * p].
+        places: int64 [K], place of each patch in its frame, row by row.
+
+    Returns:
+        [K, D].
+
+    Source: the forward of transformers' SiglipVisionEmbeddings, on patches that are cut already.
+    """
+    embeddings = tower.embeddings
+    projection, size = embeddings.patch_embedding, embeddings.patch_size
+    pixels = patches.to(tower.device, projection.weight.dtype).unflatten(1, (-1, size, size))  # [K, C, p, p]
+    projected: Tensor = projection(pixels).flatten(1)  # [K, D, 1, 1] -> [K, D]
+    return projected + embeddings.position_embedding(places.to(tower.device))
+
+
+def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | Sequence[int]) -> Tensor:
+    """Run packed rows through the encoder and select hidden states as the family does.
+
+    Args:
+        tower: a SigLIP vision tower.
+        rows: embedded patches [K, D], frame by frame.
+        lengths: rows of each frame; frames without any are left out or 0.
+        layers: index or indices into the hidden states, 0 for the embeddings, negative from the end.
+
+    Returns:
+        [K, D], or [K, D * indices].
+
+    Raises:
+        ConfigError: an index that the tower has no hidden state for.
+
+    Source: ours; the selection is that of transformers' LlavaOnevisionModel.
+    """
+    blocks = tower.encoder.layers
+    wanted = _indices(layers, len(blocks) + 1)
+    stack = blocks[: max(wanted)]
+    allows_pairs = tower.config._attn_implementation in _PAIR_MASKS
+    # A mask over pairs makes every row score the whole group: no more of them than a dense frame has.
+    capacity = int(tower.embeddings.num_patches) if allows_pairs else 0
+    parts, start = [], 0
+    for group in groups_of(lengths, capacity):
+        states = rows[None, start : start + sum(group)]  # [1, rows of the group, D]
+        start += sum(group)
+        mask = frame_mask(tower, group, states) if len(group) > 1 else None
+        parts.append(_selected(stack, states, mask, wanted))
+    return torch.cat(parts) if parts else rows.new_zeros(0, rows.shape[1] * len(wanted))
+
+
+def groups_of(lengths: Sequence[int], capacity: int) -> Iterator[list[int]]:
+    """Put frames, in order, into groups of at most `capacity` rows; a longer frame is a group of its own.
+
+    Args:
+        lengths: rows of each frame.
+        capacity: most rows of a group of several frames.
+
+    Yields:
+        Lengths of the frames of each group, frames without a row left out.
+    """
+    group: list[int] = []
+    for length in filter(None, lengths):
+        if group and sum(group) + length > capacity:
+            yield group
+            group = []
+        group.append(length)
+    if group:
+        yield group
+
+
+def frame_mask(tower: Any, lengths: Sequence[int], states: Tensor) -> Tensor:
+    """Let rows of one frame attend one another alone: [1, 1, n, n] as the tower's attention function takes it."""
+    frame = torch.repeat_interleave(
+        torch.arange(len(lengths), device=states.device), torch.tensor(lengths, device=states.device)
+    )
+    allowed = (frame[:, None] == frame)[None, None]  # [1, 1, n, n]
+    return _PAIR_MASKS[tower.config._attn_implementation](allowed, states.dtype)
+
+
+def _selected(stack: Any, states: Tensor, mask: Tensor | None, wanted: Sequence[int]) -> Tensor:
+    found = {0: states}
+    for number, block in enumerate(stack, start=1):
+        states = block(states, mask)
+        if number in wanted:
+            found[number] = states
+    return torch.cat([found[index][0] for index in wanted], dim=-1)
+
+
+def _indices(layers: int | Sequence[int], count: int) -> list[int]:
+    given = [layers] if isinstance(layers, int) else list(layers)
+    for index in given:
+        if not -count <= index < count:
+            raise ConfigError(
+                f"vision_feature_layer is {layers}; this tower has hidden states {-count} to {count - 1}."
+            )
+    return [index % count for index in given]

@@ -1,0 +1,223 @@
+"""Grid towers as the attachment sees them: `framegate.models.mechanism.Mechanism` for LLaVA-OneVision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framegate.errors import FrameError, PlaceholderError, UnsupportedModelError
+from framegate.models.cell_plan import CellPlan, Shape
+from framegate.models.families import Family
+from framegate.models.grid_tower.encode import encode_kept, grid_side
+from framegate.models.grid_tower.features import VideoFeatures
+from framegate.models.grid_tower.geometry import (
+    JudgedSize,
+    anchor_tubes,
+    judged_size,
+    patches_of_cells,
+    pooled_side,
+)
+from framegate.models.grid_tower.judged import judged_frame
+from framegate.models.grid_tower.pixels import cut_patches, first_bad_frame, reused_patches, whole_frames
+from framegate.models.mechanism import Encoded, JudgedFrames
+from framegate.models.prompt import is_interleaved, token_types
+from framegate.models.prompt.text_positions import text_positions
+from framegate.models.video_tokens import VideoTokens
+
+# Tubes, rows and columns of cells of each video, int64 [V, 3]: what rows of kept patches do not say.
+SHAPE_KEY = "framegate_video_shape"
+
+
+class GridTower:
+    """SigLIP in LLaVA-OneVision, of one model.
+
+    Args:
+        inner: the model without its language-model head.
+        family: its row of the family table.
+
+    Raises:
+        UnsupportedModelError: another vision tower than SigLIP, or its first patch is cut off.
+    """
+
+    consumed = (
+        "pixel_values",
+        "image_sizes",
+        "image_sizes_videos",
+        "batch_num_images",
+        "vision_feature_layer",
+        "vision_feature_select_strategy",
+        SHAPE_KEY,
+    )
+    extra_placeholders = 1  # image_newline
+    merge_size = 2
+
+    def __init__(self, inner: Any, family: Family) -> None:
+        self.inner, self.family = inner, family
+        vision, strategy = inner.config.vision_config, inner.config.vision_feature_select_strategy
+        if vision.model_type != "siglip_vision_model" or strategy != "full":
+            raise UnsupportedModelError(
+                f"{family.model_class} with a {vision.model_type} tower and vision_feature_select_strategy "
+                f"{strategy!r} is not supported; supported is siglip_vision_model with 'full'."
+            )
+
+    @property
+    def tower(self) -> Any:
+        """The vision tower."""
+        return self.inner.vision_tower
+
+    @property
+    def cell_px(self) -> int:
+        """Side of a cell in the frames that the gate judges."""
+        return self._judged_size.cell_px
+
+    @property
+    def side(self) -> int:
+        """Patches along one side of a frame."""
+        return grid_side(self.inner)
+
+    @property
+    def _patch_px(self) -> int:
+        return int(self.inner.config.vision_config.patch_size)
+
+    @property
+    def _image_px(self) -> int:
+        return int(self.inner.config.vision_config.image_size)
+
+    @property
+    def _judged_size(self) -> JudgedSize:
+        return judged_size(self.side, self._patch_px)
+
+    def shapes(self, call: dict[str, Any]) -> list[Shape]:
+        """Frames, rows and columns of cells of each video."""
+        pixels, cells = call["pixel_values_videos"], pooled_side(self.side)
+        if call.get(SHAPE_KEY) is not None:
+            shapes: list[Shape] = [(int(t), int(h), int(w)) for t, h, w in call[SHAPE_KEY].tolist()]
+            if any(shape[1:] != (cells, cells) for shape in shapes):
+                raise PlaceholderError(
+                    f"{SHAPE_KEY} is {shapes}; this model's frames have {cells} x {cells} cells."
+                )
+            return shapes
+        wanted = (self._image_px, self._image_px)
+        if pixels.ndim != 5 or tuple(pixels.shape[-2:]) != wanted:
+            raise PlaceholderError(
+                f"pixel_values_videos is {tuple(pixels.shape)} without {SHAPE_KEY}; this model needs "
+                f"[videos, frames, 3, {wanted[0]}, {wanted[1]}]. If an attached processor made it, the key got lost "
+                "on the way: Trainer needs remove_unused_columns=False."
+            )
+        return [(pixels.shape[1], cells, cells)] * len(pixels)
+
+    def num_patches(self, call: dict[str, Any]) -> int:
+        """Patches of all videos when nothing is skipped."""
+        return sum(shape[0] for shape in self.shapes(call)) * self.side**2
+
+    def judged(self, call: dict[str, Any]) -> list[JudgedFrames]:
+        """The videos of stock pixels, as frames in which a cell's middle is the point that its token samples."""
+        if call["pixel_values_videos"].ndim != 5:
+            raise PlaceholderError(
+                f"{SHAPE_KEY} came without framegate_anchor; pass all keys of one processor call."
+            )
+        return [self._judged_video(number, video) for number, video in enumerate(call["pixel_values_videos"])]
+
+    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames]) -> Tensor:
+        """Rows of the patches that kept cells read, frame by frame."""
+        patches = cut_patches(call["pixel_values_videos"].flatten(0, 1), self._patch_px)
+        return patches[self._needed(cells).to(patches.device)]
+
+    def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
+        """Check the rows that a processor handed over against its cells."""
+        pixels, wanted = call["pixel_values_videos"], int(self._needed(cells).sum())
+        if pixels.ndim != 2 or len(pixels) != wanted:
+            raise PlaceholderError(
+                f"pixel_values_videos is {tuple(pixels.shape)}; {SHAPE_KEY} and framegate_anchor ask for {wanted} "
+                "patches. Pass all keys of one processor call."
+            )
+
+    def stock_pixels(self, pixels: Tensor, cells: CellPlan) -> Tensor | None:
+        """Frames [V, F, C, h, w] in which every skipped patch has its anchor's; None where videos differ in length."""
+        frames = [shape[0] for shape in cells.shapes]
+        if len(set(frames)) > 1:
+            return None
+        whole = whole_frames(self._reused(pixels, cells), self._patch_px, self._image_px)
+        return whole.unflatten(0, (len(frames), frames[0]))
+
+    def reused_pixels(self, pixels: Tensor, cells: CellPlan) -> Tensor:
+        """Rows of all patches, in which every skipped one has its anchor's."""
+        return self._reused(pixels, cells).flatten(0, 2)
+
+    def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
+        """Features of the kept cells in token order."""
+        assert not anchored, "refused at attach"
+        keep = self._frames(cells.keep)
+        layers = call.get("vision_feature_layer")
+        return Encoded([encode_kept(self.inner, pixels, keep, layers=layers)], None)
+
+    def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
+        """`mm_encoder_outputs`: the tokens of each video and the newline after them, and the features of images."""
+        newline = self.inner.image_newline[None].to(tokens.features)
+        rows = [torch.cat([part, newline]) for part in tokens.features.split(tokens.counts)]
+        media: dict[str, Any] = {"video": VideoFeatures(pooler_output=rows)}
+        if call.get("pixel_values") is not None:
+            names = (
+                "image_sizes",
+                "vision_feature_layer",
+                "vision_feature_select_strategy",
+                "batch_num_images",
+            )
+            media["image"] = self.inner.get_image_features(
+                call["pixel_values"], return_dict=True, **{name: call.get(name) for name in names}
+            )
+        return media
+
+    def is_stamped(self, call: dict[str, Any]) -> bool:
+        """True when stamps of time stand between the frames of a video."""
+        ids, mask = call["input_ids"], call.get("attention_mask")
+        return is_interleaved(
+            ids,
+            token_types(self.inner.config, ids),
+            torch.ones_like(ids) if mask is None else mask,
+            num_videos=len(self.shapes(call)),
+            vision_start_id=None,
+        )
+
+    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
+        """Positions of the caller's prompt, int64 [1, B, S]."""
+        return text_positions(call, attention_mask)
+
+    def _frames(self, cells: Tensor) -> Tensor:
+        """Flat cells of all videos as frames: [N] -> [F, H, W]."""
+        side = pooled_side(self.side)
+        return cells.view(-1, side, side)
+
+    def _needed(self, cells: CellPlan) -> Tensor:
+        return patches_of_cells(self._frames(cells.keep), self.side)
+
+    def _reused(self, pixels: Tensor, cells: CellPlan) -> Tensor:
+        needed = self._needed(cells)
+        frames = [shape[0] for shape in cells.shapes]
+        parts = pixels.split([int(video.sum()) for video in needed.split(frames)])
+        return torch.cat(
+            [
+                reused_patches(rows, encoded, anchor_tubes(encoded))
+                for rows, encoded in zip(parts, needed.split(frames), strict=True)
+            ]
+        )
+
+    def _judged_video(self, number: int, pixels: Tensor) -> JudgedFrames:
+        bad = first_bad_frame(pixels)
+        if bad is not None:
+            raise FrameError(
+                f"pixel_values_videos of video {number} is not finite, first in its frame {bad}; "
+                "check the frames that went into the processor."
+            )
+        size = self._judged_size
+        mean, std = (
+            torch.tensor(values)[:, None, None] for values in (self.family.image_mean, self.family.image_std)
+        )
+        seen = pixels[..., : size.seen_px, : size.seen_px].float().cpu()
+        whole = ((seen * std + mean) * 255).round().clamp(0, 255).byte()
+        frames = whole.permute(0, 2, 3, 1).numpy()  # [F, h, w, 3]
+        judged = np.stack([judged_frame(frame, size) for frame in frames])
+        return JudgedFrames(frames=judged, cell_px=size.cell_px, tube_frames=1)

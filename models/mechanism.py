@@ -1,0 +1,131 @@
+"""What the attachment needs of a kind of tower; each folder that skips cells before a tower offers one such class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from framegate.models.cell_plan import CellPlan, Shape
+from framegate.models.families import Family
+from framegate.models.video_tokens import VideoTokens
+from framegate.types import UInt8Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedFrames:
+    """A video of a call as the gate judges it.
+
+    Args:
+        frames: uint8 [F, h, w, 3], at the size at which a cell is cell_px wide.
+        cell_px: side of a cell.
+        tube_frames: frames of a tube.
+    """
+
+    frames: UInt8Array
+    cell_px: int
+    tube_frames: int
+
+
+class Encoded(NamedTuple):
+    """What a tower made of kept cells.
+
+    Args:
+        layers: features [K, D] in token order: what enters the language model, then DeepStack layers.
+        output: the tower's own output object, which carries what the stock model reads besides.
+    """
+
+    layers: list[Tensor]
+    output: Any
+
+
+class Mechanism(Protocol):
+    """A tower that can run on kept cells alone, of one model and one family.
+
+    `consumed` names the keyword arguments that media and positions stand in for.
+    """
+
+    consumed: tuple[str, ...]
+    family: Family
+
+    def __init__(self, inner: Any, family: Family) -> None:
+        """Bind to the model without its language-model head."""
+        ...
+
+    @property
+    def tower(self) -> Any:
+        """The vision tower, a module."""
+        ...
+
+    @property
+    def cell_px(self) -> int:
+        """Side of a cell in the frames that the gate judges."""
+        ...
+
+    @property
+    def merge_size(self) -> int:
+        """Patches along the side of a cell."""
+        ...
+
+    @property
+    def extra_placeholders(self) -> int:
+        """Placeholders per video, after its cells, that stand for no cell and always stay."""
+        ...
+
+    def shapes(self, call: dict[str, Any]) -> list[Shape]:
+        """Tubes, rows and columns of cells of each video of a call."""
+        ...
+
+    def num_patches(self, call: dict[str, Any]) -> int:
+        """Patches of all videos when nothing is skipped."""
+        ...
+
+    def judged(self, call: dict[str, Any]) -> list[JudgedFrames]:
+        """The videos of stock pixels, as frames; raises PlaceholderError or FrameError for pixels that do not fit."""
+        ...
+
+    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames]) -> Tensor:
+        """Rows of the kept cells, in token order, out of stock pixels."""
+        ...
+
+    def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
+        """Raise PlaceholderError when the rows that a processor handed over do not fit its cells."""
+        ...
+
+    def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:
+        """Stock pixels in which every skipped cell has its anchor's."""
+        ...
+
+    def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
+        """Features of the kept cells in token order."""
+        ...
+
+    def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
+        """`mm_encoder_outputs` of the call: the tokens' features, and those of its images."""
+        ...
+
+    def is_stamped(self, call: dict[str, Any]) -> bool:
+        """True when stamps of time that the stock model cannot place stand between the tubes of a video."""
+        ...
+
+    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
+        """Positions of the caller's prompt, int64 [axes, B, S]."""
+        ...
+
+
+def mechanism_of(inner: Any, family: Family) -> Mechanism:
+    """Bind the mechanism of a family to a model.
+
+    Args:
+        inner: the model without its language-model head.
+        family: its row; `mechanism` names the folder.
+
+    Returns:
+        The mechanism.
+
+    Source: ours.
+    """
+    bound: Mechanism = import_module(f"framegate.models.{family.mechanism}").Tower(inner, family)
+    return bound

@@ -1,0 +1,177 @@
+"""Packed towers as the attachment sees them: `framegate.models.mechanism.Mechanism` for Qwen-VL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framegate.errors import FrameError, PlaceholderError
+from framegate.models.cell_plan import CellPlan, Shape
+from framegate.models.families import Family
+from framegate.models.mechanism import Encoded, JudgedFrames
+from framegate.models.packed_tower.encode import encode_kept, kept_patches
+from framegate.models.packed_tower.pyramid import levels_of
+from framegate.models.prompt import full_positions, has_stamps, token_types
+from framegate.models.video_processor.area_patches import patchify_areas
+from framegate.models.video_processor.patches import PatchLayout, unpatchify
+from framegate.models.video_tokens import VideoTokens
+
+
+class PackedTower:
+    """A tower that takes packed sequences, of one model.
+
+    Args:
+        inner: the model without its language-model head.
+        family: its row of the family table.
+    """
+
+    consumed = ("pixel_values", "image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
+    extra_placeholders = 0
+
+    def __init__(self, inner: Any, family: Family) -> None:
+        self.inner, self.family = inner, family
+
+    @property
+    def tower(self) -> Any:
+        """The vision tower."""
+        return self.inner.visual
+
+    @property
+    def layout(self) -> PatchLayout:
+        """How the tower wants pixels cut and scaled."""
+        config = self.tower.config
+        return PatchLayout(
+            patch_size_px=config.patch_size,
+            temporal_patch_size=config.temporal_patch_size,
+            merge_size=config.spatial_merge_size,
+            mean=self.family.image_mean,
+            std=self.family.image_std,
+        )
+
+    @property
+    def cell_px(self) -> int:
+        """Side of a cell."""
+        return self.layout.cell_px
+
+    @property
+    def merge_size(self) -> int:
+        """Patches along the side of a cell."""
+        return self.layout.merge_size
+
+    def shapes(self, call: dict[str, Any]) -> list[Shape]:
+        """Tubes, rows and columns of cells of each video."""
+        grids = call.get("video_grid_thw")
+        if grids is None:
+            raise PlaceholderError(
+                "pixel_values_videos came without video_grid_thw; pass both, of one processor call."
+            )
+        merge_size = self.layout.merge_size
+        return [(t, h // merge_size, w // merge_size) for t, h, w in grids.tolist()]
+
+    def num_patches(self, call: dict[str, Any]) -> int:
+        """Patches of all videos when nothing is skipped."""
+        return int(call["video_grid_thw"].prod(-1).sum())
+
+    def judged(self, call: dict[str, Any]) -> list[JudgedFrames]:
+        """The videos of stock pixels, as frames."""
+        grids, pixels, layout = call["video_grid_thw"].tolist(), call["pixel_values_videos"], self.layout
+        counts = [t * h * w for t, h, w in grids]
+        self._check_rows(call, sum(counts))
+        parts = pixels.split(counts)
+        _check_finite(parts)
+        return [
+            JudgedFrames(
+                frames=unpatchify(part, (grid[0], grid[1], grid[2]), layout),
+                cell_px=layout.cell_px,
+                tube_frames=layout.temporal_patch_size,
+            )
+            for part, grid in zip(parts, grids, strict=True)
+        ]
+
+    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames]) -> Tensor:
+        """Rows of the kept cells, in token order; those of areas are cut from the reduced frames."""
+        pixels: Tensor = call["pixel_values_videos"]
+        kept = pixels[kept_patches(self.tower, cells.keep).to(pixels.device)]
+        if not cells.is_mixed:
+            return kept
+        layout = self.layout
+        sides = cells.side.where(cells.side > 1, 0).split(cells.cells_per_video)
+        areas = [
+            patchify_areas(video.frames, layout, side.reshape(shape).numpy())
+            for video, side, shape in zip(judged, sides, cells.shapes, strict=True)
+        ]
+        of_areas = (cells.side[cells.keep] > 1).repeat_interleave(layout.patches_per_cell)
+        kept[of_areas.to(kept.device)] = torch.from_numpy(np.concatenate(areas)).to(kept)
+        return kept
+
+    def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
+        """Check the rows that a processor handed over against its cells."""
+        self._check_rows(call, cells.num_kept * self.layout.patches_per_cell)
+
+    def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:
+        """Rows [dense patches, C * t * p * p] in which every skipped cell has its anchor's."""
+        rows_per_cell = self.layout.patches_per_cell
+        rank = cells.keep.long().cumsum(0) - 1
+        rows = rank[cells.anchor][:, None] * rows_per_cell + torch.arange(rows_per_cell)
+        return pixels[rows.flatten().to(pixels.device)]
+
+    def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
+        """Features of the kept cells in token order."""
+        if not cells.is_mixed:
+            out = encode_kept(self.tower, pixels, call["video_grid_thw"], cells, anchored=anchored)
+            return Encoded(_layers(out), out)
+        levels = levels_of(cells, self.layout.merge_size)
+        by_token = pixels.unflatten(0, (-1, self.layout.patches_per_cell))  # [K, 4, C*t*p*p]
+        rows = by_token[levels.order.to(pixels.device)].flatten(0, 1)
+        out = encode_kept(self.tower, rows, levels.grid_thw.to(self.tower.device), levels.cells)
+        back = levels.order.argsort()
+        return Encoded([layer[back.to(layer.device)] for layer in _layers(out)], out)
+
+    def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
+        """`mm_encoder_outputs`: the tokens of the videos, and the features of images."""
+        video = encoded.output
+        video.pooler_output = list(tokens.features.split(tokens.counts))
+        if len(tokens.layers) > 1:
+            video.deepstack_features = [list(layer.split(tokens.counts)) for layer in tokens.layers[1:]]
+        media = {"video": video}
+        if call.get("pixel_values") is not None:
+            media["image"] = self.inner.get_image_features(
+                call["pixel_values"], call["image_grid_thw"], return_dict=True
+            )
+        return media
+
+    def is_stamped(self, call: dict[str, Any]) -> bool:
+        """True when stamps of time that the stock model cannot place stand between the tubes of a video."""
+        ids, mask = call["input_ids"], call.get("attention_mask")
+        types = token_types(self.inner.config, ids)
+        return has_stamps(self.inner.config, call, types, torch.ones_like(ids) if mask is None else mask)
+
+    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
+        """Positions of the caller's prompt on the three vision axes, int64 [3, B, S]."""
+        return full_positions(self.inner, call, attention_mask)
+
+    def _check_rows(self, call: dict[str, Any], wanted: int) -> None:
+        found, grids = len(call["pixel_values_videos"]), call["video_grid_thw"].tolist()
+        if found != wanted:
+            raise PlaceholderError(
+                f"pixel_values_videos has {found} patches; video_grid_thw {grids} asks for {wanted}. If an attached "
+                "processor made them, framegate_anchor got lost on the way: Trainer needs remove_unused_columns=False."
+            )
+
+
+def _layers(out: Any) -> list[Tensor]:
+    deepstack = getattr(out, "deepstack_features", None) or []
+    return [torch.cat(out.pooler_output), *(torch.cat(layer) for layer in deepstack)]
+
+
+def _check_finite(videos: tuple[Tensor, ...]) -> None:
+    for number, pixels in enumerate(videos):
+        if not bool(torch.isfinite(pixels).all()):
+            patch = int((~torch.isfinite(pixels)).any(1).nonzero()[0])
+            raise FrameError(
+                f"pixel_values_videos of video {number} is not finite, first in its patch {patch}; "
+                "check the frames that went into the processor."
+            )

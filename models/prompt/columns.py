@@ -1,0 +1,52 @@
+"""Which columns of the caller's prompt stay once tokens were skipped and merged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from framegate.models.prompt.interleaved import stamp_columns
+from framegate.models.video_tokens import VideoTokens
+
+
+def kept_columns(
+    config: Any,
+    call: dict[str, Any],
+    placeholders: torch.Tensor,
+    tokens: VideoTokens,
+    *,
+    extra: int = 0,
+    stamped: bool = False,
+) -> torch.Tensor:
+    """Find the columns that stay: all but placeholders without a token, and the stamps of tubes without any.
+
+    Args:
+        config: the model's configuration.
+        call: keyword arguments with input_ids [B, S].
+        placeholders: bool [B, S], the videos' placeholders.
+        tokens: what enters the language model.
+        extra: placeholders per video, after its cells, that stand for no cell and stay.
+        stamped: stamps stand between the tubes.
+
+    Returns:
+        bool [B, S].
+
+    Source: ours.
+    """
+    cells = torch.zeros(tokens.num_cells, dtype=torch.bool)
+    cells[tokens.cell] = True
+    videos = cells.split([t * h * w for t, h, w in tokens.shapes])
+    always = torch.ones(extra, dtype=torch.bool)
+    keep = torch.ones_like(placeholders)
+    keep[placeholders] = torch.cat([part for video in videos for part in (video, always)]).to(keep.device)
+    if not stamped:
+        return keep
+    tubes = [video.reshape(shape).flatten(1) for video, shape in zip(videos, tokens.shapes, strict=True)]
+    counts = [[tube.shape[1]] * (len(tube) - 1) + [tube.shape[1] + extra] for tube in tubes]
+    empty = torch.cat([~tube.any(1) for tube in tubes])
+    types = 2 * placeholders.int() + (call["input_ids"] == config.image_token_id).int()
+    stamp = stamp_columns(
+        call["input_ids"], types, counts, vision_end_id=getattr(config, "vision_end_token_id", None)
+    )
+    return keep & ~(empty.to(stamp.device)[stamp.clamp(min=0)] & (stamp >= 0))

@@ -1,0 +1,114 @@
+"""Timestamps on the processor: the text that replaces a video's placeholder gets a stamp after every tube."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers.video_utils import VideoMetadata
+
+from framegate.config import FrontEndConfig
+from framegate.errors import AttachmentError, PlaceholderError
+from framegate.models.families import FAMILIES
+from framegate.models.video_processor.hook import MethodHook
+from framegate.models.video_processor.metadata import frame_times_seconds
+from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, interleave, tube_times_seconds
+
+# The step of a processor that reads videos and writes their placeholders. `replace_video_token` alone would not do:
+# Qwen2-VL's is not told the times, unless metadata is asked for here.
+STAMPED_METHOD = "_process_videos"
+
+
+def why_no_stamps(model_type: str, config: FrontEndConfig, *, has_processor: bool = True) -> str | None:
+    """Say why the timestamps that a configuration asks for are not written.
+
+    Args:
+        model_type: the family.
+        config: the front end's configuration.
+        has_processor: a processor is attached beside the model.
+
+    Returns:
+        A note for the report; None when they are written, or nobody asked.
+
+    Source: ours.
+    """
+    if config.timestamps is None:
+        return None
+    if any(row.model_type == model_type and "native" in row.timestamps for row in FAMILIES):
+        return f"timestamps: {model_type} writes a time before every tube itself; native markers kept, not doubled"
+    if not has_processor:
+        return "timestamps: none written, for no processor is attached: they are text in the prompt"
+    return None
+
+
+def check_stampable(processor: Any, model_type: str, config: FrontEndConfig) -> None:
+    """Refuse a processor that has no step where stamps could be written.
+
+    Raises:
+        AttachmentError: the class lacks that step, which all of transformers 5.19 to 5.23 have.
+    """
+    wanted = config.timestamps is not None and why_no_stamps(model_type, config) is None
+    if wanted and not hasattr(type(processor), STAMPED_METHOD):
+        raise AttachmentError(
+            f"{type(processor).__name__} has no {STAMPED_METHOD}, where timestamps are written; "
+            "use a processor of transformers 5.19 to 5.23, or set timestamps to None."
+        )
+
+
+class StampsHook(MethodHook):
+    """Around `_process_videos`: a stamp after every tube, as the attached front end says; else nothing."""
+
+    def __call__(self, videos: Any, **kwargs: Any) -> tuple[Any, list[str]]:
+        """Call the method, then write the stamps into its texts."""
+        stock, reader = self.stock(STAMPED_METHOD), self.processor.video_processor
+        config: FrontEndConfig | None = getattr(reader, "config", None)
+        wanted = None if config is None else config.timestamps
+        if config is None or wanted is None or why_no_stamps(reader.model_type, config) is not None:
+            result: tuple[Any, list[str]] = stock(videos, **kwargs)
+            return result
+        read, texts = stock(videos, **kwargs | {"return_metadata": True})
+        frames = kwargs.get("temporal_patch_size") or getattr(reader, "temporal_patch_size", None) or 1
+        return read, [
+            stamped_text(text, self.processor.video_token, metadata, wanted, temporal_patch_size=frames)
+            for text, metadata in zip(texts, read["video_metadata"], strict=True)
+        ]
+
+
+def stamped_text(
+    text: str,
+    placeholder: str,
+    metadata: VideoMetadata,
+    config: TimestampsConfig,
+    *,
+    temporal_patch_size: int,
+) -> str:
+    """Write the stamps of one video into the text that stands for it.
+
+    Args:
+        text: the family's own: placeholders and nothing else, as many for every tube. What does not divide goes
+            with the last tube (LLaVA-OneVision's newline).
+        placeholder: the family's video placeholder.
+        metadata: of the frames that went in.
+        config: how times are written.
+        temporal_patch_size: frames in a tube.
+
+    Returns:
+        The text with a stamp after every tube.
+
+    Raises:
+        PlaceholderError: the family's text holds more than placeholders, or fewer than tubes.
+        FrameError: times that cannot be used.
+
+    Source: DATE (arXiv 2509.09263), TIM.
+    """
+    count = text.count(placeholder)
+    times = frame_times_seconds(metadata, len(metadata.frames_indices))
+    tubes = tube_times_seconds(times.tolist(), temporal_patch_size=temporal_patch_size)
+    if text != placeholder * count or count < len(tubes):
+        raise PlaceholderError(
+            f"A video of {len(tubes)} tubes is written as {count} times {placeholder!r}"
+            f"{'' if text == placeholder * count else ' with other text'}; timestamps need placeholders alone, "
+            "at least one per tube."
+        )
+    each, rest = divmod(count, len(tubes))
+    stamps = [format_stamp(time, stamp_format=config.stamp_format) for time in tubes]
+    return interleave([*[each] * (len(tubes) - 1), each + rest], stamps, placeholder)

@@ -1,0 +1,32 @@
+"""Settings of the timestamps, validated when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from framegate.errors import ConfigError
+
+StampFormat = Literal["seconds", "clock"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimestampsConfig:
+    """How the time of a tube is written after its tokens.
+
+    Args:
+        stamp_format: "seconds" writes <12.3s>, "clock" <01:23> and, from an hour on, <01:02:03>.
+
+    Raises:
+        ConfigError: an unknown format.
+
+    Source: DATE (arXiv 2509.09263), TIM; its released code writes seconds, and hours are ours.
+    """
+
+    stamp_format: StampFormat = "seconds"
+
+    def __post_init__(self) -> None:
+        if self.stamp_format not in get_args(StampFormat):
+            raise ConfigError(
+                f"timestamps.stamp_format is {self.stamp_format!r}; it must be one of {get_args(StampFormat)}."
+            )
