@@ -9,6 +9,8 @@ import csv
 import re
 from pathlib import Path
 
+from information import summary
+
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- numbers: benchmarks/tables.py -->", "<!-- end of numbers -->"
 
@@ -101,6 +103,16 @@ def memory_table():
     return table(["process", "frames", "patches", "peak MiB", "of stock", "seconds"], body)
 
 
+def information_tables(budgets=(0.25, 0.1)):
+    """A verdict and a table per budget."""
+    rows = summary.read()
+    parts = [summary.verdict(rows, budgets)]
+    parts += [
+        f"At {ratio:.0%}:\n\n{table(summary.HEADER, summary.table_rows(rows, ratio))}" for ratio in budgets
+    ]
+    return "\n".join([*parts, "![PSNR and text against tokens](img/information.png)\n"])
+
+
 SECTIONS = [
     (
         "What the kept cells can show",
@@ -137,6 +149,25 @@ SECTIONS = [
     ),
 ]
 
+# Too long for the README: on the results page alone.
+LONG_SECTIONS = [
+    (
+        "Information at equal tokens",
+        "What the surviving tokens alone can show, against the source frames: the first 25 s of each clip, 448 px "
+        "wide, 28-px cells, two-frame tubes; a skipped cell shows what was last shown there. PSNR of the squared "
+        "error pooled over RGB; SSIM of luma; OCR recall: share of the text lines read in 12 source frames (RapidOCR) "
+        "that are read again in the shown ones, empty without text; feature drift: one minus the cosine of ImageNet "
+        "features (EfficientNet-lite0, 24 frames), lower is better. Bold: the best of the clip. `random`: any cells; "
+        "`uniform_frames`: whole tubes, evenly spread; `down_scaling`: all frames, smaller (both use at most the "
+        "budget); `rlt`, `evs`, `dtd`: the rules of these papers on pixels, the cells that differ most from the tube "
+        "before, written from their description and not run from their code; `grt`, `grt_released`: our presets, their "
+        "merging done on pixels, where no language-model head can compare scenes. carphone is 176 px wide and blown up "
+        "to 448, so that down-scaling loses nothing at first. Command: "
+        "`python benchmarks/information/bench_information.py clips`.",
+        information_tables,
+    ),
+]
+
 
 def results_page():
     parts = [
@@ -144,6 +175,7 @@ def results_page():
     ]
     parts += [f"## {title}\n\n{text}\n\n{make()}" for title, text, make in SECTIONS]
     parts.append("![PSNR against tokens kept](img/gate_quality.png)\n")
+    parts += [f"## {title}\n\n{text}\n\n{make()}" for title, text, make in LONG_SECTIONS]
     return "\n".join(parts)
 
 

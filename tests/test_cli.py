@@ -113,7 +113,7 @@ def test_view_writes_four_files(tmp_path):
         (["plan", CLIP, "--set", "max_age=2.5"], "gate.max_age is 2.5; it must be int or None"),
         (["plan", CLIP, "--set", "fps=yes"], "frames.fps is True; it must be float"),
         (["plan", CLIP, "--cell-px", "0"], "cell_px is 0"),
-        (["view", CLIP, "--preset", "dense", "--keep-ratio", "0.5"], "use preset 'gate'"),
+        (["view", CLIP, "--preset", "dense", "--keep-ratio", "0.5"], "use preset 'framegate'"),
         (["run", CLIP, "what?", "--preset", "gaet"], "Did you mean 'gate'?"),
         (["run", CLIP, "what?", "--family", "qwen9"], "qwen9"),
     ],
@@ -150,7 +150,7 @@ def test_run_answers_and_reports(family):
     assert result.exit_code == 0, result.stderr
     account = json.loads(result.stdout)
     assert "words mean nothing" in account["warning"]
-    report = account["runs"]["gate"]["report"]
+    report = account["runs"]["framegate"]["report"]
     assert report["kept_tokens"] == round(0.25 * report["dense_tokens"]) > 0
 
 

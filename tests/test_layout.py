@@ -143,4 +143,5 @@ def test_the_wheel_works_outside_the_checkout(wheel, tmp_path):
         f"assert framegate.__file__.startswith({str(tmp_path)!r}); "
         "print(framegate.preset_names(), framegate.load_config('gate').gate.metric)"
     )
-    assert python(code, cwd=tmp_path) == "['dense', 'gate'] mad"
+    names = "['date', 'dense', 'framegate', 'gate', 'grt', 'grt_released', 'kffocus']"
+    assert python(code, cwd=tmp_path) == f"{names} mad"

@@ -63,7 +63,7 @@ def test_budgets_out_of_range(ratio):
 
 
 def test_a_budget_needs_a_stage_that_can_meet_it():
-    with pytest.raises(ConfigError, match="preset 'gate'"):
+    with pytest.raises(ConfigError, match="preset 'framegate'"):
         framegate.load_config("dense", keep_ratio=0.5)
     with pytest.raises(ConfigError, match="does not have"):
         framegate.load_config("dense", threshold=3.0)
@@ -96,11 +96,14 @@ def test_thresholds_default_by_metric():
 
 
 def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
-    gate = framegate.load_config("gate")
-    assert framegate.load_config({"preset": "gate"}) == framegate.load_config({}) == gate
-    assert framegate.load_config({"keep_ratio": 0.25}).gate == gate.gate
+    default = framegate.load_config("framegate")
+    assert framegate.load_config({"preset": "framegate"}) == framegate.load_config({}) == default
+    assert framegate.load_config({"preset": "gate"}) == framegate.load_config("gate") != default
+    assert framegate.load_config({"keep_ratio": 0.25}).gate == default.gate
     mixed = framegate.load_config({"threshold": 6, "gate": {"max_age": 3}})
-    assert mixed.gate == MotionGateConfig(threshold=6, max_age=3)
+    assert mixed.gate == MotionGateConfig(threshold=6, max_age=3, scales=(1, 2, 4))
+    off = framegate.load_config({"timestamps": None, "condensation": {"light_ratio": 3}})
+    assert (off.timestamps, off.condensation.light_ratio, off.condensation.strong_ratio) == (None, 3, 4)
     assert framegate.load_config({"preset": "dense"}) == framegate.load_config("dense")
     path = tmp_path / "mine.yaml"
     path.write_text("preset: gate\nkeep_ratio: 0.25\nmetric: ssim\n")
@@ -111,3 +114,40 @@ def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
         framegate.load_config(path)
     with pytest.raises(ConfigError, match="Unknown setting '1'"):
         framegate.load_config({1: 2})
+
+
+def test_sections_are_switched_on_and_off_by_keyword():
+    config = framegate.load_config("gate", scene_merge={"recurring": True}, scene_cut_fraction=0.5)
+    assert (config.scene_merge.recurring, config.scene_merge.scene_cut_fraction) == (True, 0.5)
+    assert framegate.load_config(config, scene_merge=None, keep_ratio=0.5).scene_merge is None
+    with pytest.raises(ConfigError, match=r"belongs to the condensation.*condensation=\{"):
+        framegate.load_config("gate", light_ratio=3)
+    with pytest.raises(ConfigError, match=r"condensation\.light_rati'.*Did you mean 'light_ratio'"):
+        framegate.load_config("gate", condensation={"light_rati": 3})
+
+
+def test_a_version_of_the_future_is_refused_before_its_keys():
+    values = framegate.load_config("gate").to_dict() | {"config_version": 2, "holograms": True}
+    with pytest.raises(ConfigError, match="config_version is 2.*Update framegate"):
+        FrontEndConfig.from_dict(values)
+
+
+def test_settings_are_flat_because_no_two_sections_share_a_name():
+    from framegate.config import _SECTIONS
+
+    names = [field.name for section in _SECTIONS.values() for field in dataclasses.fields(section)]
+    names += [field.name for field in dataclasses.fields(FrontEndConfig)]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_a_saved_folder_is_a_configuration(tmp_path):
+    config = framegate.load_config("grt", keep_ratio=0.2)
+    (tmp_path / "front_end_config.json").write_text(json.dumps(config.to_dict()))
+    assert framegate.load_config(tmp_path) == config
+    assert framegate.load_config(str(tmp_path), keep_ratio=0.3).keep_ratio == 0.3
+
+
+@pytest.mark.parametrize("value", [0.5, float("inf"), float("nan")])
+def test_headroom_below_one_is_refused(value):
+    with pytest.raises(ConfigError, match="gate_headroom"):
+        framegate.load_config("grt", gate_headroom=value)
