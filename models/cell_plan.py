@@ -97,15 +97,15 @@ def cell_plan(
     )
 
 
-def whole_plan(cells: CellPlan) -> CellPlan:
-    """Make every cell a token of its own, as the same videos have when nothing is skipped."""
-    every = torch.ones_like(cells.keep)
+def whole_plan(shapes: tuple[Shape, ...]) -> CellPlan:
+    """Make every cell of videos a token of its own, as they have when nothing is skipped."""
+    every = torch.ones(sum(t * h * w for t, h, w in shapes), dtype=torch.bool)
     return CellPlan(
         keep=every,
         side=every.to(torch.int8),
         anchor=torch.arange(len(every)),
         shift_patches=None,
-        shapes=cells.shapes,
+        shapes=shapes,
     )
 
 

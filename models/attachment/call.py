@@ -142,7 +142,7 @@ def compress_call(
 def _reused(gated: Gated, mechanism: Mechanism, call: dict[str, Any]) -> Gated:
     """Every cell a token, with its anchor's patches."""
     patches = mechanism.reused_pixels(gated.patches, gated.cells, call)
-    return replace(gated, cells=whole_plan(gated.cells), patches=patches)
+    return replace(gated, cells=whole_plan(gated.cells.shapes), patches=patches)
 
 
 def _shortened(
@@ -160,7 +160,7 @@ def _shortened(
     tokens = VideoTokens.of_cells(encoded.layers, gated.cells.keep, gated.cells.anchor, gated.cells.shapes)
     tokens = run_stages(tokens, attached.config, around, report)
     report.kept_tokens = tokens.num_tokens
-    keep = kept_columns(
+    columns = kept_columns(
         attached.inner.config,
         call,
         placeholders,
@@ -169,7 +169,9 @@ def _shortened(
         stamped=mechanism.is_stamped(call),
     )
     positions = mechanism.positions(call, mask).to(input_ids.device)
-    prompt = PromptMap.build(keep, input_ids, mask, positions)
+    prompt = PromptMap.build(columns.keep, input_ids, mask, positions)
+    if columns.num_stamped:
+        report.stage("timestamps").note = f"{columns.num_stamped:,} text tokens of stamps stay"
     media = EncodedMedia(mechanism.media(encoded, tokens, call))
     media.prompt = prompt
     pad_id = getattr(attached.inner.config.get_text_config(), "pad_token_id", None) or 0
@@ -252,6 +254,17 @@ def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
     report.kept_tokens = dense if reuses else kept
     for note in gated.notes:
         report.note(note)
+    _account_for_gate(report, gated, config)
+    tower = report.stage("tower")
+    rows = gated.patches_in if reuses else len(gated.patches)
+    tower.patches_in, tower.tokens_out = rows, report.kept_tokens
+    tower.note = "reuse: every row is encoded" if reuses else ""
+
+
+def _account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> None:
+    if not config.gates:
+        return
+    dense, kept = sum(gated.cells.cells_per_video), gated.cells.num_kept
     gate = report.stage("gate")
     gate.patches_in, gate.patches_out = gated.patches_in, len(gated.patches)
     gate.tokens_in, gate.tokens_out = dense, kept
@@ -259,16 +272,13 @@ def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
         gate.milliseconds = gated.milliseconds
     if gated.cells.is_mixed:
         gate.note = _areas_note(gated)
-    tower = report.stage("tower")
-    rows = gated.patches_in if reuses else len(gated.patches)
-    tower.patches_in, tower.tokens_out = rows, report.kept_tokens
-    tower.note = "reuse: every row is encoded" if reuses else ""
 
 
 def _areas_note(gated: Gated) -> str:
     sides = gated.cells.side[gated.cells.keep]
     counts = {side: int((sides == side).sum()) for side in sides.unique().tolist()}
-    return "tokens by cells a side: " + ", ".join(f"{count:,} of {side}" for side, count in counts.items())
+    words = [f"{count:,} areas of {side} x {side}" for side, count in counts.items() if side > 1]
+    return ", ".join([f"{counts.get(1, 0):,} single cells", *words])
 
 
 def _account_for_stamps(report: Report, attached: Attached, stamped: bool) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError, PlaceholderError
-from framegate.models.cell_plan import CellPlan, cell_plan
+from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.mechanism import Mechanism
 from framegate.tokenizers.motion_gate.video import plan_frames_array
 
@@ -59,8 +59,10 @@ def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig
 
     Source: ours.
     """
-    decided = call.get(ANCHOR_KEY) is not None
-    gated = _read(call, mechanism) if decided else _gate(call, mechanism, config)
+    if call.get(ANCHOR_KEY) is not None:
+        gated = _read(call, mechanism)
+    else:
+        gated = _gate(call, mechanism, config) if config.gates else _everything(call, mechanism)
     if config.gate is not None and config.gate.mode == "reuse" and bool((gated.cells.anchor < 0).any()):
         raise BudgetError(
             f"The budget keeps {gated.cells.kept_per_video} cells per video, fewer than the first tube holds; "
@@ -92,6 +94,20 @@ def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) ->
         score=torch.from_numpy(np.concatenate([plan.residual.reshape(-1) for plan in plans])),
         milliseconds=(time.perf_counter() - started) * 1000,
         notes=tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
+    )
+
+
+def _everything(call: dict[str, Any], mechanism: Mechanism) -> Gated:
+    """Every cell a token: no gate, but stages after the tower, or stamps that the stock model cannot place."""
+    cells = whole_plan(tuple(mechanism.shapes(call)))
+    mechanism.check_kept(call, cells)
+    return Gated(
+        cells=cells,
+        patches=call["pixel_values_videos"],
+        patches_in=mechanism.num_patches(call),
+        score=None,
+        milliseconds=0.0,
+        notes=(),
     )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from framegate.models.packed_tower.anchored import anchor_rows
 from framegate.models.cell_plan import CellPlan
+from framegate.models.packed_tower.anchored import anchor_rows
 from framegate.models.packed_tower.packing import layout, packed_kwargs
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from framegate.models.prompt.interleaved import stamp_columns
 from framegate.models.video_tokens import VideoTokens
+
+
+class KeptColumns(NamedTuple):
+    """The columns of a prompt that stay.
+
+    Args:
+        keep: bool [B, S].
+        num_stamped: columns of stamps among them.
+    """
+
+    keep: torch.Tensor
+    num_stamped: int
 
 
 def kept_columns(
@@ -18,7 +30,7 @@ def kept_columns(
     *,
     extra: int = 0,
     stamped: bool = False,
-) -> torch.Tensor:
+) -> KeptColumns:
     """Find the columns that stay: all but placeholders without a token, and the stamps of tubes without any.
 
     Args:
@@ -30,7 +42,7 @@ def kept_columns(
         stamped: stamps stand between the tubes.
 
     Returns:
-        bool [B, S].
+        The mask of columns, and how many of them are stamps.
 
     Source: ours.
     """
@@ -41,7 +53,7 @@ def kept_columns(
     keep = torch.ones_like(placeholders)
     keep[placeholders] = torch.cat([part for video in videos for part in (video, always)]).to(keep.device)
     if not stamped:
-        return keep
+        return KeptColumns(keep, 0)
     tubes = [video.reshape(shape).flatten(1) for video, shape in zip(videos, tokens.shapes, strict=True)]
     counts = [[tube.shape[1]] * (len(tube) - 1) + [tube.shape[1] + extra] for tube in tubes]
     empty = torch.cat([~tube.any(1) for tube in tubes])
@@ -49,4 +61,5 @@ def kept_columns(
     stamp = stamp_columns(
         call["input_ids"], types, counts, vision_end_id=getattr(config, "vision_end_token_id", None)
     )
-    return keep & ~(empty.to(stamp.device)[stamp.clamp(min=0)] & (stamp >= 0))
+    keep &= ~(empty.to(stamp.device)[stamp.clamp(min=0)] & (stamp >= 0))
+    return KeptColumns(keep, int((keep & (stamp >= 0)).sum()))

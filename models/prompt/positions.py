@@ -49,7 +49,7 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
     given = call.get("position_ids")
     input_ids = call["input_ids"]
     if given is not None:
-        _refuse_packed(given, call.get("attention_mask"))
+        refuse_packed(given, call.get("attention_mask"))
         axes = given if given.ndim == 3 else given[None].expand(3, -1, -1)
         return axes[-3:].expand(-1, len(input_ids), -1)
     types = call.get("mm_token_type_ids")
@@ -118,7 +118,7 @@ def _tube_steps(tokens_per_second: int | None, seconds: Any, num_videos: int) ->
     return [float(tokens_per_second * each) for each in ([1] * num_videos if seconds is None else seconds)]
 
 
-def _refuse_packed(given: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
+def refuse_packed(given: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
     """Stock transformers reads a text axis that starts over, without a mask, as documents packed into one row."""
     text = given if given.ndim == 2 else given[0] if len(given) == 4 else None
     if attention_mask is None and text is not None and bool((text.diff(dim=-1) < 0).any()):

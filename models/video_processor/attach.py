@@ -70,7 +70,8 @@ class ProcessorAttachment:
             report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
         report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
         report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, by the processor"
-        report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
+        if self.video_processor.config.gates:
+            report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
         report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
         for note in (note for video in videos for note in video.notes):
             report.note(note)

@@ -162,7 +162,7 @@ def test_both_ways_in_keep_the_budget_and_agree(family, ratio, tmp_path):
         want = model(**inputs).logits
         report = front_end.report
     assert report.kept_tokens == round(ratio * report.dense_tokens)
-    assert ("of 2" in str(report)) == (ratio == 0.1)
+    assert (report.stage("gate").note != "") == (ratio == 0.1)
     with framegate.attach(model, processor, "gate", **settings) as front_end:
         inputs = stock_inputs(processor, [[frames]], ["What moves?"])
         assert len(inputs["pixel_values_videos"]) == 4 * report.kept_tokens
