@@ -80,7 +80,7 @@ def tower_table():
             f"{r['rows_first_block']} of {r['rows_dense']}",
             r["time_ratio"],
             r["target"],
-            {"True": "yes", "False": "no", "": ""}[r["met"]],
+            met(r),
         ]
         for r in read("tower/results/tower.csv")
     ]
@@ -113,7 +113,49 @@ def information_tables(budgets=(0.25, 0.1)):
     return "\n".join([*parts, "![PSNR and text against tokens](img/information.png)\n"])
 
 
+def information_summary(budgets=(0.25, 0.1)):
+    """PSNR of ours, of the gate alone, and of the best rule of others, per clip and budget."""
+    rows = summary.read()
+    ours = (summary.OURS, "gate")
+    body = []
+    for (budget, clip), group in summary.groups(rows, budgets).items():
+        value = {row["method"]: float(row["psnr_db"]) for row in group}
+        if summary.OURS not in value:
+            continue
+        rival = max((name for name in value if name not in ours), key=value.__getitem__)
+        shown = [f"{value[name]:.1f}" for name in ours]
+        body.append([clip, f"{budget:.0%}", *shown, f"{value[rival]:.1f}", rival])
+    return f"{summary.verdict(rows, budgets)}\n" + table(
+        ["clip", "tokens", *ours, "best of the others", "which"], body
+    )
+
+
+def stages_table():
+    body = [
+        [r["stage"], r["stage_ms"], r["dense_ms"], f"{float(r['time_ratio']):.2%}", percent(r["target"]), met(r)]
+        for r in read("stages/results/stages.csv")
+    ]
+    return table(["stage", "ms", "dense tower ms", "of the tower", "target", "met"], body)
+
+
+def percent(text):
+    return f"{float(text):.0%}" if text else ""
+
+
+def met(row):
+    return {"True": "yes", "False": "no", "": ""}[row["met"]]
+
+
 SECTIONS = [
+    (
+        "What the tokens can show, at equal tokens",
+        "PSNR (dB) of the pooled squared error of what the surviving tokens alone can show; first 25 s, 448 px wide, "
+        "two-frame tubes. `framegate`: the default; `gate`: the same without areas; beside them the best of random "
+        "cells, uniform frames, down-scaling, the rules of RLT, EVS and DTD, `grt` and `grt_released`. SSIM, OCR recall "
+        "and feature drift of every method at 25 and 10 % are on the results page, 50 and 5 % in the CSV. Command: "
+        "`python benchmarks/information/bench_information.py clips`.",
+        information_summary,
+    ),
     (
         "What the kept cells can show",
         "PSNR (dB) of the pooled squared error of `plan.reconstruct()` against `plan.source_frames()`; RGB, whole "
@@ -122,11 +164,6 @@ SECTIONS = [
         ">= 38, vtest_pan 35 % >= 37 and 4 dB above `anchor none`. Command: "
         "`python benchmarks/gate/bench_gate.py clips`.",
         lambda: quality_table(),
-    ),
-    (
-        "The same with two-frame tubes",
-        "As Qwen-VL towers see them: a token stands for two frames, so the same share of tokens shows less.",
-        lambda: quality_table(tube_frames="2"),
     ),
     (
         "Time of the gate",
@@ -141,6 +178,13 @@ SECTIONS = [
         tower_table,
     ),
     (
+        "Time of the stages after the tower",
+        "48 tubes of 8 x 14 cells, 1024 wide, fp32, beside a dense tower of hidden 640 and depth 8 on the same video, in "
+        "turns. Target: merge and condensation together at most 3 % of the dense tower. Command: "
+        "`python benchmarks/stages/bench_stages.py`.",
+        stages_table,
+    ),
+    (
         "Memory",
         "Five minutes of 1080p at 2 fps, each in a process of its own. Target: `plan` at most 1/8 of stock. `plan` "
         "loads no torch, and counts patches of one-frame tubes at 448 px; `attached` keeps a quarter of stock's. "
@@ -151,6 +195,11 @@ SECTIONS = [
 
 # Too long for the README: on the results page alone.
 LONG_SECTIONS = [
+    (
+        "What the kept cells can show, two-frame tubes",
+        "As Qwen-VL towers see them: a token stands for two frames, so the same share of tokens shows less.",
+        lambda: quality_table(tube_frames="2"),
+    ),
     (
         "Information at equal tokens",
         "What the surviving tokens alone can show, against the source frames: the first 25 s of each clip, 448 px "

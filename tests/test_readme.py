@@ -39,7 +39,7 @@ def test_every_snippet_runs(names):
         code = code.replace("path/or/hub-id", "checkpoint").replace('"clip.mp4"', repr(CLIP))
         code = code.replace('"rtsp://camera/stream", live_fps=4', f'{CLIP!r}, format="mov", live_fps=4')
         exec(compile(code, "README.md", "exec"), names)
-    assert framegate.front_end_of(names["model"]).config.preset == "gate"
+    assert framegate.front_end_of(names["model"]).config.preset == "kffocus"
     plan = names["plan"]
     assert plan.keep.shape == plan.anchor.shape == plan.motion_px.shape[:3]
     assert np.isclose(plan.keep_ratio, 0.25, atol=1 / plan.num_cells)
@@ -52,5 +52,7 @@ def test_every_setting_of_the_table_exists():
         name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)
     ]
     assert len(names) >= 12
-    known = framegate.load_config("gate").to_dict()
-    assert set(names) <= {*known, *known["frames"], *known["gate"]}
+    sections = {"scene_merge": {}, "condensation": {}, "timestamps": {}}
+    known = framegate.load_config("framegate", **sections).to_dict()
+    flat = {name for section in known.values() if isinstance(section, dict) for name in section}
+    assert set(names) <= {*known, *flat}
