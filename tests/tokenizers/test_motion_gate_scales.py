@@ -246,6 +246,15 @@ def test_coarse_areas_show_nothing_that_no_token_stands_for():
     assert expected[0, 2 * CELL - 1] < 200
 
 
+@pytest.mark.parametrize("ratio", [0.03, 0.11, 0.4, 0.83])
+@pytest.mark.parametrize("scales", MIXED)
+def test_budget_is_met_exactly_under_camera_motion(ratio, scales):
+    clip = panned_clip([(2.5 * t, 1.5 * t) for t in range(10)], 5 * 28, 9 * 28, noise=1.0)
+    made = plan(clip, cell=28, keep_ratio=ratio, scales=scales)
+    assert made.num_kept == int(ratio * 450 + 0.5)
+    check_tokens(made, scales)
+
+
 @pytest.mark.parametrize("tube_frames", [1, 2])
 def test_moved_content_is_followed_through_coarse_areas(tube_frames):
     offsets = [(3.0 * t, 0.0) for t in range(16)]

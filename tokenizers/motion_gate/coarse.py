@@ -47,9 +47,26 @@ def show_coarse(picture: UInt8Array, tube: UInt8Array, scale: Int8Array | BoolAr
     for side in SIDES[1:]:
         areas = areas_at(scale, side)
         if areas.any():
-            shown = raised(_level_shown(picture, tube, areas, grid, side), grid, side)
+            part, here = _around(areas, grid, side)
+            size = side * grid.cell_px
+            pixels = (slice(None), *(slice(span.start * size, span.stop * size) for span in part))
+            level = _level_shown(picture[pixels], tube[pixels], areas[part], here, side)
             cells = cells_in(areas, grid.rows, grid.columns, side)
-            grid.cells_of(picture)[cells] = grid.cells_of(shown)[cells]
+            inside = cells_in(areas[part], here.rows, here.columns, side)
+            grid.cells_of(picture)[cells] = here.cells_of(raised(level, here, side))[inside]
+
+
+def _around(areas: BoolArray, grid: CellGrid, side: int) -> tuple[tuple[slice, slice], CellGrid]:
+    """The part of a frame that areas lie in and border on: spans of areas, down and across, and its grid."""
+    spans = []
+    for axis, limit in enumerate(areas.shape):
+        found = np.flatnonzero(areas.any(axis=1 - axis))
+        spans.append(slice(max(0, int(found[0]) - 1), min(limit, int(found[-1]) + 2)))
+    down, across = spans
+    rows = min(down.stop * side, grid.rows) - down.start * side
+    columns = min(across.stop * side, grid.columns) - across.start * side
+    here = replace(grid, height_px=rows * grid.cell_px, width_px=columns * grid.cell_px)
+    return (down, across), here
 
 
 def _level_shown(
@@ -106,17 +123,26 @@ def _cheapest(
     """The quadtree with the fewest tokens, as if every area were surrounded by its own level."""
     tokens = keep.astype(np.int32)
     scale, last = keep.astype(np.int8), 1
+    too_detailed = np.zeros(keep.shape, np.int32)
     for side in scales[1:]:
         tokens = sums_in(tokens, side // last)  # [rows_d, columns_d]
-        if not (tokens > 1).any():
+        # What is too detailed for half the resolution is so for a quarter.
+        several = (tokens > 1) & (sums_in(too_detailed, side // last) == 0)
+        if not several.any():
             break
-        shown = raised(level_frames(tube, grid, side), grid, side)
-        too_far = sums_in((mad(tube, shown, grid) > threshold).astype(np.int32), side)
-        areas = (tokens > 1) & (too_far == 0)
+        part, here = _around(several, grid, side)
+        size = side * grid.cell_px
+        frames = tube[
+            :, part[0].start * size : part[0].stop * size, part[1].start * size : part[1].stop * size
+        ]
+        shown = raised(level_frames(frames, here, side), here, side)
+        too_far = sums_in((mad(frames, shown, here) > threshold).astype(np.int32), side)
+        areas = several.copy()
+        areas[part] &= too_far == 0
         scale[cells_in(areas, grid.rows, grid.columns, side)] = 0
         mark(scale, areas, side)
         tokens[areas] = 1
-        last = side
+        too_detailed, last = (several & ~areas).astype(np.int32), side
     return scale
 
 
@@ -125,6 +151,6 @@ def _refined(scale: Int8Array, missed: BoolArray, keep: BoolArray) -> Int8Array:
     refined = scale.copy()
     for side in SIDES[1:]:
         broken = areas_at(scale, side) & (sums_in(missed.astype(np.int32), side) > 0)
-        cells = cells_in(broken, *scale.shape, side)
+        cells = cells_in(broken, scale.shape[0], scale.shape[1], side)
         refined[cells] = keep[cells]
     return refined

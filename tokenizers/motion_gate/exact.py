@@ -14,10 +14,10 @@ from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, larges
 from framegate.tokenizers.motion_gate.config import Metric, MotionGateConfig
 from framegate.tokenizers.motion_gate.grid import CellGrid
 from framegate.tokenizers.motion_gate.hold_search import HoldRules, best_holds
+from framegate.tokenizers.motion_gate.levels import BoolArray
 from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.run import GateRun, record, replayed, still_run
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
-from framegate.tokenizers.motion_gate.shown import BoolArray
 from framegate.types import UInt8Array
 
 THRESHOLD_STEPS = 1025
@@ -176,6 +176,7 @@ class RememberedMotion:
         self.found_motion = False
 
     def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
+        """Find a tube's motion, as CameraTracker does."""
         if tube not in self._known:
             found = self._known[tube] = self._tracker.motion(before, after)
             self.found_motion |= (

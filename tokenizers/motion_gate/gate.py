@@ -38,8 +38,8 @@ def plan_gate(
 
     Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
     is shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width *
-    height / 4 bytes a frame; with scales beyond (1,) all of it and a quarter again per scale) and is met
-    exactly.
+    height / 4 bytes a frame; about 2 bytes a pixel with scales beyond (1,), for what coarse tokens lose shows
+    at full resolution only) and is met exactly.
 
     Args:
         frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its

@@ -115,7 +115,7 @@ class CellGrid:
         """
         cell = self.cell_px
         split = tube.reshape(-1, self.rows, cell, self.columns, cell, *tube.shape[3:])  # [k, H, c, W, c]
-        return np.moveaxis(split, (1, 3), (0, 1))  # [H, W, k, c, c]
+        return split.transpose(1, 3, 0, 2, 4, *range(5, split.ndim))  # [H, W, k, c, c]
 
     def blocks_of(self, cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Spread a choice of cells to their blocks: bool [H, W] -> [1, rows of blocks, columns of blocks]."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import BoolArray
 from framegate.tokenizers.motion_gate.residual import FloatArray
-from framegate.tokenizers.motion_gate.shown import BoolArray
 from framegate.types import UInt8Array
 
 WINDOW_TUBES = 128

@@ -6,6 +6,9 @@ its area's representative cell, so a map of sides, `scale` [H, W], is all that a
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ SIDES = (1, 2, 4)
 
 BoolArray = npt.NDArray[np.bool_]
 Int8Array = npt.NDArray[np.int8]
+Value = TypeVar("Value", bound=np.generic)
 
 
 def level_shape(rows: int, columns: int, side: int) -> tuple[int, int]:
@@ -63,7 +67,7 @@ def level_frames(frames: UInt8Array, grid: CellGrid, side: int) -> UInt8Array:
 
 
 def raised(level: UInt8Array, grid: CellGrid, side: int) -> UInt8Array:
-    """Show level frames [F, h_d, w_d] or [F, h_d, w_d, 3] at the grid's size, bicubic: uint8 [F, h, w] or [F, h, w, 3]."""
+    """Show level frames [F, h_d, w_d] or [F, h_d, w_d, 3] at the grid's size, bicubic: [F, h, w] or [F, h, w, 3]."""
     if side == 1:
         return level
     size = (level.shape[2] * side, level.shape[1] * side)
@@ -71,6 +75,7 @@ def raised(level: UInt8Array, grid: CellGrid, side: int) -> UInt8Array:
     return np.stack(shown)[:, : grid.height_px, : grid.width_px]
 
 
+@lru_cache(maxsize=32)
 def representatives(rows: int, columns: int, side: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The cell at which each area's token is noted: rows [rows_d, 1] and columns [1, columns_d], for indexing."""
     down, across = level_shape(rows, columns, side)
@@ -82,18 +87,19 @@ def representatives(rows: int, columns: int, side: int) -> tuple[npt.NDArray[np.
 
 def areas_at(scale: Int8Array | BoolArray, side: int) -> BoolArray:
     """Which areas of a side are encoded: int8 [..., H, W] -> bool [..., rows_d, columns_d]."""
-    row, column = representatives(*scale.shape[-2:], side)
-    return np.equal(scale[..., row, column], side)
+    row, column = representatives(scale.shape[-2], scale.shape[-1], side)
+    areas: BoolArray = scale[..., row, column] == side
+    return areas
 
 
 def mark(scale: Int8Array, areas: BoolArray, side: int) -> None:
     """Note tokens of a side at the representative cells of areas [..., rows_d, columns_d], in place."""
-    row, column = representatives(*scale.shape[-2:], side)
+    row, column = representatives(scale.shape[-2], scale.shape[-1], side)
     there = scale[..., row, column]
     scale[..., row, column] = np.where(areas, np.int8(side), there)
 
 
-def cells_in(areas: npt.NDArray[np.generic], rows: int, columns: int, side: int) -> npt.NDArray[np.generic]:
+def cells_in(areas: npt.NDArray[Value], rows: int, columns: int, side: int) -> npt.NDArray[Value]:
     """Spread areas [..., rows_d, columns_d] to their cells [..., H, W]."""
     if side == 1:
         return areas
@@ -108,16 +114,17 @@ def covered_by(scale: Int8Array | BoolArray) -> BoolArray:
     for side in SIDES[1:]:
         areas = areas_at(scale, side)
         if areas.any():
-            covered |= cells_in(areas, *scale.shape[-2:], side).astype(bool)
+            covered |= cells_in(areas, scale.shape[-2], scale.shape[-1], side)
     return covered
 
 
-def sums_in(values: npt.NDArray[np.generic], side: int) -> npt.NDArray[np.generic]:
+def sums_in(values: npt.NDArray[Value], side: int) -> npt.NDArray[Value]:
     """Sum cells [..., H, W] over the areas of a side: [..., rows_d, columns_d]."""
     if side == 1:
         return values
     rows, columns = (np.arange(0, size, side) for size in values.shape[-2:])
-    return np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)
+    total: npt.NDArray[Value] = np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)
+    return total
 
 
 def halved(tube: UInt8Array) -> UInt8Array:

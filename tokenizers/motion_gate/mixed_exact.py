@@ -9,7 +9,6 @@ import numpy as np
 from framegate.tokenizers.motion_gate.camera_motion import scaled
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.motion_gate.exact import (
-    CENTRE_OF_CLOSE,
     RememberedMotion,
     affordable_rules,
     highest,
@@ -27,11 +26,11 @@ from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.run import GateRun, replayed, still_run
 from framegate.types import UInt8Array
 
-# Under motion counts fall about so with the price, as a power.
-PRICE_STEEPNESS = 0.4
-MOVING_TRIES = 3
+# Under motion counts fall about so with the price, as a power; less from the first run, which has no weights yet.
+FIRST_POWER, USUAL_POWER, POWERS = 0.36, 0.5, (0.2, 1.5)
+MOVING_TRIES, AIMED_AT, LEAST_SPENT = 4, 0.98, 0.95
 # Motion is hopeless where its first run costs, in error and tokens, so much more than a still camera's mix.
-HOPELESS_MOTION = 1.1
+HOPELESS_MOTION = 1.25
 # What a best mix still gains on its rough estimate, at most.
 WORTHWHILE_STILL = 0.85
 UNIFORM_DOUBT = 0.95
@@ -85,8 +84,8 @@ def mixed_run(
 ) -> GateRun:
     """Plan a clip so that exactly `budget_tokens` tokens are encoded, each for one cell or an area of cells.
 
-    The plan at one scale, the best mix of a still camera, one under camera motion and every tube at one level compete by
-    the squared error of what they show, so that scales never make a clip worse.
+    The plan at one scale, the best mix of a still camera, one under camera motion and every tube at one level
+    compete by the squared error of what they show, so that scales never make a clip worse.
 
     Args:
         luma: uint8 [T, k, h, w], at full resolution: what coarse tokens lose must be seen.
@@ -122,9 +121,7 @@ def _one_scale(task: _Task) -> Judged:
 def _first_tube(task: _Task) -> list[Judged]:
     """Less than the fewest tokens of one tube: its areas of most contrast, at each level."""
     contrast = task.grid.cells_of(task.luma[0]).reshape(task.grid.rows, task.grid.columns, -1).var(axis=2)
-    notes = (
-        f"the budget is {task.budget} tokens: only parts of the first tube are encoded; later content is not shown",
-    )
+    note = f"the budget is {task.budget} tokens: only parts of the first tube are encoded, nothing of later content"
     found = []
     for side in task.config.scales[1:]:
         total = sums_in(contrast, side)
@@ -133,7 +130,7 @@ def _first_tube(task: _Task) -> list[Judged]:
         scale = np.zeros((len(task.luma), *contrast.shape), np.int8)
         mark(scale[0], areas, side)
         run, error = task.judged(still_run(scale, task.grid))
-        found.append((replace(run, notes=notes), error))
+        found.append((replace(run, notes=(note,)), error))
     return found
 
 
@@ -197,28 +194,26 @@ def _moving(task: _Task, lost: FloatArray, rough: RoughMix) -> GateRun | None:
     first, error = clip.run_at(rough.price)
     if error + rough.price * first.num_kept > HOPELESS_MOTION * (rough.error + rough.price * task.budget):
         return None
-    clip, price = clip.weighted_by(first), _price_after(rough.price, first, task.budget)
-    tokens = CENTRE_OF_CLOSE * task.budget
-    for _ in range(MOVING_TRIES):
-        run, _ = clip.run_at(price, _pace(first, tokens))
-        if run.num_kept <= task.budget:
-            return run
-        tokens *= CENTRE_OF_CLOSE * task.budget / run.num_kept
-    return None
+    return _spending(clip.weighted_by(first), task.budget, rough.price, first)
 
 
-def _price_after(price: float, run: GateRun, budget: int) -> float:
-    """The price at which about the budget will be spent, from what a run spends."""
-    return price * (run.num_kept / budget) ** (1 / PRICE_STEEPNESS)
+def _spending(clip: MovingClip, budget: int, price: float, before: GateRun) -> GateRun | None:
+    """The run that spends most within the budget, of a few at prices that approach it; None where all spend more.
 
-
-def _pace(run: GateRun, tokens: float) -> FloatArray:
-    """Tokens to have spent before each tube, float32 [T], in the proportions of a run."""
-    each = np.count_nonzero(run.scale, axis=(1, 2))
-    before = np.concatenate([[0], np.cumsum(each)[:-1]])
-    # The first tube is whole at any price.
-    share = (before - each[0]) / max(1, int(each[1:].sum()))
-    return (each[0] + np.maximum(share, 0) * (tokens - each[0])).astype(np.float32)
+    Counts are taken for a power of the price, at first a usual one, then that of the last two runs.
+    """
+    power, kept, best = FIRST_POWER, before.num_kept, None
+    for turn in range(MOVING_TRIES):
+        step = float(np.log(kept / (AIMED_AT * budget)) / power)
+        price *= float(np.exp(step))
+        run = clip.run_at(price)[0]
+        if run.num_kept <= budget and (best is None or run.num_kept > best.num_kept):
+            best = run
+        if LEAST_SPENT * budget <= run.num_kept <= budget:
+            break
+        power = float(np.clip(np.log(kept / run.num_kept) / step, *POWERS)) if turn and step else USUAL_POWER
+        kept = run.num_kept
+    return best
 
 
 def _with_cuts(task: _Task, config: MotionGateConfig, forced: BoolArray, base: GateRun) -> BoolArray:

@@ -78,7 +78,7 @@ def _split(scale: Int8Array, left: int, side: int, smaller: int, lost: FloatArra
 
 
 def _fall(scale: Int8Array, falling: BoolArray, side: int, smaller: int) -> None:
-    cells = cells_in(falling, *scale.shape[-2:], side)
+    cells = cells_in(falling, scale.shape[-2], scale.shape[-1], side)
     scale[cells] = 0
     parts = sums_in(cells.astype(np.int64), smaller) > 0
     mark(scale, parts, smaller)

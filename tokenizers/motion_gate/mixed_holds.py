@@ -1,9 +1,9 @@
 """When and how coarsely to encode each area of a still camera: a plan for some rows of cells at several prices.
 
-A first plan comes from dynamic programming: an area is refreshed as a whole, each time with the cheapest mix of sides,
-or falls into smaller areas, down to cells, that are refreshed on their own. Sweeps through time then take one tube after
-the other and choose its cheapest mix of skipping, coarse and fine again, all other tubes being as they are; no step
-makes error plus price larger.
+A first plan comes from dynamic programming: an area is refreshed as a whole, each time with the cheapest mix of
+sides, or falls into smaller areas, down to cells, that are refreshed on their own. Sweeps through time then take one
+tube after the other and choose its cheapest mix of skipping, coarse and fine again, all other tubes being as they are;
+no step makes error plus price larger.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.motion_gate.hold_search import HoldRules
-from framegate.tokenizers.motion_gate.levels import BoolArray, Int8Array, mark, representatives
+from framegate.tokenizers.motion_gate.levels import BoolArray, Int8Array, Value, mark, representatives
 from framegate.tokenizers.motion_gate.mixed_tables import carried_errors, hold_errors
 from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.types import UInt8Array
@@ -60,25 +60,21 @@ class Patch:
         return {side: (area_sums(cells, side) > 0).astype(np.float32) for side in self.scales}
 
 
-def area_sums(values: npt.NDArray[np.generic], side: int, *, axis: int = -2) -> npt.NDArray[np.generic]:
+def area_sums(values: npt.NDArray[Value], side: int, *, axis: int = -2) -> npt.NDArray[Value]:
     """Sum [..., H', W', ...] over whole areas of a side; `axis` is that of H'."""
     if side == 1:
         return values
     axis %= values.ndim
     lead, (rows, columns), rest = values.shape[:axis], values.shape[axis : axis + 2], values.shape[axis + 2 :]
-    split = values.reshape(*lead, rows // side, side, columns // side, side, *rest)
-    parts = [
-        split[(slice(None),) * axis + (slice(None), i, slice(None), j)]
-        for i in range(side)
-        for j in range(side)
-    ]
-    total = parts[0] + parts[1]
-    for part in parts[2:]:
-        total += part
+    # Row by row, then column by column: numpy sums slowly over two short axes at once.
+    tall = values.reshape(*lead, rows // side, side, columns, *rest).sum(axis=axis + 1)
+    total: npt.NDArray[Value] = tall.reshape(*lead, rows // side, columns // side, side, *rest).sum(
+        axis=axis + 2
+    )
     return total
 
 
-def spread(areas: npt.NDArray[np.generic], side: int) -> npt.NDArray[np.generic]:
+def spread(areas: npt.NDArray[Value], side: int) -> npt.NDArray[Value]:
     """Repeat areas [..., rows_d, columns_d] over their cells [..., H', W']."""
     return areas if side == 1 else areas.repeat(side, axis=-2).repeat(side, axis=-1)
 
@@ -118,7 +114,7 @@ def scale_of(cover: Int8Array, scales: tuple[int, ...]) -> Int8Array:
     """Note the sides that cover each cell [..., H, W] at the representative cells only."""
     scale = (cover == 1).astype(np.int8)
     for side in scales[1:]:
-        row, column = representatives(*cover.shape[-2:], side)
+        row, column = representatives(cover.shape[-2], cover.shape[-1], side)
         mark(scale, cover[..., row, column] == side, side)
     return scale
 
@@ -218,7 +214,7 @@ class Window:
         return changed
 
     def _skip_error(self, tube: int, end: IntArray, level: IntArray, start: IntArray) -> FloatArray:
-        """Error of showing what is held from this tube until the next refresh; infinite where skipping is not allowed."""
+        """Error of showing what is held until the next refresh; infinite where skipping is not allowed."""
         here = np.full(self._shape, tube, np.int64)
         held = self._error_of(end, level, start) - self._error_of(here, level, start)
         carried = start == CARRIED
@@ -340,7 +336,7 @@ class _FirstPlan:
         patch, price = self._patch, self._price[:, None, None]
         chosen = np.stack([spread(self._chosen[side], side) for side in patch.scales])
         level = np.searchsorted(patch.scales, governing)
-        plan, row, column = np.indices(governing.shape)
+        plan, row, column = (np.asarray(index) for index in np.indices(governing.shape))
         cell = row * governing.shape[2] + column
         end = np.full(governing.shape, self._tubes, np.int64)
         while True:

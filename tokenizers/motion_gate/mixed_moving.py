@@ -23,8 +23,6 @@ from framegate.tokenizers.motion_gate.shown import Prediction, ShownContent, rin
 from framegate.types import UInt8Array
 
 LONGEST_LIFE_TUBES = 30.0
-# Counts fall about as the root of the price.
-LARGEST_DRIFT, LASTING, MOMENTARY = 0.2, 0.5, 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +54,11 @@ class MovingClip:
         """The cells, filled up to whole areas."""
         return Patch.of(self.grid.rows, self.grid.columns, self.scales)
 
-    def run_at(self, price: float, pace: FloatArray | None = None) -> tuple[GateRun, float]:
+    def run_at(self, price: float) -> tuple[GateRun, float]:
         """Choose, tube after tube, what costs least in squared error plus price per token.
 
         Args:
             price: of a token, in squared grey levels.
-            pace: tokens that should be spent before each tube, float [T]; the price rises and falls so that they
-                are. None for one price throughout.
 
         Returns:
             The run, its residuals being squared errors of skipping, and the squared error of what it shows.
@@ -72,15 +68,12 @@ class MovingClip:
         shown = ShownContent(self.grid, ring_tubes=ring_tubes_for(self.grid))
         age = np.zeros(self.lost.shape[2:], np.int64)
         decisions: list[TubeDecision] = []
-        spent, error, control = 0, 0.0, _Control(price)
+        error = 0.0
         for tube, frames in enumerate(self.luma):
-            if pace is not None and tube:
-                control.correct(spent / pace[tube])
-            decision, camera = _Choice(self, tube, age, control.price).made(shown)
+            decision, camera = _Choice(self, tube, age, price).made(shown)
             shown.commit(frames, decision.scale, camera, decision.moved if camera else None)
             age = np.where(decision.covered, 0, age) + 1
             decisions.append(decision)
-            spent += int(np.count_nonzero(decision.scale))
             error += squared_error(frames, shown.picture)
         return record(decisions, self.grid), error
 
@@ -88,20 +81,7 @@ class MovingClip:
         """The same clip with errors weighted by the lives that contents have in a run."""
         # The root, for what is refreshed at another price lives as long no more.
         weight = np.sqrt(lives(run, self.grid))
-        return replace(self, weight=weight / np.float32(weight.mean()))
-
-
-class _Control:
-    """Steers the price so that spending keeps its pace: a lasting correction and one of the moment."""
-
-    def __init__(self, price: float) -> None:
-        self._lasting, self.price = np.log(price), price
-
-    def correct(self, ahead: float) -> None:
-        """Take in what is spent, as a multiple of what should be."""
-        drift = float(np.clip(np.log(max(ahead, 1e-9)), -LARGEST_DRIFT, LARGEST_DRIFT))
-        self._lasting += LASTING * drift
-        self.price = float(np.exp(self._lasting + MOMENTARY * drift))
+        return replace(self, weight=(weight / weight.mean()).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -172,5 +152,6 @@ def _drawn_back(values: FloatArray, motion: FloatArray, grid: CellGrid) -> Float
     row, column = np.indices(values.shape)
     x, y = ((place + 0.5) * grid.cell_px - 0.5 for place in (column, row))
     at_x, at_y = (part[0] * x + part[1] * y + part[2] for part in back)
-    cells = [((at + 0.5) / grid.cell_px - 0.5).astype(np.float32) for at in (at_x, at_y)]
-    return cv2.remap(values, *cells, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    cell_x, cell_y = (((at + 0.5) / grid.cell_px - 0.5).astype(np.float32) for at in (at_x, at_y))
+    drawn: FloatArray = cv2.remap(values, cell_x, cell_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return drawn

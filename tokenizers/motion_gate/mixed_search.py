@@ -112,7 +112,8 @@ def best_mix(
     Source: ours; Lagrange multipliers after Shoham and Gersho (1988), quadtrees after Sullivan and Baker (1994).
     """
     solutions = _bracketed(samples, scales, price, budget_tokens, rules)
-    tokens, error = (part.reshape(len(part), -1) for part in (solutions.tokens, solutions.error))
+    tokens = solutions.tokens.reshape(len(solutions.tokens), -1)
+    error = solutions.error.reshape(tokens.shape)
     chosen = steps_within(tokens, error, budget_tokens).reshape(solutions.tokens.shape[1:])
     plan = spread(chosen, scales[-1])[: samples.rows, : samples.columns]
     cover = np.take_along_axis(solutions.cover, plan[None, None], axis=0)[0]
@@ -126,7 +127,7 @@ def _price_ladder(samples: LevelSamples) -> FloatArray:
 
 
 def _crossing(counts: npt.NDArray[np.int64], budget: int) -> float:
-    """Interpolate, on a logarithmic scale, where counts that fall meet the budget: an index and a part of the next step."""
+    """Interpolate, on a logarithmic scale, where counts that fall meet the budget: an index and part of a step."""
     fits = np.flatnonzero(counts <= budget)
     index = int(fits[0]) if len(fits) else len(counts) - 1
     if index == 0 or counts[index] > budget:

@@ -1,7 +1,7 @@
 """What holding costs, by level: squared errors of showing in tube t what was encoded, fine or coarse, in tube s.
 
-Errors are estimates from a quarter of the pixels, spread over all rows and columns: unlike those of a reduced frame they
-hold the finest detail, which is what coarse tokens lose.
+Errors are estimates from a quarter of the pixels, spread over all rows and columns: unlike those of a reduced frame
+they hold the finest detail, which is what coarse tokens lose.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ def sampled(luma: UInt8Array, grid: CellGrid, scales: tuple[int, ...]) -> LevelS
     Source: ours.
     """
     thin = grid.cell_px >= LARGE_CELL_PX and grid.cell_px % len(SAMPLED_COLUMNS) == 0
-    levels: list[list[UInt8Array]] = [[] for _ in scales]
-    for frames in luma:
-        for level, side in zip(levels, scales, strict=True):
+    step = len(SAMPLED_COLUMNS) if thin else 1
+    height, width = grid.height_px // step, grid.width_px // step
+    pixels = np.empty((len(scales), len(luma), step * grid.tube_frames, height, width), np.uint8)
+    for tube, frames in enumerate(luma):
+        for level, side in enumerate(scales):
             shown = raised(level_frames(frames, grid, side), grid, side)
-            level.append(_thinned(shown) if thin else shown)
-    weight = len(SAMPLED_COLUMNS) if thin else 1
-    return LevelSamples(np.array(levels), grid.rows, grid.columns, weight)
+            pixels[level, tube] = _thinned(shown) if thin else shown
+    return LevelSamples(pixels, grid.rows, grid.columns, step)
 
 
 def level_errors(samples: LevelSamples) -> FloatArray:
@@ -134,24 +135,31 @@ def hold_errors(history: UInt8Array, weight: int) -> FloatArray:
     levels, cells, tubes, pixels = history.shape
     errors = np.empty((tubes + 1, levels, cells, tubes), np.float32)
     errors[0] = 0
-    step = max(2, LONE_THREAD_PRODUCTS // max(1, pixels * tubes))
+    step = max(2, LONE_THREAD_PRODUCTS // max(1, pixels * levels * tubes))
     for cell in range(cells):
-        there = history[:, cell].astype(np.float32)
-        there -= there[0].mean(axis=0)
+        there = history[:, cell].astype(np.float32).reshape(levels * tubes, pixels)
+        there -= there[0].copy()
         there *= np.float32(weight**0.5)
-        norms = np.einsum("ltp,ltp->lt", there, there)
+        truth, shown = _as_product(there[:tubes], there)
         for start in range(0, tubes, step):
             end = min(start + step, tubes)
-            for level in range(levels):
-                block = there[0, start:end] @ there[level, :end].T  # [t, s]
-                block *= -2.0
-                block += norms[0, start:end, None]
-                block += norms[level, :end]
-                np.maximum(block, 0.0, out=errors[start + 1 : end + 1, level, cell, :end])
+            block = (truth[start:end] @ shown).reshape(-1, levels, tubes)  # [t, l, s]
+            np.maximum(block, 0.0, out=errors[start + 1 : end + 1, :, cell])
     for end in range(1, tubes + 1):
         errors[end, :, :, : end - 1] += errors[end - 1, :, :, : end - 1]
         errors[end, :, :, end:] = 0
     return errors
+
+
+def _as_product(one: FloatArray, other: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Write squared distances as a product: [m, p], [n, p] -> [m, p + 2], [p + 2, n]."""
+    left = np.empty((len(one), one.shape[1] + 2), np.float32)
+    right = np.empty((other.shape[1] + 2, len(other)), np.float32)
+    np.multiply(one, -2.0, out=left[:, :-2])
+    left[:, -2], left[:, -1] = np.einsum("ip,ip->i", one, one), 1.0
+    right[:-2] = other.T
+    right[-2], right[-1] = 1.0, np.einsum("ip,ip->i", other, other)
+    return left, right
 
 
 def carried_errors(held: UInt8Array, history: UInt8Array, weight: int) -> FloatArray:
@@ -160,10 +168,8 @@ def carried_errors(held: UInt8Array, history: UInt8Array, weight: int) -> FloatA
     errors = np.zeros((history.shape[2] + 1, plans, cells), np.float32)
     for cell in range(cells):
         truth = history[0, cell].astype(np.float32)
-        middle = truth.mean(axis=0)
-        truth -= middle
-        there = held[:, cell] - middle
-        norms = np.einsum("tp,tp->t", truth, truth)[:, None] + np.einsum("ap,ap->a", there, there)
-        np.maximum(norms - 2.0 * (truth @ there.T), 0.0, out=errors[1:, :, cell])
+        first = truth[0].copy()
+        left, right = _as_product(truth - first, held[:, cell] - first)
+        np.maximum(left @ right, 0.0, out=errors[1:, :, cell])
     errors *= np.float32(weight)
     return np.cumsum(errors, axis=0, out=errors)

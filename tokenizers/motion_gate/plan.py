@@ -9,11 +9,11 @@ import numpy as np
 
 from framegate.tokenizers.motion_gate.gate import tubes_of
 from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.levels import Int8Array
+from framegate.tokenizers.motion_gate.levels import BoolArray, Int8Array
 from framegate.tokenizers.motion_gate.provenance import Int32Array, anchors_of
 from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.run import GateRun
-from framegate.tokenizers.motion_gate.shown import BoolArray, ShownContent, ring_tubes_for
+from framegate.tokenizers.motion_gate.shown import ShownContent, ring_tubes_for
 from framegate.types import Float64Array, UInt8Array
 
 OpenFrames = Callable[[], Iterator[UInt8Array]]
@@ -89,7 +89,7 @@ class GatePlan:
             motion_px=motion_px,
             residual=run.residual,
             timestamps_seconds=np.asarray(timestamps_seconds, np.float64)[:: grid.tube_frames],
-            keyframes=run.covered.all(axis=(1, 2)),
+            keyframes=np.all(run.covered.reshape(len(run.covered), -1), axis=1),
             grid=grid,
             notes=notes,
             moved=run.moved,

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.levels import BoolArray
 from framegate.tokenizers.motion_gate.residual import FloatArray
 from framegate.tokenizers.motion_gate.run import GateRun
-from framegate.tokenizers.motion_gate.shown import BoolArray, block_centres, moved_blocks
+from framegate.tokenizers.motion_gate.shown import block_centres, moved_blocks
 
 NEVER_SHOWN = -1
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from framegate.tokenizers.motion_gate.config import Metric
 from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.levels import Int8Array, covered_by
+from framegate.tokenizers.motion_gate.levels import BoolArray, Int8Array, covered_by
 from framegate.tokenizers.motion_gate.residual import FloatArray, mad, residual_of, squared_error
 from framegate.tokenizers.motion_gate.scan import TubeDecision
-from framegate.tokenizers.motion_gate.shown import BoolArray, ShownContent, ring_tubes_for
+from framegate.tokenizers.motion_gate.shown import ShownContent, ring_tubes_for
 from framegate.types import UInt8Array
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from framegate.tokenizers.motion_gate.coarse import coarsened
 from framegate.tokenizers.motion_gate.config import Metric, MotionGateConfig, Reference
 from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.levels import Int8Array, covered_by
+from framegate.tokenizers.motion_gate.levels import BoolArray, Int8Array, covered_by
 from framegate.tokenizers.motion_gate.residual import FloatArray, residual_of
-from framegate.tokenizers.motion_gate.shown import BoolArray, Prediction, ShownContent, ring_tubes_for
+from framegate.tokenizers.motion_gate.shown import Prediction, ShownContent, ring_tubes_for
 from framegate.types import UInt8Array
 
 TRY_MOTION_ABOVE = 0.12
