@@ -132,7 +132,14 @@ def information_summary(budgets=(0.25, 0.1)):
 
 def stages_table():
     body = [
-        [r["stage"], r["stage_ms"], r["dense_ms"], f"{float(r['time_ratio']):.2%}", percent(r["target"]), met(r)]
+        [
+            r["stage"],
+            r["stage_ms"],
+            r["dense_ms"],
+            f"{float(r['time_ratio']):.2%}",
+            percent(r["target"]),
+            met(r),
+        ]
         for r in read("stages/results/stages.csv")
     ]
     return table(["stage", "ms", "dense tower ms", "of the tower", "target", "met"], body)
@@ -151,8 +158,8 @@ SECTIONS = [
         "What the tokens can show, at equal tokens",
         "PSNR (dB) of the pooled squared error of what the surviving tokens alone can show; first 25 s, 448 px wide, "
         "two-frame tubes. `framegate`: the default; `gate`: the same without areas; beside them the best of random "
-        "cells, uniform frames, down-scaling, the rules of RLT, EVS and DTD, `grt` and `grt_released`. SSIM, OCR recall "
-        "and feature drift of every method at 25 and 10 % are on the results page, 50 and 5 % in the CSV. Command: "
+        "cells, uniform frames, down-scaling, the rules of RLT, EVS and DTD, `grt` and `grt_released`. SSIM, OCR "
+        "recall and feature drift of every method at 25 and 10 % are on the results page, 50 and 5 % in the CSV. Command: "
         "`python benchmarks/information/bench_information.py clips`.",
         information_summary,
     ),
@@ -179,8 +186,8 @@ SECTIONS = [
     ),
     (
         "Time of the stages after the tower",
-        "48 tubes of 8 x 14 cells, 1024 wide, fp32, beside a dense tower of hidden 640 and depth 8 on the same video, in "
-        "turns. Target: merge and condensation together at most 3 % of the dense tower. Command: "
+        "48 tubes of 8 x 14 cells, 1024 wide, fp32, beside a dense tower of hidden 640 and depth 8 on the same video, "
+        "in turns. Target: merge and condensation together at most 3 % of the dense tower. Command: "
         "`python benchmarks/stages/bench_stages.py`.",
         stages_table,
     ),

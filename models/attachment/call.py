@@ -13,7 +13,7 @@ from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from framegate.config import FrontEndConfig
-from framegate.errors import AttachmentError, PlaceholderError
+from framegate.errors import AttachmentError
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
     ANCHOR_KEY,

@@ -16,7 +16,9 @@ def shots(lengths, seed):
     rng = np.random.default_rng(seed)
     frames = []
     for number, length in enumerate(lengths):
-        scene = np.stack([texture(*SIZE, seed=100 * seed + 3 * number + c, blur=4) for c in range(3)], axis=-1)
+        scene = np.stack(
+            [texture(*SIZE, seed=100 * seed + 3 * number + c, blur=4) for c in range(3)], axis=-1
+        )
         # far from the shot before in colour, as a cut between places is
         scene = scene // 2 + np.array([[0, 60, 120], [120, 0, 60], [60, 120, 0]])[number % 3]
         for step in range(length):
