@@ -23,6 +23,8 @@ class Family:
         video_size: bounds of the video size rule that released checkpoints set, where they are not the defaults of
             the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
+        contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
+        mixes_scales: a token may stand for an area of several cells (gate.scales).
         notes: what a user should know.
     """
 
@@ -35,6 +37,8 @@ class Family:
     image_std: tuple[float, float, float]
     video_size: tuple[tuple[str, int], ...] = ()
     learned_positions: bool = False
+    contexts: tuple[str, ...] = ("kept", "anchored")
+    mixes_scales: bool = True
     notes: str = ""
 
 
@@ -66,6 +70,19 @@ FAMILIES: tuple[Family, ...] = (
         video_size=(("shortest_edge", 4096), ("longest_edge", 25165824)),
         learned_positions=True,
         notes="DeepStack features are kept with the same cells; anchored context needs gate.motion 'none'.",
+    ),
+    Family(
+        model_type="llava_onevision",
+        model_class="LlavaOnevisionForConditionalGeneration",
+        mechanism="grid_tower",
+        positions="1-D RoPE",
+        timestamps="stamps after every frame (framegate)",
+        image_mean=_HALF,
+        image_std=_HALF,
+        learned_positions=True,
+        contexts=("kept",),
+        mixes_scales=False,
+        notes="Cells are those of the pooled 14 x 14 grid; the newline after a video always stays.",
     ),
 )
 

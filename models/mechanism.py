@@ -95,7 +95,11 @@ class Mechanism(Protocol):
         ...
 
     def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:
-        """Stock pixels in which every skipped cell has its anchor's."""
+        """Rows of all cells, in token order, in which every skipped cell has its anchor's."""
+        ...
+
+    def stock_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor | None:
+        """The same as the stock model takes them; None where it takes no such videos in one call."""
         ...
 
     def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
@@ -111,7 +115,7 @@ class Mechanism(Protocol):
         ...
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
-        """Positions of the caller's prompt, int64 [axes, B, S]."""
+        """Positions of the caller's prompt, int64 [axes, B, S], as `PromptMap.build` takes them."""
         ...
 
 

@@ -126,12 +126,13 @@ def compress_call(
     )
     _account(report, gated, config)
     reuses = config.gate is not None and config.gate.mode == "reuse"
-    if stays and bool(gated.cells.keep.all()):
-        report.note("Every cell was kept: the stock path ran.")
-        return without_own_keys(call), None
-    if stays and reuses:
-        call = call | {"pixel_values_videos": mechanism.reused_pixels(gated.patches, gated.cells, call)}
-        return without_own_keys(call), None
+    whole = bool(gated.cells.keep.all())
+    stock = stays and (whole or reuses)
+    pixels = mechanism.stock_pixels(gated.patches, gated.cells, call) if stock else None
+    if pixels is not None:
+        if whole:
+            report.note("Every cell was kept: the stock path ran.")
+        return without_own_keys(call | {"pixel_values_videos": pixels}), None
     encoded = gated.cells.keep
     if reuses:
         gated = _reused(gated, mechanism, call)
@@ -256,7 +257,8 @@ def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
         report.note(note)
     _account_for_gate(report, gated, config)
     tower = report.stage("tower")
-    rows = gated.patches_in if reuses else len(gated.patches)
+    # whole videos may have come as frames, which are no rows
+    rows = gated.patches_in if reuses or kept == dense else len(gated.patches)
     tower.patches_in, tower.tokens_out = rows, report.kept_tokens
     tower.note = "reuse: every row is encoded" if reuses else ""
 

@@ -43,8 +43,10 @@ from framegate.models.attachment.generation import (
 )
 from framegate.models.attachment.learned import spatiotemporal_module
 from framegate.models.families import Family, family_of, unwrap
+from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import Mechanism, mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
+from framegate.models.served import served_config
 from framegate.models.spatiotemporal.module import SpatiotemporalModule
 from framegate.models.spatiotemporal.weights import save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
@@ -71,6 +73,7 @@ class FrontEnd:
         self.model = model
         self.family = family
         self.config = config
+        self.served = served_config(config, family)
         self.processor: ProcessorAttachment | None = None
         self._report = Report(preset=config.preset, notes=["No call yet."])
         self._clock = TowerClock()
@@ -86,7 +89,7 @@ class FrontEnd:
         return Attached(
             inner=inner,
             mechanism=mechanism_of(inner, self.family),
-            config=self.config,
+            config=self.served.config,
             head=self.model.get_output_embeddings(),
             module=self.module,
             has_processor=self.processor is not None,
@@ -166,6 +169,8 @@ class FrontEnd:
         self._clock.stage = None
         if self.processor is not None and self._processor_made(call):
             self.processor.account(report)
+        for note in self.served.notes:
+            report.note(note)
         short, prompt = compress_call(self._attached, call, report)
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
@@ -176,9 +181,10 @@ class FrontEnd:
     def _processor_made(self, call: dict[str, Any]) -> bool:
         """True when this call brings what the processor's last call decided."""
         assert self.processor is not None
-        if call.get("video_grid_thw") is None:
+        grids = call.get("video_grid_thw", call.get(SHAPE_KEY))
+        if grids is None:
             return False
-        key = call_key(call["video_grid_thw"], call.get(ANCHOR_KEY))
+        key = call_key(grids, call.get(ANCHOR_KEY))
         return key == self.processor.video_processor.last_call_key
 
     @torch.compiler.disable
@@ -351,6 +357,11 @@ def attach_front_end(
 
 
 def _check_context(mechanism: Mechanism, config: FrontEndConfig) -> None:
+    if config.context not in mechanism.family.contexts:
+        raise ConfigError(
+            f"context {config.context!r} is not supported for {mechanism.family.model_class}: set context="
+            f"{mechanism.family.contexts[0]!r}."
+        )
     if config.context != "anchored" or config.gate is None or config.is_identity:
         return
     attention, family = mechanism.tower.config._attn_implementation, mechanism.family

@@ -12,13 +12,14 @@ import torch
 from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError, PlaceholderError
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
+from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import Mechanism
 from framegate.tokenizers.motion_gate.video import plan_frames_array
 
 ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
 SCORE_KEY, RELEVANCE_KEY = "framegate_score", "framegate_relevance"
 TIME_KEY = "framegate_time"
-OWN_KEYS = (ANCHOR_KEY, MOTION_KEY, SCALE_KEY, SCORE_KEY, RELEVANCE_KEY, TIME_KEY)
+OWN_KEYS = (ANCHOR_KEY, MOTION_KEY, SCALE_KEY, SCORE_KEY, RELEVANCE_KEY, TIME_KEY, SHAPE_KEY)
 
 
 @dataclass(frozen=True, kw_only=True)

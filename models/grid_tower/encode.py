@@ -16,7 +16,16 @@ _FRAMES_AT_ONCE = 16
 
 
 def grid_side(inner: Any) -> int:
-    """Patches along one side of a frame, as the family's pooling counts them."""
+    """Count the patches along one side of a frame, as the family's pooling does.
+
+    Args:
+        inner: LLaVA-OneVision without its language-model head.
+
+    Returns:
+        image_size // patch_size of its vision configuration.
+
+    Source: apply_pooling of transformers' LlavaOnevisionModel.
+    """
     vision = inner.config.vision_config
     return int(vision.image_size // vision.patch_size)
 

@@ -1,4 +1,4 @@
-"""Features of videos of unlike length in the shape that a model with rows of equal length reads."""
+"""Features of media of unlike length in the shape that a model with rows of equal length reads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 
-class VideoRows(list[Tensor]):
-    """Features of each video, [K_i, D]; flattens as the stock tensor [V, K, D] does.
+class MediaRows(list[Tensor]):
+    """Features of each video or image, [K_i, D]; flattens as the stock tensor [V, K, D] does.
 
-    generate repeats and slices features per video where they are a list, and the model flattens them: a list that
+    generate repeats and slices features per medium where they are a list, and the model flattens them: a list that
     flattens serves both, where a tensor of unlike rows cannot be made.
     """
 
@@ -22,10 +22,10 @@ class VideoRows(list[Tensor]):
         return torch.cat(list(self))
 
 
-class VideoFeatures(BaseModelOutputWithPooling):  # type: ignore[misc]
-    """What takes the place of the stock output of `get_video_features`; a list given as pooler_output flattens."""
+class MediaFeatures(BaseModelOutputWithPooling):  # type: ignore[misc]
+    """What takes the place of the output of `get_video_features`; a list given as pooler_output flattens."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "pooler_output" and isinstance(value, Iterable) and not isinstance(value, Tensor):
-            value = VideoRows(value)
+            value = MediaRows(value)
         super().__setattr__(name, value)

@@ -1,4 +1,4 @@
-"""A square grid of patches, the cells that the family pools it to, and the size at which the gate judges those cells."""
+"""A square grid of patches, the cells that the family pools it to, and the size at which the gate judges cells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# Tubes, rows and columns of cells of each video, int64 [V, 3]: what rows of kept patches do not say.
+SHAPE_KEY = "framegate_video_shape"
+
+
+# Patches along the side of a cell.
+POOLED_PATCHES = 2
 
 
 class JudgedSize(NamedTuple):
@@ -33,14 +40,14 @@ def pooled_side(side: int) -> int:
 
     Source: apply_pooling of transformers' LlavaOnevisionModel.
     """
-    return -(-side // 2)
+    return -(-side // POOLED_PATCHES)
 
 
 def judged_size(side: int, patch_px: int) -> JudgedSize:
     """Find the size at which the middle of cell i is the very point that the family's pooling samples for it.
 
-    Pooled cell i samples patch coordinate (i + .5) * side / cells - .5. In frames of cells of 2 * patch_px that point is
-    the cell's middle, so what the gate judges is what the token shows.
+    Pooled cell i samples patch coordinate (i + .5) * side / cells - .5. In frames of cells of 2 * patch_px that point
+    is the cell's middle, so what the gate judges is what the token shows.
 
     Args:
         side: patches along one side.
@@ -51,7 +58,7 @@ def judged_size(side: int, patch_px: int) -> JudgedSize:
 
     Source: ours.
     """
-    cell_px = 2 * patch_px
+    cell_px = POOLED_PATCHES * patch_px
     return JudgedSize(side * patch_px, pooled_side(side) * cell_px, cell_px)
 
 
@@ -64,7 +71,7 @@ def supports(side: int) -> Tensor:
     Returns:
         int64 [cells, 2], both ends included.
 
-    Source: bilinear interpolation of torch without aligned corners: floor of the sampled coordinate, and the patch after.
+    Source: bilinear interpolation of torch without aligned corners: the floor of the sampled coordinate, and the next.
     """
     cells = pooled_side(side)
     # (i + .5) * side / cells - .5 over a common denominator: in floats, a whole coordinate may fall to either side

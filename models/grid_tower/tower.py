@@ -12,8 +12,10 @@ from framegate.errors import FrameError, PlaceholderError, UnsupportedModelError
 from framegate.models.cell_plan import CellPlan, Shape
 from framegate.models.families import Family
 from framegate.models.grid_tower.encode import encode_kept, grid_side
-from framegate.models.grid_tower.features import VideoFeatures
+from framegate.models.grid_tower.features import MediaFeatures
 from framegate.models.grid_tower.geometry import (
+    POOLED_PATCHES,
+    SHAPE_KEY,
     JudgedSize,
     anchor_tubes,
     judged_size,
@@ -27,8 +29,8 @@ from framegate.models.prompt import is_interleaved, token_types
 from framegate.models.prompt.text_positions import text_positions
 from framegate.models.video_tokens import VideoTokens
 
-# Tubes, rows and columns of cells of each video, int64 [V, 3]: what rows of kept patches do not say.
-SHAPE_KEY = "framegate_video_shape"
+# Dimensions of stock pixels, [V, F, C, h, w]; rows of patches have two.
+_WHOLE = 5
 
 
 class GridTower:
@@ -49,10 +51,9 @@ class GridTower:
         "batch_num_images",
         "vision_feature_layer",
         "vision_feature_select_strategy",
-        SHAPE_KEY,
     )
     extra_placeholders = 1  # image_newline
-    merge_size = 2
+    merge_size = POOLED_PATCHES
 
     def __init__(self, inner: Any, family: Family) -> None:
         self.inner, self.family = inner, family
@@ -101,7 +102,7 @@ class GridTower:
                 )
             return shapes
         wanted = (self._image_px, self._image_px)
-        if pixels.ndim != 5 or tuple(pixels.shape[-2:]) != wanted:
+        if pixels.ndim != _WHOLE or tuple(pixels.shape[-2:]) != wanted:
             raise PlaceholderError(
                 f"pixel_values_videos is {tuple(pixels.shape)} without {SHAPE_KEY}; this model needs "
                 f"[videos, frames, 3, {wanted[0]}, {wanted[1]}]. If an attached processor made it, the key got lost "
@@ -115,7 +116,7 @@ class GridTower:
 
     def judged(self, call: dict[str, Any]) -> list[JudgedFrames]:
         """The videos of stock pixels, as frames in which a cell's middle is the point that its token samples."""
-        if call["pixel_values_videos"].ndim != 5:
+        if call["pixel_values_videos"].ndim != _WHOLE:
             raise PlaceholderError(
                 f"{SHAPE_KEY} came without framegate_anchor; pass all keys of one processor call."
             )
@@ -129,36 +130,45 @@ class GridTower:
     def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
         """Check the rows that a processor handed over against its cells."""
         pixels, wanted = call["pixel_values_videos"], int(self._needed(cells).sum())
-        if pixels.ndim != 2 or len(pixels) != wanted:
+        if pixels.ndim == _WHOLE and bool(cells.keep.all()):
+            return
+        width = self.inner.config.vision_config.num_channels * self._patch_px**2
+        if tuple(pixels.shape) != (wanted, width):
             raise PlaceholderError(
                 f"pixel_values_videos is {tuple(pixels.shape)}; {SHAPE_KEY} and framegate_anchor ask for {wanted} "
-                "patches. Pass all keys of one processor call."
+                f"patches of {width} values. Pass all keys of one processor call."
             )
 
-    def stock_pixels(self, pixels: Tensor, cells: CellPlan) -> Tensor | None:
+    def stock_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor | None:
         """Frames [V, F, C, h, w] in which every skipped patch has its anchor's; None where videos differ in length."""
         frames = [shape[0] for shape in cells.shapes]
+        if pixels.ndim == _WHOLE:
+            return pixels
         if len(set(frames)) > 1:
             return None
         whole = whole_frames(self._reused(pixels, cells), self._patch_px, self._image_px)
         return whole.unflatten(0, (len(frames), frames[0]))
 
-    def reused_pixels(self, pixels: Tensor, cells: CellPlan) -> Tensor:
+    def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:
         """Rows of all patches, in which every skipped one has its anchor's."""
         return self._reused(pixels, cells).flatten(0, 2)
 
     def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
         """Features of the kept cells in token order."""
         assert not anchored, "refused at attach"
-        keep = self._frames(cells.keep)
-        layers = call.get("vision_feature_layer")
-        return Encoded([encode_kept(self.inner, pixels, keep, layers=layers)], None)
+        names = ("vision_feature_layer", "vision_feature_select_strategy")
+        given = {name: call.get(name) for name in names}
+        if pixels.ndim == _WHOLE:
+            stock = self.inner.get_video_features(pixels, return_dict=True, **given).pooler_output
+            return Encoded([stock[:, : -self.extra_placeholders].flatten(0, 1)], None)
+        layers = given["vision_feature_layer"]
+        return Encoded([encode_kept(self.inner, pixels, self._frames(cells.keep), layers=layers)], None)
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """`mm_encoder_outputs`: the tokens of each video and the newline after them, and the features of images."""
         newline = self.inner.image_newline[None].to(tokens.features)
         rows = [torch.cat([part, newline]) for part in tokens.features.split(tokens.counts)]
-        media: dict[str, Any] = {"video": VideoFeatures(pooler_output=rows)}
+        media: dict[str, Any] = {"video": MediaFeatures(pooler_output=rows)}
         if call.get("pixel_values") is not None:
             names = (
                 "image_sizes",
@@ -166,9 +176,11 @@ class GridTower:
                 "vision_feature_select_strategy",
                 "batch_num_images",
             )
-            media["image"] = self.inner.get_image_features(
+            images = self.inner.get_image_features(
                 call["pixel_values"], return_dict=True, **{name: call.get(name) for name in names}
             )
+            # the tower's own states go back in the model's output, where they would be taken for the prompt's
+            media["image"] = MediaFeatures(pooler_output=images.pooler_output)
         return media
 
     def is_stamped(self, call: dict[str, Any]) -> bool:
@@ -183,8 +195,10 @@ class GridTower:
         )
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
-        """Positions of the caller's prompt, int64 [1, B, S]."""
-        return text_positions(call, attention_mask)
+        """Positions of the caller's prompt, int64 [1, B, S]; [0, B, S] where the short prompt is to be counted."""
+        # FlashAttention reads a gap in positions as the start of another document
+        gapless = "flash" in self.inner.config.get_text_config()._attn_implementation
+        return text_positions(call, attention_mask, gapless=gapless)
 
     def _frames(self, cells: Tensor) -> Tensor:
         """Flat cells of all videos as frames: [N] -> [F, H, W]."""

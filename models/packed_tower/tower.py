@@ -118,6 +118,10 @@ class PackedTower:
         rows = rank[cells.anchor][:, None] * rows_per_cell + torch.arange(rows_per_cell)
         return pixels[rows.flatten().to(pixels.device)]
 
+    def stock_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor | None:
+        """The same rows: the stock model takes them as they are."""
+        return pixels if bool(cells.keep.all()) else self.reused_pixels(pixels, cells, call)
+
     def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
         """Features of the kept cells in token order."""
         if not cells.is_mixed:

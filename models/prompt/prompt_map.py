@@ -24,7 +24,8 @@ class PromptMap:
         kept: bool [B, S], columns of the caller that are in the short prompt.
         caller_ids: int64 [B, S], the caller's prompt.
         caller_mask: int64 [B, S], the caller's attention mask.
-        positions: int64 [P, B, M], position ids of the short prompt (P axes: text, then vision axes).
+        positions: position ids of the short prompt as the model takes them: int64 [P, B, M] (text, then vision axes),
+            or [B, M] where it has one axis.
         delta: int64 [B, 1], next position minus number of the caller's tokens.
     """
 
@@ -51,7 +52,8 @@ class PromptMap:
             keep: bool [B, S], tokens that stay; padding is dropped whatever it says.
             caller_ids: int64 [B, S], the caller's prompt.
             caller_mask: [B, S], the caller's attention mask, 1 for tokens.
-            positions: int64 [3, B, S], the vision axes' positions of the full prompt.
+            positions: int64 [A, B, S] of the full prompt: three vision axes, beside which the text axis is counted; or
+                the model's one axis; or none, then the short prompt is counted on one axis, without gaps.
 
         Returns:
             The map; every row has at least one token.
@@ -70,7 +72,8 @@ class PromptMap:
         axes = positions.gather(2, columns.expand(len(positions), -1, -1)) * mask
         text = (mask.long().cumsum(1) - 1).clamp(min=0)
         # padding columns keep position 0 in stock transformers, so the maximum is over real tokens
-        highest = positions.masked_fill(~caller_mask.bool(), 0).amax((0, 2))
+        real = positions.masked_fill(~caller_mask.bool(), 0)
+        highest = real.amax((0, 2)) if len(positions) else lengths - 1
         return cls(
             columns=columns,
             mask=mask.long(),
@@ -78,7 +81,7 @@ class PromptMap:
             kept=kept,
             caller_ids=caller_ids,
             caller_mask=caller_mask.long(),
-            positions=torch.cat([text[None], axes]).contiguous(),
+            positions=_as_taken(text, axes),
             delta=(highest + 1 - caller_mask.long().sum(1))[:, None],
         )
 
@@ -98,7 +101,7 @@ class PromptMap:
             return self
         rows = ("columns", "mask", "fill", "kept", "caller_ids", "caller_mask", "delta")
         changed = {name: getattr(self, name).repeat_interleave(times, dim=0) for name in rows}
-        return replace(self, positions=self.positions.repeat_interleave(times, dim=1), **changed)
+        return replace(self, positions=self.positions.repeat_interleave(times, dim=-2), **changed)
 
     def opens(self, ids: torch.Tensor) -> bool:
         """True when ids [B, n] begin with the caller's prompt: a whole conversation, not its new tokens alone."""
@@ -150,13 +153,21 @@ class PromptMap:
         return torch.cat([self.mask, tail], dim=1)
 
     def continued_positions(self, short_mask: torch.Tensor) -> torch.Tensor:
-        """Positions [P, B, M + n] of prompt and continuation, text axis first, from the mask [B, M + n]."""
+        """Positions [P, B, M + n], or [B, M + n], of prompt and continuation, from the mask [B, M + n]."""
         tail_mask = short_mask[:, self.length :]
         steps = tail_mask.cumsum(1) - 1
         text = self.mask.sum(1, keepdim=True) + steps
         vision = self.caller_mask.sum(1, keepdim=True) + self.delta + steps
-        tail = torch.stack([text, *[vision] * (len(self.positions) - 1)]).clamp(min=0)
-        return torch.cat([self.positions, tail], dim=2)
+        one_axis = self.positions.ndim == vision.ndim
+        tail = vision if one_axis else torch.stack([text, *[vision] * (len(self.positions) - 1)])
+        return torch.cat([self.positions, tail.clamp(min=0)], dim=-1)
+
+
+def _as_taken(text: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
+    """Counted tokens [B, M] and axes [A, B, M] as a model takes them: one axis is no dimension of its own."""
+    if len(axes) > 1:
+        return torch.cat([text[None], axes]).contiguous()
+    return axes[0] if len(axes) else text
 
 
 def _pads_left(mask: torch.Tensor) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from framegate.errors import ConfigError, nearest
+from framegate.models.tiny.llava_onevision import IMAGE_PX, IMAGE_TOKEN, VIDEO_TOKEN, llava_onevision_config
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
@@ -16,21 +17,29 @@ _TURN = (
     "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+_IMAGE_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
+_OWN_TOKENS = {"llava_onevision": (IMAGE_TOKEN, VIDEO_TOKEN)}
+_SIZES = {"llava_onevision": {"height": IMAGE_PX, "width": IMAGE_PX}}
 # Qwen3-VL's processor puts the vision marks around every time step itself.
 _VIDEO_MARK = {
     "qwen2_vl": "<|vision_start|><|video_pad|><|vision_end|>",
     "qwen2_5_vl": "<|vision_start|><|video_pad|><|vision_end|>",
     "qwen3_vl": "<|video_pad|>",
+    "llava_onevision": VIDEO_TOKEN,
 }
 
 
 def chat_template(family: str) -> str:
-    """Return a chat template with the family's video mark."""
-    return _TURN.replace("VIDEO", _VIDEO_MARK[_known(family)])
+    """Return a chat template with the family's marks of videos and pictures."""
+    template = _TURN.replace("VIDEO", _VIDEO_MARK[_known(family)])
+    return template.replace(_IMAGE_MARK, IMAGE_TOKEN) if family == "llava_onevision" else template
 
 
-def tiny_tokenizer() -> Any:
+def tiny_tokenizer(family: str | None = None) -> Any:
     """Build a byte-level tokenizer with the special tokens of Qwen-VL and no merges.
+
+    Args:
+        family: adds the family's own special tokens; None for those of Qwen-VL alone.
 
     Returns:
         A PreTrainedTokenizerFast that pads on the left.
@@ -44,13 +53,14 @@ def tiny_tokenizer() -> Any:
     core = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
-    specials = ["<|endoftext|>", "<|im_end|>", *SPECIAL_TOKENS]
+    own = (*SPECIAL_TOKENS, *_OWN_TOKENS.get(family or "", ()))
+    specials = ["<|endoftext|>", "<|im_end|>", *own]
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in specials])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=list(SPECIAL_TOKENS),
+        additional_special_tokens=list(own),
         padding_side="left",
     )
 
@@ -66,7 +76,7 @@ def tiny_model(
     """Build a randomly initialised model of a stock transformers class.
 
     Args:
-        family: "qwen2_vl", "qwen2_5_vl" or "qwen3_vl".
+        family: "qwen2_vl", "qwen2_5_vl", "qwen3_vl" or "llava_onevision".
         seed: seed of the weights.
         weight_std: spread of linear weights; None keeps transformers' own initialisation, under which a small
             model answers nearly the same to everything (tests take 0.15).
@@ -83,7 +93,7 @@ def tiny_model(
     """
     import transformers
 
-    config = _CONFIGS[_known(family)](tiny_tokenizer(), vision or {}, text or {})
+    config = _CONFIGS[_known(family)](tiny_tokenizer(family), vision or {}, text or {})
     cls = getattr(transformers, config.__class__.__name__.removesuffix("Config") + "ForConditionalGeneration")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -97,7 +107,7 @@ def tiny_pair(family: str = "qwen2_5_vl", *, seed: int = 0) -> tuple[Any, Any]:
     """Build a tiny model and a processor that fits it and needs no torchvision.
 
     Args:
-        family: "qwen2_vl", "qwen2_5_vl" or "qwen3_vl".
+        family: "qwen2_vl", "qwen2_5_vl", "qwen3_vl" or "llava_onevision".
         seed: seed of the weights.
 
     Returns:
@@ -112,8 +122,8 @@ def tiny_pair(family: str = "qwen2_5_vl", *, seed: int = 0) -> tuple[Any, Any]:
     from framegate.models.video_processor import build_processor
 
     model = tiny_model(family, seed=seed, weight_std=0.15)
-    size = dict(family_of_type(family).video_size) or None
-    return model, build_processor(family, tiny_tokenizer(), chat_template(family), size)
+    size = _SIZES.get(family) or dict(family_of_type(family).video_size) or None
+    return model, build_processor(family, tiny_tokenizer(family), chat_template(family), size)
 
 
 def _known(family: str) -> str:
@@ -192,4 +202,9 @@ def _qwen3_vl(tokenizer: Any, vision: dict[str, Any], text: dict[str, Any]) -> A
     )
 
 
-_CONFIGS = {"qwen2_vl": _qwen2_vl, "qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl}
+_CONFIGS = {
+    "qwen2_vl": _qwen2_vl,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
+    "llava_onevision": llava_onevision_config,
+}

@@ -1,4 +1,4 @@
-"""LLaVA-OneVision of a few hundred thousand parameters: frames of 7 x 7 patches and 6 px unseen, as 384 px leave them."""
+"""LLaVA-OneVision of a few hundred thousand parameters: frames of 7 x 7 patches and 6 px that no patch covers."""
 
 from __future__ import annotations
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError
+from framegate.models.families import family_of_type
+from framegate.models.served import served_config
 from framegate.models.video_processor.hook import MethodHook
+from framegate.models.video_processor.placeholders import PLACEHOLDER_METHOD, PlaceholderHook
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.settings import STOCK_DEFAULTS
 from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
@@ -40,6 +43,7 @@ _HOOKS: dict[str, type[MethodHook]] = {
     "apply_chat_template": ChatTemplateHook,
     "prepare_inputs_layout": InputsLayoutHook,
     STAMPED_METHOD: StampsHook,
+    PLACEHOLDER_METHOD: PlaceholderHook,
 }
 
 
@@ -106,6 +110,7 @@ def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> Pro
     model_type = getattr(family, "model_type", family)
     stock = _stock_video_processor(processor, model_type)
     check_stampable(processor, model_type, config)
+    config = served_config(config, family_of_type(model_type)).config
     gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
     processor.video_processor = gated
     install_hooks(processor)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.config import FrontEndConfig
-from framegate.models.video_processor.clip import Clip
+from framegate.models.video_processor.grid_clip import LumaClip
 from framegate.models.video_processor.notes import Stopwatch
 from framegate.models.video_processor.patches import Float32Array, PatchLayout
 from framegate.tokenizers.motion_gate.budget import Budget
@@ -39,7 +39,7 @@ class CellChoice:
 
 
 def choose_cells(
-    clip: Clip, config: FrontEndConfig, layout: PatchLayout, watch: Stopwatch
+    clip: LumaClip, config: FrontEndConfig, layout: PatchLayout, watch: Stopwatch
 ) -> CellChoice | None:
     """Run the gate over a clip.
 

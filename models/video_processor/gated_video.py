@@ -12,19 +12,20 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
-from framegate.models.video_processor.area_patches import Int8Array, patchify_areas
+from framegate.models.video_processor.area_patches import Int8Array
 from framegate.models.video_processor.cells import CellChoice, Int32Array, choose_cells
 from framegate.models.video_processor.clip import Clip, FileClip, FrameClip
+from framegate.models.video_processor.cutting import cutter_of
+from framegate.models.video_processor.grid_clip import JudgedClip
 from framegate.models.video_processor.metadata import frame_times_seconds, sampled_metadata, time_notes
 from framegate.models.video_processor.notes import Stopwatch, VideoNotes
-from framegate.models.video_processor.patches import BoolArray, Float32Array, PatchLayout, patchify
+from framegate.models.video_processor.patches import BoolArray, Float32Array
 from framegate.models.video_processor.resize import resize_frames, tower_size_px
 from framegate.models.video_processor.sampling import file_plan, frames_config, stock_indices
 from framegate.models.video_processor.settings import VideoSettings
 from framegate.models.video_processor.sources import ClipPath, as_frames
 from framegate.tokenizers.video_stream import open_video
 from framegate.tokenizers.video_stream.window import WHOLE, Window, window_bounds, window_frames
-from framegate.types import UInt8Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,9 @@ class GatedVideo:
     """One video, ready to be batched.
 
     Args:
-        rows: kept patches, float32 [4 * K, C * tp * p * p], in tower order.
-        grid_thw: the dense grid, in patches.
+        rows: kept patches, float32 [patches, C * tp * p * p], in tower order; whole frames, float32 [F, C, h, w], where
+            a tower pools them and nothing was gated.
+        grid_thw: the dense grid, in patches; in cells where the tower pools patches to cells.
         anchor: per cell the tube that stands for it, int32 [T * H * W]; None when everything is kept.
         motion_px: per cell where its anchor lies, float32 [T * H * W, 2]; None when nothing moved.
         scale: per cell the side of the token that stands there, int8 [T * H * W]; None where all are cells.
@@ -91,10 +93,19 @@ def process_video(video: Any, metadata: VideoMetadata | None, request: Request) 
     """
     watch = Stopwatch()
     with _opened(video, metadata, request, watch) as clip:
-        layout = request.settings.layout
-        choice = choose_cells(clip, request.config, layout, watch)
-        scale = None if choice is None or bool((choice.scale == 1).all()) else choice.scale
-        return _result(clip, choice, _rows(clip, scale, layout, watch), request, watch)
+        settings = request.settings
+        judged = clip if settings.judged is None else JudgedClip(clip, settings.judged)
+        choice = choose_cells(judged, request.config, settings.cell_layout, watch)
+        rows = _rows(clip, _needed_scale(choice, settings), settings, watch)
+        return _result(clip, choice, rows, request, watch)
+
+
+def _needed_scale(choice: CellChoice | None, settings: VideoSettings) -> Int8Array | None:
+    """What is cut by cells; None where all of it is wanted, as the stock model takes it."""
+    if choice is None:
+        return None
+    # rows of kept patches and whole frames do not go into one batch
+    return choice.scale if settings.judged is not None or bool((choice.scale != 1).any()) else None
 
 
 @contextmanager
@@ -149,25 +160,20 @@ def _frame_clip(video: Any, metadata: VideoMetadata | None, request: Request) ->
     )
 
 
-def _rows(clip: Clip, scale: Int8Array | None, layout: PatchLayout, watch: Stopwatch) -> Float32Array:
+def _rows(clip: Clip, scale: Int8Array | None, settings: VideoSettings, watch: Stopwatch) -> Float32Array:
     """Cut the needed tubes one by one, so that no more than one of them is whole in memory."""
-    cells = clip.size_px[0] // layout.cell_px * (clip.size_px[1] // layout.cell_px)
-    tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
-    kept = tubes * cells if scale is None else int(np.count_nonzero(scale))
-    rows = np.empty((kept * layout.patches_per_cell, layout.patch_dim), dtype=np.float32)
+    tubes = -(-len(clip.times_seconds) // settings.layout.temporal_patch_size)
+    cutter = cutter_of(tubes, clip.size_px, scale, settings)
+    rows = np.empty(cutter.shape, dtype=np.float32)
     done = 0
     needed: BoolArray | None = None if scale is None else np.asarray(scale.any(axis=(1, 2)))
     reader = clip.tubes(needed)
     for number, frames in watch.reading("stream", reader):
         with watch.timing("patches"):
-            part = _tube_rows(frames, layout, None if scale is None else scale[number : number + 1])
+            part = cutter.cut(number, frames)
             rows[done : done + len(part)] = part
             done += len(part)
     return rows[:done]
-
-
-def _tube_rows(frames: UInt8Array, layout: PatchLayout, scale: Int8Array | None) -> Float32Array:
-    return patchify(frames, layout) if scale is None else patchify_areas(frames, layout, scale)
 
 
 def _result(
@@ -179,10 +185,11 @@ def _result(
 ) -> GatedVideo:
     layout, metadata = request.settings.layout, clip.metadata
     tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
-    height, width = (side // layout.patch_size_px for side in clip.size_px)
+    height, width = request.settings.cells_of(clip.size_px)
+    dense = tubes * height * width
     return GatedVideo(
         rows=rows,
-        grid_thw=(tubes, height, width),
+        grid_thw=(tubes, height * layout.merge_size, width * layout.merge_size),
         anchor=choice.anchor.reshape(-1) if choice is not None else None,
         motion_px=_motion(choice, request.config) if choice is not None else None,
         scale=choice.scale.reshape(-1) if choice is not None and bool((choice.scale > 1).any()) else None,
@@ -193,8 +200,8 @@ def _result(
             source=clip.source,
             video_seconds=clip.video_seconds,
             num_frames=len(clip.times_seconds),
-            dense_tokens=tubes * height * width // layout.patches_per_cell,
-            kept_tokens=len(rows) // layout.patches_per_cell,
+            dense_tokens=dense,
+            kept_tokens=dense if choice is None else int(np.count_nonzero(choice.scale)),
             stream_ms=watch.spent_ms["stream"],
             gate_ms=watch.spent_ms["gate"],
             patches_ms=watch.spent_ms["patches"],

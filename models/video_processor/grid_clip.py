@@ -1,18 +1,13 @@
-"""Clips for towers that pool a grid of patches: what the gate judges, and the patches that kept cells read."""
+"""Clips as the gate judges them, where a tower pools a grid of patches to cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from framegate.models.grid_tower.geometry import JudgedSize, patches_of_cells
+from framegate.models.grid_tower.geometry import JudgedSize
 from framegate.models.grid_tower.judged import judged_frame
-from framegate.models.video_processor.patches import CHANNELS, BoolArray, Float32Array, PatchLayout, patchify
 from framegate.types import UInt8Array
 
 
@@ -68,58 +63,3 @@ class JudgedClip:
     def has_codec_keyframe(self, tube: int) -> bool:
         """What the clip says."""
         return self.clip.has_codec_keyframe(tube)
-
-
-class Cutter(NamedTuple):
-    """How the tubes of a clip become what a tower reads.
-
-    Args:
-        shape: of everything cut from all tubes.
-        cut: number and frames of a tube to its part of that.
-    """
-
-    shape: tuple[int, ...]
-    cut: Callable[[int, UInt8Array], Float32Array]
-
-
-def grid_cutter(
-    num_frames: int, image_px: int, layout: PatchLayout, size: JudgedSize, scale: npt.NDArray[np.int8] | None
-) -> Cutter:
-    """Cut the patches that kept cells read; whole frames where nothing is skipped, as the stock model takes them.
-
-    Args:
-        num_frames: frames of the clip.
-        image_px: side of a frame at tower size.
-        layout: one patch a cell, one frame a tube.
-        size: the crop that the tower sees.
-        scale: int8 [F, H, W], 1 at kept cells; None for whole frames.
-
-    Returns:
-        The cutter: rows [patches, C * p * p], or frames [F, C, image_px, image_px].
-
-    Source: ours.
-    """
-    if scale is None:
-        return Cutter(
-            (num_frames, CHANNELS, image_px, image_px), lambda _, frames: whole_pixels(frames, layout)
-        )
-    needed = patches_of(scale, size.seen_px // layout.patch_size_px)
-
-    def cut(number: int, frames: UInt8Array) -> Float32Array:
-        seen = frames[:, : size.seen_px, : size.seen_px]
-        return patchify(seen, layout, needed[number : number + 1])
-
-    return Cutter((int(needed.sum()), layout.patch_dim), cut)
-
-
-def patches_of(scale: npt.NDArray[np.int8], side: int) -> BoolArray:
-    """Patches that kept cells read: int8 [F, H, W] -> bool [F, side, side]."""
-    needed: BoolArray = patches_of_cells(torch.from_numpy(scale > 0), side).numpy()
-    return needed
-
-
-def whole_pixels(frames: UInt8Array, layout: PatchLayout) -> Float32Array:
-    """Scale frames as the stock processor does: uint8 [F, h, w, 3] -> float32 [F, 3, h, w]."""
-    mean, std = layout.scaling()
-    pixels = (frames.astype(np.float32) - mean) / std
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

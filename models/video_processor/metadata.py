@@ -15,6 +15,8 @@ FALLBACK_FPS = 24.0
 _MILLISECONDS = 1000.0
 # Time ids of Qwen2.5-VL advance by tokens_per_second (2 in every released checkpoint), cut to whole numbers.
 _TOKENS_PER_SECOND = 2
+# Families that carry times of their own.
+_TIMED = ("qwen2_5_vl", "qwen3_vl")
 
 
 class TimedMetadata(VideoMetadata):  # type: ignore[misc]
@@ -143,7 +145,7 @@ def time_notes(
     """
     notes = []
     timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
-    if not timed and (stamped or model_type != "qwen2_vl"):
+    if not timed and (stamped or model_type in _TIMED):
         notes.append(f"no frame rate in video_metadata: {FALLBACK_FPS:.0f} frames per second assumed")
     step = _TOKENS_PER_SECOND * temporal_patch_size / metadata.sampled_fps
     if model_type == "qwen2_5_vl" and step < 1 and not stamped:

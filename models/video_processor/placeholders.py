@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from framegate.models.grid_tower.geometry import SHAPE_KEY
 from framegate.models.video_processor.hook import MethodHook
 
-SHAPE_KEY = "framegate_video_shape"
 PLACEHOLDER_METHOD = "replace_video_token"
 # LLaVA-OneVision's image_newline, after the last frame.
 _NEWLINES = 1

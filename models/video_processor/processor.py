@@ -16,8 +16,10 @@ from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, FrameError, nearest
+from framegate.models.grid_tower.geometry import SHAPE_KEY
 from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
 from framegate.models.video_processor.notes import VideoNotes, call_key
+from framegate.models.video_processor.patches import Float32Array
 from framegate.models.video_processor.resize import tower_size_px
 from framegate.models.video_processor.settings import (
     STOCK_DEFAULTS,
@@ -48,7 +50,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     It needs no torchvision. Its settings are attributes with the stock names (`size`, `image_mean`, ...).
 
     Args:
-        model_type: "qwen2_vl", "qwen2_5_vl" or "qwen3_vl".
+        model_type: "qwen2_vl", "qwen2_5_vl", "qwen3_vl" or "llava_onevision".
         values: settings of the stock video processor, its `to_dict()`; the family's defaults fill it up.
         config: the front end's configuration.
         replaced: the object it stands in for, given back on detach; None when there is none.
@@ -66,6 +68,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         "framegate_scale",
         "framegate_score",
         "framegate_time",
+        SHAPE_KEY,
     ]
 
     def __init__(
@@ -96,7 +99,9 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         Returns:
             `pixel_values_videos` of the kept patches, `video_grid_thw` of the dense grids; where a gate
             ran also `framegate_anchor` int32 [cells], the tube that stands for each cell (-1: never
-            shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2].
+            shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2]. Families that
+            pool patches to cells have `framegate_video_shape` int64 [V, 3], in cells, in place of the grids; where no
+            gate ran they get whole frames, [V, F, C, h, w], and no key.
 
         Raises:
             VideoError: a file cannot be read.
@@ -117,7 +122,10 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         provenance = _provenance(gated)
         grids = torch.tensor([video.grid_thw for video in gated])
         self.last_call_key = call_key(grids, provenance.get("framegate_anchor"))
-        return _batch(gated, {"video_grid_thw": grids, **provenance}, given)
+        if request.settings.judged is None:
+            return _batch(gated, {"video_grid_thw": grids, **provenance}, given)
+        gates = "framegate_anchor" in provenance
+        return _batch(gated, provenance | ({SHAPE_KEY: grids} if gates else {}), given)
 
     def get_num_of_video_patches(
         self, num_frames: int, height: int, width: int, videos_kwargs: Mapping[str, Any] | None = None
@@ -178,8 +186,7 @@ def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
 def _batch(
     videos: Sequence[GatedVideo], decided: Mapping[str, torch.Tensor], given: Mapping[str, Any]
 ) -> BatchFeature:
-    rows = [video.rows for video in videos]
-    pixels = torch.from_numpy(rows[0] if len(rows) == 1 else np.concatenate(rows))
+    pixels = torch.from_numpy(_together([video.rows for video in videos]))
     data = {
         "pixel_values_videos": pixels.to(given["device"]) if "device" in given else pixels,
         **decided,
@@ -189,6 +196,19 @@ def _batch(
     if given.get("return_metadata"):
         batch["video_metadata"] = [video.metadata for video in videos]
     return batch
+
+
+def _together(parts: Sequence[Float32Array]) -> Float32Array:
+    """Rows one after the other; whole frames [F, C, h, w] video by video."""
+    if parts[0].ndim == 2:
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    lengths = [len(part) for part in parts]
+    if len(set(lengths)) > 1:
+        raise FrameError(
+            f"The videos have {lengths} frames; this family's model takes videos of one length in a call. Sample them "
+            "alike (num_frames=...), pass them one by one, or attach a front end that gates."
+        )
+    return np.stack(parts)
 
 
 def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
 
     Raises:
         FrameError: a side is smaller than one cell, one side is more than 200 times the other, or, without resizing, no
-            multiple of a cell.
+            multiple of a cell or not the square that the tower takes.
 
     Source: smart_resize of transformers' Qwen2VLVideoProcessor and Qwen3VLVideoProcessor.
     """
@@ -39,6 +39,8 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
             f"Frames of {height_px} x {width_px} px are smaller than one cell of {settings.layout.cell_px} px; give "
             "larger frames."
         )
+    if settings.judged is not None:
+        return _square_rule(height_px, width_px, settings)
     if not settings.do_resize:
         return height_px, width_px
     if settings.counts_time:
@@ -50,6 +52,9 @@ def stock_geometry(
     model_type: str, size: Mapping[str, int]
 ) -> tuple[int, int, Callable[[VideoInfo, int], tuple[int, int]]]:
     """Describe what a family's video processor does to a video, without one.
+
+    LLaVA-OneVision's tower does not see the last 6 of its 384 px; the size given here is that of whole frames, so its
+    plan comes near what an attached processor decides, and is not the very same.
 
     Args:
         model_type: the family.
@@ -66,9 +71,12 @@ def stock_geometry(
     settings = video_settings(model_type, stock_values(model_type, {"size": dict(size)} if size else None))
 
     def size_px(info: VideoInfo, num_frames: int) -> tuple[int, int]:
-        return tower_size_px(num_frames, info.height_px, info.width_px, settings)
+        tower_px = tower_size_px(num_frames, info.height_px, info.width_px, settings)
+        if settings.judged is None:
+            return tower_px
+        return settings.judged.judged_px, settings.judged.judged_px
 
-    return settings.layout.cell_px, settings.layout.temporal_patch_size, size_px
+    return settings.cell_layout.cell_px, settings.layout.temporal_patch_size, size_px
 
 
 def resize_frames(frames: UInt8Array, size_px: tuple[int, int], resample: str = "bicubic") -> UInt8Array:
@@ -93,6 +101,16 @@ def resize_frames(frames: UInt8Array, size_px: tuple[int, int], resample: str = 
         scaled = torch.nn.functional.interpolate(planes, size_px, mode=resample, antialias=True)
         out[first : first + _FRAMES_AT_ONCE] = scaled.permute(0, 2, 3, 1).numpy()
     return out
+
+
+def _square_rule(height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
+    """LLaVA-OneVision: every frame to one square, whatever its shape."""
+    side = math.isqrt(settings.max_pixels)
+    if not settings.do_resize and (height, width) != (side, side):
+        raise FrameError(
+            f"Frames of {height} x {width} px with do_resize=False; this tower takes {side} x {side}."
+        )
+    return side, side
 
 
 def _frame_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:

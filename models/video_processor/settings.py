@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from framegate.errors import AttachmentError, ConfigError, nearest
+from framegate.models.grid_tower.geometry import POOLED_PATCHES, JudgedSize, judged_size
 from framegate.models.video_processor.patches import PatchLayout
 
 _CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
@@ -47,7 +48,43 @@ _QWEN3: dict[str, Any] = _SHARED | {
     "fps": 2,
     "max_video_tokens": 768,
 }
-STOCK_DEFAULTS: dict[str, dict[str, Any]] = {"qwen2_vl": _QWEN2, "qwen2_5_vl": _QWEN2, "qwen3_vl": _QWEN3}
+_LLAVA_ONEVISION: dict[str, Any] = {
+    name: _SHARED[name]
+    for name in (
+        "do_convert_rgb",
+        "do_resize",
+        "do_rescale",
+        "do_normalize",
+        "rescale_factor",
+        "resample",
+        "num_frames",
+        "return_metadata",
+    )
+} | {
+    "video_processor_type": "LlavaOnevisionVideoProcessor",
+    "size": {"height": 384, "width": 384},
+    # SigLIP's, which every released checkpoint sets; the class's own are CLIP's
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "do_sample_frames": False,
+    "fps": None,
+}
+STOCK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "qwen2_vl": _QWEN2,
+    "qwen2_5_vl": _QWEN2,
+    "qwen3_vl": _QWEN3,
+    "llava_onevision": _LLAVA_ONEVISION,
+}
+# What LLaVA-OneVision's processor leaves to the model: SigLIP's patches, one frame a tube, each patch a row.
+_OF_GRIDS: dict[str, Any] = {
+    "patch_size": 14,
+    "temporal_patch_size": 1,
+    "merge_size": 1,
+    "min_frames": 1,
+    "max_frames": 1 << 31,
+    "cap_pixels_per_frame": False,
+    "max_video_tokens": 0,
+}
 
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
@@ -70,6 +107,7 @@ class VideoSettings:
         num_frames: number of frames for that rule.
         min_frames: fewest frames for that rule.
         max_frames: most frames for that rule.
+        judged: how the gate judges frames whose patches the tower pools to cells; None where cells are whole patches.
     """
 
     layout: PatchLayout
@@ -85,6 +123,18 @@ class VideoSettings:
     num_frames: int | None
     min_frames: int
     max_frames: int
+    judged: JudgedSize | None = None
+
+    @property
+    def cell_layout(self) -> PatchLayout:
+        """The size of cells and tubes as the gate judges them."""
+        return self.layout if self.judged is None else replace(self.layout, merge_size=POOLED_PATCHES)
+
+    def cells_of(self, size_px: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of cells of a frame at tower size."""
+        if self.judged is not None:
+            size_px = (self.judged.judged_px, self.judged.judged_px)
+        return size_px[0] // self.cell_layout.cell_px, size_px[1] // self.cell_layout.cell_px
 
 
 def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -121,12 +171,16 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         The settings.
 
     Raises:
-        ConfigError: an edge of the size rule is missing, an unknown filter, or both fps and num_frames.
+        ConfigError: an edge of the size rule is missing or frames are not square, an unknown filter, or both fps and
+            num_frames.
 
     Source: ours; names and meaning as in transformers.
     """
     size = _edges(values["size"], values)
-    if not size.get("shortest_edge") or not size.get("longest_edge"):
+    judged = None
+    if "height" in STOCK_DEFAULTS[model_type]["size"]:
+        values, size, judged = _of_grid(values, size)
+    elif not size.get("shortest_edge") or not size.get("longest_edge"):
         raise ConfigError(f"size is {dict(size)}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
     if int(values["resample"]) not in _RESAMPLE:
         raise ConfigError(f"resample is {values['resample']!r}; it must be 2 (bilinear) or 3 (bicubic).")
@@ -144,7 +198,21 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         num_frames=values["num_frames"],
         min_frames=values["min_frames"],
         max_frames=values["max_frames"],
+        judged=judged,
     )
+
+
+def _of_grid(
+    values: Mapping[str, Any], size: Mapping[str, int]
+) -> tuple[dict[str, Any], dict[str, int], JudgedSize]:
+    """Complete the settings of a family that brings every frame to one square size."""
+    side_px, patch_px = size.get("height"), _OF_GRIDS["patch_size"]
+    if not side_px or side_px != size.get("width") or side_px < patch_px:
+        raise ConfigError(
+            f"size is {dict(size)}; it needs 'height' and 'width', in pixels, equal and at least {patch_px}."
+        )
+    area = {"shortest_edge": side_px**2, "longest_edge": side_px**2}
+    return _OF_GRIDS | dict(values), area, judged_size(side_px // patch_px, patch_px)
 
 
 def _layout(values: Mapping[str, Any]) -> PatchLayout:

@@ -11,13 +11,9 @@ from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, nearest
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.settings import STOCK_DEFAULTS
+from framegate.models.video_processor.settings import stock_values
+from framegate.models.video_processor.stock_parts import STOCK_PARTS
 
-_PROCESSORS = {
-    "qwen2_vl": "Qwen2VLProcessor",
-    "qwen2_5_vl": "Qwen2_5_VLProcessor",
-    "qwen3_vl": "Qwen3VLProcessor",
-}
 _DENSE = FrontEndConfig(preset="dense")
 
 
@@ -56,7 +52,8 @@ def build_processor(
         family: row of the family table or model_type.
         tokenizer: with the family's special tokens.
         chat_template: a Jinja template, None for the tokenizer's own.
-        size: bounds of the video size rule, "shortest_edge" and "longest_edge" in pixels.
+        size: bounds of the video size rule, "shortest_edge" and "longest_edge" in pixels; where every frame is brought
+            to one size, "height" and "width".
 
     Returns:
         The family's stock processor class around our video processor, which drops nothing until a front end
@@ -68,14 +65,15 @@ def build_processor(
     Source: ours.
     """
     model_type = _known(getattr(family, "model_type", family))
-    defaults = STOCK_DEFAULTS[model_type]
+    stock, values = STOCK_PARTS[model_type], stock_values(model_type, {"size": size} if size else None)
+    of_images, own = stock.built(values)
     parts = {
-        "image_processor": _image_processor_class()(patch_size=defaults["patch_size"]),
+        "image_processor": stock.image_processor_class()(**of_images),
         "tokenizer": tokenizer,
-        "video_processor": GatedVideoProcessor(model_type, {"size": size} if size else None, _DENSE),
+        "video_processor": GatedVideoProcessor(model_type, values, _DENSE),
         "chat_template": chat_template or getattr(tokenizer, "chat_template", None),
     }
-    return _assemble(model_type, parts)
+    return _assemble(model_type, parts | own)
 
 
 def torchvision_found() -> bool:
@@ -99,8 +97,9 @@ def _parts(name_or_path: str, model_type: str, options: Mapping[str, Any]) -> di
     values, _ = VideoProcessorMixin.get_video_processor_dict(name_or_path, **options)
     files, _ = ProcessorMixin.get_processor_dict(name_or_path, **options)
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
-    return {
-        "image_processor": _image_processor_class().from_pretrained(name_or_path, **options),
+    stock = STOCK_PARTS[model_type]
+    return {name: files[name] for name in stock.settings if name in files} | {
+        "image_processor": stock.image_processor_class().from_pretrained(name_or_path, **options),
         "tokenizer": tokenizer,
         "video_processor": GatedVideoProcessor(model_type, values, _DENSE),
         "chat_template": files.get("chat_template") or getattr(tokenizer, "chat_template", None),
@@ -111,7 +110,7 @@ def _assemble(model_type: str, parts: Mapping[str, Any]) -> Any:
     """Make an instance of the stock class; its check of argument classes cannot run without torchvision."""
     import transformers
 
-    cls = getattr(transformers, _PROCESSORS[_known(model_type)])
+    cls = getattr(transformers, STOCK_PARTS[_known(model_type)].processor)
     processor = object.__new__(cls)
     processor.check_argument_for_proper_class = lambda *_: None
     processor.__init__(**parts)
@@ -120,26 +119,20 @@ def _assemble(model_type: str, parts: Mapping[str, Any]) -> Any:
     return processor
 
 
-def _image_processor_class() -> Any:
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-    return Qwen2VLImageProcessorPil
-
-
 def _model_type(name_or_path: str | Path, options: Mapping[str, Any]) -> str:
     from transformers import AutoConfig
     from transformers.processing_utils import ProcessorMixin
 
     files, _ = ProcessorMixin.get_processor_dict(str(name_or_path), **options)
-    for model_type, name in _PROCESSORS.items():
-        if files.get("processor_class") == name:
+    for model_type, stock in STOCK_PARTS.items():
+        if files.get("processor_class") == stock.processor:
             return model_type
     return _known(AutoConfig.from_pretrained(name_or_path, **options).model_type)
 
 
 def _known(model_type: str) -> str:
-    if model_type not in _PROCESSORS:
+    if model_type not in STOCK_PARTS:
         raise AttachmentError(
-            f"No processor for {model_type!r} without torchvision. {nearest(model_type, _PROCESSORS)}"
+            f"No processor for {model_type!r} without torchvision. {nearest(model_type, STOCK_PARTS)}"
         )
     return model_type

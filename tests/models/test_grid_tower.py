@@ -8,7 +8,7 @@ from tiny_llava import llava_model
 
 from framegate.errors import ConfigError
 from framegate.models.grid_tower import (
-    VideoFeatures,
+    MediaFeatures,
     anchor_tubes,
     encode_kept,
     grid_side,
@@ -69,7 +69,8 @@ def test_supports_are_the_patches_that_the_familys_pooling_reads(side):
     impulses = torch.eye(side, dtype=torch.float64).view(side, 1, side, 1)
     weights = F.interpolate(impulses, size=[pooled_side(side), 1], mode="bilinear")[:, 0, :, 0].T
     ends = supports(side)
-    read = weights > 1e-6  # a sampled point on a patch's middle may carry a rounding's weight of its neighbour
+    # a sampled point on a patch's middle may carry a rounding's weight of its neighbour
+    read = weights > 1e-6
     for cell, (first, last) in enumerate(ends.tolist()):
         inside = torch.zeros(side, dtype=torch.bool)
         inside[first : last + 1] = True
@@ -102,6 +103,12 @@ def test_patches_of_cells_are_the_union_of_their_supports(side):
         (top, bottom), (left, right) = ends[row], ends[column]
         want[frame, top : bottom + 1, left : right + 1] = True
     assert torch.equal(patches_of_cells(keep, side), want)
+
+
+@pytest.mark.parametrize("side", range(1, 41))
+def test_every_patch_is_read_by_some_cell(side):
+    cells = pooled_side(side)
+    assert patches_of_cells(torch.ones(1, cells, cells, dtype=torch.bool), side).all()
 
 
 def test_anchors_are_the_latest_tube_that_encoded_the_patch():
@@ -228,7 +235,7 @@ def test_features_of_unlike_videos_are_repeated_per_row_and_flatten(times):
     rows = [torch.randn(n, 64) for n in (3, 2, 4)]
     ids = torch.full((2, 8), 65)
     ids[0, 3:] = ids[1, 4:] = model.config.video_token_id  # videos of 3 and 2 in one row, of 4 in the other
-    features = VideoFeatures(pooler_output=rows)
+    features = MediaFeatures(pooler_output=rows)
     assert torch.equal(features.pooler_output.flatten(0, 1), torch.cat(rows))
     model._expand_multimodal_outputs(ids, {"video": features}, expand_size=times)
     want = torch.cat([torch.cat(rows[:2])] * times + [rows[2]] * times)
