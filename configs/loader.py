@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from framegate.config import CONFIG_NAME, SECTION_NAMES, WEIGHTS_NAME, FrontEndConfig
+from framegate.config import CONFIG_NAME, SECTION_NAMES, WEIGHTS_NAME, FrontEndConfig, check_version
 from framegate.errors import ConfigError, nearest
 
 DEFAULT_PRESET = "framegate"
@@ -53,6 +53,10 @@ def load_config(
         raise ConfigError(
             f"A configuration is a preset's name, a path, a dict or a FrontEndConfig, not {config!r}."
         )
+    saved = _saved_file(config)
+    if saved is not None:
+        # what was saved is whole: today's default preset has no part in it
+        config = FrontEndConfig.from_dict(_read_yaml(saved))
     if not isinstance(config, FrontEndConfig):
         config = _over_preset(config if isinstance(config, Mapping) else _read_yaml(config))
     return config.override(**overrides) if overrides else config
@@ -65,18 +69,37 @@ def learned_weights(config: Any) -> Path | None:
         config: whatever `load_config` takes.
 
     Returns:
-        Path of the weights where config is a folder that holds some, else None.
+        Path of the weights beside a saved configuration that has something to learn, else None.
+
+    Raises:
+        ConfigError: a saved configuration whose weights are gone.
 
     Source: ours.
     """
+    saved = _saved_file(config)
+    if saved is None or load_config(saved).spatiotemporal is None:
+        return None
+    path = saved.parent / WEIGHTS_NAME
+    if not path.is_file():
+        raise ConfigError(
+            f"{saved} has a spatiotemporal module, and {path} with its weights is missing; copy the whole folder, or "
+            "attach the configuration's preset to start anew."
+        )
+    return path
+
+
+def _saved_file(config: Any) -> Path | None:
+    """The file of a front end that was saved: that file itself, or the one in a folder."""
     if not isinstance(config, str | Path) or str(config) in preset_names():
         return None
-    path = Path(config) / WEIGHTS_NAME
-    return path if path.is_file() else None
+    path = Path(config) / CONFIG_NAME if Path(config).is_dir() else Path(config)
+    return path if path.name == CONFIG_NAME and path.is_file() else None
 
 
 def _over_preset(values: Mapping[str, Any]) -> FrontEndConfig:
     """Lay settings over the preset that they name, or over the default one; sections may be partial or left out."""
+    # first: a newer version may hold keys and sections that are unknown here
+    check_version(values.get("config_version", 1))
     name = values.get("preset", DEFAULT_PRESET)
     base = FrontEndConfig.from_dict(_read_yaml(name if name in preset_names() else DEFAULT_PRESET))
     merged = base.to_dict()
@@ -92,8 +115,6 @@ def _read_yaml(name: str | Path) -> dict[str, Any]:
         text = (resources.files("framegate.configs") / "presets" / f"{name}.yaml").read_text()
     elif Path(name).is_file():
         text = _text_of(Path(name))
-    elif (Path(name) / CONFIG_NAME).is_file():
-        text = _text_of(Path(name) / CONFIG_NAME)
     else:
         raise ConfigError(
             f"{str(name)!r} is neither a preset, nor a YAML file, nor a folder with {CONFIG_NAME}. "

@@ -36,7 +36,9 @@ def resolve_config(
     path = _own_file(name_or_path, CONFIG_NAME, hub)
     if path is None:
         return load_config(DEFAULT_PRESET), None
-    return load_config(path), _own_file(name_or_path, WEIGHTS_NAME, hub)
+    # fetched before it is looked for: on a hub every file is fetched by name
+    _own_file(name_or_path, WEIGHTS_NAME, hub)
+    return load_config(path), learned_weights(path)
 
 
 def _own_file(name_or_path: str | Path, name: str, hub: dict[str, Any]) -> Path | None:

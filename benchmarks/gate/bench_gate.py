@@ -126,8 +126,8 @@ def step_times_ms(frames, grid, threshold):
     return times
 
 
-def plan_times_ms(frames, grid, ratio, rounds):
-    config = framegate.load_config("gate").gate
+def plan_times_ms(frames, grid, preset, ratio, rounds):
+    config = framegate.load_config(preset).gate
     times = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -141,15 +141,16 @@ def timing_rows(folder, rounds):
         dense = framegate.plan_video(folder / clip, "dense", fps=10, max_frames=300)
         frames = np.concatenate([luma(tube) for tube in dense.iter_source()])
         grid = CellGrid.of(*frames.shape[1:], cell_px=28, tube_frames=1)
-        measured = {
-            "step": [value for _ in range(rounds) for value in step_times_ms(frames, grid, 4.0)],
-            "threshold": plan_times_ms(frames, grid, None, rounds),
-            "budget": plan_times_ms(frames, grid, ratio, rounds),
-        }
-        for what, times in measured.items():
+        steps = [value for _ in range(rounds) for value in step_times_ms(frames, grid, 4.0)]
+        measured = {("gate", "step"): steps}
+        for preset in ("gate", "framegate"):
+            measured[preset, "threshold"] = plan_times_ms(frames, grid, preset, None, rounds)
+            measured[preset, "budget"] = plan_times_ms(frames, grid, preset, ratio, rounds)
+        for (preset, what), times in measured.items():
             row = {
                 "clip": clip,
                 "camera": kind,
+                "preset": preset,
                 "what": what,
                 "keep_asked": ratio if what == "budget" else "",
                 "frames": len(frames),
@@ -160,7 +161,9 @@ def timing_rows(folder, rounds):
                 "threads": cv2.getNumThreads(),
                 **versions(),
             }
-            print(f"{clip} {what}: {row['ms_per_frame_median']} ms a frame (best {row['ms_per_frame_best']})")
+            print(
+                f"{clip} {preset} {what}: {row['ms_per_frame_median']} ms a frame (best {row['ms_per_frame_best']})"
+            )
             yield row
 
 

@@ -49,7 +49,8 @@ def after_stages(plan, config):
     """The VideoTokens that the stages leave."""
     import torch
 
-    from framegate.models.attachment.stages import Surroundings, run_stages
+    from framegate.models.attachment.stages import run_stages
+    from framegate.models.attachment.surroundings import Surroundings
     from framegate.report import Report
 
     if config.scene_merge is not None:
@@ -57,7 +58,7 @@ def after_stages(plan, config):
     around = Surroundings(
         head=None,
         score=torch.from_numpy(plan.residual.ravel()),
-        encoded=torch.from_numpy(plan.keep.ravel()),
+        encoded=torch.from_numpy(plan.keep.ravel()) if config.reuses else None,
         relevance=None,
         query=lambda: [],
         module=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,45 +14,24 @@ from transformers.utils import ModelOutput
 
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError
+from framegate.models.attachment.account import account_for_gate, account_for_identity, account_for_stamps
+from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
     ANCHOR_KEY,
     OWN_KEYS,
-    RELEVANCE_KEY,
-    TIME_KEY,
     Gated,
     check_placeholders,
     gate_call,
 )
-from framegate.models.attachment.stages import Surroundings, has_stages, question_embeddings, run_stages
+from framegate.models.attachment.stages import has_stages, run_stages
+from framegate.models.attachment.surroundings import Surroundings, surroundings_of
 from framegate.models.cell_plan import whole_plan
 from framegate.models.mechanism import Encoded, Mechanism
 from framegate.models.packed_tower import ATTENTION_NAME
 from framegate.models.prompt import PromptMap, carried_map, carry_map, kept_columns
-from framegate.models.video_processor.stamps import why_no_stamps
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attached:
-    """What a call is served with.
-
-    Args:
-        inner: the model without its language-model head.
-        mechanism: its tower.
-        config: the front end's configuration.
-        head: the language-model head, None when the model has none.
-        module: the spatiotemporal module, None for none.
-        has_processor: a processor is attached beside the model.
-    """
-
-    inner: Any
-    mechanism: Mechanism
-    config: FrontEndConfig
-    head: Any
-    module: Any
-    has_processor: bool
 
 
 class EncodedMedia(dict[str, Any]):
@@ -110,10 +89,10 @@ def compress_call(
     report.num_videos = len(shapes)
     report.dense_tokens = report.kept_tokens = sum(t * h * w for t, h, w in shapes)
     stamped = mechanism.is_stamped(call)
-    _account_for_stamps(report, attached, stamped)
     stays = not has_stages(config) and not stamped
+    account_for_stamps(report, attached, max(shape[0] for shape in shapes), stamped=stamped)
+    account_for_identity(report, config, stock=stays)
     if stays and config.is_identity and call.get(ANCHOR_KEY) is None:
-        report.note(_why_identity(config))
         tower = report.stage("tower")
         tower.patches_in, tower.tokens_out = mechanism.num_patches(call), report.dense_tokens
         return without_own_keys(call), None
@@ -124,20 +103,23 @@ def compress_call(
         gated.cells,
         extra=mechanism.extra_placeholders,
     )
-    _account(report, gated, config)
-    reuses = config.gate is not None and config.gate.mode == "reuse"
-    whole = bool(gated.cells.keep.all())
-    stock = stays and (whole or reuses)
-    pixels = mechanism.stock_pixels(gated.patches, gated.cells, call) if stock else None
+    account_for_gate(report, gated, config)
+    pixels = _stock_pixels(gated, attached, call) if stays else None
     if pixels is not None:
-        if whole:
+        if not config.reuses:
             report.note("Every cell was kept: the stock path ran.")
         return without_own_keys(call | {"pixel_values_videos": pixels}), None
-    encoded = gated.cells.keep
-    if reuses:
+    around = surroundings_of(attached, call, gated, placeholders, report)
+    if config.reuses:
         gated = _reused(gated, mechanism, call)
-    around = _surroundings(attached, call, gated, placeholders, encoded)
     return _shortened(attached, call, gated, placeholders, around, report)
+
+
+def _stock_pixels(gated: Gated, attached: Attached, call: dict[str, Any]) -> torch.Tensor | None:
+    """Pixels for the stock path, which serves when every cell has a token; None when it cannot."""
+    if not (attached.config.reuses or bool(gated.cells.keep.all())):
+        return None
+    return attached.mechanism.stock_pixels(gated.patches, gated.cells, call)
 
 
 def _reused(gated: Gated, mechanism: Mechanism, call: dict[str, Any]) -> Gated:
@@ -186,42 +168,6 @@ def _shortened(
     }, prompt
 
 
-def _surroundings(
-    attached: Attached,
-    call: dict[str, Any],
-    gated: Gated,
-    placeholders: torch.Tensor,
-    encoded: torch.Tensor,
-) -> Surroundings:
-    extra = attached.mechanism.extra_placeholders
-    starts = [0]
-    for cells in gated.cells.cells_per_video[:-1]:
-        starts.append(starts[-1] + cells + extra)
-    rows = placeholders.nonzero()[:, 0][starts].tolist()
-    return Surroundings(
-        head=attached.head,
-        score=gated.score,
-        encoded=encoded,
-        relevance=call.get(RELEVANCE_KEY),
-        query=lambda: question_embeddings(attached.inner, call, rows),
-        module=attached.module,
-        times_seconds=tube_times_seconds(call, gated.cells.shapes),
-    )
-
-
-def tube_times_seconds(
-    call: dict[str, Any], shapes: tuple[tuple[int, int, int], ...]
-) -> list[torch.Tensor] | None:
-    """Time of each tube per video, from an attached processor or the stock one; None where neither says."""
-    tubes = [shape[0] for shape in shapes]
-    if call.get(TIME_KEY) is not None:
-        return list(call[TIME_KEY].double().cpu().split(tubes))
-    steps = call.get("second_per_grid_ts")
-    if steps is None:
-        return None
-    return [torch.arange(count) * float(step) for count, step in zip(tubes, steps, strict=True)]
-
-
 def _two_dimensional(mask: Any) -> torch.Tensor:
     if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
         shape = tuple(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
@@ -241,55 +187,6 @@ def _encode(attached: Attached, call: dict[str, Any], gated: Gated, report: Repo
     encoded = attached.mechanism.encode(gated.patches, call, gated.cells, anchored=anchored)
     report.stage("tower").milliseconds = (time.perf_counter() - started) * 1000
     return encoded
-
-
-def _why_identity(config: FrontEndConfig) -> str:
-    if config.gate is None and not config.reduces_after_tower:
-        return f"Preset {config.preset!r} has no gate and no later stage that reduces: the stock path ran."
-    return "keep_ratio is 1.0: every stage that reduces stands aside and the stock path ran."
-
-
-def _account(report: Report, gated: Gated, config: FrontEndConfig) -> None:
-    dense, kept = sum(gated.cells.cells_per_video), gated.cells.num_kept
-    reuses = config.gate is not None and config.gate.mode == "reuse"
-    report.kept_tokens = dense if reuses else kept
-    for note in gated.notes:
-        report.note(note)
-    _account_for_gate(report, gated, config)
-    tower = report.stage("tower")
-    # whole videos may have come as frames, which are no rows
-    rows = gated.patches_in if reuses or kept == dense else len(gated.patches)
-    tower.patches_in, tower.tokens_out = rows, report.kept_tokens
-    tower.note = "reuse: every row is encoded" if reuses else ""
-
-
-def _account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> None:
-    if not config.gates:
-        return
-    dense, kept = sum(gated.cells.cells_per_video), gated.cells.num_kept
-    gate = report.stage("gate")
-    gate.patches_in, gate.patches_out = gated.patches_in, len(gated.patches)
-    gate.tokens_in, gate.tokens_out = dense, kept
-    if gated.milliseconds:
-        gate.milliseconds = gated.milliseconds
-    if gated.cells.is_mixed:
-        gate.note = _areas_note(gated)
-
-
-def _areas_note(gated: Gated) -> str:
-    sides = gated.cells.side[gated.cells.keep]
-    counts = {side: int((sides == side).sum()) for side in sides.unique().tolist()}
-    words = [f"{count:,} areas of {side} x {side}" for side, count in counts.items() if side > 1]
-    return ", ".join([f"{counts.get(1, 0):,} single cells", *words])
-
-
-def _account_for_stamps(report: Report, attached: Attached, stamped: bool) -> None:
-    if attached.config.timestamps is not None and not stamped:
-        family = attached.mechanism.family.model_type
-        why = why_no_stamps(family, attached.config, has_processor=attached.has_processor)
-        report.note(
-            why or "timestamps: the prompt has none between its tubes; make it with the attached processor"
-        )
 
 
 def continue_call(prompt: PromptMap, call: dict[str, Any], num_new: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,10 +18,10 @@ from transformers.utils import ModelOutput
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import AttachmentError, ConfigError
+from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.attention import TowerAttention
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.call import (
-    Attached,
     EncodedMedia,
     bound_call,
     cached_prompt,
@@ -38,12 +37,11 @@ from framegate.models.attachment.gating import ANCHOR_KEY
 from framegate.models.attachment.generation import (
     Translation,
     expand_first_states,
-    named_call,
     refuse_unsupported,
 )
-from framegate.models.attachment.learned import spatiotemporal_module
+from framegate.models.attachment.learned import LEARNED_NAME, spatiotemporal_module
+from framegate.models.attachment.methods import METHODS
 from framegate.models.families import Family, family_of, unwrap
-from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import Mechanism, mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.served import served_config
@@ -121,6 +119,7 @@ class FrontEnd:
         if self.processor is not None:
             self.processor.detach()
             self.processor = None
+        self.model._modules.pop(LEARNED_NAME, None)
         vars(self.model).pop(_OWNER, None)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -155,9 +154,12 @@ class FrontEnd:
             inner.register_forward_hook(self._after_inner, with_kwargs=True),
             self.model.register_forward_pre_hook(self._before_outer, with_kwargs=True),
         ]
-        for name, method in _METHODS.items():
+        for name, method in METHODS.items():
             self._replaced[name] = vars(self.model).get(name)
             setattr(self.model, name, method(self))
+        if self.module is not None:
+            # a part of the model while attached: optimisers, devices, training mode and copies reach it
+            self.model.add_module(LEARNED_NAME, self.module)
         setattr(self.model, _OWNER, self)
 
     def _stock(self, name: str) -> Any:
@@ -181,10 +183,7 @@ class FrontEnd:
     def _processor_made(self, call: dict[str, Any]) -> bool:
         """True when this call brings what the processor's last call decided."""
         assert self.processor is not None
-        grids = call.get("video_grid_thw", call.get(SHAPE_KEY))
-        if grids is None:
-            return False
-        key = call_key(grids, call.get(ANCHOR_KEY))
+        key = call_key(call["pixel_values_videos"], call.get(ANCHOR_KEY))
         return key == self.processor.video_processor.last_call_key
 
     @torch.compiler.disable
@@ -277,30 +276,6 @@ class FrontEnd:
         if cache is not None:
             carry_map(cache, prompt.repeat(cache.layers[0].keys.shape[0] // len(prompt.mask)))
         return output
-
-
-@dataclass(frozen=True)
-class _Method:
-    """Stands in for a method of one model; a plain object, so that copies and pickles of the model keep it."""
-
-    front_end: FrontEnd
-
-
-class _Generate(_Method):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with torch.no_grad():
-            return self.front_end._generate(named_call(self.front_end.model, args, kwargs))
-
-
-class _SavePretrained(_Method):
-    def __call__(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
-        out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
-        if options.get("is_main_process", args[0] if args else True):
-            self.front_end.save_pretrained(save_directory)
-        return out
-
-
-_METHODS: dict[str, type[_Method]] = {"generate": _Generate, "save_pretrained": _SavePretrained}
 
 
 def _kept_labels(call: dict[str, Any], kept: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from framegate.errors import BudgetError, PlaceholderError
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import Mechanism
+from framegate.tokenizers.motion_gate.levels import SIDES
 from framegate.tokenizers.motion_gate.video import plan_frames_array
 
 ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
@@ -64,7 +65,7 @@ def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig
         gated = _read(call, mechanism)
     else:
         gated = _gate(call, mechanism, config) if config.gates else _everything(call, mechanism)
-    if config.gate is not None and config.gate.mode == "reuse" and bool((gated.cells.anchor < 0).any()):
+    if config.reuses and bool((gated.cells.anchor < 0).any()):
         raise BudgetError(
             f"The budget keeps {gated.cells.kept_per_video} cells per video, fewer than the first tube holds; "
             'gate.mode "reuse" needs an embedding for every cell. Raise the budget or use mode "drop".'
@@ -152,6 +153,8 @@ def _parts(call: dict[str, Any], key: str, ends: Any, shapes: list[tuple[int, in
     values = (noted.float() if noted.is_floating_point() else noted).numpy()
     if len(values) != sum(t * h * w for t, h, w in shapes):
         raise PlaceholderError(f"{key} has {len(values)} cells; {ANCHOR_KEY} has {len(call[ANCHOR_KEY])}.")
+    if key == SCALE_KEY and not np.isin(values, (0, *SIDES)).all():
+        raise PlaceholderError(f"{key} holds {np.unique(values).tolist()}; sides are 0 and {SIDES}.")
     return [
         part.reshape(*shape, *values.shape[1:])
         for part, shape in zip(np.split(values, ends), shapes, strict=True)

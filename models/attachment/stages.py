@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
+from framegate.models.attachment.surroundings import Surroundings
 from framegate.models.condensation.condense import condense
 from framegate.models.condensation.relevance import query_relevance
 from framegate.models.reduction.reduce import reduce_to
@@ -20,29 +20,6 @@ from framegate.models.scene_merge.merge import merge_scenes
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 from framegate.tokenizers.motion_gate.budget import Budget
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What stages may ask for besides the tokens.
-
-    Args:
-        head: the language-model head, features [., D] to logits; None when the model has none.
-        score: how much each dense cell had changed, float32 [C]; None when nothing says.
-        encoded: dense cells that the gate passed, bool [C]; under "reuse" fewer than have a token.
-        relevance: of each tube of all videos, float [tubes]; None where the caller gave none.
-        query: gives the embeddings [Q, D] of the text that asks about each video.
-        module: the spatiotemporal module, None for none.
-        times_seconds: of each tube per video, None when unknown.
-    """
-
-    head: Callable[[Tensor], Tensor] | None
-    score: Tensor | None
-    encoded: Tensor
-    relevance: Tensor | None
-    query: Callable[[], list[Tensor]]
-    module: Any
-    times_seconds: list[Tensor] | None
 
 
 def has_stages(config: FrontEndConfig) -> bool:
@@ -175,36 +152,3 @@ def _accounted(report: Report, name: str, tokens: VideoTokens) -> Iterator[Any]:
     stage.tokens_in = tokens.num_tokens
     yield stage
     stage.milliseconds = (time.perf_counter() - started) * 1000
-
-
-def question_embeddings(inner: Any, call: dict[str, Any], rows: list[int]) -> list[Tensor]:
-    """Embed the text that asks about each video: all text of its row after its last placeholder, else all text.
-
-    Args:
-        inner: the model without its language-model head.
-        call: keyword arguments with input_ids.
-        rows: row of the batch of each video.
-
-    Returns:
-        Per video the embeddings of its text, float [Q, D].
-
-    Raises:
-        ConfigError: a row without text.
-
-    Source: ours; a stand-in for CLIP's text tower that needs no download.
-    """
-    ids, mask = call["input_ids"], call.get("attention_mask")
-    media = (ids == inner.config.video_token_id) | (ids == inner.config.image_token_id)
-    text = ~media if mask is None else ~media & mask.bool()
-    found = []
-    for row in rows:
-        places = media[row].nonzero()[:, 0]
-        after = text[row] & (torch.arange(ids.shape[1], device=ids.device) > places.max())
-        asked = ids[row][after if bool(after.any()) else text[row]]
-        if len(asked) == 0:
-            raise ConfigError(
-                "condensation.relevance is 'query', and row "
-                f"{row} of input_ids holds no text to be relevant to; add a question, or use relevance='novelty'."
-            )
-        found.append(inner.get_input_embeddings()(asked))
-    return found

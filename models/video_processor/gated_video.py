@@ -27,6 +27,9 @@ from framegate.models.video_processor.sources import ClipPath, as_frames
 from framegate.tokenizers.video_stream import open_video
 from framegate.tokenizers.video_stream.window import WHOLE, Window, window_bounds, window_frames
 
+# residuals are at most a few thousand, and need four digits
+SCORE_PARTS = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -56,8 +59,8 @@ class GatedVideo:
         anchor: per cell the tube that stands for it, int32 [T * H * W]; None when everything is kept.
         motion_px: per cell where its anchor lies, float32 [T * H * W, 2]; None when nothing moved.
         scale: per cell the side of the token that stands there, int8 [T * H * W]; None where all are cells.
-        score: per cell how much it had changed, float32 [T * H * W]; None where no stage reads it.
-        times_seconds: per tube the time of its first frame, float32 [T]; None where no stage reads it.
+        score: per cell how much it had changed, in parts of SCORE_PARTS, int32 [T * H * W]; None where nobody reads it.
+        times_ms: per tube the time of its first frame, int32 [T]; None where no stage reads it.
         metadata: of the frames that went in.
         notes: the account.
     """
@@ -67,8 +70,8 @@ class GatedVideo:
     anchor: Int32Array | None
     motion_px: Float32Array | None
     scale: Int8Array | None
-    score: Float32Array | None
-    times_seconds: Float32Array | None
+    score: Int32Array | None
+    times_ms: Int32Array | None
     metadata: VideoMetadata
     notes: VideoNotes
 
@@ -194,7 +197,7 @@ def _result(
         motion_px=_motion(choice, request.config) if choice is not None else None,
         scale=choice.scale.reshape(-1) if choice is not None and bool((choice.scale > 1).any()) else None,
         score=_score(choice, request.config) if choice is not None else None,
-        times_seconds=_times(clip, request),
+        times_ms=_times(clip, request),
         metadata=metadata,
         notes=VideoNotes(
             source=clip.source,
@@ -228,15 +231,16 @@ def _motion(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
     return choice.motion_px.reshape(-1, 2)
 
 
-def _times(clip: Clip, request: Request) -> Float32Array | None:
-    """When tubes begin: only the spatiotemporal module reads it."""
+def _times(clip: Clip, request: Request) -> Int32Array | None:
+    """When tubes begin, in whole milliseconds, which no cast blurs: the spatiotemporal module reads it."""
     if request.config.spatiotemporal is None:
         return None
-    return clip.times_seconds[:: request.settings.layout.temporal_patch_size].astype(np.float32)
+    starts = clip.times_seconds[:: request.settings.layout.temporal_patch_size]
+    return np.rint(starts * 1000).astype(np.int32)
 
 
-def _score(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
-    """How much cells had changed: only the released code's choice of tokens reads it."""
+def _score(choice: CellChoice, config: FrontEndConfig) -> Int32Array | None:
+    """How much cells had changed, in whole parts of SCORE_PARTS: the released code's choice of tokens reads it."""
     if config.scene_merge is None or config.scene_merge.merge_rule != "top_k":
         return None
-    return choice.residual.reshape(-1)
+    return np.rint(choice.residual.reshape(-1) * SCORE_PARTS).astype(np.int32)

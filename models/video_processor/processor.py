@@ -121,11 +121,14 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         self.last_call = tuple(video.notes for video in gated)
         provenance = _provenance(gated)
         grids = torch.tensor([video.grid_thw for video in gated])
-        self.last_call_key = call_key(grids, provenance.get("framegate_anchor"))
+        pixels = torch.from_numpy(_together([video.rows for video in gated]))
+        self.last_call_key = call_key(pixels, provenance.get("framegate_anchor"))
         if request.settings.judged is None:
-            return _batch(gated, {"video_grid_thw": grids, **provenance}, given)
-        gates = "framegate_anchor" in provenance
-        return _batch(gated, provenance | ({SHAPE_KEY: grids} if gates else {}), given)
+            return _batch(
+                gated, {"pixel_values_videos": pixels, "video_grid_thw": grids, **provenance}, given
+            )
+        shapes = {SHAPE_KEY: grids} if "framegate_anchor" in provenance else {}
+        return _batch(gated, {"pixel_values_videos": pixels, **provenance, **shapes}, given)
 
     def get_num_of_video_patches(
         self, num_frames: int, height: int, width: int, videos_kwargs: Mapping[str, Any] | None = None
@@ -184,13 +187,10 @@ def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
 
 
 def _batch(
-    videos: Sequence[GatedVideo], decided: Mapping[str, torch.Tensor], given: Mapping[str, Any]
+    videos: Sequence[GatedVideo], data: dict[str, torch.Tensor], given: Mapping[str, Any]
 ) -> BatchFeature:
-    pixels = torch.from_numpy(_together([video.rows for video in videos]))
-    data = {
-        "pixel_values_videos": pixels.to(given["device"]) if "device" in given else pixels,
-        **decided,
-    }
+    if "device" in given:
+        data["pixel_values_videos"] = data["pixel_values_videos"].to(given["device"])
     tensor_type: str | TensorType | None = given.get("return_tensors")
     batch = BatchFeature(data=data, tensor_type=tensor_type)
     if given.get("return_metadata"):
@@ -213,7 +213,7 @@ def _together(parts: Sequence[Float32Array]) -> Float32Array:
 
 def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
     """What was decided per cell, all videos together; each left out where no video says it."""
-    times = [video.times_seconds for video in videos if video.times_seconds is not None]
+    times = [video.times_ms for video in videos if video.times_ms is not None]
     timed = {"framegate_time": torch.from_numpy(np.concatenate(times))} if times else {}
     if all(video.anchor is None for video in videos):
         return timed
@@ -222,7 +222,7 @@ def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
     noted = {
         "framegate_motion": _noted([video.motion_px for video in videos], sizes, np.zeros(2, np.float32)),
         "framegate_scale": _noted([_sides(video) for video in videos], sizes, np.int8(1)),
-        "framegate_score": _noted([video.score for video in videos], sizes, np.float32(0)),
+        "framegate_score": _noted([video.score for video in videos], sizes, np.int32(0)),
     }
     if all(video.scale is None for video in videos):
         del noted["framegate_scale"]

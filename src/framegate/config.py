@@ -14,10 +14,12 @@ from framegate.errors import BudgetError, ConfigError, nearest
 from framegate.models.condensation.config import CondensationConfig
 from framegate.models.scene_merge.config import SceneMergeConfig
 from framegate.models.spatiotemporal.config import SpatiotemporalConfig
+from framegate.samplers import SAMPLERS
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 Context = Literal["kept", "anchored"]
+KeyframeSource = Literal["auto", "codec", "content"]
 CONFIG_VERSION = 1
 CONFIG_NAME, WEIGHTS_NAME = "front_end_config.json", "front_end.safetensors"
 
@@ -34,10 +36,9 @@ class FramesConfig:
         coverage: "keyframes": no gap longer than this share of the video is left, in (0, 1].
         keyframe_source: "keyframes": "codec", "content", or "auto" for the codec's where they tell something.
         min_gap_seconds: "tass": distance of frames in its first round, halved from round to round.
-        query: "tass": what to look for, with an encoder; None scores by novelty.
 
     Raises:
-        ConfigError: a value out of range, or "uniform" without num_frames.
+        ConfigError: an unknown sampler, a value out of range, or "uniform" without num_frames.
     """
 
     sampler: str = "fps"
@@ -47,9 +48,20 @@ class FramesConfig:
     coverage: float = 0.05
     keyframe_source: str = "auto"
     min_gap_seconds: float = 20.0
-    query: str | None = None
 
     def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ConfigError(
+                f"Unknown frame sampler {self.sampler!r}. {nearest(str(self.sampler), SAMPLERS)}"
+            )
+        if not 0 < self.coverage <= 1:
+            raise ConfigError(f"frames.coverage is {self.coverage}; it must be in (0, 1].")
+        if self.keyframe_source not in get_args(KeyframeSource):
+            raise ConfigError(
+                f"frames.keyframe_source is {self.keyframe_source!r}; it must be one of {get_args(KeyframeSource)}."
+            )
+        if not (self.min_gap_seconds > 0 and math.isfinite(self.min_gap_seconds)):
+            raise ConfigError(f"frames.min_gap_seconds is {self.min_gap_seconds}; it must be above 0.")
         if not (self.fps > 0 and math.isfinite(self.fps)):
             raise ConfigError(f"frames.fps is {self.fps}; it must be above 0.")
         for name in ("num_frames", "max_frames"):
@@ -100,7 +112,7 @@ class FrontEndConfig:
     config_version: int = CONFIG_VERSION
 
     def __post_init__(self) -> None:
-        _check_version(self.config_version)
+        check_version(self.config_version)
         if self.context not in get_args(Context):
             raise ConfigError(f"context is {self.context!r}; it must be one of {get_args(Context)}.")
         if self.context == "anchored" and self.gate is not None and self.gate.scales != (1,):
@@ -138,6 +150,11 @@ class FrontEndConfig:
         return self.gate is not None and not self.is_identity
 
     @property
+    def reuses(self) -> bool:
+        """True when skipped cells keep a token and take their anchor's patch embedding."""
+        return self.gate is not None and self.gate.mode == "reuse"
+
+    @property
     def reduces_after_tower(self) -> bool:
         """True when a stage after the tower may make fewer tokens."""
         return self.scene_merge is not None or self.condensation is not None
@@ -162,7 +179,7 @@ class FrontEndConfig:
         """
         known = dict(values)
         # first: a newer version may hold keys that are unknown here
-        _check_version(known.get("config_version", CONFIG_VERSION))
+        check_version(known.get("config_version", CONFIG_VERSION))
         for name, section in _SECTIONS.items():
             if isinstance(known.get(name), Mapping):
                 known[name] = section(**_checked(section, known[name], f"{name}."))
@@ -211,7 +228,12 @@ _SECTIONS: dict[str, type[Any]] = {
 SECTION_NAMES = tuple(_SECTIONS)
 
 
-def _check_version(version: Any) -> None:
+def check_version(version: Any) -> None:
+    """Refuse the version of a configuration that this framegate cannot read.
+
+    Raises:
+        ConfigError: a version of the future, or none at all.
+    """
     if not isinstance(version, int) or not 1 <= version <= CONFIG_VERSION:
         raise ConfigError(
             f"config_version is {version!r}; this framegate reads 1 to {CONFIG_VERSION}. Update framegate to open it."

@@ -10,17 +10,10 @@ from typing import Any
 
 from framegate.config import FramesConfig
 from framegate.errors import ConfigError, nearest
+from framegate.samplers import SAMPLERS
 from framegate.types import FramePlan, VideoInfo
 
 Sampler = Callable[..., FramePlan]
-
-# name -> module with a function `sample(info: VideoInfo, **settings) -> FramePlan`
-SAMPLERS: dict[str, str] = {
-    "fps": "framegate.tokenizers.fps",
-    "keyframes": "framegate.tokenizers.keyframes",
-    "tass": "framegate.tokenizers.tass",
-    "uniform": "framegate.tokenizers.uniform",
-}
 
 
 def sampler(name: str) -> Sampler:
@@ -104,7 +97,6 @@ def sample_frames(
         "coverage": config.coverage,
         "keyframe_source": config.keyframe_source,
         "min_gap_seconds": config.min_gap_seconds,
-        "query": config.query,
         "start_seconds": window_seconds[0],
         "end_seconds": window_seconds[1],
     }

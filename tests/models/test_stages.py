@@ -1,8 +1,10 @@
 """All stages together: budgets met exactly, what each saved, presets on every family, queries, what was learned."""
 
+import numpy as np
 import pytest
 import torch
 from processor_cases import chat, text_of
+from safetensors import safe_open
 from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
@@ -132,7 +134,7 @@ def test_the_released_codes_choice_follows_the_gates_own_score(family):
 
 
 @torch.no_grad()
-def test_relevance_by_query_follows_the_question_or_the_callers_scores(family):
+def test_relevance_follows_the_callers_scores(family):
     model = stock_model(family)
     settings = {"gate": None, "condensation": {"relevance": "query", "key_tubes_only": False}}
     inputs = inputs_of(family)
@@ -142,17 +144,122 @@ def test_relevance_by_query_follows_the_question_or_the_callers_scores(family):
         lit = [model(**inputs, framegate_relevance=torch.eye(4)[tube]).logits for tube in range(4)]
         assert front_end.report.kept_tokens == kept
     assert not torch.equal(lit[0], lit[3])
-    bare = dict(inputs)
-    video = model.config.video_token_id
-    bare["input_ids"] = torch.full_like(inputs["input_ids"], 65)
-    bare["attention_mask"] = (inputs["input_ids"] == video).long()
-    bare["input_ids"][inputs["input_ids"] == video] = video
-    if family != "qwen3_vl":
-        with (
-            framegate.attach(model, None, "gate", **settings),
-            pytest.raises(ConfigError, match="no text to be relevant to"),
-        ):
-            model(**bare)
+
+
+def turns(family, question, answer=""):
+    """One video, a question, and what the model said to it."""
+    inputs = inputs_of(family, question=question)
+    tail = torch.tensor([[ord(letter) - 33 for letter in answer]], dtype=torch.long)
+    zeros = torch.zeros_like(tail)
+    added = {"input_ids": tail, "attention_mask": zeros + 1, "mm_token_type_ids": zeros}
+    return inputs | {
+        name: torch.cat([inputs[name], more.to(inputs[name])], 1) for name, more in added.items()
+    }
+
+
+QUERY = {"gate": None, "condensation": {"relevance": "query", "key_tubes_only": False, "light_share": 0.3}}
+
+
+@torch.no_grad()
+def test_relevance_by_query_reads_the_question_and_never_what_comes_after_it(family, monkeypatch):
+    from framegate.models.attachment import stages
+
+    seen = []
+
+    def watched(queries, tokens):
+        seen.append(queries)
+        return query_relevance(queries, tokens)
+
+    query_relevance = stages.query_relevance
+    monkeypatch.setattr(stages, "query_relevance", watched)
+    model = stock_model(family)
+    with framegate.attach(model, None, "gate", **QUERY):
+        asked = turns(family, "Where is the boat?")
+        prompt = model(**asked).logits
+        length = prompt.shape[1]
+        for answer in ("NORTH", "zzzzzzzzzzzzzz", "At ten seconds."):
+            longer = model(**turns(family, "Where is the boat?", answer)).logits
+            torch.testing.assert_close(longer[:, :length], prompt, rtol=0, atol=2e-5)
+        model(**turns(family, "Who?"))
+    lengths = [len(queries[0]) for queries in seen]
+    assert lengths == [len("Where is the boat?")] * 4 + [len("Who?")]
+    ids = asked["input_ids"][0]
+    want = [ord(letter) - 33 for letter in "Where"]
+    start = next(i for i in range(len(ids)) if ids[i : i + 5].tolist() == want)
+    torch.testing.assert_close(seen[0][0][:5], model.get_input_embeddings()(ids[start : start + 5]))
+
+
+@torch.no_grad()
+def test_relevance_by_query_without_a_question_is_refused(family):
+    with (
+        framegate.attach(stock_model(family), None, "gate", **QUERY) as front_end,
+        pytest.raises(ConfigError, match="no text follows the video in its turn"),
+    ):
+        front_end.model(**turns(family, ""))
+
+
+@torch.no_grad()
+def test_scenes_are_seen_where_tokens_stand_for_areas(family):
+    """A tube encoded whole as a few areas opens a scene as one of single cells does."""
+    frames = np.concatenate([np.full((2, 112, 168, 3), 40 * shade, np.uint8) for shade in (1, 5, 1, 5)])
+    frames[:, 30:50, 40:60] = np.random.default_rng(0).integers(0, 255, (20, 20, 3))
+    inputs = stock_inputs(stock_processor(family), [[frames]], ["What moves?"])
+    settings = {"keep_ratio": 0.3, "scales": [1, 2, 4], "motion": "none", "gate_headroom": 1.5}
+    model = stock_model(family)
+    merge = {"recurring": True, "distribution": "features", "divergence_threshold": 0.01}
+    with framegate.attach(model, None, "gate", scene_merge=merge, **settings) as front_end:
+        model(**inputs)
+        report = front_end.report
+    assert "areas of" in report.stage("gate").note
+    assert not any("stands aside" in note for note in report.notes)
+    assert report.stage("scene_merge").tokens_out < report.stage("scene_merge").tokens_in
+
+
+@torch.no_grad()
+def test_times_of_the_video_reach_the_module(family, clip, uneven_clip):
+    model, processor = stock_model(family), stock_processor(family)
+    seen = []
+    settings = {"spatiotemporal": {"time_heads": 2}, "keep_ratio": 0.5, "fps": 10}
+    with framegate.attach(model, processor, "gate", **settings) as front_end:
+        front_end.module.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+        inputs = chat(processor, [{"type": "video", "path": str(uneven_clip)}])
+        model(**{k: v.bfloat16().float() if v.is_floating_point() else v for k, v in inputs.items()})
+        want = framegate.plan_frames(uneven_clip, fps=10).timestamps_seconds[::2]
+        torch.testing.assert_close(seen[0][0], torch.from_numpy(want).round(decimals=3), rtol=0, atol=1e-9)
+        assert not front_end.report.notes
+        del inputs["framegate_time"]
+        inputs.pop("second_per_grid_ts", None)
+        model(**inputs)
+        assert seen[1] is None
+        assert "spatiotemporal counts tubes" in str(front_end.report)
+
+
+def test_the_module_is_a_part_of_the_model_while_attached_and_no_part_of_its_files(family, tmp_path):
+    model = stock_model(family)
+    names = set(model.state_dict())
+    front_end = framegate.attach(model, None, "gate", keep_ratio=0.5, spatiotemporal={"time_heads": 2})
+    ours = {id(weight) for weight in front_end.module.parameters()}
+    assert ours <= {id(weight) for weight in model.parameters()}
+    model.save_pretrained(tmp_path / "one")
+    model.save_pretrained(tmp_path / "two", state_dict=model.state_dict())
+    for folder in ("one", "two"):
+        with safe_open(tmp_path / folder / "model.safetensors", "pt") as file:
+            assert not [name for name in file.keys() if "framegate" in name]  # noqa: SIM118
+        assert (tmp_path / folder / "front_end.safetensors").is_file()
+    assert ours <= {id(weight) for weight in model.parameters()}
+    front_end.detach()
+    assert set(model.state_dict()) == names
+
+
+def test_weights_are_found_beside_their_configuration_and_missed_when_gone(family, tmp_path):
+    front_end = framegate.attach(stock_model(family), None, "gate", spatiotemporal={"time_heads": 2})
+    front_end.module.time_gate.data.fill_(0.5)
+    front_end.save_pretrained(tmp_path)
+    again = framegate.attach(stock_model(family), None, tmp_path / "front_end_config.json")
+    assert again.module.time_gate == 0.5
+    (tmp_path / "front_end.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"front_end\.safetensors.*is missing"):
+        framegate.attach(stock_model(family), None, tmp_path)
 
 
 def test_the_spatiotemporal_module_learns_is_saved_and_answers_identically(family, tmp_path):

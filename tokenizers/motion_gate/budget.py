@@ -38,7 +38,7 @@ class Budget:
         whole = cls.of(config)
         if not config.reduces_after_tower:
             return whole
-        if config.gate is not None and config.gate.mode == "reuse":
+        if config.reuses:
             return cls()
         ratio, cap, headroom = whole.keep_ratio, whole.max_tokens, config.gate_headroom
         return cls(

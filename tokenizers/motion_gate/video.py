@@ -241,9 +241,9 @@ def _later_note(config: FrontEndConfig) -> tuple[str, ...]:
     later = [name for name in ("scene_merge", "condensation") if getattr(config, name) is not None]
     if not later or config.is_identity:
         return ()
-    return (
-        f"{' and '.join(later)} reduce further after the tower, on its features: the plan shows what enters it",
-    )
+    enters = "what is embedded anew; every token enters it" if config.reuses else "what enters it"
+    verb = "reduces" if len(later) == 1 else "reduce"
+    return (f"{' and '.join(later)} {verb} further after the tower, on its features: the plan shows {enters}",)
 
 
 def _check_frames(frames: UInt8Array) -> None:

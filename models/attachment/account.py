@@ -1,0 +1,76 @@
+"""What a call enters into the report before its stages run."""
+
+from __future__ import annotations
+
+from framegate.config import FrontEndConfig
+from framegate.models.attachment.attached import Attached
+from framegate.models.attachment.gating import Gated
+from framegate.models.video_processor.stamps import why_no_stamps
+from framegate.report import Report
+
+
+def account_for_identity(report: Report, config: FrontEndConfig, *, stock: bool) -> None:
+    """Note why nothing is reduced.
+
+    Args:
+        report: filled in.
+        config: the front end's configuration.
+        stock: the stock path runs, since nothing else is to be done either.
+    """
+    if not config.is_identity:
+        return
+    if config.gate is not None or config.reduces_after_tower:
+        why = "keep_ratio is 1.0: every stage that reduces stands aside"
+    else:
+        why = f"Preset {config.preset!r} has no gate and no later stage that reduces"
+    report.note(f"{why}{': the stock path ran' if stock else ''}.")
+
+
+def account_for_stamps(report: Report, attached: Attached, tubes: int, *, stamped: bool) -> None:
+    """Note why stamps that were asked for are not in the prompt; a video of one tube has nothing to interleave.
+
+    Args:
+        report: filled in.
+        attached: the model and what is attached to it.
+        tubes: of the longest video of the call.
+        stamped: stamps stand between the tubes of a video.
+    """
+    if attached.config.timestamps is None or stamped or tubes < 2:
+        return
+    family = attached.mechanism.family.model_type
+    why = why_no_stamps(family, attached.config, has_processor=attached.has_processor)
+    report.note(
+        why or "timestamps: the prompt has none between its tubes; make it with the attached processor"
+    )
+
+
+def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> None:
+    """Enter what the gate passed and what the tower reads.
+
+    Args:
+        report: filled in.
+        gated: the videos after the gate.
+        config: the front end's configuration.
+    """
+    dense, kept = sum(gated.cells.cells_per_video), gated.cells.num_kept
+    report.kept_tokens = dense if config.reuses else kept
+    for note in gated.notes:
+        report.note(note)
+    if config.gates:
+        gate = report.stage("gate")
+        gate.patches_in, gate.patches_out = gated.patches_in, len(gated.patches)
+        gate.tokens_in, gate.tokens_out = dense, kept
+        gate.milliseconds = gated.milliseconds or gate.milliseconds
+        gate.note = _areas_note(gated) if gated.cells.is_mixed else ""
+    tower = report.stage("tower")
+    # whole videos may have come as frames, which are no rows
+    rows = gated.patches_in if config.reuses or kept == dense else len(gated.patches)
+    tower.patches_in, tower.tokens_out = rows, report.kept_tokens
+    tower.note = "reuse: every row is encoded" if config.reuses else ""
+
+
+def _areas_note(gated: Gated) -> str:
+    sides = gated.cells.side[gated.cells.keep]
+    counts = {side: int((sides == side).sum()) for side in sides.unique().tolist()}
+    words = [f"{count:,} areas of {side} x {side}" for side, count in counts.items() if side > 1]
+    return ", ".join([f"{counts.get(1, 0):,} single cells", *words])

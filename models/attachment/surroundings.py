@@ -1,0 +1,158 @@
+"""What the stages may ask of a call besides its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framegate.config import FrontEndConfig
+from framegate.errors import ConfigError, PlaceholderError
+from framegate.models.attachment.attached import Attached
+from framegate.models.attachment.gating import RELEVANCE_KEY, TIME_KEY, Gated
+from framegate.models.cell_plan import Shape
+from framegate.report import Report
+
+MILLISECONDS = 1000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What stages may ask for besides the tokens.
+
+    Args:
+        head: the language-model head, features [., D] to logits; None when the model has none.
+        score: how much each dense cell had changed, [C]; None when nothing says.
+        encoded: dense cells whose content was encoded where every cell has a token all the same ("reuse"), bool [C];
+            None where tokens themselves say it.
+        relevance: of each tube of all videos, float [tubes]; None where the caller gave none.
+        query: gives the embeddings [Q, D] of the text that asks about each video.
+        module: the spatiotemporal module, None for none.
+        times_seconds: of each tube per video, None when unknown.
+    """
+
+    head: Callable[[Tensor], Tensor] | None
+    score: Tensor | None
+    encoded: Tensor | None
+    relevance: Tensor | None
+    query: Callable[[], list[Tensor]]
+    module: Any
+    times_seconds: list[Tensor] | None
+
+
+def surroundings_of(
+    attached: Attached, call: dict[str, Any], gated: Gated, placeholders: Tensor, report: Report
+) -> Surroundings:
+    """Collect what the stages may ask of a call.
+
+    Args:
+        attached: the model and what is attached to it.
+        call: the caller's keyword arguments.
+        gated: its videos after the gate.
+        placeholders: bool [B, S], the videos' placeholders.
+        report: notes on what was given and is not read, or is missing.
+
+    Returns:
+        The surroundings.
+
+    Raises:
+        PlaceholderError: times or scores of another number than tubes or cells.
+
+    Source: ours.
+    """
+    cells, config = gated.cells, attached.config
+    if gated.score is not None and len(gated.score) != len(cells.keep):
+        raise PlaceholderError(
+            f"framegate_score has {len(gated.score)} cells; the videos have {len(cells.keep)}."
+        )
+    times = tube_times(call, cells.shapes)
+    _note_what_is_missing(call, config, gated, times, report)
+    given = call.get(RELEVANCE_KEY)
+    counts = [count + attached.mechanism.extra_placeholders for count in cells.cells_per_video]
+    last = placeholders.nonzero()[torch.tensor(counts).cumsum(0) - 1].tolist()
+    return Surroundings(
+        head=attached.head,
+        score=gated.score,
+        encoded=cells.keep if config.reuses else None,
+        relevance=None if given is None else torch.as_tensor(given, dtype=torch.float32),
+        query=lambda: question_embeddings(attached.inner, call, last),
+        module=attached.module,
+        times_seconds=times,
+    )
+
+
+def _note_what_is_missing(
+    call: dict[str, Any], config: FrontEndConfig, gated: Gated, times: list[Tensor] | None, report: Report
+) -> None:
+    if call.get(RELEVANCE_KEY) is not None and (config.condensation is None or config.is_identity):
+        report.note(f"{RELEVANCE_KEY} is not read: no condensation runs.")
+    if config.spatiotemporal is not None and times is None:
+        report.note("spatiotemporal counts tubes: the call does not say their times.")
+    merge = config.scene_merge
+    if merge is not None and merge.merge_rule == "top_k" and gated.score is None and not config.is_identity:
+        report.note(
+            "scene_merge ranks by the change of features: the call does not say the gate's residuals."
+        )
+
+
+def tube_times(call: dict[str, Any], shapes: tuple[Shape, ...]) -> list[Tensor] | None:
+    """Read the time of each tube, in seconds, per video: an attached processor's, the stock one's step, or None."""
+    tubes = [shape[0] for shape in shapes]
+    noted = call.get(TIME_KEY)
+    if noted is not None and len(noted) != sum(tubes):
+        raise PlaceholderError(f"{TIME_KEY} has {len(noted)} times; the videos have {sum(tubes)} tubes.")
+    if noted is not None:
+        return list((noted.double().cpu() / MILLISECONDS).split(tubes))
+    steps = call.get("second_per_grid_ts")
+    if steps is None:
+        return None
+    return [torch.arange(count) * float(step) for count, step in zip(tubes, steps, strict=True)]
+
+
+def question_embeddings(inner: Any, call: dict[str, Any], last: list[list[int]]) -> list[Tensor]:
+    """Embed the question about each video: the text that follows it in its own turn.
+
+    What the model answers, and later turns, never count: a prompt's features do not depend on what comes after it.
+
+    Args:
+        inner: the model without its language-model head.
+        call: keyword arguments with input_ids.
+        last: row and column of each video's last placeholder.
+
+    Returns:
+        Per video the embeddings of its question, float [Q, D].
+
+    Raises:
+        ConfigError: no text between a video and the end of its turn.
+
+    Source: ours; a stand-in for CLIP's text tower that needs no download.
+    """
+    return [inner.get_input_embeddings()(_question(inner.config, call, *place)) for place in last]
+
+
+def _question(config: Any, call: dict[str, Any], row: int, column: int) -> Tensor:
+    ids, mask = call["input_ids"][row], call.get("attention_mask")
+    places = torch.arange(len(ids), device=ids.device)
+    ended = places[(places > column) & torch.isin(ids, _end_ids(config, ids))]
+    turn = (places > column) & (places < (int(ended[0]) if len(ended) else len(ids)))
+    media = turn & ((ids == config.video_token_id) | (ids == config.image_token_id))
+    start = int(places[media].max()) if bool(media.any()) else column
+    closed = places[turn & (places > start) & (ids == getattr(config, "vision_end_token_id", -1))]
+    start = int(closed[0]) if len(closed) else start
+    asked = ids[turn & (places > start) & (True if mask is None else mask[row].bool())]
+    if len(asked) == 0:
+        raise ConfigError(
+            f"condensation.relevance is 'query', and no text follows the video in its turn (row {row} of input_ids): "
+            f"put the question after the video, pass {RELEVANCE_KEY}, or use relevance='novelty'."
+        )
+    return asked
+
+
+def _end_ids(config: Any, ids: Tensor) -> Tensor:
+    """Tokens that end a turn."""
+    end = getattr(config.get_text_config(), "eos_token_id", None)
+    found = [] if end is None else [end] if isinstance(end, int) else list(end)
+    return torch.tensor(found, dtype=ids.dtype, device=ids.device)
