@@ -36,7 +36,8 @@ def spatiotemporal_module(
             else load_spatiotemporal(weights, width, config.spatiotemporal)
         )
     embeddings = model.get_input_embeddings().weight
-    return module.to(embeddings.device, embeddings.dtype if embeddings.is_floating_point() else None)
+    dtype = embeddings.dtype if embeddings.is_floating_point() else None
+    return module.to(embeddings.device, dtype).train(model.training)
 
 
 @contextmanager

@@ -46,6 +46,10 @@ def test_configurations_are_frozen():
         ({"mode": "reuse"}, "motion"),
         ({"fps": 0}, "above 0"),
         ({"sampler": "uniform"}, "num_frames"),
+        ({"sampler": "tas"}, "Did you mean 'tass'"),
+        ({"coverage": 7}, r"\(0, 1\]"),
+        ({"keyframe_source": "film"}, "codec"),
+        ({"min_gap_seconds": 0}, "above 0"),
         ({"context": "everything"}, "anchored"),
     ],
 )
@@ -126,10 +130,14 @@ def test_sections_are_switched_on_and_off_by_keyword():
         framegate.load_config("gate", condensation={"light_rati": 3})
 
 
-def test_a_version_of_the_future_is_refused_before_its_keys():
+def test_a_version_of_the_future_is_refused_before_its_keys(tmp_path):
     values = framegate.load_config("gate").to_dict() | {"config_version": 2, "holograms": True}
     with pytest.raises(ConfigError, match="config_version is 2.*Update framegate"):
         FrontEndConfig.from_dict(values)
+    (tmp_path / "front_end_config.json").write_text(json.dumps(values))
+    for spelling in (values, tmp_path, tmp_path / "front_end_config.json"):
+        with pytest.raises(ConfigError, match="config_version is 2.*Update framegate"):
+            framegate.load_config(spelling)
 
 
 def test_settings_are_flat_because_no_two_sections_share_a_name():
@@ -151,3 +159,10 @@ def test_a_saved_folder_is_a_configuration(tmp_path):
 def test_headroom_below_one_is_refused(value):
     with pytest.raises(ConfigError, match="gate_headroom"):
         framegate.load_config("grt", gate_headroom=value)
+
+
+def test_what_was_saved_is_whole_and_takes_nothing_from_todays_default(tmp_path):
+    old = {"preset": "mine", "keep_ratio": 0.5, "gate": {"metric": "mad"}}
+    (tmp_path / "front_end_config.json").write_text(json.dumps(old))
+    config = framegate.load_config(tmp_path)
+    assert (config.gate.scales, config.timestamps) == ((1,), None)

@@ -8,7 +8,8 @@ from safetensors import safe_open
 from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
-from framegate.errors import ConfigError
+from framegate.errors import ConfigError, PlaceholderError
+from framegate.models.tiny import tiny_tokenizer
 
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 EVERY = {
@@ -146,10 +147,14 @@ def test_relevance_follows_the_callers_scores(family):
     assert not torch.equal(lit[0], lit[3])
 
 
+def letters(text):
+    return tiny_tokenizer()(text)["input_ids"]
+
+
 def turns(family, question, answer=""):
     """One video, a question, and what the model said to it."""
     inputs = inputs_of(family, question=question)
-    tail = torch.tensor([[ord(letter) - 33 for letter in answer]], dtype=torch.long)
+    tail = torch.tensor([letters(answer)], dtype=torch.long)
     zeros = torch.zeros_like(tail)
     added = {"input_ids": tail, "attention_mask": zeros + 1, "mm_token_type_ids": zeros}
     return inputs | {
@@ -184,7 +189,7 @@ def test_relevance_by_query_reads_the_question_and_never_what_comes_after_it(fam
     lengths = [len(queries[0]) for queries in seen]
     assert lengths == [len("Where is the boat?")] * 4 + [len("Who?")]
     ids = asked["input_ids"][0]
-    want = [ord(letter) - 33 for letter in "Where"]
+    want = letters("Where")
     start = next(i for i in range(len(ids)) if ids[i : i + 5].tolist() == want)
     torch.testing.assert_close(seen[0][0][:5], model.get_input_embeddings()(ids[start : start + 5]))
 
@@ -226,7 +231,7 @@ def test_times_of_the_video_reach_the_module(family, clip, uneven_clip):
         model(**{k: v.bfloat16().float() if v.is_floating_point() else v for k, v in inputs.items()})
         want = framegate.plan_frames(uneven_clip, fps=10).timestamps_seconds[::2]
         torch.testing.assert_close(seen[0][0], torch.from_numpy(want).round(decimals=3), rtol=0, atol=1e-9)
-        assert not front_end.report.notes
+        assert "spatiotemporal counts tubes" not in str(front_end.report)
         del inputs["framegate_time"]
         inputs.pop("second_per_grid_ts", None)
         model(**inputs)
@@ -320,3 +325,66 @@ def test_stamps_of_tubes_without_a_token_leave_with_them(clip):
     assert stamps > 1
     assert short[0] < others + report.kept_tokens  # some stamps left
     assert short[0] > others - 8 * stamps + report.kept_tokens  # and some stayed
+
+
+def test_labels_of_stamps_that_left_do_not_count(clip):
+    model, processor = stock_model("qwen2_5_vl"), stock_processor("qwen2_5_vl")
+    maps = []
+    with framegate.attach(model, processor, "framegate", keep_ratio=0.05):
+        inputs = chat(processor, [{"type": "video", "path": str(clip)}])
+        handle = model.model.register_forward_hook(
+            lambda _, args, kwargs, out: maps.append(kwargs["mm_encoder_outputs"].prompt), with_kwargs=True
+        )
+        ids = inputs["input_ids"]
+        model(**inputs, labels=ids)
+        left = ~maps[0].kept & (ids != model.config.video_token_id)
+        assert 0 < int(left.sum()) < ids.shape[1] // 4
+        nothing = model(**inputs, labels=ids.masked_fill(~left, -100)).loss
+        last = torch.full_like(ids, -100)
+        last[:, -1] = ids[:, -1]
+        something = model(**inputs, labels=torch.where(left, ids, last)).loss
+        alone = model(**inputs, labels=last).loss
+        handle.remove()
+    assert torch.isnan(nothing)  # no label counts
+    assert torch.equal(something, alone)
+    assert torch.isfinite(alone)
+
+
+@torch.no_grad()
+def test_what_stands_aside_says_so(family, clip):
+    model, processor = stock_model(family), stock_processor(family)
+    for preset in ("framegate", "kffocus", "grt", "grt_released"):
+        with framegate.attach(model, processor, preset, keep_ratio=1.0, sampler="fps") as front_end:
+            model(**chat(processor, [{"type": "video", "path": str(clip)}]))
+            assert "every stage that reduces stands aside" in str(front_end.report).replace("\n", " ")
+    with framegate.attach(model, None, "gate", keep_ratio=0.5) as front_end:
+        model(**inputs_of(family), framegate_relevance=[1.0, 2.0, 3.0, 4.0])
+        assert any("framegate_relevance is not read" in note for note in front_end.report.notes)
+    with framegate.attach(model, processor, "date") as front_end:
+        model(**chat(processor, [{"type": "video", "path": str(clip), "video_end": 0.5}]))
+        assert not any("has none between its tubes" in note for note in front_end.report.notes)
+
+
+@torch.no_grad()
+def test_keys_that_do_not_fit_are_told(family):
+    model, inputs = stock_model(family), inputs_of(family)
+    with framegate.attach(model, None, "gate", keep_ratio=0.5, spatiotemporal={"time_heads": 2}):
+        with pytest.raises(PlaceholderError, match="framegate_time has 3 times"):
+            model(**inputs, framegate_time=torch.tensor([0, 1, 2], dtype=torch.int32))
+        cells = len(inputs["pixel_values_videos"]) // 4
+        keys = {"framegate_anchor": torch.zeros(cells, dtype=torch.int32)}
+        keys["framegate_scale"] = torch.full((cells,), 7, dtype=torch.int8)
+        with pytest.raises(PlaceholderError, match="sides are 0 and"):
+            model(**inputs, **keys)
+
+
+@torch.no_grad()
+def test_the_account_is_of_the_call_that_the_model_got(family, clip, uneven_clip):
+    model, processor = stock_model(family), stock_processor(family)
+    with framegate.attach(model, processor, "dense") as front_end:
+        first = chat(processor, [{"type": "video", "path": str(clip), "video_end": 4.0}])
+        second = chat(processor, [{"type": "video", "path": str(clip), "video_start": 5.0, "video_end": 9.0}])
+        model(**second)
+        assert front_end.report.video_seconds == pytest.approx(4.0, abs=0.2)
+        model(**first)
+        assert front_end.report.video_seconds is None
