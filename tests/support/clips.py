@@ -93,10 +93,10 @@ def _write_silence(container: Any, stream: Any, start_ms: int) -> None:
 
 
 def cut_in_half(path: Path) -> Path:
-    """Write the first half of a file's bytes beside it."""
+    """Write the first half of a file's bytes beside it, and one more: no transport packet ends just there."""
     data = path.read_bytes()
     half = path.with_name(f"half_{path.name}")
-    half.write_bytes(data[: len(data) // 2])
+    half.write_bytes(data[: len(data) // 2 + 1])
     return half
 
 
