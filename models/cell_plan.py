@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from framegate.models.video_tokens import Shape
 from framegate.tokenizers.motion_gate.levels import areas_at, cells_in, representatives
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from framegate.models.cell_plan import CellPlan, Shape
+from framegate.models.cell_plan import CellPlan
 from framegate.models.families import Family
-from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.types import UInt8Array
 
 

@@ -13,7 +13,7 @@ from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, PlaceholderError
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import RELEVANCE_KEY, TIME_KEY, Gated
-from framegate.models.cell_plan import Shape
+from framegate.models.video_tokens import Shape
 from framegate.report import Report
 
 MILLISECONDS = 1000.0

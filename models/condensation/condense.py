@@ -13,7 +13,8 @@ from framegate.kernels.pool_condense import area_segments
 from framegate.models.condensation.config import CondensationConfig
 from framegate.models.condensation.floor import above_floor
 from framegate.models.condensation.relevance import relevance_of
-from framegate.models.condensation.tubes import (
+from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import (
     cells_per_tube,
     encoded_cells_per_tube,
     first_tubes,
@@ -21,7 +22,6 @@ from framegate.models.condensation.tubes import (
     tokens_per_tube,
     tube_of_token,
 )
-from framegate.models.video_tokens import VideoTokens
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from framegate.models.condensation.tubes import tokens_per_tube, tube_of_token
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import tokens_per_tube, tube_of_token
 
 
 def above_floor(

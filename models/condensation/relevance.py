@@ -10,8 +10,8 @@ from torch.nn.functional import cosine_similarity
 
 from framegate.errors import ConfigError
 from framegate.models.condensation.config import CondensationConfig
-from framegate.models.condensation.tubes import first_tubes, tube_means
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import first_tubes, tube_means
 
 
 def query_relevance(query_features: Tensor | Sequence[Tensor], tokens: VideoTokens) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from framegate.errors import FrameError, PlaceholderError, UnsupportedModelError
-from framegate.models.cell_plan import CellPlan, Shape
+from framegate.models.cell_plan import CellPlan
 from framegate.models.families import Family
 from framegate.models.grid_tower.encode import encode_kept, grid_side
 from framegate.models.grid_tower.features import MediaFeatures
@@ -27,7 +27,7 @@ from framegate.models.grid_tower.pixels import cut_patches, first_bad_frame, reu
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import is_interleaved, token_types
 from framegate.models.prompt.text_positions import text_positions
-from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens import Shape, VideoTokens
 
 # Dimensions of stock pixels, [V, F, C, h, w]; rows of patches have two.
 _WHOLE = 5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from framegate.errors import FrameError, PlaceholderError
-from framegate.models.cell_plan import CellPlan, Shape
+from framegate.models.cell_plan import CellPlan
 from framegate.models.families import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.packed_tower.encode import encode_kept, kept_patches
@@ -17,7 +17,7 @@ from framegate.models.packed_tower.pyramid import levels_of
 from framegate.models.prompt import full_positions, has_stamps, token_types
 from framegate.models.video_processor.area_patches import patchify_areas
 from framegate.models.video_processor.patches import PatchLayout, unpatchify
-from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens import Shape, VideoTokens
 
 
 class PackedTower:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from framegate.models.condensation.tubes import cells_per_tube, merged_by, tube_of_token
 from framegate.models.scene_merge.agglomerate import Join
 from framegate.models.scene_merge.scenes import openings
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import cells_per_tube, merged_by, tube_of_token
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from framegate.models.condensation.tubes import tube_of_token
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import tube_of_token
 
 
 def merge_repeats(

@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from framegate.errors import ConfigError
-from framegate.models.condensation.tubes import (
+from framegate.models.scene_merge.config import SceneMergeConfig
+from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import (
     cells_per_tube,
     encoded_cells_per_tube,
     first_tubes,
     tokens_per_tube,
     tube_of_token,
 )
-from framegate.models.scene_merge.config import SceneMergeConfig
-from framegate.models.video_tokens import VideoTokens
 
 Head = Callable[[Tensor], Tensor]
 

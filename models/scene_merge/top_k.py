@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError
-from framegate.models.condensation.tubes import cells_per_tube, tokens_per_tube, tube_of_token
 from framegate.models.scene_merge.config import SceneMergeConfig
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import cells_per_tube, tokens_per_tube, tube_of_token
 
 
 def keep_best(

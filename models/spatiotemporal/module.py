@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from framegate.errors import ConfigError
-from framegate.models.condensation.tubes import first_tubes, tokens_per_tube, tube_means, tube_of_token
 from framegate.models.spatiotemporal.config import SpatiotemporalConfig
 from framegate.models.spatiotemporal.embeddings import side_embedding, time_embedding
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tubes import first_tubes, tokens_per_tube, tube_means, tube_of_token
 
 
 class SpatiotemporalModule(nn.Module):

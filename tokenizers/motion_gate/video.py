@@ -243,7 +243,9 @@ def _later_note(config: FrontEndConfig) -> tuple[str, ...]:
         return ()
     enters = "what is embedded anew; every token enters it" if config.reuses else "what enters it"
     verb = "reduces" if len(later) == 1 else "reduce"
-    return (f"{' and '.join(later)} {verb} further after the tower, on its features: the plan shows {enters}",)
+    return (
+        f"{' and '.join(later)} {verb} further after the tower, on its features: the plan shows {enters}",
+    )
 
 
 def _check_frames(frames: UInt8Array) -> None:
