@@ -21,7 +21,7 @@ demo: $(STAMP)  ## the main job on the shipped clip: report in the terminal, ove
 	$(BIN)/framegate run src/framegate/assets/slides.mp4 "What does the slide say?" --keep-ratio 0.25
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
-test: $(STAMP)  ## the test suite (2 cores, under 10 minutes)
+test: $(STAMP)  ## the test suite (2 cores, under 15 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10
 
 check: $(STAMP)  ## format, lint and types

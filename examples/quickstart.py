@@ -26,7 +26,7 @@ def main(video=None, checkpoint=None):
     video = video or str(resources.files("framegate") / "assets/slides.mp4")
     content = [{"type": "video", "path": video}, {"type": "text", "text": "What is the order code?"}]
 
-    with framegate.attach(model, processor, "gate", keep_ratio=0.25) as front_end:
+    with framegate.attach(model, processor, keep_ratio=0.25) as front_end:
         inputs = processor.apply_chat_template(
             [{"role": "user", "content": content}],
             tokenize=True,
