@@ -91,9 +91,44 @@ def tiny_model(
 
     Source: ours.
     """
+    return tiny_model_of(
+        family, tiny_tokenizer(family), seed=seed, weight_std=weight_std, vision=vision or {}, text=text or {}
+    )
+
+
+def tiny_model_of(
+    family: str,
+    tokenizer: Any,
+    *,
+    seed: int,
+    weight_std: float | None = None,
+    vision: dict[str, Any],
+    text: dict[str, Any],
+    tied: bool = False,
+) -> Any:
+    """Build a randomly initialised model for a tokenizer of one's own; see `tiny_model`.
+
+    Args:
+        family: as for `tiny_model`.
+        tokenizer: with the family's special tokens.
+        seed: seed of the weights.
+        weight_std: spread of linear weights; None keeps transformers' own initialisation.
+        vision: settings of the vision configuration to replace.
+        text: settings of the text configuration to replace.
+        tied: the output layer is the table of embeddings.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        ConfigError: an unknown family; the message names the nearest one.
+
+    Source: ours.
+    """
     import transformers
 
-    config = _CONFIGS[_known(family)](tiny_tokenizer(family), vision or {}, text or {})
+    config = _CONFIGS[_known(family)](tokenizer, vision, text)
+    config.tie_word_embeddings = tied
     cls = getattr(transformers, config.__class__.__name__.removesuffix("Config") + "ForConditionalGeneration")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,0 +1,80 @@
+"""Model and processor of framegate/nano before training: a stock Qwen3-VL of a few million parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
+from framegate.models.tiny.builders import chat_template, tiny_model_of
+
+VISION = {
+    "depth": 4,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_heads": 4,
+    "initializer_range": 0.05,
+    "out_hidden_size": 192,
+    "num_position_embeddings": 144,
+    "deepstack_visual_indexes": [1],
+}
+TEXT = {
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 6,
+    "head_dim": 32,
+    "initializer_range": 0.05,
+    "tie_word_embeddings": True,
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 1e4,
+        "mrope_section": [6, 5, 5],
+        "mrope_interleaved": True,
+    },
+}
+
+
+def nano_model(seed: int = 0) -> Any:
+    """Build the untrained model.
+
+    Args:
+        seed: of its weights.
+
+    Returns:
+        A Qwen3VLForConditionalGeneration whose embeddings of times begin as waves of the time they name, so that
+        near times are near.
+
+    Source: ours.
+    """
+    tokenizer = nano_tokenizer()
+    model = tiny_model_of("qwen3_vl", tokenizer, seed=seed, vision=VISION, text=TEXT, tied=True)
+    table = model.get_input_embeddings().weight
+    ids = tokenizer.convert_tokens_to_ids(list(TIMES))
+    with torch.no_grad():
+        table[ids] = _waves(len(TIMES), table.shape[1]) * table.std() * math.sqrt(2)
+    return model
+
+
+def nano_processor() -> Any:
+    """Build the processor, which needs no torchvision.
+
+    Returns:
+        A Qwen3VLProcessor for frames of 192 x 128 pixels and smaller or larger ones that come to no more tokens.
+
+    Source: ours.
+    """
+    from framegate.models.video_processor import build_processor
+
+    size = {"shortest_edge": 64 * 64, "longest_edge": 192 * 128 * 512}
+    return build_processor("qwen3_vl", nano_tokenizer(), chat_template("qwen3_vl"), size)
+
+
+def _waves(count: int, width: int) -> torch.Tensor:
+    """Sines and cosines of tenths of a second, periods from half a second to two minutes: [count, width]."""
+    periods = torch.logspace(math.log10(5), math.log10(1280), width // 2)
+    phase = torch.arange(count)[:, None] * (2 * math.pi / periods)
+    return torch.cat([phase.sin(), phase.cos()], dim=1)

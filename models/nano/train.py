@@ -1,0 +1,251 @@
+"""Trains framegate/nano from generated video alone.
+
+    python -m framegate.models.nano.train --out runs/nano --minutes 90
+
+A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in one
+small frame, in two frames, in larger frames and longer videos, a step whenever the running share of right answers passes
+a mark; the lesson of the tower is rehearsed throughout. Batches are functions of seed and step, so a run that was cut
+off goes on where its last checkpoint was, and gives what it would have given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from framegate.models.nano.batches import LAYOUT, Batch, Lesson, make_batch
+from framegate.models.nano.build import nano_model, nano_processor
+from framegate.models.nano.reading import ReadingHead, reading_batch, reading_loss
+
+_TEXT = ("text_at",)
+_ALL = ("text_at", "text_at", "when", "text_at", "grid", "text_at", "order", "count")
+READING_PAGES, READING_MARK = 32, 0.93
+# lesson 0 is the tower's; then these
+CURRICULUM = (
+    Lesson(columns=3, rows=2, tubes=1, videos=64, questions=1, kinds=_TEXT),
+    Lesson(columns=3, rows=2, tubes=2, videos=48, questions=4, kinds=_TEXT),
+    Lesson(columns=4, rows=3, tubes=3, videos=24, questions=6, kinds=_TEXT),
+    Lesson(columns=6, rows=4, tubes=4, videos=12, questions=8, kinds=_ALL),
+    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL),
+    Lesson(columns=6, rows=4, tubes=16, videos=5, questions=12, kinds=_ALL),
+)
+PASS_MARKS = (0.85, 0.8, 0.8, 0.8, 0.85, 2.0)  # the last lesson is never over
+# how much the running exact match remembers
+MEMORY = 0.97
+COLUMNS = (
+    "step",
+    "lesson",
+    "loss",
+    "letters",
+    "text_at",
+    "when",
+    "order",
+    "count",
+    "grid",
+    "rate",
+    "seconds",
+)
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    step: int = 0
+    lesson: int = 0
+    since: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """The model, its optimiser and where the run stands.
+
+    Args:
+        out: folder of checkpoint and log.
+        seed: of weights and data.
+        peak_rate: learning rate after the warm-up.
+        minutes: of training altogether; the last third of them the rate falls to a twentieth.
+    """
+
+    def __init__(self, out: Path, *, seed: int, peak_rate: float, minutes: float) -> None:
+        self.out, self.seed, self.peak_rate, self.minutes = out, seed, peak_rate, minutes
+        self.tokenizer = nano_processor().tokenizer
+        self.model = nano_model(seed).train()
+        self.head = ReadingHead(self.model.config.text_config.hidden_size, LAYOUT.merge_size)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, self.head), lr=peak_rate, betas=(0.9, 0.98))
+        self.progress = Progress()
+        self.running: dict[str, float] = {}
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress, self.running = Progress(**state["progress"]), state["running"]
+
+    def save(self) -> None:
+        """Write the checkpoint; the old one stays whole until the new one is."""
+        state = {
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": vars(self.progress),
+            "running": self.running,
+        }
+        torch.save(state, self.out / "checkpoint.tmp")
+        (self.out / "checkpoint.tmp").replace(self.out / "checkpoint.pt")
+
+    def rate(self) -> float:
+        """The learning rate now: warm-up of 100 steps, level, cosine over the last third of the time."""
+        spent = self.progress.seconds / 60 / self.minutes
+        fall = max(0.0, min(1.0, (spent - 0.6) / 0.4))
+        return (
+            self.peak_rate
+            * min(1.0, (self.progress.step + 1) / 100)
+            * (0.525 + 0.475 * math.cos(math.pi * fall))
+        )
+
+    def step(self) -> dict[str, float]:
+        """Learn from one batch and tell how it went."""
+        began = time.perf_counter()
+        now = self.progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        reads = now.lesson == 0 or now.step % 8 == 7
+        loss = self._read() if reads else self._answer()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        now.step += 1
+        now.seconds += time.perf_counter() - began
+        self._advance()
+        return {"loss": float(loss.detach()), "rate": self.rate()} | self.running
+
+    def _read(self) -> torch.Tensor:
+        batch = reading_batch(READING_PAGES, LAYOUT, (self.seed, self.progress.step))
+        loss, share = reading_loss(self.model.model.visual, self.head, batch)
+        self._mark("letters", share)
+        return loss
+
+    def _answer(self) -> torch.Tensor:
+        """The present lesson, and every eighth step the one before."""
+        now = self.progress
+        back = 1 if now.lesson > 1 and now.step % 8 == 3 else 0
+        batch = make_batch(CURRICULUM[now.lesson - 1 - back], self.tokenizer, (self.seed, now.step))
+        output = self.model(**batch.inputs)
+        if not back:
+            for kind, right in exact_matches(output.logits.detach(), batch).items():
+                self._mark(kind, sum(right) / len(right))
+        return output.loss  # type: ignore[no-any-return]
+
+    def _mark(self, name: str, share: float) -> None:
+        self.running[name] = MEMORY * self.running.get(name, share) + (1 - MEMORY) * share
+
+    def _advance(self) -> None:
+        """Go to the next lesson when the present one is known."""
+        now = self.progress
+        now.since += 1
+        name, mark = ("letters", READING_MARK) if now.lesson == 0 else ("text_at", PASS_MARKS[now.lesson - 1])
+        if now.since < 50 or self.running.get(name, 0.0) < mark:
+            return
+        now.lesson, now.since = now.lesson + 1, 0
+        self.running = {"letters": self.running["letters"]}
+
+
+def exact_matches(logits: torch.Tensor, batch: Batch) -> dict[str, list[bool]]:
+    """Tell per kind which answers are right in every token, each token after the right ones before it.
+
+    Args:
+        logits: [B, L, V].
+        batch: whose logits they are.
+
+    Returns:
+        Kind to one truth value per question.
+
+    Source: ours.
+    """
+    owner, labels = batch.owner[:, 1:], batch.inputs["labels"][:, 1:]
+    wrong = (logits[:, :-1].argmax(-1) != labels) & (owner >= 0)
+    missed = set(owner[wrong].tolist())
+    found: dict[str, list[bool]] = {}
+    for number, kind in enumerate(batch.kinds):
+        found.setdefault(kind, []).append(number not in missed)
+    return found
+
+
+def _groups(*modules: torch.nn.Module) -> list[dict[str, Any]]:
+    weights = [weight for module in modules for weight in module.parameters()]
+    matrices = [weight for weight in weights if weight.ndim >= 2]
+    vectors = [weight for weight in weights if weight.ndim < 2]
+    return [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def train(trainer: Trainer, *, save_every: int = 200) -> None:
+    """Train until the minutes are spent, with a bar, a log and checkpoints."""
+    trainer.resume()
+    path = trainer.out / "log.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file, tqdm(disable=None, unit="step") as bar:
+        log = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+        if new:
+            log.writeheader()
+        while trainer.progress.seconds < 60 * trainer.minutes:
+            told = trainer.step()
+            now = trainer.progress
+            bar.update()
+            bar.set_postfix(
+                lesson=now.lesson,
+                loss=told["loss"],
+                letters=told.get("letters", 0.0),
+                text=told.get("text_at", 0.0),
+            )
+            if now.step % 20 == 0:
+                rounded = {name: f"{value:.5g}" for name, value in told.items()}
+                log.writerow(
+                    {"step": now.step, "lesson": now.lesson, "seconds": round(now.seconds)} | rounded
+                )
+                file.flush()
+            if now.step % save_every == 0:
+                trainer.save()
+    trainer.save()
+
+
+def export(trainer: Trainer, folder: Path) -> None:
+    """Write what plain transformers loads: half-precision weights, configuration and processor."""
+    trainer.model.eval().to(torch.float16).save_pretrained(folder)
+    nano_processor().save_pretrained(folder)
+
+
+def main() -> None:
+    """Run from a command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of checkpoint, log and the finished model"
+    )
+    parser.add_argument("--minutes", type=float, default=90, help="of training, whatever the machine")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(options.out, seed=options.seed, peak_rate=options.rate, minutes=options.minutes)
+    train(trainer)
+    export(trainer, options.out / "model")
+
+
+if __name__ == "__main__":
+    main()

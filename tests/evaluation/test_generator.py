@@ -1,0 +1,99 @@
+"""The generator: reproducible, split by font and background, and its answers agree with what is drawn."""
+
+import numpy as np
+import pytest
+
+from framegate.errors import ConfigError
+from framegate.evaluation.generator.backgrounds import BACKGROUNDS
+from framegate.evaluation.generator.fonts import FONTS
+from framegate.evaluation.generator.questions import KINDS, ask_about
+from framegate.evaluation.generator.render import Renderer
+from framegate.evaluation.generator.script import GRID_NAMES, NATIVE_FPS, SPLITS, write_script
+
+
+def standing(script, seconds):
+    return [shown for shown in script.texts if shown.start_seconds <= seconds < shown.end_seconds]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_same_seed_draws_the_same_video(split):
+    first, again, other = (write_script(seed, split=split) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+    times = np.arange(4) / 2
+    assert np.array_equal(Renderer(first).frames(times), Renderer(again).frames(times))
+
+
+def test_splits_share_no_font_and_no_background():
+    for table in (FONTS, BACKGROUNDS):
+        names = [name for split in SPLITS for name in table[split]]
+        assert len(names) == len(set(names))
+    assert write_script(3, split="train").texts[0].text != write_script(3, split="test").texts[0].text
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_texts_follow_one_another_on_frames_of_the_file(seed):
+    script = write_script(seed, split="test")
+    texts = script.texts
+    assert len({shown.text for shown in texts}) == len(texts)
+    for before, after in zip(texts, texts[1:], strict=False):
+        assert before.start_seconds < before.end_seconds <= after.start_seconds
+    for shown in texts:
+        assert shown.end_seconds <= script.duration_seconds
+        assert (shown.start_seconds * NATIVE_FPS).is_integer()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_answers_are_what_the_script_says(seed):
+    script = write_script(seed, split="test")
+    asked = ask_about(script, seed, KINDS, 12)
+    assert len({question.question for question in asked}) == len(asked)
+    order = {shown.text: shown.start_seconds for shown in script.texts}
+    for question in asked:
+        if question.kind == "text_at":
+            assert [shown.text for shown in standing(script, question.time_seconds)] == [question.answer]
+        if question.kind == "when":
+            text = question.question.split()[2]
+            assert abs(order[text] - float(question.answer)) <= 0.0501
+        if question.kind == "order":
+            one, other = question.question.removesuffix("?").split("first, ")[1].split(" or ")
+            assert question.answer == min(one, other, key=order.get)
+        if question.kind == "count":
+            assert int(question.answer) == len(script.texts)
+        if question.kind == "grid":
+            (stop,) = (
+                stop
+                for stop in script.stops
+                if stop.start_seconds <= question.time_seconds < stop.end_seconds
+            )
+            assert GRID_NAMES[stop.place[0]][stop.place[1]] == question.answer
+
+
+def test_a_text_is_drawn_while_it_stands_and_only_then():
+    script = next(
+        script
+        for seed in range(50)
+        if (script := write_script(seed, split="test")).look.pan_px_per_second == (0.0, 0.0)
+        and len(script.look.background_starts) == 1
+        and not script.look.noise
+        and not script.stops
+    )
+    renderer, shown = Renderer(script), script.texts[1]
+    plain = renderer.behind(0.0)
+    x, y = shown.centre_px
+    around = np.s_[y - 8 : y + 8, x - 12 : x + 12]
+    assert np.abs(renderer.frame(shown.start_seconds)[around].astype(int) - plain[around]).mean() > 10
+    outside = plain.copy()
+    outside[max(y - 40, 0) : y + 40] = renderer.frame(shown.start_seconds)[max(y - 40, 0) : y + 40]
+    assert np.array_equal(outside, renderer.frame(shown.start_seconds))
+    last = script.texts[-1]
+    assert np.array_equal(renderer.frame(last.end_seconds - 1 / 16), renderer.frame(last.start_seconds))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"split": "tests"}, "Did you mean 'test'"), ({"pace": "fastt"}, "Did you mean 'fast'")],
+)
+def test_a_mistyped_setting_is_named(settings, named):
+    with pytest.raises(ConfigError, match=named):
+        write_script(0, **settings)
