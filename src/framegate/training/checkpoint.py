@@ -1,0 +1,122 @@
+"""Saving a fine-tuned model with its front end in one folder, reading it back, and going on from a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from framegate.api import from_pretrained, front_end_of
+from framegate.config import WEIGHTS_NAME
+from framegate.errors import AttachmentError, ConfigError
+from framegate.models.attachment import FrontEnd
+from framegate.models.spatiotemporal.weights import load_spatiotemporal
+
+ADAPTER_NAME = "adapter_config.json"
+
+
+def save_finetuned(model: Any, processor: Any, folder: str | Path) -> None:
+    """Write what was learned into one folder: adapter (or the whole model), front end and processor.
+
+    Args:
+        model: attached; wrapped by PEFT, or not.
+        processor: its processor.
+        folder: made when it is not there.
+
+    Raises:
+        AttachmentError: the model has no front end.
+
+    Source: ours.
+    """
+    front_end = front_end_of(model)
+    if front_end is None:
+        raise AttachmentError(
+            "The model has no front end to save; attach one, or call model.save_pretrained."
+        )
+    model.save_pretrained(str(folder))
+    # PEFT's own save_pretrained knows nothing of it
+    front_end.save_pretrained(folder)
+    processor.save_pretrained(str(folder))
+
+
+def load_finetuned(
+    folder: str | Path,
+    *,
+    base: str | Path | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    trainable: bool = False,
+) -> tuple[Any, Any]:
+    """Read back what `save_finetuned` or a trainer's checkpoint wrote.
+
+    Args:
+        folder: with an adapter and a front end, or with a whole model.
+        base: checkpoint that an adapter was trained on; None takes the one that the adapter names.
+        model_options: handed to the model's `from_pretrained`, for example {"dtype": "auto"}.
+        trainable: switch the gradients of adapter and spatiotemporal module on.
+
+    Returns:
+        Model and processor, attached; the model is in evaluation mode unless trainable.
+
+    Raises:
+        ConfigError: an adapter that names no base.
+
+    Source: ours.
+    """
+    path, options = Path(folder), dict(model_options or {})
+    if not (path / ADAPTER_NAME).is_file():
+        return from_pretrained(path, **options)
+    from peft import PeftModel
+
+    base = base or json.loads((path / ADAPTER_NAME).read_text()).get("base_model_name_or_path")
+    if base is None:
+        raise ConfigError(f"{path / ADAPTER_NAME} names no base model; say base=...")
+    model, processor = from_pretrained(base, front_end=path, **options)
+    wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
+    front_end = front_end_of(wrapped)
+    assert front_end is not None
+    if front_end.module is not None:
+        front_end.module.requires_grad_(trainable)
+    return wrapped.train(trainable), processor
+
+
+def restore_front_end(front_end: FrontEnd, folder: str | Path) -> None:
+    """Put what a checkpoint's front end had learned into one that is attached, in place.
+
+    Args:
+        front_end: attached; one that can learn nothing is left alone.
+        folder: the checkpoint.
+
+    Raises:
+        ConfigError: weights that are missing or do not fit.
+
+    Source: ours.
+    """
+    module = front_end.module
+    if module is not None:
+        saved = load_spatiotemporal(Path(folder) / WEIGHTS_NAME, module.width, module.config)
+        module.load_state_dict(saved.state_dict())
+
+
+class FrontEndCallback(TrainerCallback):
+    """Writes the front end into every checkpoint of a transformers or TRL trainer, and tells the data its epoch.
+
+    Args:
+        front_end: attached to the model that is trained.
+        dataset: with `set_epoch`; None for none.
+    """
+
+    def __init__(self, front_end: FrontEnd, dataset: Any = None) -> None:
+        self.front_end, self.dataset = front_end, dataset
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell the dataset."""
+        if self.dataset is not None:
+            self.dataset.set_epoch(int(state.epoch or 0))
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write beside the adapter."""
+        if state.is_world_process_zero:
+            self.front_end.save_pretrained(Path(args.output_dir) / f"checkpoint-{state.global_step}")

@@ -1,0 +1,38 @@
+"""The course of the loss as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+
+def plot_loss(log_history: Sequence[dict[str, Any]], path: str | Path) -> Path | None:
+    """Draw the losses that a trainer logged.
+
+    Args:
+        log_history: of `trainer.state`, or of a checkpoint's trainer_state.json.
+        path: PNG to write.
+
+    Returns:
+        The path; None when matplotlib is not installed, or no loss was logged.
+
+    Source: ours.
+    """
+    curves = {
+        name: [(row["step"], row[name]) for row in log_history if name in row]
+        for name in ("loss", "eval_loss")
+    }
+    if find_spec("matplotlib") is None or not any(curves.values()):
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="step", ylabel="loss per answer token (nats)")
+    for name, points in curves.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, marker="o", markersize=3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    return Path(path)

@@ -1,0 +1,273 @@
+"""Runs of examples/finetune.py: the loss falls, frozen parts rest, what was learned comes back, runs go on."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from finetune_data import attached, benchmark_folder, checkpoint, collated, run_config
+from safetensors.torch import load_file
+
+import framegate
+from framegate.errors import AttachmentError, ConfigError
+from framegate.training import (
+    add_lora,
+    freeze_parts,
+    load_finetuned,
+    lora_targets,
+    parameter_groups,
+    part_of,
+    plot_loss,
+    restore_front_end,
+    save_finetuned,
+)
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = ["qwen2_5_vl", "qwen3_vl"]
+# on clips this short the codec's keyframes would be one frame
+KFFOCUS = {"front_end": "kffocus", "front_end_settings": {"keyframe_source": "content", "num_frames": 8}}
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("finetune_example", ROOT / "examples/finetune.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def launch(*words, first=(sys.executable,), folder=ROOT):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [*first, str(ROOT / "examples/finetune.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return benchmark_folder(tmp_path_factory.mktemp("data") / "bench")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request, tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("model"), request.param)
+
+
+def weights(model):
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def moved_parts(before, model):
+    return {
+        part_of(name) for name, weight in model.named_parameters() if not torch.equal(before[name], weight)
+    }
+
+
+def learn(model, batch, groups, steps):
+    optimizer, losses = torch.optim.AdamW(groups), []
+    for _ in range(steps):
+        loss = model(**batch).loss
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return losses
+
+
+QUICK = {"tower": 0.01, "merger": 0.01, "llm": 0.01, "front_end": 0.05}
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_the_loss_falls_on_a_repeated_batch_and_frozen_parts_rest(folder, data, lora):
+    model, processor, front_end = attached(folder, "kffocus", **KFFOCUS["front_end_settings"])
+    if lora:
+        front_end.detach()
+        model = add_lora(model, run_config(folder, data, "out"))
+        front_end = framegate.attach(model, processor, "kffocus", **KFFOCUS["front_end_settings"])
+    freeze_parts(model, ("tower", "merger"))
+    batch, before = collated(processor, data), weights(model)
+    losses = learn(model, batch, parameter_groups(model, QUICK), steps=8)
+    assert losses[-1] < 0.8 * losses[0]
+    assert moved_parts(before, model) == {"llm", "front_end"}
+    assert front_end.module.time_gate != 0
+
+
+def test_each_part_may_be_trained_alone_at_its_own_rate(folder, data):
+    model, processor, _ = attached(folder, "kffocus", **KFFOCUS["front_end_settings"])
+    batch = collated(processor, data)
+    for part in ("tower", "merger", "llm", "front_end"):
+        freeze_parts(model, [other for other in ("tower", "merger", "llm", "front_end") if other != part])
+        groups = parameter_groups(model, QUICK | {part: 0.125}, weight_decay=0.5)
+        assert {group["lr"] for group in groups} == {0.125}
+        for group in groups:
+            assert {weight.ndim > 1 for weight in group["params"]} == {group["weight_decay"] > 0}
+        before = weights(model)
+        learn(model, batch, groups, steps=1)
+        assert moved_parts(before, model) == {part}
+    freeze_parts(model, ("tower", "merger", "llm", "front_end"))
+    with pytest.raises(ConfigError, match="Every part is frozen"):
+        parameter_groups(model, QUICK)
+    with pytest.raises(ConfigError, match="Did you mean 'tower'"):
+        freeze_parts(model, ("towr",))
+
+
+def test_adapters_stand_only_on_parts_that_are_free(folder):
+    model, _ = framegate.from_pretrained(folder)
+    names = lora_targets(model, ("q_proj", "v_proj"), ("tower", "merger"))
+    assert {part_of(name) for name in names} == {"llm"}
+    assert len(names) == 2 * model.config.get_text_config().num_hidden_layers
+    assert {part_of(name) for name in lora_targets(model, ("qkv", "q_proj"), ("merger",))} == {"tower", "llm"}
+    with pytest.raises(ConfigError, match="Did you mean 'q_proj'"):
+        lora_targets(model, ("q_pro",), ("tower",))
+    with pytest.raises(ConfigError, match="nothing to adapt"):
+        lora_targets(model, ("q_proj",), ("tower", "merger", "llm"))
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_what_was_learned_is_one_folder_that_gives_equal_logits(folder, data, tmp_path, lora):
+    config = run_config(folder, data, tmp_path, lora=lora, lora_targets=["q_proj", "v_proj"], **KFFOCUS)
+    model, processor, front_end = script().load(config)
+    batch = collated(processor, data)
+    learn(model, batch, parameter_groups(model, QUICK), steps=2)
+    save_finetuned(model, processor, tmp_path / "final")
+    names = {path.name for path in (tmp_path / "final").iterdir()}
+    assert {"front_end_config.json", "front_end.safetensors"} <= names
+    assert ("adapter_model.safetensors" in names, "model.safetensors" in names) == (lora, not lora)
+    with torch.no_grad():
+        want = model.eval()(**batch).logits
+        again, reader = load_finetuned(tmp_path / "final")
+        assert torch.equal(again(**collated(reader, data)).logits, want)
+    assert torch.equal(framegate.front_end_of(again).module.rows, front_end.module.rows)
+    stock, _ = framegate.from_pretrained(folder)
+    assert not torch.equal(stock(**batch).logits, want)
+    if lora:
+        open_again, _ = load_finetuned(tmp_path / "final", base=folder, trainable=True)
+        trained = {name for name, weight in open_again.named_parameters() if weight.requires_grad}
+        assert all("lora_" in name or part_of(name) == "front_end" for name in trained)
+        assert any("lora_" in name for name in trained)
+        assert any(part_of(name) == "front_end" for name in trained)
+
+
+def test_saving_without_a_front_end_or_a_base_is_refused(folder, tmp_path):
+    model, processor, front_end = attached(folder)
+    front_end.detach()
+    with pytest.raises(AttachmentError, match="no front end"):
+        save_finetuned(model, processor, tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="names no base"):
+        load_finetuned(tmp_path)
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_a_resumed_run_ends_where_the_whole_run_ends(folder, data, tmp_path, lora):
+    """The data order, the drawn budgets, the adapters and the module all go on where they stopped."""
+    path = tmp_path / "run.yaml"
+    shared = {"lora": lora, "lora_dropout": 0.1 if lora else 0.0, "learning_rate": 0.01, "max_steps": 6}
+    shared |= {"save_steps": 3, "logging_steps": 1, "smoke": False, "keep_ratios": [0.9, 0.6], **KFFOCUS}
+    path.write_text(json.dumps({"model": str(folder), "data": str(data), **shared}))
+    main = script().main
+    main([str(path), "--output_dir", str(tmp_path / "whole")])
+    assert (tmp_path / "whole/loss.png").stat().st_size > 0
+
+    # the first half of the same run
+    for name in ("checkpoint-6", "final"):
+        (tmp_path / "whole" / name).rename(tmp_path / name)
+    with pytest.raises(ConfigError, match="checkpoint-3' is there already"):
+        main([str(path), "--output_dir", str(tmp_path / "whole")])
+    main([str(path), "--output_dir", str(tmp_path / "whole"), "--resume"])
+    for name in ("front_end.safetensors", "adapter_model.safetensors" if lora else "model.safetensors"):
+        first, second = load_file(tmp_path / "final" / name), load_file(tmp_path / "whole/final" / name)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first), name
+        in_checkpoint = load_file(tmp_path / "whole/checkpoint-6" / name)
+        assert all(torch.equal(second[key], in_checkpoint[key]) for key in second), name
+    saved = framegate.load_config(tmp_path / "whole/final")
+    assert saved.keep_ratio is None
+
+
+def logged(folder, name):
+    """Values of a run that were logged step by step."""
+    (last,) = folder.glob("checkpoint-4")
+    return [
+        row[name]
+        for row in json.loads((last / "trainer_state.json").read_text())["log_history"]
+        if name in row
+    ]
+
+
+def short_run(model, data, output, **changes):
+    path = output.with_suffix(".yaml")
+    named = {"model": str(model), "data": str(data), "output_dir": str(output), "split": "train"}
+    budgets = {"front_end_settings": {"fps": 10}, "keep_ratios": [0.5, 0.25, 0.1]}
+    steps = {"max_steps": 4, "save_steps": 2, "logging_steps": 1, "learning_rate": 0.01}
+    path.write_text(json.dumps(named | budgets | steps | changes))
+    script().main([str(path)])
+    return logged(output, "loss")
+
+
+def test_workers_checkpointing_and_evaluation_change_no_loss(folder, data, tmp_path):
+    plain = short_run(folder, data, tmp_path / "plain")
+    changes = {"workers": 2, "gradient_checkpointing": True, "eval_split": "validation"}
+    assert short_run(folder, data, tmp_path / "other", **changes) == pytest.approx(plain, rel=1e-4)
+    assert len(logged(tmp_path / "other", "eval_loss")) == 2
+    assert len(set(plain)) == 4
+
+
+def test_trl_gives_the_losses_of_transformers(folder, data, tmp_path):
+    pytest.importorskip("trl")
+    plain = short_run(folder, data, tmp_path / "plain")
+    assert short_run(folder, data, tmp_path / "trl", trainer="trl") == pytest.approx(plain, rel=1e-4)
+
+
+def test_resuming_nothing_is_refused(folder, data, tmp_path):
+    config = run_config(folder, data, tmp_path / "none", resume=True)
+    with pytest.raises(ConfigError, match="has no checkpoint"):
+        script().checkpoint_of(config)
+
+
+def test_the_front_end_of_a_checkpoint_is_put_back_in_place(folder, tmp_path):
+    _, _, front_end = attached(folder, "kffocus")
+    front_end.module.time_gate.data.fill_(0.5)
+    front_end.save_pretrained(tmp_path)
+    gate = front_end.module.time_gate
+    gate.data.zero_()
+    restore_front_end(front_end, tmp_path)
+    assert front_end.module.time_gate is gate
+    assert gate == 0.5
+
+
+def test_smoke_runs_alone_and_under_accelerate(tmp_path):
+    smoke = ROOT / "examples/finetune/smoke.yaml"
+    alone = launch(smoke, "--output_dir", tmp_path / "alone", "--max_steps", "2", folder=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    assert "learned: 'Why dense video is cheap<|im_end|>'" in alone.stdout
+    accelerate = (
+        str(Path(sys.executable).with_name("accelerate")),
+        "launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+    )
+    pair = launch(
+        smoke, "--output_dir", tmp_path / "pair", "--max_steps", "2", first=accelerate, folder=tmp_path
+    )
+    assert pair.returncode == 0, pair.stderr
+    assert pair.stdout.count("saved in") == 1
+    assert (tmp_path / "pair/checkpoint-2/adapter_model.safetensors").is_file()
+
+
+def test_a_mistyped_key_ends_the_script_with_the_nearest():
+    run = launch(ROOT / "examples/finetune/smoke.yaml", "--learning-rat", "1")
+    assert run.returncode == 1
+    assert (
+        "ConfigError: Unknown fine-tuning setting 'learning_rat'. Did you mean 'learning_rate'?" in run.stderr
+    )
+    assert "Traceback" not in run.stderr
+
+
+def test_a_curve_needs_losses(tmp_path):
+    assert plot_loss([{"step": 1, "epoch": 1}], tmp_path / "loss.png") is None
+    rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 1.5}]
+    assert plot_loss(rows, tmp_path / "loss.png").stat().st_size > 0
