@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from framegate.config import FrontEndConfig
+from framegate.errors import ConfigError
 from framegate.models.families import Family
 
 
@@ -31,8 +32,16 @@ def served_config(config: FrontEndConfig, family: Family) -> Served:
     Returns:
         The configuration that runs, and a note for what does not.
 
+    Raises:
+        ConfigError: down-scaling, on a tower that takes one size alone.
+
     Source: ours.
     """
+    if config.scales_frames and family.mechanism == "grid_tower":
+        raise ConfigError(
+            f"down_scaling needs a tower of native resolution, and that of {family.model_class} takes frames of one "
+            "size: use preset 'uniform_frames', 'random' or 'rlt' there."
+        )
     if family.mixes_scales or config.gate is None or config.gate.scales == (1,):
         return Served(config, ())
     scales = config.gate.scales

@@ -37,6 +37,14 @@ def test_whole_frames_and_smaller_frames_use_at_most_the_budget(frames, budget):
     assert 0.6 * budget < small.tokens <= budget
 
 
+@pytest.mark.parametrize("method", ["random", "uniform_frames", *SCORED])
+def test_methods_show_what_the_presets_of_their_names_show(frames, method):
+    plan = framegate.plan_video(frames, method, keep_ratio=0.25, width_px=64, cell_px=8, tube_frames=2)
+    result = shown(method, frames, 120)
+    assert plan.num_kept == result.tokens
+    np.testing.assert_array_equal(plan.reconstruct(), result.frames)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_all_tokens_show_everything(frames, method):
     result = shown(method, frames, 480)
@@ -76,17 +84,7 @@ def test_uniform_frames_are_evenly_spread(frames):
     np.testing.assert_array_equal(result[2::4], frames[::4])
 
 
-@pytest.mark.parametrize(
-    ("cells", "grid"),
-    [(144, (9, 16)), (72, (6, 12)), (36, (4, 9)), (14.4, (3, 4)), (7.2, (2, 3)), (1, (1, 1))],
-)
-def test_grids_keep_their_coarser_side_as_fine_as_they_can(cells, grid):
-    assert methods.smaller_grid(9, 16, cells) == grid
-
-
-def test_a_grid_of_no_cell_is_refused():
-    with pytest.raises(ValueError, match=r"no grid has 0\.50 cells"):
-        methods.smaller_grid(9, 16, 0.5)
+def test_frames_that_are_no_whole_cells_are_refused():
     with pytest.raises(ValueError, match="no whole number"):
         TILING.shape(np.zeros((3, 16, 16, 3), np.uint8))
 

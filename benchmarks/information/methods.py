@@ -1,4 +1,4 @@
-"""The rivals at equal tokens, written from their papers' descriptions, on pixels.
+"""The rivals at equal tokens, on pixels, by the rules of framegate's presets of the same names.
 
 A method takes frames uint8 [F, h, w, 3] at the judged size, a number of tokens and a seed, and gives `Shown`: the same
 frames as far as that many tokens can show them. A token is a cell of a tube; its feature is the vector of its pixels. A
@@ -9,6 +9,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from framegate.tokenizers.cell_rules import random as random_rule
+from framegate.tokenizers.cell_rules import uniform_frames as uniform_rule
+from framegate.tokenizers.cell_rules.registry import cell_scores
+from framegate.tokenizers.cell_rules.top import top
+from framegate.tokenizers.down_scaling import smaller_grid
 
 MID_GREY = 128
 
@@ -53,13 +59,6 @@ def held(frames, keep, tiling):
     return Shown(shown, int(keep.sum()))
 
 
-def top(scores, budget):
-    """The budget's highest scores as bool [T, H, W]; ties go to the earlier cell."""
-    keep = np.zeros(scores.size, bool)
-    keep[np.argsort(-scores.ravel(), kind="stable")[:budget]] = True
-    return keep.reshape(scores.shape)
-
-
 def dense(frames, budget, seed, tiling):
     """All tokens, whatever the budget."""
     return Shown(frames, int(np.prod(tiling.shape(frames))))
@@ -67,25 +66,12 @@ def dense(frames, budget, seed, tiling):
 
 def random(frames, budget, seed, tiling):
     """Cells drawn without regard to what they show."""
-    shape = tiling.shape(frames)
-    return held(frames, top(np.random.default_rng(seed).random(shape), budget), tiling)
+    return held(frames, top(random_rule.scores(tiling.shape(frames), seed=seed), budget), tiling)
 
 
 def uniform_frames(frames, budget, seed, tiling):
     """Whole tubes, evenly spread from the first on; at most the budget."""
-    tubes, rows, columns = tiling.shape(frames)
-    count = budget // (rows * columns)
-    keep = np.zeros((tubes, rows, columns), bool)
-    keep[np.arange(count) * tubes // max(count, 1)] = True
-    return held(frames, keep, tiling)
-
-
-def smaller_grid(rows, columns, cells):
-    """The grid (rows, columns) of at most so many cells whose coarser side is finest, then the one of most cells."""
-    if cells < 1:
-        raise ValueError(f"no grid has {cells:.2f} cells; a budget needs one token per tube at least")
-    grids = [(row, min(int(cells // row), columns)) for row in range(1, min(rows, int(cells)) + 1)]
-    return max(grids, key=lambda grid: (min(grid[0] / rows, grid[1] / columns), grid[0] * grid[1]))
+    return held(frames, uniform_rule.keep(tiling.shape(frames), budget), tiling)
 
 
 def down_scaling(frames, budget, seed, tiling):
@@ -103,47 +89,13 @@ def down_scaling(frames, budget, seed, tiling):
     return Shown(np.stack(shown), tubes * grid[0] * grid[1])
 
 
-def scored(frames, budget, tiling, distance):
-    """The first tube, then the cells farthest from the same cell one tube earlier."""
-    cells = tiling.cells(frames)
-    scores = np.full(cells.shape[:3], np.inf)
-    for tube in range(1, len(cells)):
-        scores[tube] = distance(cells[tube - 1], cells[tube])
-    return held(frames, top(scores, budget), tiling)
+def scored(name):
+    """The method that keeps the first tube, then the cells that a rule finds farthest from the tube before."""
 
+    def method(frames, budget, seed, tiling):
+        return held(frames, top(cell_scores(name, tiling.cells(frames)), budget), tiling)
 
-def rlt(frames, budget, seed, tiling):
-    """Mean absolute difference of the earlier tube's first frame and the later one's last (RLT, arXiv 2411.05222)."""
-    return scored(
-        frames, budget, tiling, lambda before, after: mean_difference(before[:, :, :1], after[:, :, -1:])
-    )
-
-
-def dtd(frames, budget, seed, tiling):
-    """Mean absolute difference of neighbouring tubes (TimeChat-Online's pixel-level DTD, arXiv 2504.17343)."""
-    return scored(frames, budget, tiling, mean_difference)
-
-
-def evs(frames, budget, seed, tiling):
-    """One minus the cosine of neighbouring tubes' tokens (EVS, arXiv 2510.14624, as in vLLM)."""
-    return scored(frames, budget, tiling, cosine_distance)
-
-
-def mean_difference(before, after):
-    """Mean absolute difference per cell, [H, W]; rows are [H, W, ...] uint8."""
-    before, after = (np.ascontiguousarray(cells).reshape(*cells.shape[:2], -1) for cells in (before, after))
-    return (
-        cv2.absdiff(before.reshape(len(before), -1), after.reshape(len(after), -1))
-        .reshape(before.shape)
-        .mean(-1)
-    )
-
-
-def cosine_distance(before, after):
-    """One minus the cosine per cell, [H, W]; rows are [H, W, ...] uint8."""
-    before, after = (cells.reshape(*cells.shape[:2], -1).astype(np.float32) for cells in (before, after))
-    norms = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1)
-    return 1 - np.einsum("hwd,hwd->hw", before, after) / np.maximum(norms, 1e-6)
+    return method
 
 
 METHODS = {
@@ -151,7 +103,5 @@ METHODS = {
     "random": random,
     "uniform_frames": uniform_frames,
     "down_scaling": down_scaling,
-    "rlt": rlt,
-    "evs": evs,
-    "dtd": dtd,
+    **{name: scored(name) for name in ("rlt", "evs", "dtd")},
 }

@@ -7,6 +7,7 @@ from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import Gated
 from framegate.models.video_processor.stamps import why_no_stamps
 from framegate.report import Report
+from framegate.tokenizers.motion_gate.config import MOTION_RULE
 
 
 def account_for_identity(report: Report, config: FrontEndConfig, *, stock: bool) -> None:
@@ -19,7 +20,7 @@ def account_for_identity(report: Report, config: FrontEndConfig, *, stock: bool)
     """
     if not config.is_identity:
         return
-    if config.gate is not None or config.reduces_after_tower:
+    if config.gate is not None or config.reduces_after_tower or config.down_scaling:
         why = "keep_ratio is 1.0: every stage that reduces stands aside"
     else:
         why = f"Preset {config.preset!r} has no gate and no later stage that reduces"
@@ -61,12 +62,31 @@ def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> No
         gate.patches_in, gate.patches_out = gated.patches_in, len(gated.patches)
         gate.tokens_in, gate.tokens_out = dense, kept
         gate.milliseconds = gated.milliseconds or gate.milliseconds
-        gate.note = _areas_note(gated) if gated.cells.is_mixed else ""
+        gate.note = _gate_note(gated, config)
     tower = report.stage("tower")
     # whole videos may have come as frames, which are no rows
     rows = gated.patches_in if config.reuses or kept == dense else len(gated.patches)
     tower.patches_in, tower.tokens_out = rows, report.kept_tokens
     tower.note = "reuse: every row is encoded" if config.reuses else ""
+
+
+def account_for_size(report: Report, dense_tokens: int) -> None:
+    """Enter what an attached processor saved by smaller frames.
+
+    Args:
+        report: filled in; its tokens are those of the smaller frames so far.
+        dense_tokens: tokens of the videos at full size.
+    """
+    stage = report.stage("down_scaling")
+    stage.tokens_in, stage.tokens_out = dense_tokens, report.dense_tokens
+    stage.note = "smaller frames, by the processor"
+    report.dense_tokens = dense_tokens
+
+
+def _gate_note(gated: Gated, config: FrontEndConfig) -> str:
+    if config.gate is not None and config.gate.rule != MOTION_RULE:
+        return f"by rule {config.gate.rule}"
+    return _areas_note(gated) if gated.cells.is_mixed else ""
 
 
 def _areas_note(gated: Gated) -> str:

@@ -14,7 +14,12 @@ from transformers.utils import ModelOutput
 
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError
-from framegate.models.attachment.account import account_for_gate, account_for_identity, account_for_stamps
+from framegate.models.attachment.account import (
+    account_for_gate,
+    account_for_identity,
+    account_for_size,
+    account_for_stamps,
+)
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
@@ -22,6 +27,7 @@ from framegate.models.attachment.gating import (
     OWN_KEYS,
     Gated,
     check_placeholders,
+    full_size_tokens,
     gate_call,
 )
 from framegate.models.attachment.stages import has_stages, run_stages
@@ -75,7 +81,8 @@ def compress_call(
         Keyword arguments for the stock model, and the prompt map; None as the map when the stock path runs.
 
     Raises:
-        AttachmentError: inputs_embeds in place of input_ids, or mm_encoder_outputs beside pixels.
+        AttachmentError: inputs_embeds in place of input_ids, mm_encoder_outputs beside pixels, or pixels of a stock
+            processor where frames should be smaller.
         PlaceholderError: placeholders, grids and pixels do not fit one another.
         BudgetError: the budget is below one token per video.
         ConfigError: a stage needs what the call does not bring.
@@ -88,6 +95,9 @@ def compress_call(
     shapes = mechanism.shapes(call)
     report.num_videos = len(shapes)
     report.dense_tokens = report.kept_tokens = sum(t * h * w for t, h, w in shapes)
+    full_size = full_size_tokens(call, config)
+    if full_size is not None:
+        account_for_size(report, full_size)
     stamped = mechanism.is_stamped(call)
     stays = not has_stages(config) and not stamped
     account_for_stamps(report, attached, max(shape[0] for shape in shapes), stamped=stamped)

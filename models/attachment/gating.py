@@ -10,17 +10,18 @@ import numpy as np
 import torch
 
 from framegate.config import FrontEndConfig
-from framegate.errors import BudgetError, PlaceholderError
+from framegate.errors import AttachmentError, BudgetError, PlaceholderError
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import Mechanism
+from framegate.models.video_processor.notes import FULL_SIZE_KEY
 from framegate.tokenizers.motion_gate.levels import SIDES
 from framegate.tokenizers.motion_gate.video import plan_frames_array
 
 ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
 SCORE_KEY, RELEVANCE_KEY = "framegate_score", "framegate_relevance"
 TIME_KEY = "framegate_time"
-OWN_KEYS = (ANCHOR_KEY, MOTION_KEY, SCALE_KEY, SCORE_KEY, RELEVANCE_KEY, TIME_KEY, SHAPE_KEY)
+OWN_KEYS = (ANCHOR_KEY, MOTION_KEY, SCALE_KEY, SCORE_KEY, RELEVANCE_KEY, TIME_KEY, SHAPE_KEY, FULL_SIZE_KEY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +160,34 @@ def _parts(call: dict[str, Any], key: str, ends: Any, shapes: list[tuple[int, in
         part.reshape(*shape, *values.shape[1:])
         for part, shape in zip(np.split(values, ends), shapes, strict=True)
     ]
+
+
+def full_size_tokens(call: dict[str, Any], config: FrontEndConfig) -> int | None:
+    """Read what the videos would have cost before an attached processor made their frames smaller.
+
+    Args:
+        call: keyword arguments with pixel_values_videos.
+        config: the front end's configuration.
+
+    Returns:
+        Tokens of all videos at full size; None where no frames are made smaller.
+
+    Raises:
+        AttachmentError: frames should be smaller, and their pixels came from a stock processor, cut already.
+
+    Source: ours.
+    """
+    if not config.scales_frames:
+        return None
+    noted = call.get(FULL_SIZE_KEY)
+    if noted is None:
+        raise AttachmentError(
+            f"Preset {config.preset!r} makes frames smaller before they are cut into patches, and these "
+            "pixel_values_videos were cut by a stock processor at full size. Attach the processor too "
+            "(framegate.attach(model, processor, ...)) and make the inputs with it; if it made them, "
+            f"{FULL_SIZE_KEY} got lost on the way: Trainer needs remove_unused_columns=False."
+        )
+    return int(noted.sum())
 
 
 def check_placeholders(

@@ -15,6 +15,7 @@ from framegate.errors import ConfigError
 from framegate.models.attachment.surroundings import Surroundings
 from framegate.models.condensation.condense import condense
 from framegate.models.condensation.relevance import query_relevance
+from framegate.models.pruning.vidcom2 import prune
 from framegate.models.reduction.reduce import reduce_to
 from framegate.models.scene_merge.merge import merge_scenes
 from framegate.models.video_tokens import VideoTokens
@@ -31,7 +32,7 @@ def has_stages(config: FrontEndConfig) -> bool:
 def run_stages(
     tokens: VideoTokens, config: FrontEndConfig, around: Surroundings, report: Report
 ) -> VideoTokens:
-    """Merge, condense, bring down to the budget, and place in time.
+    """Merge, condense, prune, bring down to the budget, and place in time.
 
     Args:
         tokens: of all videos of the call, as the tower made them.
@@ -53,6 +54,7 @@ def run_stages(
         floor = targets if config.keep_ratio is not None else None
         tokens = _merge(tokens, config, around, floor, report)
         tokens = _condense(tokens, config, around, floor, report)
+        tokens = _prune(tokens, config, targets, report)
         tokens = _reduce(tokens, targets, report)
     return _placed(tokens, config, around, report)
 
@@ -119,6 +121,19 @@ def _condense(
     for note in condensed.notes:
         report.note(note)
     return condensed.tokens
+
+
+def _prune(
+    tokens: VideoTokens, config: FrontEndConfig, targets: list[int] | None, report: Report
+) -> VideoTokens:
+    if config.pruning is None:
+        return tokens
+    assert targets is not None, "FrontEndConfig asks for a budget"
+    counts = [min(count, want) for count, want in zip(tokens.counts, targets, strict=True)]
+    with _accounted(report, "pruning", tokens) as stage:
+        pruned = prune(tokens, config.pruning, counts)
+        stage.tokens_out, stage.note = pruned.num_tokens, config.pruning.pruner
+    return pruned
 
 
 def _reduce(tokens: VideoTokens, targets: list[int] | None, report: Report) -> VideoTokens:

@@ -3,8 +3,8 @@
     python -m framegate.models.nano.train --out runs/nano --minutes 90
 
 A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in one
-small frame, in two frames, in larger frames and longer videos, a step whenever the running share of right answers passes
-a mark; the lesson of the tower is rehearsed throughout. Batches are functions of seed and step, so a run that was cut
+small frame, in two frames, in larger frames and longer videos, a step whenever the share of right answers passes a
+mark; the lesson of the tower is rehearsed throughout. Batches are functions of seed and step, so a run that was cut
 off goes on where its last checkpoint was, and gives what it would have given.
 """
 
@@ -27,7 +27,7 @@ from framegate.models.nano.reading import ReadingHead, reading_batch, reading_lo
 
 _TEXT = ("text_at",)
 _ALL = ("text_at", "text_at", "when", "text_at", "grid", "text_at", "order", "count")
-READING_PAGES, READING_MARK = 32, 0.93
+READING_PAGES, READING_MARK = 32, 0.7
 # lesson 0 is the tower's; then these
 CURRICULUM = (
     Lesson(columns=3, rows=2, tubes=1, videos=64, questions=1, kinds=_TEXT),
@@ -79,7 +79,9 @@ class Trainer:
         self.out, self.seed, self.peak_rate, self.minutes = out, seed, peak_rate, minutes
         self.tokenizer = nano_processor().tokenizer
         self.model = nano_model(seed).train()
-        self.head = ReadingHead(self.model.config.text_config.hidden_size, LAYOUT.merge_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = ReadingHead(self.model.config.text_config.hidden_size, LAYOUT.merge_size)
         self.optimizer = torch.optim.AdamW(_groups(self.model, self.head), lr=peak_rate, betas=(0.9, 0.98))
         self.progress = Progress()
         self.running: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Which cells of a clip are encoded: the motion gate over the luma of a clip, as it is read."""
+"""Which cells of a clip are encoded: the gate over the pixels of a clip, as it is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.config import FrontEndConfig
-from framegate.models.video_processor.grid_clip import LumaClip
+from framegate.models.video_processor.grid_clip import JudgedPixels
 from framegate.models.video_processor.notes import Stopwatch
 from framegate.models.video_processor.patches import Float32Array, PatchLayout
 from framegate.tokenizers.motion_gate.budget import Budget
@@ -39,12 +39,12 @@ class CellChoice:
 
 
 def choose_cells(
-    clip: LumaClip, config: FrontEndConfig, layout: PatchLayout, watch: Stopwatch
+    clip: JudgedPixels, config: FrontEndConfig, layout: PatchLayout, watch: Stopwatch
 ) -> CellChoice | None:
     """Run the gate over a clip.
 
     Args:
-        clip: read once, luma only; never held whole.
+        clip: read once, in the pixels that decide; never held whole.
         config: the front end's configuration.
         layout: the size of cells and tubes.
         watch: the time of reading goes to "stream", the rest to "gate".
@@ -64,8 +64,8 @@ def choose_cells(
     grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
     forced = clip.has_codec_keyframe if config.gate.codec_keyframes else never
     with watch.timing("gate", apart_from="stream"):
-        luma = watch.reading("stream", clip.luma())
-        run = plan_gate(luma, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced)
+        pixels = watch.reading("stream", clip.pixels(config.judged_format))
+        run = plan_gate(pixels, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced)
         anchor, motion_px = anchors_of(run, grid)
     notes = run.notes
     if config.gate.codec_keyframes and not clip.knows_codec_keyframes:

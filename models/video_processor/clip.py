@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ from framegate.models.video_processor.metadata import file_metadata
 from framegate.models.video_processor.patches import BoolArray
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array
 
+PixelFormat = Literal["gray", "rgb24"]
+
 _FRAMES_WORTH_A_BAR = 512
 
 
@@ -24,6 +26,7 @@ class Clip(Protocol):
 
     source: str | None
     video_seconds: float | None
+    full_px: tuple[int, int]
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -40,8 +43,8 @@ class Clip(Protocol):
         """Times and size for the processor's text."""
         ...
 
-    def luma(self) -> Iterator[UInt8Array]:
-        """Luma of the frames one by one, uint8 [h, w]."""
+    def pixels(self, pixel_format: PixelFormat = "gray") -> Iterator[UInt8Array]:
+        """Luma of the frames one by one, uint8 [h, w]; or "rgb24", uint8 [h, w, 3]."""
         ...
 
     @property
@@ -50,7 +53,7 @@ class Clip(Protocol):
         ...
 
     def has_codec_keyframe(self, tube: int) -> bool:
-        """Tell, once its luma was read, whether the codec coded a frame of a tube on its own."""
+        """Tell, once its pixels were read, whether the codec coded a frame of a tube on its own."""
         ...
 
     def tubes(self, needed: BoolArray | None) -> Iterator[tuple[int, UInt8Array]]:
@@ -70,6 +73,7 @@ class FrameClip:
         frames: uint8 [F, h, w, 3].
         times_seconds: float64 [F].
         metadata: the caller's, or a default.
+        full_px: height and width that they would have had without down-scaling.
         tube_frames: frames in a tube.
         video_seconds: duration, None when unknown.
         source: None, there is no file.
@@ -78,6 +82,7 @@ class FrameClip:
     frames: UInt8Array
     times_seconds: Float64Array
     metadata: VideoMetadata
+    full_px: tuple[int, int]
     tube_frames: int
     video_seconds: float | None
     source: str | None = None
@@ -87,10 +92,10 @@ class FrameClip:
         """Height and width."""
         return self.frames.shape[1], self.frames.shape[2]
 
-    def luma(self) -> Iterator[UInt8Array]:
-        """Luma 0.299 R + 0.587 G + 0.114 B, full range."""
+    def pixels(self, pixel_format: PixelFormat = "gray") -> Iterator[UInt8Array]:
+        """The frames, or their luma 0.299 R + 0.587 G + 0.114 B, full range."""
         for frame in self.frames:
-            yield cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+            yield frame if pixel_format == "rgb24" else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
     @property
     def knows_codec_keyframes(self) -> bool:
@@ -121,6 +126,7 @@ class FileClip:
         stream: the opened video stream.
         plan: frames in use.
         size_px: height and width to decode to.
+        full_px: height and width without down-scaling.
         tube_frames: frames in a tube.
         video_seconds: duration of the file or its window.
     """
@@ -129,6 +135,7 @@ class FileClip:
     stream: Any
     plan: FramePlan
     size_px: tuple[int, int]
+    full_px: tuple[int, int]
     tube_frames: int
     video_seconds: float | None
     _given: list[int] = field(default_factory=list, init=False)
@@ -143,10 +150,10 @@ class FileClip:
         """Metadata true to the container's times."""
         return file_metadata(self.stream.info, self.plan)
 
-    def luma(self) -> Iterator[UInt8Array]:
-        """Decode luma only; frames that a damaged file cannot give leave the plan at the end."""
+    def pixels(self, pixel_format: PixelFormat = "gray") -> Iterator[UInt8Array]:
+        """Decode luma, or colours; frames that a damaged file cannot give leave the plan at the end."""
         self._given = []
-        for frame in self._decode(self.plan, "gray", "gating"):
+        for frame in self._decode(self.plan, pixel_format, "gating"):
             self._given.append(frame.index)
             yield frame.pixels
         self._leave_out_lost(self._given)

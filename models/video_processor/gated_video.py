@@ -20,7 +20,7 @@ from framegate.models.video_processor.grid_clip import JudgedClip
 from framegate.models.video_processor.metadata import frame_times_seconds, sampled_metadata, time_notes
 from framegate.models.video_processor.notes import Stopwatch, VideoNotes
 from framegate.models.video_processor.patches import BoolArray, Float32Array
-from framegate.models.video_processor.resize import resize_frames, tower_size_px
+from framegate.models.video_processor.resize import paid_size_px, resize_frames, tower_size_px
 from framegate.models.video_processor.sampling import file_plan, frames_config, stock_indices
 from framegate.models.video_processor.settings import VideoSettings
 from framegate.models.video_processor.sources import ClipPath, as_frames
@@ -61,6 +61,7 @@ class GatedVideo:
         scale: per cell the side of the token that stands there, int8 [T * H * W]; None where all are cells.
         score: per cell how much it had changed, in parts of SCORE_PARTS, int32 [T * H * W]; None where nobody reads it.
         times_ms: per tube the time of its first frame, int32 [T]; None where no stage reads it.
+        full_size_tokens: tokens before frames were made smaller; None where none were to be.
         metadata: of the frames that went in.
         notes: the account.
     """
@@ -72,6 +73,7 @@ class GatedVideo:
     scale: Int8Array | None
     score: Int32Array | None
     times_ms: Int32Array | None
+    full_size_tokens: int | None
     metadata: VideoMetadata
     notes: VideoNotes
 
@@ -133,11 +135,13 @@ def _file_clip(stream: Any, source: str, window: Window, request: Request) -> Fi
     take_all = request.call.get("do_sample_frames") is False
     plan = file_plan(info, sampling, window_seconds=window, take_all=take_all)
     start, end = window_bounds(info, window_frames(info, window), window)
+    full_px = tower_size_px(len(plan), info.height_px, info.width_px, request.settings)
     return FileClip(
         source=source,
         stream=stream,
         plan=plan,
-        size_px=tower_size_px(len(plan), info.height_px, info.width_px, request.settings),
+        size_px=paid_size_px(full_px, len(plan), request.settings, request.config),
+        full_px=full_px,
         tube_frames=request.settings.layout.temporal_patch_size,
         video_seconds=end - start,
     )
@@ -153,9 +157,11 @@ def _frame_clip(video: Any, metadata: VideoMetadata | None, request: Request) ->
         indices = stock_indices(len(frames), metadata.fps, settings)
         frames, metadata = frames[indices], sampled_metadata(metadata, indices)
     times_seconds = frame_times_seconds(metadata, len(frames))
-    size_px = tower_size_px(len(frames), frames.shape[1], frames.shape[2], settings)
+    full_px = tower_size_px(len(frames), frames.shape[1], frames.shape[2], settings)
+    size_px = paid_size_px(full_px, len(frames), settings, request.config)
     return FrameClip(
         frames=resize_frames(frames, size_px, settings.resample),
+        full_px=full_px,
         times_seconds=times_seconds,
         metadata=metadata,
         tube_frames=settings.layout.temporal_patch_size,
@@ -189,7 +195,9 @@ def _result(
     layout, metadata = request.settings.layout, clip.metadata
     tubes = -(-len(clip.times_seconds) // layout.temporal_patch_size)
     height, width = request.settings.cells_of(clip.size_px)
-    dense = tubes * height * width
+    cells = tubes * height * width
+    full_rows, full_columns = request.settings.cells_of(clip.full_px)
+    dense = tubes * full_rows * full_columns
     return GatedVideo(
         rows=rows,
         grid_thw=(tubes, height * layout.merge_size, width * layout.merge_size),
@@ -198,13 +206,14 @@ def _result(
         scale=choice.scale.reshape(-1) if choice is not None and bool((choice.scale > 1).any()) else None,
         score=_score(choice, request.config) if choice is not None else None,
         times_ms=_times(clip, request),
+        full_size_tokens=dense if request.config.scales_frames else None,
         metadata=metadata,
         notes=VideoNotes(
             source=clip.source,
             video_seconds=clip.video_seconds,
             num_frames=len(clip.times_seconds),
             dense_tokens=dense,
-            kept_tokens=dense if choice is None else int(np.count_nonzero(choice.scale)),
+            kept_tokens=cells if choice is None else int(np.count_nonzero(choice.scale)),
             stream_ms=watch.spent_ms["stream"],
             gate_ms=watch.spent_ms["gate"],
             patches_ms=watch.spent_ms["patches"],
@@ -215,6 +224,9 @@ def _result(
 
 def _notes(clip: Clip, choice: CellChoice | None, metadata: VideoMetadata, request: Request) -> list[str]:
     found = [*clip.warnings(), *(choice.notes if choice is not None else ())]
+    if request.config.scales_frames:
+        (height, width), (full_height, full_width) = clip.size_px, clip.full_px
+        found.append(f"down_scaling: frames of {width} x {height} px instead of {full_width} x {full_height}")
     if clip.source is not None and "min_frames" in request.call:
         found.append(
             "min_frames is for frames in memory; it does not change which frames of a file are taken"

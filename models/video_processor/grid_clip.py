@@ -8,19 +8,20 @@ from typing import Protocol
 
 from framegate.models.grid_tower.geometry import JudgedSize
 from framegate.models.grid_tower.judged import judged_frame
+from framegate.models.video_processor.clip import PixelFormat
 from framegate.types import UInt8Array
 
 
-class LumaClip(Protocol):
+class JudgedPixels(Protocol):
     """What the gate needs of a clip."""
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Height and width of the luma."""
+        """Height and width of the frames."""
         ...
 
-    def luma(self) -> Iterator[UInt8Array]:
-        """Luma of the frames one by one, uint8 [h, w]."""
+    def pixels(self, pixel_format: PixelFormat = "gray") -> Iterator[UInt8Array]:
+        """Luma of the frames one by one, uint8 [h, w]; or "rgb24", uint8 [h, w, 3]."""
         ...
 
     @property
@@ -29,7 +30,7 @@ class LumaClip(Protocol):
         ...
 
     def has_codec_keyframe(self, tube: int) -> bool:
-        """Tell, once its luma was read, whether the codec coded a frame of a tube on its own."""
+        """Tell, once its pixels were read, whether the codec coded a frame of a tube on its own."""
         ...
 
 
@@ -42,18 +43,18 @@ class JudgedClip:
         size: the crop and the scale.
     """
 
-    clip: LumaClip
+    clip: JudgedPixels
     size: JudgedSize
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Height and width of the judged luma."""
+        """Height and width of the judged frames."""
         return self.size.judged_px, self.size.judged_px
 
-    def luma(self) -> Iterator[UInt8Array]:
-        """Luma of the frames one by one, uint8 [judged_px, judged_px]."""
-        for luma in self.clip.luma():
-            yield judged_frame(luma, self.size)
+    def pixels(self, pixel_format: PixelFormat = "gray") -> Iterator[UInt8Array]:
+        """Luma or colours of the frames one by one, uint8 [judged_px, judged_px] or [judged_px, judged_px, 3]."""
+        for frame in self.clip.pixels(pixel_format):
+            yield judged_frame(frame, self.size)
 
     @property
     def knows_codec_keyframes(self) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 T = TypeVar("T")
+# Tokens of each video before its frames were made smaller, int32 [V].
+FULL_SIZE_KEY = "framegate_full_size"
 SAMPLED_PIXELS = 4096
 
 

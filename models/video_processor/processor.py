@@ -18,7 +18,7 @@ from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, FrameError, nearest
 from framegate.models.grid_tower.geometry import SHAPE_KEY
 from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
-from framegate.models.video_processor.notes import VideoNotes, call_key
+from framegate.models.video_processor.notes import FULL_SIZE_KEY, VideoNotes, call_key
 from framegate.models.video_processor.patches import Float32Array
 from framegate.models.video_processor.resize import tower_size_px
 from framegate.models.video_processor.settings import (
@@ -69,6 +69,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         "framegate_score",
         "framegate_time",
         SHAPE_KEY,
+        FULL_SIZE_KEY,
     ]
 
     def __init__(
@@ -99,7 +100,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         Returns:
             `pixel_values_videos` of the kept patches, `video_grid_thw` of the dense grids; where a gate
             ran also `framegate_anchor` int32 [cells], the tube that stands for each cell (-1: never
-            shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2]. Families that
+            shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2]; where frames
+            were made smaller `framegate_full_size` int32 [V], what each would have cost in tokens. Families that
             pool patches to cells have `framegate_video_shape` int64 [V, 3], in cells, in place of the grids; where no
             gate ran they get whole frames, [V, F, C, h, w], and no key.
 
@@ -215,6 +217,9 @@ def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
     """What was decided per cell, all videos together; each left out where no video says it."""
     times = [video.times_ms for video in videos if video.times_ms is not None]
     timed = {"framegate_time": torch.from_numpy(np.concatenate(times))} if times else {}
+    full_size = [video.full_size_tokens for video in videos if video.full_size_tokens is not None]
+    if full_size:
+        timed[FULL_SIZE_KEY] = torch.tensor(full_size, dtype=torch.int32)
     if all(video.anchor is None for video in videos):
         return timed
     anchors = [_own_tubes(video) if video.anchor is None else video.anchor for video in videos]

@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
+from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
 from framegate.models.video_processor.settings import VideoSettings, stock_values, video_settings
+from framegate.tokenizers.down_scaling import scaled_px
+from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.types import UInt8Array, VideoInfo
 
 _FRAMES_AT_ONCE = 16
@@ -46,6 +49,36 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
     if settings.counts_time:
         return _video_rule(num_frames, height_px, width_px, settings)
     return _frame_rule(num_frames, height_px, width_px, settings)
+
+
+def paid_size_px(
+    full_px: tuple[int, int], num_frames: int, settings: VideoSettings, config: FrontEndConfig
+) -> tuple[int, int]:
+    """Find the size that the budget pays for, where it is met by smaller frames.
+
+    Args:
+        full_px: height and width by the family's own rule.
+        num_frames: frames that go in.
+        settings: size of cells and tubes.
+        config: the front end's configuration.
+
+    Returns:
+        Height and width, multiples of a cell; full_px where nothing is made smaller.
+
+    Raises:
+        BudgetError: less than one token per tube.
+
+    Source: ours; the rule's lower bound (min_pixels) does not hold below the budget.
+    """
+    if not config.scales_frames:
+        return full_px
+    tubes, (rows, columns) = -(-num_frames // settings.layout.temporal_patch_size), settings.cells_of(full_px)
+    return scaled_px(
+        full_px,
+        cell_px=settings.layout.cell_px,
+        num_tubes=tubes,
+        tokens=Budget.of(config).most(tubes * rows * columns),
+    )
 
 
 def stock_geometry(

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from framegate.errors import BudgetError, ConfigError, nearest
 from framegate.models.condensation.config import CondensationConfig
+from framegate.models.pruning.config import PruningConfig
 from framegate.models.scene_merge.config import SceneMergeConfig
 from framegate.models.spatiotemporal.config import SpatiotemporalConfig
 from framegate.samplers import SAMPLERS
@@ -85,9 +86,12 @@ class FrontEndConfig:
         context: what a kept patch sees in the tower: "kept" the kept patches of its tube, "anchored" also the
             anchors of the skipped ones.
         frames: frame sampling.
-        gate: the motion gate, before the tower; None for none.
+        down_scaling: the budget is met by smaller frames, before they are cut; for towers of native resolution, alone
+            (no gate, no later stage that reduces), and on the attached processor.
+        gate: the gate, before the tower; None for none.
         scene_merge: merging of scenes, after the tower; None for none.
         condensation: pooling per tube, after the tower; None for none.
+        pruning: tokens dropped by what they show, after the tower; None for none.
         spatiotemporal: the trainable residual module; None for none.
         timestamps: stamps of time in the prompt; None for none.
         config_version: version of this layout.
@@ -95,7 +99,7 @@ class FrontEndConfig:
     Raises:
         BudgetError: keep_ratio or max_video_tokens out of range.
         ConfigError: an unknown context, settings that exclude each other, a budget without a stage that could meet it,
-            or a version of the future.
+            a stage that needs a budget without one, or a version of the future.
     """
 
     preset: str = "custom"
@@ -104,9 +108,11 @@ class FrontEndConfig:
     gate_headroom: float = 1.0
     context: Context = "kept"
     frames: FramesConfig = field(default_factory=FramesConfig)
+    down_scaling: bool = False
     gate: MotionGateConfig | None = None
     scene_merge: SceneMergeConfig | None = None
     condensation: CondensationConfig | None = None
+    pruning: PruningConfig | None = None
     spatiotemporal: SpatiotemporalConfig | None = None
     timestamps: TimestampsConfig | None = None
     config_version: int = CONFIG_VERSION
@@ -119,6 +125,11 @@ class FrontEndConfig:
             raise ConfigError("context 'anchored' needs one resolution: set scales=(1,), or context='kept'.")
         if not (self.gate_headroom >= 1 and math.isfinite(self.gate_headroom)):
             raise ConfigError(f"gate_headroom is {self.gate_headroom}; it must be 1.0 or more.")
+        if self.down_scaling and (self.gate is not None or self.reduces_after_tower):
+            raise ConfigError(
+                "down_scaling spends the whole budget on the size of frames: set gate, scene_merge, condensation and "
+                "pruning to None, or down_scaling to False."
+            )
         self._check_budget()
 
     def _check_budget(self) -> None:
@@ -130,24 +141,47 @@ class FrontEndConfig:
             raise BudgetError(
                 f"max_video_tokens is {self.max_video_tokens}; each video needs at least 1 token."
             )
+        if self.keep_ratio is None and self.max_video_tokens is None and self._needs_budget is not None:
+            raise ConfigError(
+                f"{self._needs_budget} goes by a budget alone: set keep_ratio, for example 0.25, or max_video_tokens."
+            )
         reduces = self.keep_ratio not in (None, 1.0) or self.max_video_tokens is not None
-        if reduces and self.gate is None and not self.reduces_after_tower:
+        if reduces and self.gate is None and not self.reduces_after_tower and not self.down_scaling:
             raise ConfigError(
                 f"preset {self.preset!r} has no stage that drops tokens, so it cannot meet "
                 f"keep_ratio={self.keep_ratio}, max_video_tokens={self.max_video_tokens}; use preset 'framegate'."
             )
 
     @property
+    def _needs_budget(self) -> str | None:
+        """What cannot decide without a budget; None where everything can."""
+        if self.gate is not None and not self.gate.has_threshold:
+            return f"gate.rule {self.gate.rule!r}"
+        if self.pruning is not None:
+            return f"pruning by {self.pruning.pruner!r}"
+        return "down_scaling" if self.down_scaling else None
+
+    @property
     def is_identity(self) -> bool:
         """True when nothing can be reduced, so that every stage that reduces stands aside."""
         if self.keep_ratio == 1.0 and self.max_video_tokens is None:
             return True
-        return self.gate is None and not self.reduces_after_tower
+        return self.gate is None and not self.reduces_after_tower and not self.down_scaling
 
     @property
     def gates(self) -> bool:
         """True when cells may be skipped before the tower."""
         return self.gate is not None and not self.is_identity
+
+    @property
+    def scales_frames(self) -> bool:
+        """True when frames are made smaller before they are cut."""
+        return self.down_scaling and not self.is_identity
+
+    @property
+    def judged_format(self) -> Literal["gray", "rgb24"]:
+        """Pixels that decide on cells: luma, but for rules that compare colours."""
+        return "rgb24" if self.gates and self.gate is not None and self.gate.compares else "gray"
 
     @property
     def reuses(self) -> bool:
@@ -157,7 +191,7 @@ class FrontEndConfig:
     @property
     def reduces_after_tower(self) -> bool:
         """True when a stage after the tower may make fewer tokens."""
-        return self.scene_merge is not None or self.condensation is not None
+        return any(stage is not None for stage in (self.scene_merge, self.condensation, self.pruning))
 
     def to_dict(self) -> dict[str, Any]:
         """Spell the configuration as plain nested dicts, ready for YAML or JSON."""
@@ -222,6 +256,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "gate": MotionGateConfig,
     "scene_merge": SceneMergeConfig,
     "condensation": CondensationConfig,
+    "pruning": PruningConfig,
     "spatiotemporal": SpatiotemporalConfig,
     "timestamps": TimestampsConfig,
 }

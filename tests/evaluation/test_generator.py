@@ -1,5 +1,7 @@
 """The generator: reproducible, split by font and background, and its answers agree with what is drawn."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from framegate.evaluation.generator.fonts import FONTS
 from framegate.evaluation.generator.questions import KINDS, ask_about
 from framegate.evaluation.generator.render import Renderer
 from framegate.evaluation.generator.script import GRID_NAMES, NATIVE_FPS, SPLITS, write_script
+from framegate.evaluation.generator.write import write_dataset, write_video
+from framegate.tokenizers.video_stream import open_video
 
 
 def standing(script, seconds):
@@ -97,3 +101,32 @@ def test_a_text_is_drawn_while_it_stands_and_only_then():
 def test_a_mistyped_setting_is_named(settings, named):
     with pytest.raises(ConfigError, match=named):
         write_script(0, **settings)
+
+
+def test_a_written_folder_shows_what_its_questions_say(tmp_path):
+    folder = write_dataset(tmp_path / "set", videos=2, seed=3, questions=4, duration_seconds=2.0, show_progress=False)
+    lines = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
+    assert {line["video"] for line in lines} == {path.name for path in (folder / "videos").iterdir()}
+    assert {line["meta"]["split"] for line in lines} == {"test"}
+    script = write_script(3 * 100_003, split="test", duration_seconds=2.0)
+    with open_video(folder / "videos" / lines[0]["video"]) as stream:
+        assert stream.info.duration_seconds == pytest.approx(2.0)
+        decoded = np.stack([frame.pixels for frame in stream.frames()])
+    drawn = Renderer(script).frames(np.arange(32) / NATIVE_FPS)
+    assert np.abs(decoded.astype(int) - drawn).mean() < 4
+    with pytest.raises(ConfigError, match="holds questions already"):
+        write_dataset(folder, videos=1, show_progress=False)
+
+
+def test_a_real_clip_can_lie_behind(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, Renderer(write_script(1, split="validation", duration_seconds=1.0)))
+    write_dataset(tmp_path / "set", videos=1, questions=1, duration_seconds=2.0, clips=[clip], show_progress=False)
+    (line,) = (json.loads(line) for line in (tmp_path / "set/questions.jsonl").read_text().splitlines())
+    assert line["meta"]["background"] == "clip"
+    assert line["meta"]["camera"] == "moving"
+
+
+def test_an_unknown_kind_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="colour"):
+        write_dataset(tmp_path, kinds=["colour"])

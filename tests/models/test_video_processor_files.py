@@ -133,14 +133,20 @@ class FakeStream:
 def fake_clip(lost=()):
     plan = FramePlan.from_indices(np.arange(9), np.arange(9) / 10)
     return FileClip(
-        source="fake", stream=FakeStream(lost), plan=plan, size_px=(28, 28), tube_frames=2, video_seconds=1.0
+        source="fake",
+        stream=FakeStream(lost),
+        plan=plan,
+        size_px=(28, 28),
+        full_px=(28, 28),
+        tube_frames=2,
+        video_seconds=1.0,
     )
 
 
 class TestFileClip:
     def test_only_tubes_with_kept_cells_are_decoded_again(self):
         clip = fake_clip()
-        assert len(list(clip.luma())) == 9
+        assert len(list(clip.pixels())) == 9
         tubes = list(clip.tubes(np.array([True, False, False, True, True])))
         assert [(number, frames[:, 0, 0, 0].tolist()) for number, frames in tubes] == [
             (0, [0, 1]),
@@ -152,14 +158,14 @@ class TestFileClip:
     def test_codec_keyframes_belong_to_the_tubes_that_were_read(self):
         clip = fake_clip(lost=(3,))
         clip.stream.codec_keyframes = np.array([0, 4])
-        list(clip.luma())
+        list(clip.pixels())
         assert [clip.has_codec_keyframe(tube) for tube in range(4)] == [True, True, False, False]
 
     @pytest.mark.parametrize("needed", [None, np.ones(4, bool)])
     def test_lost_frames_leave_the_plan_and_tubes_close_up(self, needed):
         clip = fake_clip(lost=(3, 8))
         if needed is not None:
-            assert [luma[0, 0] for luma in clip.luma()] == [0, 1, 2, 4, 5, 6, 7]
+            assert [luma[0, 0] for luma in clip.pixels()] == [0, 1, 2, 4, 5, 6, 7]
         tubes = [(number, frames[:, 0, 0, 0].tolist()) for number, frames in clip.tubes(needed)]
         assert tubes == [(0, [0, 1]), (1, [2, 4]), (2, [5, 6]), (3, [7])]
         assert clip.times_seconds.tolist() == [0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7]

@@ -25,6 +25,14 @@ class HandmadePlan:
         return self.keep
 
     @property
+    def num_cells(self):
+        return self.keep.size
+
+    @property
+    def num_kept(self):
+        return int(self.keep.sum())
+
+    @property
     def tube_frames(self):
         return len(self.source) // len(self.keep)
 

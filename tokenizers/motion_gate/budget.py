@@ -73,3 +73,22 @@ class Budget:
             if self.max_tokens is None
             else min(tokens, dense_tokens, self.max_tokens)
         )
+
+    def most(self, dense_tokens: int) -> int:
+        """Say the most tokens that a video may cost: what keep_ratio asks for, else the cap, else all.
+
+        Args:
+            dense_tokens: cells of the whole video.
+
+        Returns:
+            The count, at most dense_tokens.
+
+        Raises:
+            BudgetError: keep_ratio is less than one token of this video.
+
+        Source: ours.
+        """
+        exact = self.exact(dense_tokens)
+        if exact is not None:
+            return exact
+        return dense_tokens if self.max_tokens is None else min(dense_tokens, self.max_tokens)

@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from framegate.errors import ConfigError
+from framegate.errors import ConfigError, nearest
+from framegate.tokenizers.cell_rules.names import CELL_RULES
 
 Metric = Literal["mad", "ssim", "l2"]
 Reference = Literal["anchor", "previous"]
 Motion = Literal["camera", "none"]
 Mode = Literal["drop", "reuse"]
 
+MOTION_RULE = "motion"
+# what only the motion gate's own rule reads, and what it must be under another one
+_OF_MOTION: dict[str, object] = {
+    "metric": "mad",
+    "reference": "anchor",
+    "motion": "none",
+    "max_age": None,
+    "keyframe_fraction": 0.8,
+    "codec_keyframes": False,
+    "scales": (1,),
+}
 SCALE_CHOICES = ((1,), (1, 2), (1, 4), (1, 2, 4))
 DEFAULT_THRESHOLDS: dict[str, float] = {"mad": 4.0, "ssim": 0.05, "l2": 0.3}
 
@@ -21,9 +33,12 @@ class MotionGateConfig:
     """How the gate decides which cells are encoded.
 
     Args:
+        rule: "motion", what the rest of this describes; or a rival's rule in its place, which reads threshold, mode and
+            seed alone: "rlt", "evs" and "dtd" compare cells with the tube before, "random" draws them,
+            "uniform_frames" keeps whole tubes, evenly spread.
         metric: "mad" mean absolute luma difference (0 to 255), "ssim" 1 - SSIM of luma over the cell (0 to 2,
             GRT's measure), "l2" Euclidean norm over the tube's normalised pixels (the released GRT code's).
-        threshold: a cell is encoded when its residual is above this; None takes the metric's default.
+        threshold: a cell is encoded when its residual is above this; None takes the metric's or the rule's default.
             Not used when a budget is given: the budget decides.
         reference: "anchor" compares with the content that was last encoded (error cannot drift),
             "previous" with the tube before (GRT as printed).
@@ -36,15 +51,17 @@ class MotionGateConfig:
         scales: sides, in cells, of the areas that one token may stand for: 1 and any of 2 and 4, rising. Beyond
             (1,) an area may be encoded at half or a quarter of the resolution, in one token; needs metric "mad",
             reference "anchor" and mode "drop". A list is taken as a tuple.
+        seed: of the rule "random", 0 or above.
 
     Raises:
-        ConfigError: a value out of range, "reuse" together with camera motion, or scales beyond (1,) with settings
-            that they do not go with.
+        ConfigError: a value out of range, an unknown rule or one with settings that it does not read, "reuse" together
+            with camera motion, or scales beyond (1,) with settings that they do not go with.
 
     Source: GRT (arXiv 2509.14199) section 3 for the gate; the ratios 2 and 4 of scales: KFFocus (arXiv
     2508.08989); anchored reference, mode decision, budgets, and scales chosen by rate and distortion: ours.
     """
 
+    rule: str = MOTION_RULE
     metric: Metric = "mad"
     threshold: float | None = None
     reference: Reference = "anchor"
@@ -54,6 +71,7 @@ class MotionGateConfig:
     codec_keyframes: bool = False
     mode: Mode = "drop"
     scales: tuple[int, ...] = (1,)
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -79,6 +97,26 @@ class MotionGateConfig:
                 'gate.mode "reuse" takes embeddings from the same grid cell: set gate.motion to "none".'
             )
         self._check_scales()
+        self._check_rule()
+
+    def _check_rule(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"gate.seed is {self.seed}; it must be 0 or above.")
+        if self.rule == MOTION_RULE:
+            return
+        if self.rule not in CELL_RULES:
+            known = (MOTION_RULE, *CELL_RULES)
+            raise ConfigError(f"Unknown gate.rule {self.rule!r}. {nearest(str(self.rule), known)}")
+        for name, needed in _OF_MOTION.items():
+            if getattr(self, name) != needed:
+                raise ConfigError(
+                    f"gate.rule {self.rule!r} does not read gate.{name}, which is {getattr(self, name)!r}: "
+                    f"set it to {needed!r}."
+                )
+        if self.threshold is not None and not self.compares:
+            raise ConfigError(
+                f"gate.rule {self.rule!r} has no threshold, and gate.threshold is {self.threshold}: set it to None."
+            )
 
     def _check_scales(self) -> None:
         scales = self.scales
@@ -105,6 +143,24 @@ class MotionGateConfig:
         return len(self.scales) > 1
 
     @property
+    def compares(self) -> bool:
+        """True for a rival's rule that compares tubes in colour; the motion gate judges luma."""
+        return self.rule != MOTION_RULE and CELL_RULES[self.rule].compares
+
+    @property
+    def has_threshold(self) -> bool:
+        """True where cells can be decided on without a budget."""
+        return self.rule == MOTION_RULE or self.threshold is not None or self._default_threshold is not None
+
+    @property
     def resolved_threshold(self) -> float:
-        """The threshold in use: the one set, or the metric's default."""
-        return DEFAULT_THRESHOLDS[self.metric] if self.threshold is None else self.threshold
+        """The threshold in use: the one set, or the default of the metric or the rule."""
+        threshold = self._default_threshold if self.threshold is None else self.threshold
+        assert threshold is not None, "FrontEndConfig asks for a budget"
+        return threshold
+
+    @property
+    def _default_threshold(self) -> float | None:
+        if self.rule != MOTION_RULE:
+            return CELL_RULES[self.rule].threshold
+        return DEFAULT_THRESHOLDS[self.metric]

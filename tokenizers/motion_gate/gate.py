@@ -9,11 +9,12 @@ import numpy as np
 
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.camera_motion import CameraTracker, is_large_enough, scaled
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.motion_gate.config import MOTION_RULE, MotionGateConfig
 from framegate.tokenizers.motion_gate.exact import exact_run
 from framegate.tokenizers.motion_gate.grid import CellGrid
 from framegate.tokenizers.motion_gate.levels import halved
 from framegate.tokenizers.motion_gate.mixed_exact import mixed_run
+from framegate.tokenizers.motion_gate.ruled import ruled_run
 from framegate.tokenizers.motion_gate.run import GateRun, record, whole_run
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
 from framegate.types import UInt8Array
@@ -43,7 +44,7 @@ def plan_gate(
 
     Args:
         frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its
-            last frame.
+            last frame. Rules that compare colours take [h, w, 3] RGB.
         grid: geometry of the frames.
         config: metric, reference, motion and rules.
         budget: what may be kept.
@@ -57,8 +58,10 @@ def plan_gate(
 
     Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and budgets: ours.
     """
-    config, notes = usable_config(grid, config)
     tubes = tubes_of(frames, grid.tube_frames)
+    if config.rule != MOTION_RULE:
+        return ruled_run(tubes, grid, config, budget)
+    config, notes = usable_config(grid, config)
     if budget.keep_ratio is not None:
         held = _Held(grid, config)
         run = _meet(held.take_all(tubes), budget, config, forced_keyframe)

@@ -37,6 +37,7 @@ class GatePlan:
         keyframes: tubes that are covered whole, bool [T].
         grid: geometry: cell_px, tube_frames, height_px, width_px.
         notes: what stood aside or was relaxed, and why.
+        dense_cells: cells of the video at full size where frames were made smaller; None where they were not.
         moved: skipped cells that follow the camera, bool [T, H, W].
         camera_motion: float32 [T, k, 2, 3], affine maps from each tube's pixels to those of the tube before.
         open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB.
@@ -52,6 +53,7 @@ class GatePlan:
     keyframes: BoolArray = field(repr=False)
     grid: CellGrid
     notes: tuple[str, ...] = ()
+    dense_cells: int | None = None
     moved: BoolArray = field(repr=False)
     camera_motion: FloatArray = field(repr=False)
     open_frames: OpenFrames = field(repr=False, compare=False)
@@ -65,6 +67,7 @@ class GatePlan:
         open_frames: OpenFrames,
         *,
         notes: tuple[str, ...] = (),
+        dense_cells: int | None = None,
     ) -> GatePlan:
         """Make a plan of a run's decisions.
 
@@ -74,6 +77,7 @@ class GatePlan:
             timestamps_seconds: time of each frame, float64 [F].
             open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB.
             notes: what stood aside or was relaxed, and why.
+            dense_cells: cells of the video at full size where frames were made smaller.
 
         Returns:
             The plan.
@@ -92,6 +96,7 @@ class GatePlan:
             keyframes=np.all(run.covered.reshape(len(run.covered), -1), axis=1),
             grid=grid,
             notes=notes,
+            dense_cells=dense_cells,
             moved=run.moved,
             camera_motion=run.motion,
             open_frames=open_frames,
@@ -108,8 +113,8 @@ class GatePlan:
 
     @property
     def num_cells(self) -> int:
-        """All cells, T * H * W."""
-        return self.keep.size
+        """All cells, T * H * W, those of frames at full size."""
+        return self.keep.size if self.dense_cells is None else self.dense_cells
 
     @property
     def keep_ratio(self) -> float:

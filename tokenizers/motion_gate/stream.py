@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.config import FrontEndConfig
-from framegate.errors import BudgetError
+from framegate.errors import BudgetError, ConfigError
 from framegate.registry import sample_frames
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.motion_gate.config import MOTION_RULE, MotionGateConfig
 from framegate.tokenizers.motion_gate.gate import moving_scan, usable_config
 from framegate.tokenizers.motion_gate.grid import CellGrid
 from framegate.tokenizers.motion_gate.levels import SIDES, Int8Array, areas_at, representatives, sums_in
 from framegate.tokenizers.motion_gate.residual import FloatArray
+from framegate.tokenizers.motion_gate.ruled import RuleScan
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan, TubeDecision
 from framegate.tokenizers.motion_gate.video import as_luma, grid_for
 from framegate.tokenizers.video_stream import VideoStream
@@ -73,6 +74,7 @@ def gate_stream(
         BudgetError: keep_ratio below 1, an exact budget, which a stream without a known end cannot meet.
         FrameError: the video is smaller than one cell.
         VideoError: nothing can be decoded.
+        ConfigError: down-scaling, or a rule without a threshold, both of which need the whole video.
 
     Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and cap: ours.
     """
@@ -81,11 +83,24 @@ def gate_stream(
             f"keep_ratio={config.keep_ratio} is an exact budget and needs the whole video; a stream takes "
             "max_video_tokens, a cap, or a threshold."
         )
+    _check_causal(config)
     grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
     plan = None if stream.info.is_live else sample_frames(stream.info, config.frames)
     gate = None if config.is_identity else config.gate
     stream.warnings.extend(plan.notes if plan is not None else ())
     return _gated(stream, plan, grid, gate, config.max_video_tokens)
+
+
+def _check_causal(config: FrontEndConfig) -> None:
+    """Refuse what decides on the whole video at once."""
+    gate = None if config.is_identity else config.gate
+    if config.scales_frames:
+        what = "down_scaling"
+    elif gate is not None and not gate.has_threshold:
+        what = f"gate.rule {gate.rule!r} without a threshold"
+    else:
+        return
+    raise ConfigError(f"{what} needs the whole video; a stream takes the rules 'motion', 'rlt' and 'dtd'.")
 
 
 def _gated(
@@ -101,7 +116,8 @@ def _gated(
         pixels = np.stack([frame.pixels for frame in tube])
         scale = np.ones((grid.rows, grid.columns), np.int8)
         if scan is not None:
-            decision = scan.step(np.stack([as_luma(frame) for frame in pixels]))
+            luma = not isinstance(scan, RuleScan)
+            decision = scan.step(np.stack([as_luma(frame) for frame in pixels]) if luma else pixels)
             scale = decision.scale if max_tokens is None else _capped(decision, max_tokens - kept)
         kept += int(np.count_nonzero(scale))
         yield GatedTube(
@@ -115,9 +131,11 @@ def _gated(
             return
 
 
-def _scan(grid: CellGrid, gate: MotionGateConfig | None, warnings: list[str]) -> GateScan | None:
+def _scan(grid: CellGrid, gate: MotionGateConfig | None, warnings: list[str]) -> GateScan | RuleScan | None:
     if gate is None:
         return None
+    if gate.rule != MOTION_RULE:
+        return RuleScan(grid, gate)
     config, notes = usable_config(grid, gate)
     warnings.extend(notes)
     if config.codec_keyframes:

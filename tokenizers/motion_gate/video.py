@@ -12,6 +12,7 @@ from tqdm import tqdm
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, FrameError
 from framegate.registry import sample_frames
+from framegate.tokenizers.down_scaling import scaled_px
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.gate import plan_gate, tubes_of
 from framegate.tokenizers.motion_gate.grid import CellGrid
@@ -65,8 +66,9 @@ def plan_video(
             grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
         else:
             grid = CellGrid.of(*size_px(stream.info, total), cell_px=cell_px, tube_frames=tube_frames)
+        full, grid = grid, _scaled(grid, total, config)
         judged_px = (grid.height_px, grid.width_px)
-        frames = stream.frames(chosen, size_px=judged_px, pixel_format="gray")
+        frames = stream.frames(chosen, size_px=judged_px, pixel_format=config.judged_format)
         seen = _Seen(
             tqdm(frames, total=total, unit="frame", leave=False, disable=None if show_progress else True)
         )
@@ -74,6 +76,7 @@ def plan_video(
         run = _run(seen, grid, config, lambda tube: seen.holds(codec_keyframes, tube, tube_frames))
         notes = (
             *(chosen.notes if chosen else ()),
+            *_scaled_note(full, grid),
             *run.notes,
             *stream.warnings,
             *_codec_note(config, codec_keyframes),
@@ -84,7 +87,8 @@ def plan_video(
         with _opened(video, config, window_seconds) as again:
             yield from (frame.pixels for frame in again.frames(chosen, size_px=judged_px))
 
-    return GatePlan.of(run, grid, np.array(seen.times_seconds), source, notes=notes)
+    dense_cells = None if grid == full else len(run.keep) * full.num_cells
+    return GatePlan.of(run, grid, np.array(seen.times_seconds), source, notes=notes, dense_cells=dense_cells)
 
 
 def plan_frames_array(
@@ -110,10 +114,14 @@ def plan_frames_array(
 
     Raises:
         FrameError: another shape or type, no frame, sizes that are no multiples of cell_px, a wrong number of
-        times. BudgetError: the budget is below one token.
+        times. BudgetError: the budget is below one token. ConfigError: down-scaling, which resizes.
 
     Source: ours.
     """
+    if config.scales_frames:
+        raise ConfigError(
+            "down_scaling makes frames smaller, and frames at tower size are taken as they are."
+        )
     frames = np.asarray(frames)
     _check_frames(frames)
     grid = CellGrid.of(frames.shape[1], frames.shape[2], cell_px=cell_px, tube_frames=tube_frames)
@@ -126,7 +134,8 @@ def plan_frames_array(
         raise FrameError(
             f"timestamps_seconds has shape {times.shape} for {len(frames)} frames; give one per frame."
         )
-    run = _run((as_luma(frame) for frame in frames), grid, config, lambda _: False)
+    judged = as_rgb if config.judged_format == "rgb24" else as_luma
+    run = _run((judged(frame) for frame in frames), grid, config, lambda _: False)
     notes = (*run.notes, *_codec_note(config, np.zeros(0, np.int64)))
     return GatePlan.of(run, grid, times, lambda: map(as_rgb, frames), notes=notes)
 
@@ -162,6 +171,28 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
     return CellGrid.of(rows * cell_px, columns * cell_px, cell_px=cell_px, tube_frames=tube_frames)
 
 
+def _scaled(grid: CellGrid, num_frames: int | None, config: FrontEndConfig) -> CellGrid:
+    """The grid of the frames that down-scaling leaves."""
+    if not config.scales_frames or num_frames is None:
+        return grid
+    tubes = -(-num_frames // grid.tube_frames)
+    size_px = scaled_px(
+        (grid.height_px, grid.width_px),
+        cell_px=grid.cell_px,
+        num_tubes=tubes,
+        tokens=Budget.of(config).most(tubes * grid.num_cells),
+    )
+    return CellGrid.of(*size_px, cell_px=grid.cell_px, tube_frames=grid.tube_frames)
+
+
+def _scaled_note(full: CellGrid, grid: CellGrid) -> tuple[str, ...]:
+    if grid == full:
+        return ()
+    return (
+        f"down_scaling: frames of {grid.width_px} x {grid.height_px} px instead of {full.width_px} x {full.height_px}",
+    )
+
+
 def as_luma(frame: UInt8Array) -> UInt8Array:
     """Luma of a frame: uint8 [h, w, 3] RGB or [h, w] luma -> [h, w]."""
     return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
@@ -173,11 +204,14 @@ def as_rgb(frame: UInt8Array) -> UInt8Array:
 
 
 def _run(
-    luma: Iterable[UInt8Array], grid: CellGrid, config: FrontEndConfig, forced_keyframe: Callable[[int], bool]
+    pixels: Iterable[UInt8Array],
+    grid: CellGrid,
+    config: FrontEndConfig,
+    forced_keyframe: Callable[[int], bool],
 ) -> GateRun:
     if config.gate is None or config.is_identity:
-        return whole_run(tubes_of(luma, grid.tube_frames), grid)
-    return plan_gate(luma, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced_keyframe)
+        return whole_run(tubes_of(pixels, grid.tube_frames), grid)
+    return plan_gate(pixels, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced_keyframe)
 
 
 class _Seen:
@@ -238,7 +272,7 @@ def _codec_note(config: FrontEndConfig, keyframes: np.ndarray[Any, np.dtype[np.i
 
 def _later_note(config: FrontEndConfig) -> tuple[str, ...]:
     """A plan without a model ends at the tower's door."""
-    later = [name for name in ("scene_merge", "condensation") if getattr(config, name) is not None]
+    later = [name for name in ("scene_merge", "condensation", "pruning") if getattr(config, name) is not None]
     if not later or config.is_identity:
         return ()
     enters = "what is embedded anew; every token enters it" if config.reuses else "what enters it"

@@ -74,7 +74,7 @@ def plan_figures(plan: GatePlan) -> PlanFigures:
     Source: ours.
     """
     num_tubes, rows, columns = plan.keep.shape
-    dense, kept = int(plan.keep.size), int(plan.keep.sum())
+    dense, kept = plan.num_cells, plan.num_kept
     cell_bytes = 3 * plan.tube_frames * plan.cell_px**2 * BYTES_PER_VALUE
     starts = np.asarray(plan.timestamps_seconds)
     return PlanFigures(

@@ -1,0 +1,1 @@
+"""Pruning: after the tower, tokens are dropped by what their features show."""
