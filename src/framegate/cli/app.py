@@ -197,6 +197,61 @@ def run(
     run_command(options, compare=compare, as_json=as_json)
 
 
+@app.command(name="eval")
+def evaluate(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help='Folder with videos/ and questions.jsonl, or DIVE\'s; "generated" renders one.',
+            metavar="FOLDER",
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint, folder or hub id. None: a tiny random model.")
+    ] = None,
+    preset: Preset = DEFAULT_PRESET,
+    keep_ratio: KeepRatio = None,
+    max_video_tokens: MaxTokens = None,
+    fps: Fps = None,
+    settings: Setting = None,
+    out: Annotated[Path, typer.Option(help="File of results, taken up again.")] = Path("results.jsonl"),
+    csv: Annotated[Path | None, typer.Option(help="Summary to add to; else beside the results.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Results of another run to compare with.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask the first so many questions.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="Kinds to ask, as text_at,when.")] = None,
+    generate: Annotated[
+        int | None, typer.Option(min=1, help="Render so many videos into FOLDER first.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the rendered videos.")] = "test",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the intervals, and of rendered videos.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask questions with known answers about a folder of videos; score, time and sum up."""
+    from framegate.cli.evaluate import EvalOptions, eval_command
+    from framegate.cli.options import parse_settings
+
+    overrides = {"keep_ratio": keep_ratio, "max_video_tokens": max_video_tokens, "fps": fps}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    options = EvalOptions(
+        source=folder,
+        model=model,
+        preset=preset,
+        overrides=given | parse_settings(settings),
+        out=out,
+        csv=csv,
+        baseline=baseline,
+        limit=limit,
+        kinds=None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
+        generate=generate,
+        split=split,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+    )
+    if not eval_command(options, as_json=as_json):
+        raise typer.Exit(1)
+
+
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check versions, decoder, GPU and known-bad pairs. Exit code 1 when something needed is broken."""

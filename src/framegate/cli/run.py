@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from framegate.cli.console import make_console
 from framegate.errors import ConfigError, FramegateError
 
 if TYPE_CHECKING:
-    from framegate.report import Report
+    from framegate.evaluation.ask import Answer
 
 TINY_MODEL_WARNING = (
     "No --model was given: this is a tiny {family} model with random weights. Its words mean nothing; "
@@ -33,55 +32,30 @@ class RunOptions:
     max_new_tokens: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came back, with the report of the front end.
-
-    Args:
-        text: the answer.
-        report: the front end's account.
-        input_milliseconds: from the file to the model's inputs.
-        generate_milliseconds: the whole of `generate`.
-    """
-
-    text: str
-    report: Report
-    input_milliseconds: float
-    generate_milliseconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Spell the answer as plain values."""
-        return {
-            "answer": self.text,
-            "input_milliseconds": self.input_milliseconds,
-            "generate_milliseconds": self.generate_milliseconds,
-            "report": json.loads(self.report.to_json()),
-        }
-
-
 def run_command(options: RunOptions, *, compare: bool, as_json: bool) -> None:
     """Answer and print."""
     from framegate import load_config
 
     # a mistyped setting is told before a model is loaded
     load_config(options.preset, **options.overrides)
-    model, processor = _load(options)
-    model = _on_gpu(model)
+    model, processor = load_pair(options.model, options.family)
     presets = [("dense", _frame_settings(options)), (options.preset, options.overrides)]
     # with --preset dense there is nothing to compare
     answers = {
-        preset: ask(model, processor, options, preset=preset, overrides=overrides)
+        preset: attached_answer(model, processor, options, preset=preset, overrides=overrides)
         for preset, overrides in presets[0 if compare and options.preset != "dense" else 1 :]
     }
     warning = None if options.model else TINY_MODEL_WARNING.format(family=options.family)
     if as_json:
-        runs = {preset: answer.to_dict() for preset, answer in answers.items()}
+        runs = {preset: _spelled(answer) for preset, answer in answers.items()}
         print(json.dumps({"video": options.video, "warning": warning, "runs": runs}, indent=2))
         return
     _print(answers, warning)
 
 
-def ask(model: Any, processor: Any, options: RunOptions, *, preset: str, overrides: dict[str, Any]) -> Answer:
+def attached_answer(
+    model: Any, processor: Any, options: RunOptions, *, preset: str, overrides: dict[str, Any]
+) -> Answer:
     """Attach, ask, detach.
 
     Args:
@@ -98,55 +72,83 @@ def ask(model: Any, processor: Any, options: RunOptions, *, preset: str, overrid
         FramegateError: as `framegate.attach` and the attached model's `generate`.
     """
     import framegate
+    from framegate.evaluation.ask import ask
 
-    window = zip(("video_start", "video_end"), options.window_seconds, strict=True)
-    video = {"type": "video", "path": options.video} | {
-        name: seconds for name, seconds in window if seconds is not None
-    }
-    content = [video, {"type": "text", "text": options.question}]
-    with framegate.attach(model, processor, preset, **overrides) as front_end:
-        began = time.perf_counter()
-        inputs = processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            tokenize=True,
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(model.device)
-        ready = time.perf_counter()
-        output = model.generate(**inputs, max_new_tokens=options.max_new_tokens, do_sample=False)
-        done = time.perf_counter()
-        new_tokens = output[:, inputs["input_ids"].shape[1] :]
-        return Answer(
-            text=processor.batch_decode(new_tokens, skip_special_tokens=True)[0].strip(),
-            report=front_end.report,
-            input_milliseconds=1000 * (ready - began),
-            generate_milliseconds=1000 * (done - ready),
+    with framegate.attach(model, processor, preset, **overrides):
+        return ask(
+            model,
+            processor,
+            video=options.video,
+            question=options.question,
+            window_seconds=options.window_seconds,
+            max_new_tokens=options.max_new_tokens,
         )
 
 
-def _load(options: RunOptions) -> tuple[Any, Any]:
+def load_pair(name: str | None, family: str) -> tuple[Any, Any]:
+    """Load a model and its processor, without a front end, on the GPU where there is one.
+
+    Args:
+        name: folder or hub id of a checkpoint; None builds a tiny random model.
+        family: of the tiny model.
+
+    Returns:
+        Model and processor.
+
+    Raises:
+        UnsupportedModelError: the checkpoint's class is in no row of the family table.
+        ConfigError: it cannot be loaded, or its files do not fit together.
+    """
     from transformers.utils import logging
 
     # hints about generation settings, which the user of this command cannot change
     logging.set_verbosity_error()
-    if options.model is None:
+    if name is None:
         from framegate.models.tiny import tiny_pair
 
-        return tiny_pair(options.family)
-    import framegate
-
+        model, processor = tiny_pair(family)
+        return _on_gpu(model), processor
     try:
-        model, processor = framegate.from_pretrained(options.model, "dense")
+        model, processor = _checkpoint(name)
     except FramegateError:
         raise
     except (OSError, ValueError) as error:
         # what transformers raises for a folder without a checkpoint, or a hub that cannot be reached
-        raise ConfigError(f"--model {options.model!r} cannot be loaded: {error}") from error
-    front_end = framegate.front_end_of(model)
-    assert front_end is not None
-    front_end.detach()
+        raise ConfigError(f"--model {name!r} cannot be loaded: {error}") from error
+    return _on_gpu(model), processor
+
+
+def _checkpoint(name: str) -> tuple[Any, Any]:
+    """The stock model and processor of a checkpoint, every weight of which has to be there and to fit."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    from framegate.models.families import family_of_type
+    from framegate.models.video_processor import load_processor
+
+    family = family_of_type(AutoConfig.from_pretrained(name).model_type)
+    processor = load_processor(name, family.model_type)
+    # mismatches are let through to be told by name; transformers would tell them in a log that is off
+    model, told = AutoModelForImageTextToText.from_pretrained(
+        name, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    wrong = sorted(told["missing_keys"]) + sorted(key for key, *_ in told["mismatched_keys"])
+    if wrong:
+        raise ConfigError(
+            f"--model {name!r} cannot be loaded: {len(wrong)} weights are missing or of another shape than its "
+            f"config.json says, {wrong[0]} first. They would be random."
+        )
     return model, processor
+
+
+def _spelled(answer: Answer) -> dict[str, Any]:
+    """An answer as plain values, times in milliseconds."""
+    return {
+        "answer": answer.text,
+        "input_milliseconds": 1000 * answer.input_seconds,
+        "first_token_milliseconds": 1000 * answer.first_token_seconds,
+        "generate_milliseconds": 1000 * answer.generate_seconds,
+        "report": json.loads(answer.report.to_json()),
+    }
 
 
 def _on_gpu(model: Any) -> Any:
@@ -174,7 +176,7 @@ def _print(answers: dict[str, Answer], warning: str | None) -> None:
         console.print()
         console.print(answer.report)
         console.print(
-            f"inputs {answer.input_milliseconds:,.0f} ms, generate {answer.generate_milliseconds:,.0f} ms\n",
+            f"inputs {1000 * answer.input_seconds:,.0f} ms, generate {1000 * answer.generate_seconds:,.0f} ms\n",
             highlight=False,
         )
 

@@ -1,0 +1,244 @@
+"""`framegate eval`: questions about a folder of videos, answered, scored and summed up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framegate.cli.console import make_console
+from framegate.cli.run import TINY_MODEL_WARNING, load_pair
+from framegate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from framegate.evaluation.bootstrap import Estimate
+    from framegate.evaluation.records import QuestionSet
+    from framegate.evaluation.results import Results
+    from framegate.evaluation.summary import Comparison, Figure
+
+GENERATED = "generated"
+GENERATED_VIDEOS = 20
+TINY_FAMILY = "qwen3_vl"
+# of what is wrong with the data, so many lines are shown; all of them stand in the results
+SHOWN_PROBLEMS = 10
+CAPTION = (
+    "95 %: videos resampled; equal values: no width. kept, of: mean video tokens of a question. Seconds are medians: "
+    "file to inputs, from there to the first token, and to the whole answer."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """What to evaluate, on what, and where the results go.
+
+    Args:
+        source: folder of `videos/` and `questions.jsonl`, DIVE's layout, or where generated data goes.
+        model: folder or hub id; None for a tiny random model.
+        preset: preset name or YAML file.
+        overrides: settings that replace the preset's.
+        out: the file of results.
+        csv: the summary file; None for `out` with the ending .csv.
+        baseline: results of another run to compare with.
+        limit: ask the first so many questions.
+        kinds: the kinds to ask.
+        generate: number of videos to generate first; None generates for the source "generated" alone.
+        split: of the generated videos.
+        max_new_tokens: longest answer.
+        seed: of the resampling, and of generated videos.
+    """
+
+    source: Path
+    model: str | None
+    preset: str
+    overrides: dict[str, Any]
+    out: Path
+    csv: Path | None
+    baseline: Path | None
+    limit: int | None
+    kinds: tuple[str, ...] | None
+    generate: int | None
+    split: str
+    max_new_tokens: int
+    seed: int
+
+    @property
+    def csv_path(self) -> Path:
+        """Where the summary goes."""
+        return self.csv or self.out.with_suffix(".csv")
+
+
+def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
+    """Evaluate, write and print; tells whether any question was answered."""
+    from framegate import load_config
+    from framegate.evaluation import compare, evaluate, read_results, summarise
+    from framegate.evaluation.summary_csv import append_csv, csv_rows, read_csv
+
+    # what is wrong with the files is told before a model is loaded
+    load_config(options.preset, **options.overrides)
+    read_csv(options.csv_path)
+    base = None if options.baseline is None else read_results(options.baseline)
+    questions = _read(options).select(kinds=options.kinds, limit=options.limit)
+    _tell_problems(questions)
+    model, processor = load_pair(options.model, TINY_FAMILY)
+    results = evaluate(
+        model,
+        processor,
+        questions,
+        options.preset,
+        out=options.out,
+        model_name=options.model or f"tiny random {TINY_FAMILY}",
+        max_new_tokens=options.max_new_tokens,
+        command=" ".join(["framegate", *sys.argv[1:]]),
+        **options.overrides,
+    )
+    figures = summarise(results, seed=options.seed)
+    comparisons = [] if base is None else compare(results, base, seed=options.seed)
+    append_csv(options.csv_path, csv_rows(results, figures, seed=options.seed))
+    if as_json:
+        print(json.dumps(_account(results, figures, comparisons), indent=2))
+    else:
+        _print(options, results, figures, comparisons)
+    return any(row["status"] == "ok" for row in results.rows)
+
+
+def _read(options: EvalOptions) -> QuestionSet:
+    from framegate.evaluation import read_dive, read_folder
+    from framegate.evaluation.dive import is_dive
+    from framegate.evaluation.folder import QUESTIONS_NAME
+
+    wanted = options.generate
+    is_word = str(options.source) == GENERATED and not (options.source / QUESTIONS_NAME).is_file()
+    if wanted is not None or is_word:
+        _generate(options, GENERATED_VIDEOS if wanted is None else wanted)
+    elif not options.source.exists():
+        raise ConfigError(
+            f"There is no folder {str(options.source)!r}. A benchmark is a folder with videos/ and {QUESTIONS_NAME}; "
+            f"--generate {GENERATED_VIDEOS} makes one there."
+        )
+    return read_dive(options.source) if is_dive(options.source) else read_folder(options.source)
+
+
+def _generate(options: EvalOptions, videos: int) -> None:
+    """Render a benchmark, unless it is there already; a folder of other settings is never taken for it."""
+    from framegate.evaluation.generator import write_dataset
+
+    note, wanted = (
+        options.source / "generated.json",
+        {"split": options.split, "videos": videos, "seed": options.seed},
+    )
+    if options.source.exists():
+        made = json.loads(note.read_text()) if note.is_file() else None
+        if made != wanted:
+            what = "holds no generated data" if made is None else f"was generated with {made}"
+            raise ConfigError(f"{options.source} {what}, and {wanted} was asked for. Give another folder.")
+        return
+    # rendered beside its place: a run that is cut off leaves no half benchmark there
+    part = options.source.with_name(f"{options.source.name}.part")
+    write_dataset(part, split=options.split, videos=videos, seed=options.seed)
+    (part / note.name).write_text(json.dumps(wanted))
+    part.rename(options.source)
+
+
+def _tell_problems(questions: QuestionSet) -> None:
+    told = [f"bad row left out: {row}" for row in questions.bad_rows]
+    told += [f"no question about {name}" for name in questions.unasked_videos]
+    more = [f"and {len(told) - SHOWN_PROBLEMS} more"] if len(told) > SHOWN_PROBLEMS else []
+    for line in told[:SHOWN_PROBLEMS] + more:
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _account(
+    results: Results, figures: Sequence[Figure], comparisons: Sequence[Comparison]
+) -> dict[str, Any]:
+    errors = {row["id"]: row["error"] for row in results.rows if row["status"] == "error"}
+    return {
+        "run": dict(results.header),
+        "figures": [asdict(figure) for figure in figures],
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "errors": errors,
+    }
+
+
+def _print(
+    options: EvalOptions, results: Results, figures: Sequence[Figure], comparisons: Sequence[Comparison]
+) -> None:
+    console = make_console()
+    if options.model is None:
+        console.print(f"[yellow]{TINY_MODEL_WARNING.format(family=TINY_FAMILY)}[/yellow]\n")
+    console.print(_figure_table(results, figures))
+    if comparisons:
+        console.print(_comparison_table(options, comparisons))
+    failed = [row for row in results.rows if row["status"] == "error"]
+    for row in failed[:SHOWN_PROBLEMS]:
+        console.print(f"error: {row['id']}: {row['error']}", style="red", markup=False, highlight=False)
+    if len(failed) > SHOWN_PROBLEMS:
+        console.print(f"... and {len(failed) - SHOWN_PROBLEMS} more errors", style="red")
+    bad, unasked = results.header["bad_rows"], results.header["unasked_videos"]
+    console.print(
+        f"{len(results.rows)} questions, {len(failed)} errors (counted as wrong), {len(bad)} bad rows left out, "
+        f"{len(unasked)} videos without a question",
+        highlight=False,
+    )
+    console.print(f"wrote {options.out} and {options.csv_path}", markup=False, highlight=False)
+
+
+def _figure_table(results: Results, figures: Sequence[Figure]) -> Any:
+    from rich.table import Table
+
+    head = results.header
+    asked = "" if head["keep_ratio"] is None else f", keep_ratio {head['keep_ratio']:g}"
+    rate = "" if head["fps"] is None else f", {head['fps']:g} fps"
+    title = f"{head['model']}, preset {head['preset']}{asked}{rate}"
+    table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left")
+    for name in ("kind", "metric"):
+        table.add_column(name, no_wrap=True)
+    for name in ("n", "value", "95 %", "kept", "of", "input s", "first s", "whole s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place, figure in enumerate(figures):
+        begins = place == 0 or figures[place - 1].kind != figure.kind
+        costs = _costs(figure) if begins else [""] * 5
+        table.add_row(
+            figure.kind if begins else "",
+            figure.metric,
+            str(figure.n) if begins else "",
+            _number(figure.estimate.value),
+            _interval(figure.estimate),
+            *costs,
+        )
+    return table
+
+
+def _comparison_table(options: EvalOptions, comparisons: Sequence[Comparison]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"against {options.baseline}, same videos resampled", title_justify="left")
+    for name in ("kind", "metric"):
+        table.add_column(name)
+    for name in ("n", "difference", "95 % of it", "ratio", "95 % of that"):
+        table.add_column(name, justify="right")
+    for one in comparisons:
+        difference, ratio = one.difference, one.ratio
+        cells = (_number(difference.value), _interval(difference), _number(ratio.value), _interval(ratio))
+        table.add_row(one.kind, one.metric, str(one.n), *cells)
+    return table
+
+
+def _costs(figure: Figure) -> list[str]:
+    tokens = [figure.costs.get(name) for name in ("tokens_kept", "tokens_dense")]
+    seconds = [
+        figure.costs.get(name) for name in ("input_seconds", "first_token_seconds", "generate_seconds")
+    ]
+    return ["-" if value is None else f"{value:,.0f}" for value in tokens] + [
+        _number(value) for value in seconds
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return "-" if estimate.low is None else f"{_number(estimate.low)} to {_number(estimate.high)}"

@@ -1,0 +1,109 @@
+"""One question to a model with its front end attached, with the times it took."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from framegate.report import Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back, with the report of the front end.
+
+    Args:
+        text: the answer.
+        report: the front end's account.
+        input_tokens: of the prompt as the caller sees it, every video cell counted.
+        output_tokens: new ones.
+        input_seconds: from the file to the model's inputs.
+        first_token_seconds: from the call of `generate` to the first new token, read on the CPU.
+        generate_seconds: the whole of `generate`.
+    """
+
+    text: str
+    report: Report
+    input_tokens: int
+    output_tokens: int
+    input_seconds: float
+    first_token_seconds: float
+    generate_seconds: float
+
+
+class FirstToken:
+    """A streamer that notes when the first new token came; `generate` hands it the prompt before."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.time: float | None = None
+
+    def put(self, value: Any) -> None:
+        """Take the prompt, then tokens, which `generate` has brought to the CPU."""
+        self.calls += 1
+        if self.calls == 2:
+            self.time = time.perf_counter()
+
+    def end(self) -> None:
+        """Take the end, which says nothing new."""
+
+
+def ask(
+    model: Any,
+    processor: Any,
+    *,
+    video: str,
+    question: str,
+    window_seconds: tuple[float | None, float | None] = (None, None),
+    max_new_tokens: int,
+) -> Answer:
+    """Ask one question about one video, greedily, in a batch of one.
+
+    Args:
+        model: a model with a front end attached.
+        processor: its processor, attached as well.
+        video: path of the file.
+        question: what to ask.
+        window_seconds: start and end of the part that is shown, None for the video's own.
+        max_new_tokens: longest answer.
+
+    Returns:
+        The answer. The time to the first token is that of a streamer in the one call that also gives the answer.
+
+    Raises:
+        FramegateError: the video cannot be read, a budget cannot be met, and what else the attached pair refuses.
+
+    Source: ours.
+    """
+    import framegate
+
+    window = zip(("video_start", "video_end"), window_seconds, strict=True)
+    shown = {"type": "video", "path": video} | {name: end for name, end in window if end is not None}
+    front_end = framegate.front_end_of(model)
+    assert front_end is not None
+    began = time.perf_counter()
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": [shown, {"type": "text", "text": question}]}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+    ).to(model.device)
+    ready = time.perf_counter()
+    first = FirstToken()
+    output = model.generate(
+        **inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, streamer=first
+    )
+    done = time.perf_counter()
+    new_tokens = output[:, inputs["input_ids"].shape[1] :]
+    return Answer(
+        text=processor.batch_decode(new_tokens, skip_special_tokens=True)[0].strip(),
+        report=front_end.report,
+        input_tokens=inputs["input_ids"].shape[1],
+        output_tokens=new_tokens.shape[1],
+        input_seconds=ready - began,
+        first_token_seconds=(first.time or done) - ready,
+        generate_seconds=done - ready,
+    )

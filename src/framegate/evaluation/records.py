@@ -1,0 +1,169 @@
+"""What an evaluation works on: questions, the lines that are none, and the videos that nobody asks about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from framegate.errors import ConfigError, nearest
+
+DEFAULT_KIND = "text"
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question about one video.
+
+    Args:
+        id: unlike every other of its set.
+        video: name of the video in its set, and the cluster that intervals resample; "" where none was named.
+        path: the video's file, which may be missing; None where none was named.
+        question: as the model is asked.
+        answer: the right one.
+        kind: decides the metrics, see `metrics.score`.
+        time_seconds: the time it asks about, None where it asks about none.
+        meta: whatever else its line held.
+    """
+
+    id: str
+    video: str
+    path: Path | None
+    question: str
+    answer: str
+    kind: str = DEFAULT_KIND
+    time_seconds: float | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Spell the question as plain values; its path stays out, for it differs from machine to machine."""
+        return {
+            "id": self.id,
+            "video": self.video,
+            "question": self.question,
+            "answer": self.answer,
+            "kind": self.kind,
+            "time_seconds": self.time_seconds,
+            "meta": dict(self.meta),
+        }
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A line of a file of questions that is none, and why; it cannot be asked."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionSet:
+    """Questions in the order they are asked, those of one video after each other.
+
+    Args:
+        source: the folder or file they come from.
+        questions: at least one.
+        bad_rows: lines that are no question.
+        unasked_videos: names of videos that no question is about.
+    """
+
+    source: Path
+    questions: tuple[Question, ...]
+    bad_rows: tuple[BadRow, ...] = ()
+    unasked_videos: tuple[str, ...] = ()
+
+    def select(self, *, kinds: Iterable[str] | None = None, limit: int | None = None) -> QuestionSet:
+        """Take some of the questions; bad rows and unasked videos stay those of the whole.
+
+        Args:
+            kinds: the kinds to take, None for all.
+            limit: take the first so many, None for all.
+
+        Returns:
+            The smaller set.
+
+        Raises:
+            ConfigError: a kind that no question has, or a limit below 1.
+        """
+        known = {question.kind for question in self.questions}
+        wanted = known if kinds is None else set(kinds)
+        for kind in sorted(wanted - known):
+            raise ConfigError(f"No question of {self.source} is of kind {kind!r}. {nearest(kind, known)}")
+        if limit is not None and limit < 1:
+            raise ConfigError(f"The limit is {limit}; it must be at least 1.")
+        chosen = tuple(question for question in self.questions if question.kind in wanted)
+        return replace(self, questions=chosen[:limit])
+
+    def digest(self) -> str:
+        """Hash the questions and the sizes of their videos: another video is another benchmark."""
+        whole = [[question.document(), _size_bytes(question.path)] for question in self.questions]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def question_set(
+    source: Path, questions: list[Question], bad_rows: list[BadRow], videos: Path
+) -> QuestionSet:
+    """Put a set together: questions by video, and the videos of a folder that nobody asks about.
+
+    Raises:
+        ConfigError: there is no question; the message shows the first bad row.
+    """
+    if not questions:
+        first = f" The first bad row: {bad_rows[0]}" if bad_rows else ""
+        raise ConfigError(f"{source} has no question that can be asked.{first}")
+    asked = {question.path for question in questions}
+    found = sorted(videos.rglob("*")) if videos.is_dir() else []
+    unasked = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES and path not in asked]
+    return QuestionSet(
+        source=source,
+        questions=_by_video(questions),
+        bad_rows=tuple(bad_rows),
+        unasked_videos=tuple(str(path.relative_to(videos)) for path in unasked),
+    )
+
+
+def read_text(row: Mapping[str, Any], name: str) -> str:
+    """Read a required text of a row; numbers are taken as written.
+
+    Raises:
+        ValueError: it is missing, empty or no text.
+    """
+    value = row.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} is {value!r}; it must be a text that is not empty.")
+    return value
+
+
+def read_seconds(row: Mapping[str, Any], name: str) -> float | None:
+    """Read a time of a row that may be missing.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; it must be a number of seconds, or null.")
+    return float(value)
+
+
+def _by_video(questions: Iterable[Question]) -> tuple[Question, ...]:
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.video, []).append(question)
+    return tuple(question for group in groups.values() for question in group)
+
+
+def _size_bytes(path: Path | None) -> int | None:
+    return path.stat().st_size if path is not None and path.is_file() else None

@@ -1,0 +1,139 @@
+"""A file of results: a header line that says what was run, then a line per question, in lmms-eval's sample style."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from framegate.errors import ConfigError
+
+HEADER_KEY = "framegate_eval"
+_REMEDY = "Give another file, or delete this one to start anew."
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a file of results holds.
+
+    Args:
+        header: what was run.
+        rows: one per question that was asked, as written.
+    """
+
+    header: Mapping[str, Any]
+    rows: tuple[Mapping[str, Any], ...]
+
+
+def read_results(path: str | Path) -> Results:
+    """Read a file of results; a half-written last line is left out.
+
+    Args:
+        path: the JSONL file that `evaluate` wrote.
+
+    Returns:
+        Header and rows.
+
+    Raises:
+        ConfigError: there is no such file, or a line of it is no row of results; the message names the line.
+
+    Source: ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"There is no file of results {str(path)!r}.")
+    lines, _ = _whole_lines(path)
+    if not lines:
+        raise ConfigError(f"{path} holds no results.")
+    return Results(lines[0][HEADER_KEY], tuple(lines[1:]))
+
+
+class ResultsFile:
+    """A file of results that is being written; a context manager. A line is on the disk when `append` returns.
+
+    Args:
+        path: where; a file that is there is taken up again, its half-written last line cut off.
+        header: what is run; `resumes_on` names the entries that must be the same to go on.
+        resumes_on: keys of the header.
+
+    Raises:
+        ConfigError: the file is no file of results, or one of another run; the message says what differs.
+    """
+
+    def __init__(self, path: str | Path, header: Mapping[str, Any], *, resumes_on: tuple[str, ...]) -> None:
+        self.path = Path(path)
+        lines, length = _whole_lines(self.path) if self.path.is_file() else ([], 0)
+        if lines:
+            _check_same(self.path, lines[0][HEADER_KEY], header, resumes_on)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.done = {str(row["id"]) for row in lines[1:]}
+        self._file: BinaryIO = self.path.open("r+b" if self.path.is_file() else "wb")
+        self._file.truncate(length)
+        self._file.seek(length)
+        if not lines:
+            self.append({HEADER_KEY: dict(header)})
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one line and bring it to the disk."""
+        self._file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The lines that were written to their end, and how many bytes they take; the first is a header.
+
+    Raises:
+        ConfigError: the file is no file of results, or a line before the last is broken.
+    """
+    data = path.read_bytes()
+    if not data or _is_cut_header(data):
+        return [], 0
+    lines: list[dict[str, Any]] = []
+    length = 0
+    pieces = data.splitlines(keepends=True)
+    for number, piece in enumerate(pieces, 1):
+        line = _parsed(piece)
+        if line is None or (HEADER_KEY in line) != (number == 1):
+            if number == len(pieces) > 1 and HEADER_KEY in lines[0]:
+                break
+            raise ConfigError(
+                f"{path}, line {number}, is no {'header' if number == 1 else 'row'} of results. {_REMEDY}"
+            )
+        lines.append(line)
+        length += len(piece)
+    return lines, length
+
+
+def _parsed(piece: bytes) -> dict[str, Any] | None:
+    """A line that was written whole, None for any other."""
+    try:
+        line = json.loads(piece) if piece.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and (HEADER_KEY in line or "id" in line) else None
+
+
+def _is_cut_header(data: bytes) -> bool:
+    start = json.dumps({HEADER_KEY: {}}).encode()[:-2]
+    return b"\n" not in data and (data.startswith(start) or start.startswith(data))
+
+
+def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    differing = [
+        f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)
+    ]
+    if differing:
+        raise ConfigError(f"{path} holds results of another run ({'; '.join(differing)}). {_REMEDY}")
