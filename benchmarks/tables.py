@@ -9,6 +9,7 @@ import csv
 import re
 from pathlib import Path
 
+from answers import summary as answers
 from information import summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +163,58 @@ def stages_table():
     return table(["stage", "ms", "dense tower ms", "of the tower", "target", "met"], body)
 
 
+def answers_summary():
+    """The targets, as shipped and fine-tuned, and what frames per second bring."""
+    rows = answers.read()
+    parts = []
+    for weights, what in answers.WEIGHTS.items():
+        header, body = answers.verdict_rows(rows, weights)
+        if body:
+            first, whole = answers.first_token_speedup(rows, weights)
+            parts.append(
+                f"{what.capitalize()} (first token at 25 %: {first:.1f} times as soon as dense, {whole:.2f} times with "
+                f"the time from the file to the inputs):\n\n{table(header, body)}"
+            )
+    return "\n".join(parts)
+
+
+def answers_tables():
+    """Every method at every budget, rates, and the small series, for all weights that were measured."""
+    rows = answers.read()
+    parts = []
+    for weights, what in answers.WEIGHTS.items():
+        if not answers.pick(rows, weights=weights):
+            continue
+        for kind, metric, title in (
+            ("all", "correct", "all questions, right answers"),
+            ("text_at", "exact_match", "text at a time, exact match"),
+        ):
+            header, body = answers.budget_rows(rows, weights, kind=kind, metric=metric)
+            if body:
+                parts.append(f"**{what}: {title}**\n\n{table(header, body)}")
+        header, body = answers.fps_rows(rows, weights)
+        if body:
+            slopes = ", ".join(
+                f"{name} {answers.exponent(rows, weights, name):.2f}" for name in ("dense", "gate", "framegate")
+            )
+            parts.append(
+                f"**{what}: frames per second, still camera, no budget**; tokens grow with the frame rate to the power "
+                f"of (target: at most 0.5): {slopes}\n\n{table(header, body)}"
+            )
+        for series, title in SMALL_SERIES.items():
+            header, body = answers.pair_rows(rows, series, weights)
+            if body:
+                parts.append(f"**{what}: {title}**\n\n{table(header, body)}")
+    return "\n".join([*parts, "![Accuracy against tokens and frame rate](img/answers.png)\n"])
+
+
+SMALL_SERIES = {
+    "context": "what a kept patch sees (preset `gate`, no camera motion)",
+    "ablation": "what is put behind the gate",
+    "markers": "markers of time in the prompt against none",
+}
+
+
 def percent(text):
     return f"{float(text):.0%}" if text else ""
 
@@ -171,6 +224,15 @@ def met(row):
 
 
 SECTIONS = [
+    (
+        "Do the answers survive",
+        "`framegate/nano` on rendered video in fonts and before backgrounds that it was not trained on, every third with "
+        "a real clip behind it; right answers of all questions, 95 % intervals over videos. `of dense`: share of the "
+        "dense run's right answers, paired. Best baseline: of random cells, uniform frames, down-scaling, RLT, EVS, DTD, "
+        "VidCom2, `grt`, `grt_released` and `kffocus`. Every method, kind and series is on the results page. Command: "
+        "`python benchmarks/answers/bench_answers.py --clips clips`.",
+        answers_summary,
+    ),
     (
         "What the tokens can show, at equal tokens",
         "PSNR (dB) of the pooled squared error of what the surviving tokens alone can show; first 25 s, 448 px wide, "
@@ -228,6 +290,12 @@ SECTIONS = [
 
 # Too long for the README: on the results page alone.
 LONG_SECTIONS = [
+    (
+        "Answers: every method, rates and ablations",
+        "Intervals hold 95 %, videos resampled. `cannot`: the method cannot spend so few tokens. `uniform_frames` and "
+        "`down_scaling` spend at most the budget, the others spend it exactly; the counts are in the CSV.",
+        answers_tables,
+    ),
     (
         "What the kept cells can show, two-frame tubes",
         "As Qwen-VL towers see them: a token stands for two frames, so the same share of tokens shows less.",

@@ -10,6 +10,7 @@ from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_confi
 from framegate.errors import ConfigError
 from framegate.models.attachment.front_end import attach_front_end
 from framegate.models.families import Family, family_of_type
+from framegate.models.nano import shipped_folder
 
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -79,7 +80,7 @@ def load_attached(name_or_path: str | Path, front_end: Any, options: dict[str, A
     """Load model and processor of a checkpoint and attach a front end; see `framegate.from_pretrained`."""
     from framegate.models.video_processor import load_processor
 
-    hub = _hub_options(options)
+    name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
     (config, weights), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
     processor = load_processor(name_or_path, family.model_type, **hub)
     model = _load_model(name_or_path, options)
@@ -106,7 +107,7 @@ class AutoModelForImageTextToText:
             UnsupportedModelError: the checkpoint's model type is in no row of the family table.
             ConfigError: the configuration is not valid.
         """
-        hub = _hub_options(options)
+        name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
         config, weights = resolve_config(name_or_path, front_end, hub)
         _family(name_or_path, hub)
         model = _load_model(name_or_path, options)
@@ -135,7 +136,7 @@ class AutoProcessor:
         """
         from framegate.models.video_processor import attach_processor, load_processor
 
-        hub = _hub_options(options)
+        name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
         (config, _), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
         processor = load_processor(name_or_path, family.model_type, **options)
         attach_processor(processor, family, config)

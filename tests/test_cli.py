@@ -31,7 +31,7 @@ def test_help_is_quick_and_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip().endswith("[]"), done.stdout[-200:] + done.stderr
-    for command in ("plan", "view", "run", "doctor"):
+    for command in ("plan", "view", "run", "eval", "doctor"):
         assert command in done.stdout
 
 
@@ -116,6 +116,7 @@ def test_view_writes_four_files(tmp_path):
         (["view", CLIP, "--preset", "dense", "--keep-ratio", "0.5"], "use preset 'framegate'"),
         (["run", CLIP, "what?", "--preset", "gaet"], "Did you mean 'gate'?"),
         (["run", CLIP, "what?", "--family", "qwen9"], "qwen9"),
+        (["run", CLIP, "what?", "--family", "qwen3_vl", "--model", "framegate/nano"], "give one of them"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(arguments, words):
@@ -156,13 +157,26 @@ def test_run_answers_and_reports(family):
 
 def test_run_prints_the_report_and_compares():
     result = invoke(
-        "run", CLIP, "What?", "--keep-ratio", "0.25", "--fps", "0.25", "--max-new-tokens", "2", "--compare"
-    )
+        "run", CLIP, "What?", "--family", "qwen2_5_vl", "--keep-ratio", "0.25", "--fps", "0.25",
+        "--max-new-tokens", "2", "--compare",
+    )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert "dense answers:" in result.stdout
     assert "gate answers:" in result.stdout
     assert "(25.0%)" in result.stdout
     assert "(100.0%)" in result.stdout
+
+
+def test_run_asks_the_model_that_ships_dense_and_compressed():
+    result = invoke("run", DEMO, DEMO_QUESTION, "--fps", "4", "--keep-ratio", "0.25", "--json")
+    assert result.exit_code == 0, result.stderr
+    account = json.loads(result.stdout)
+    assert account["warning"] is None
+    assert {preset: run["answer"] for preset, run in account["runs"].items()} == {
+        "dense": DEMO_ANSWER,
+        "framegate": DEMO_ANSWER,
+    }
+    assert account["runs"]["framegate"]["report"]["kept_tokens"] < account["runs"]["dense"]["report"]["kept_tokens"]
 
 
 def test_doctor_json():

@@ -37,7 +37,7 @@ CURRICULUM = (
     Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL),
     Lesson(columns=6, rows=4, tubes=16, videos=5, questions=12, kinds=_ALL),
 )
-PASS_MARKS = (0.85, 0.8, 0.8, 0.8, 0.85, 2.0)  # the last lesson is never over
+PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6, 2.0)  # the last lesson is never over
 # how much the running exact match remembers
 MEMORY = 0.97
 COLUMNS = (
@@ -126,7 +126,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
         self.optimizer.zero_grad(set_to_none=True)
-        reads = now.lesson == 0 or now.step % 8 == 7
+        reads = now.lesson == 0 or now.step % 3 == 2
         loss = self._read() if reads else self._answer()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -143,9 +143,9 @@ class Trainer:
         return loss
 
     def _answer(self) -> torch.Tensor:
-        """The present lesson, and every eighth step the one before."""
+        """The present lesson, and in every third step the one before."""
         now = self.progress
-        back = 1 if now.lesson > 1 and now.step % 8 == 3 else 0
+        back = 1 if now.lesson > 1 and now.step % 3 == 1 else 0
         batch = make_batch(CURRICULUM[now.lesson - 1 - back], self.tokenizer, (self.seed, now.step))
         output = self.model(**batch.inputs)
         if not back:

@@ -43,6 +43,7 @@ def test_a_folder_is_read_by_video(tmp_path):
         (question(1, video="../secret.mp4"), "inside videos/"),
         (question(1, video="/etc/passwd"), "inside videos/"),
         (question(1, meta=[1]), "meta is"),
+        (question(1, question="half a pair \ud800"), "surrogates not allowed"),
     ],
 )
 def test_bad_rows_are_told_by_file_and_line(tmp_path, row, reason):

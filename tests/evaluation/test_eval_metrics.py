@@ -75,6 +75,11 @@ def test_token_f1_of_nothing():
         ("1:03.5", 63.5),
         ("It is at 01:02:03.", 3723),
         ("-1.5 s", -1.5),
+        ("7KP appears at 3.2s", 3.2),  # the digit of a code is no time
+        ("K7 from 2.5-3.5 seconds", 2.5),
+        ("_3.2_", 3.2),
+        ("3.25x", None),
+        ("7KP", None),
         ("never", None),
         ("", None),
     ],

@@ -134,6 +134,20 @@ def test_a_bug_of_ours_is_no_error_row(pair, good, tmp_path, monkeypatch):
     assert framegate.front_end_of(pair[0]) is None
 
 
+def test_no_memory_for_one_video_is_an_error_row(pair, good, tmp_path, monkeypatch):
+    from framegate.evaluation import runner
+
+    def asked(*arguments, ask=runner.ask, **settings):
+        if settings["video"].endswith("v1.mp4"):
+            raise MemoryError("Unable to allocate 9.00 TiB")
+        return ask(*arguments, **settings)
+
+    monkeypatch.setattr(runner, "ask", asked)
+    rows = run(pair, good, tmp_path / "results.jsonl").rows
+    assert [row["status"] for row in rows] == ["ok", "ok", "error", "error"]
+    assert rows[2]["error"] == "MemoryError: Unable to allocate 9.00 TiB"
+
+
 def test_a_run_that_was_cut_off_goes_on(pair, good, tmp_path, monkeypatch):
     from framegate.evaluation import runner
 
@@ -217,6 +231,30 @@ def test_two_runs_are_compared_on_the_same_questions(pair, good, tmp_path):
         compare(run(pair, good.select(limit=1), tmp_path / "one.jsonl"), dense)
     with pytest.raises(ConfigError, match="answered 3 of 4"):
         compare(type(kept)(kept.header, kept.rows[:3]), dense)
+
+
+def test_the_commit_is_that_of_a_checkout_which_tracks_this_package(tmp_path, monkeypatch):
+    import subprocess
+
+    from framegate.evaluation import header
+
+    def git(*words):
+        named = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *named, *words], check=True, capture_output=True)
+
+    place = tmp_path / "venv" / "header.py"
+    place.parent.mkdir()
+    place.write_text("installed here")
+    monkeypatch.setattr(header, "__file__", str(place))
+    assert header.commit() == ""
+    git("init")
+    git("commit", "--allow-empty", "-m", "somebody else's work")
+    assert header.commit() == ""
+    git("add", "venv")
+    git("commit", "-m", "ours")
+    assert len(header.commit()) >= 7
+    place.write_text("changed")
+    assert header.commit().endswith("+")
 
 
 def test_the_header_is_the_first_line(pair, good, tmp_path):

@@ -104,7 +104,9 @@ def test_a_mistyped_setting_is_named(settings, named):
 
 
 def test_a_written_folder_shows_what_its_questions_say(tmp_path):
-    folder = write_dataset(tmp_path / "set", videos=2, seed=3, questions=4, duration_seconds=2.0, show_progress=False)
+    folder = write_dataset(
+        tmp_path / "set", videos=2, seed=3, questions=4, duration_seconds=2.0, show_progress=False
+    )
     lines = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
     assert {line["video"] for line in lines} == {path.name for path in (folder / "videos").iterdir()}
     assert {line["meta"]["split"] for line in lines} == {"test"}
@@ -121,12 +123,30 @@ def test_a_written_folder_shows_what_its_questions_say(tmp_path):
 def test_a_real_clip_can_lie_behind(tmp_path):
     clip = tmp_path / "clip.mp4"
     write_video(clip, Renderer(write_script(1, split="validation", duration_seconds=1.0)))
-    write_dataset(tmp_path / "set", videos=1, questions=1, duration_seconds=2.0, clips=[clip], show_progress=False)
+    write_dataset(
+        tmp_path / "set", videos=1, questions=1, duration_seconds=2.0, clips=[clip], show_progress=False
+    )
     (line,) = (json.loads(line) for line in (tmp_path / "set/questions.jsonl").read_text().splitlines())
     assert line["meta"]["background"] == "clip"
     assert line["meta"]["camera"] == "moving"
+    # away from the texts and the marker the clip's own first frame shows
+    with open_video(clip) as real, open_video(tmp_path / "set/videos" / line["video"]) as made:
+        behind, shown = next(real.frames()).pixels, next(made.frames()).pixels
+    assert np.median(np.abs(behind.astype(int) - shown)) <= 4
 
 
-def test_an_unknown_kind_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="colour"):
-        write_dataset(tmp_path, kinds=["colour"])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kinds": ["colour"]}, "colour"),
+        ({"kinds": []}, "No kind of question is named"),
+        ({"videos": 0}, "videos is 0; it must be at least 1"),
+        ({"questions": -1}, "questions is -1"),
+        ({"duration_seconds": 0.0}, "duration_seconds is 0.0; it must be at least 0.5"),
+        ({"duration_seconds": float("nan")}, "duration_seconds is nan"),
+    ],
+)
+def test_a_benchmark_of_nothing_is_refused(tmp_path, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        write_dataset(tmp_path / "set", show_progress=False, **settings)
+    assert not (tmp_path / "set").exists()

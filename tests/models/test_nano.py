@@ -6,7 +6,7 @@ import torch
 from transformers.video_utils import VideoMetadata
 
 from framegate.evaluation.generator.script import ALPHABET
-from framegate.models.nano import nano_model, nano_processor
+from framegate.models.nano.build import nano_model, nano_processor
 from framegate.models.nano.batches import Batch, Lesson, make_batch
 from framegate.models.nano.reading import NO_LETTER, draw_page
 from framegate.models.nano.train import Trainer, exact_matches

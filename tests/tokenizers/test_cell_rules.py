@@ -65,6 +65,7 @@ def test_evs_knows_direction_and_not_brightness():
     assert distance(red, dark_red) == pytest.approx(0, abs=1e-6)
     assert distance(red, green) == pytest.approx(1)
     assert distance(flat((0, 0, 0)), red) == 1
+    assert distance(flat((0, 0, 0)), flat((0, 0, 0))) == 0  # black bars have not changed
 
 
 @pytest.mark.parametrize("name", COMPARING)

@@ -146,16 +146,22 @@ def test_folders_that_are_no_data_are_refused(data, tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'validation'"):
         VideoQuestions(data, split="validatio")
     assert [len(VideoQuestions(data, split=split)) for split in ("train", "validation", None)] == [2, 1, 3]
-    row = {"id": "a", "video": "none.mp4", "question": "?", "answer": "x"}
+    row = {"id": "a", "video": "v0.mp4", "question": "?", "answer": "x"}
+    turns = [{"role": "user", "content": [{"type": "video", "path": "none.mp4"}]}]
+    (tmp_path / "videos").symlink_to(data / "videos")
     for line, message in (
-        ("{", "line 1 is no JSON"),
-        ("[]", "line 1 lacks id"),
-        (json.dumps(row | {"answer": ""}), "line 1 lacks answer"),
-        (json.dumps(row), r"line 1 names .*none\.mp4"),
-        (
-            json.dumps({"id": "a", "messages": [{"role": "user"}]}),
-            "line 1 has messages that are no list of turns",
-        ),
+        ("", "has no question"),
+        ("{", "line 1: no JSON"),
+        ("[]", "line 1: a question is an object"),
+        (json.dumps(row | {"answer": ""}), "line 1: answer is ''"),
+        (json.dumps(row | {"meta": [1]}), r"line 1: meta is \[1\]"),
+        (json.dumps(row | {"video": None}), "line 1: the question names no video"),
+        (json.dumps(row | {"video": "none.mp4"}), r"line 1: there is no video .*none\.mp4"),
+        (json.dumps(row | {"video": "../videos/v0.mp4"}), r"line 1: video is .*inside videos/"),
+        (json.dumps(row) + "\n" + json.dumps(row), "line 2: the id 'a' is taken"),
+        ("{\n" * 3, r"line 1: no JSON.*and 2 more"),
+        (json.dumps({"id": "a", "messages": [{"role": "user"}]}), "line 1: messages are no list of turns"),
+        (json.dumps({"id": "a", "messages": turns}), r"line 1: there is no video .*none\.mp4"),
     ):
         (tmp_path / "questions.jsonl").write_text(line + "\n")
         with pytest.raises(ConfigError, match=message):

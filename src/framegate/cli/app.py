@@ -47,6 +47,9 @@ app = typer.Typer(
 )
 
 Video = Annotated[str, typer.Argument(help="Path of a video file.", metavar="VIDEO")]
+Model = Annotated[
+    str | None, typer.Option(help="Checkpoint, folder or hub id; framegate/nano, which ships, where none is given.")
+]
 Preset = Annotated[str, typer.Option(help="Preset name or YAML file.")]
 KeepRatio = Annotated[float | None, typer.Option(help="Share of the dense tokens to keep, in (0, 1].")]
 MaxTokens = Annotated[int | None, typer.Option("--max-video-tokens", help="Cap on the video's tokens.")]
@@ -161,10 +164,10 @@ def view(
 def run(
     video: Video,
     question: Annotated[str, typer.Argument(help="What to ask about it.", metavar="QUESTION")],
-    model: Annotated[
-        str | None, typer.Option(help="Checkpoint, folder or hub id. None: a tiny random model.")
+    model: Model = None,
+    family: Annotated[
+        str | None, typer.Option(help="A tiny random model of this family in place of --model.")
     ] = None,
-    family: Annotated[str, typer.Option(help="Family of the tiny model.")] = "qwen2_5_vl",
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,
@@ -174,8 +177,9 @@ def run(
     settings: Setting = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Ask the dense model first, and compare.")
-    ] = False,
+        bool | None,
+        typer.Option(help="Ask the dense model first; by default where the model is framegate/nano."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a video model a question and report what was skipped."""
@@ -206,9 +210,7 @@ def evaluate(
             metavar="FOLDER",
         ),
     ],
-    model: Annotated[
-        str | None, typer.Option(help="Checkpoint, folder or hub id. None: a tiny random model.")
-    ] = None,
+    model: Model = None,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framegate.cli.console import make_console
-from framegate.cli.run import TINY_MODEL_WARNING, load_pair
+from framegate.cli.run import load_pair
 from framegate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 GENERATED = "generated"
 GENERATED_VIDEOS = 20
-TINY_FAMILY = "qwen3_vl"
 # of what is wrong with the data, so many lines are shown; all of them stand in the results
 SHOWN_PROBLEMS = 10
 CAPTION = (
@@ -36,7 +35,7 @@ class EvalOptions:
 
     Args:
         source: folder of `videos/` and `questions.jsonl`, DIVE's layout, or where generated data goes.
-        model: folder or hub id; None for a tiny random model.
+        model: folder or hub id; None for framegate/nano.
         preset: preset name or YAML file.
         overrides: settings that replace the preset's.
         out: the file of results.
@@ -75,6 +74,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
     from framegate import load_config
     from framegate.evaluation import compare, evaluate, read_results, summarise
     from framegate.evaluation.summary_csv import append_csv, csv_rows, read_csv
+    from framegate.models.nano import NANO
 
     # what is wrong with the files is told before a model is loaded
     load_config(options.preset, **options.overrides)
@@ -82,14 +82,14 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
     base = None if options.baseline is None else read_results(options.baseline)
     questions = _read(options).select(kinds=options.kinds, limit=options.limit)
     _tell_problems(questions)
-    model, processor = load_pair(options.model, TINY_FAMILY)
+    model, processor = load_pair(options.model)
     results = evaluate(
         model,
         processor,
         questions,
         options.preset,
         out=options.out,
-        model_name=options.model or f"tiny random {TINY_FAMILY}",
+        model_name=options.model or NANO,
         max_new_tokens=options.max_new_tokens,
         command=" ".join(["framegate", *sys.argv[1:]]),
         **options.overrides,
@@ -166,8 +166,6 @@ def _print(
     options: EvalOptions, results: Results, figures: Sequence[Figure], comparisons: Sequence[Comparison]
 ) -> None:
     console = make_console()
-    if options.model is None:
-        console.print(f"[yellow]{TINY_MODEL_WARNING.format(family=TINY_FAMILY)}[/yellow]\n")
     console.print(_figure_table(results, figures))
     if comparisons:
         console.print(_comparison_table(options, comparisons))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from framegate.evaluation.ask import Answer
 
 TINY_MODEL_WARNING = (
-    "No --model was given: this is a tiny {family} model with random weights. Its words mean nothing; "
-    "the counts of tokens and patches and the times are real."
+    "This is a tiny {family} model with random weights. Its words mean nothing; the counts of tokens and patches and "
+    "the times are real."
 )
 
 
@@ -26,26 +26,28 @@ class RunOptions:
     window_seconds: tuple[float | None, float | None]
     question: str
     model: str | None
-    family: str
+    family: str | None
     preset: str
     overrides: dict[str, Any]
     max_new_tokens: int
 
 
-def run_command(options: RunOptions, *, compare: bool, as_json: bool) -> None:
-    """Answer and print."""
+def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> None:
+    """Answer and print; compare None asks the dense model too where the model is framegate/nano."""
     from framegate import load_config
 
     # a mistyped setting is told before a model is loaded
     load_config(options.preset, **options.overrides)
     model, processor = load_pair(options.model, options.family)
+    if compare is None:
+        compare = options.model is None and options.family is None
     presets = [("dense", _frame_settings(options)), (options.preset, options.overrides)]
     # with --preset dense there is nothing to compare
     answers = {
         preset: attached_answer(model, processor, options, preset=preset, overrides=overrides)
         for preset, overrides in presets[0 if compare and options.preset != "dense" else 1 :]
     }
-    warning = None if options.model else TINY_MODEL_WARNING.format(family=options.family)
+    warning = None if options.family is None else TINY_MODEL_WARNING.format(family=options.family)
     if as_json:
         runs = {preset: _spelled(answer) for preset, answer in answers.items()}
         print(json.dumps({"video": options.video, "warning": warning, "runs": runs}, indent=2))
@@ -85,36 +87,40 @@ def attached_answer(
         )
 
 
-def load_pair(name: str | None, family: str) -> tuple[Any, Any]:
+def load_pair(name: str | None, family: str | None = None) -> tuple[Any, Any]:
     """Load a model and its processor, without a front end, on the GPU where there is one.
 
     Args:
-        name: folder or hub id of a checkpoint; None builds a tiny random model.
-        family: of the tiny model.
+        name: folder or hub id of a checkpoint; None takes framegate/nano, which ships in the package.
+        family: builds a tiny random model of this family instead.
 
     Returns:
         Model and processor.
 
     Raises:
         UnsupportedModelError: the checkpoint's class is in no row of the family table.
-        ConfigError: it cannot be loaded, or its files do not fit together.
+        ConfigError: it cannot be loaded, its files do not fit together, or name and family are both given.
     """
     from transformers.utils import logging
 
+    from framegate.models.nano import NANO
+
     # hints about generation settings, which the user of this command cannot change
     logging.set_verbosity_error()
-    if name is None:
+    if name is not None and family is not None:
+        raise ConfigError(f"--model {name!r} and --family {family!r} are two models; give one of them.")
+    if family is not None:
         from framegate.models.tiny import tiny_pair
 
         model, processor = tiny_pair(family)
         return _on_gpu(model), processor
     try:
-        model, processor = _checkpoint(name)
+        model, processor = _checkpoint(name or NANO)
     except FramegateError:
         raise
     except (OSError, ValueError) as error:
         # what transformers raises for a folder without a checkpoint, or a hub that cannot be reached
-        raise ConfigError(f"--model {name!r} cannot be loaded: {error}") from error
+        raise ConfigError(f"--model {name or NANO!r} cannot be loaded: {error}") from error
     return _on_gpu(model), processor
 
 
@@ -123,13 +129,15 @@ def _checkpoint(name: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     from framegate.models.families import family_of_type
+    from framegate.models.nano import shipped_folder
     from framegate.models.video_processor import load_processor
 
-    family = family_of_type(AutoConfig.from_pretrained(name).model_type)
-    processor = load_processor(name, family.model_type)
+    folder = shipped_folder(name)
+    family = family_of_type(AutoConfig.from_pretrained(folder).model_type)
+    processor = load_processor(folder, family.model_type)
     # mismatches are let through to be told by name; transformers would tell them in a log that is off
     model, told = AutoModelForImageTextToText.from_pretrained(
-        name, output_loading_info=True, ignore_mismatched_sizes=True
+        folder, output_loading_info=True, ignore_mismatched_sizes=True
     )
     wrong = sorted(told["missing_keys"]) + sorted(key for key, *_ in told["mismatched_keys"])
     if wrong:
