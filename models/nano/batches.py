@@ -31,6 +31,7 @@ class Lesson:
         questions: about each video.
         kinds: of question, drawn in turn.
         letters: of a text.
+        rates: frames per second, of which each batch draws one.
     """
 
     columns: int
@@ -40,6 +41,7 @@ class Lesson:
     questions: int
     kinds: tuple[str, ...]
     letters: int = 3
+    rates: tuple[float, ...] = (2.0, 4.0, 4.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
     Source: ours.
     """
     rng = np.random.default_rng(seed)
-    fps = float(rng.choice((2, 4, 8), p=(0.2, 0.6, 0.2)))
+    fps = float(rng.choice(lesson.rates))
     pixels, rows, kinds = [], [], []
     for _ in range(lesson.videos):
         script, asked = _video(lesson, rng, fps)
@@ -85,7 +87,7 @@ def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
 def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script, list[Asked]]:
     """A script of the lesson's length that gives at least one question."""
     cell_px = LAYOUT.cell_px
-    paces = {2.0: ("slow",), 4.0: ("slow", "medium", "medium"), 8.0: ("slow", "medium", "fast")}[fps]
+    paces = {1.0: ("slow",), 2.0: ("slow",), 4.0: ("slow", "medium", "medium"), 8.0: ("slow", "medium", "fast")}[fps]
     while True:
         script = write_script(
             int(rng.integers(1 << 40)),

@@ -38,6 +38,14 @@ CURRICULUM = (
     Lesson(columns=6, rows=4, tubes=16, videos=5, questions=12, kinds=_ALL),
 )
 PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6, 2.0)  # the last lesson is never over
+# beside the last lesson: videos of the same eight seconds at other frame rates, and shorter ones
+BESIDE = (
+    CURRICULUM[-2],
+    Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
+    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL, rates=(2.0,)),
+    Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
+    Lesson(columns=6, rows=4, tubes=4, videos=10, questions=8, kinds=_ALL, rates=(1.0,)),
+)
 # how much the running exact match remembers
 MEMORY = 0.97
 COLUMNS = (
@@ -143,10 +151,13 @@ class Trainer:
         return loss
 
     def _answer(self) -> torch.Tensor:
-        """The present lesson, and in every third step the one before."""
+        """The present lesson, and in every third step another: the one before, and at the end those beside it."""
         now = self.progress
-        back = 1 if now.lesson > 1 and now.step % 3 == 1 else 0
-        batch = make_batch(CURRICULUM[now.lesson - 1 - back], self.tokenizer, (self.seed, now.step))
+        lesson, back = CURRICULUM[now.lesson - 1], now.lesson > 1 and now.step % 3 == 1
+        if back:
+            ends = now.lesson == len(CURRICULUM)
+            lesson = BESIDE[now.step // 3 % len(BESIDE)] if ends else CURRICULUM[now.lesson - 2]
+        batch = make_batch(lesson, self.tokenizer, (self.seed, now.step))
         output = self.model(**batch.inputs)
         if not back:
             for kind, right in exact_matches(output.logits.detach(), batch).items():

@@ -1,6 +1,7 @@
 """`framegate eval`: one command from a folder to a table, and mistakes in one line."""
 
 import csv
+import inspect
 import json
 import sys
 from types import ModuleType
@@ -155,12 +156,15 @@ def test_a_checkpoint_without_all_its_weights_is_told(folder, tmp_path):
 
 @pytest.fixture
 def generator(monkeypatch):
-    """A stand-in that writes a folder as the real generator does, and counts its calls."""
-    calls = []
+    """A stand-in that takes what the real generator takes, writes a folder as it does, and counts its calls."""
+    from framegate.evaluation.generator import write_dataset as real
 
-    def write_dataset(folder, *, split, videos, seed):
-        calls.append((split, videos, seed))
-        write_benchmark(folder, [question(0)], videos=1)
+    calls, taken = [], inspect.signature(real)
+
+    def write_dataset(*arguments, **settings):
+        given = taken.bind(*arguments, **settings).arguments
+        calls.append((given["split"], given["videos"], given["seed"]))
+        write_benchmark(given["folder"], [question(0)], videos=1)
 
     module = ModuleType("framegate.evaluation.generator")
     module.write_dataset = write_dataset

@@ -18,14 +18,15 @@ def distance(before: UInt8Array, after: UInt8Array) -> npt.NDArray[np.float32]:
         after: cells of the tube, likewise.
 
     Returns:
-        float32 [H, W] in [0, 1]; a black cell is as far from everything as can be.
+        float32 [H, W] in [0, 1]; a black cell, which has no direction, is as far as can be from all but a black one.
 
     Source: EVS (arXiv 2510.14624) with the measure of its implementation in vLLM. The paper takes the L1 norm of
         pixels, which ranks cells as "dtd" does; vLLM takes the cosine of embeddings after the tower. Cosine of pixels,
         so that the tower is spared: ours.
     """
     rows = [cells.reshape(*cells.shape[:2], -1).astype(np.float32) for cells in (before, after)]
-    norms = np.linalg.norm(rows[0], axis=-1) * np.linalg.norm(rows[1], axis=-1)
-    cosine = np.einsum("hwd,hwd->hw", *rows) / np.maximum(norms, SMALLEST_NORM)
-    different: npt.NDArray[np.float32] = 1 - cosine
+    lengths = [np.linalg.norm(cells, axis=-1) for cells in rows]
+    cosine = np.einsum("hwd,hwd->hw", *rows) / np.maximum(lengths[0] * lengths[1], SMALLEST_NORM)
+    # black that stays black has no direction, and has not changed
+    different: npt.NDArray[np.float32] = np.where(lengths[0] + lengths[1] > 0, 1 - cosine, np.float32(0))
     return different

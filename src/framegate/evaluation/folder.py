@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from framegate.errors import ConfigError
 from framegate.evaluation.metrics import check_answer
@@ -20,6 +20,18 @@ from framegate.evaluation.records import (
 )
 
 QUESTIONS_NAME, VIDEOS_NAME = "questions.jsonl", "videos"
+
+
+class Named(Protocol):
+    """What a row is turned into: something with an id."""
+
+    @property
+    def id(self) -> str:
+        """Unlike every other of its file."""
+        ...
+
+
+Item = TypeVar("Item", bound=Named)
 
 
 def read_folder(folder: str | Path) -> QuestionSet:
@@ -40,13 +52,23 @@ def read_folder(folder: str | Path) -> QuestionSet:
     Source: ours.
     """
     folder = Path(folder)
-    path, videos = folder / QUESTIONS_NAME, folder / VIDEOS_NAME
+    videos = folder / VIDEOS_NAME
+    questions, bad_rows = read_rows(question_lines(folder), lambda row: read_question(row, videos))
+    return question_set(folder, questions, bad_rows, videos)
+
+
+def question_lines(folder: Path) -> Iterable[tuple[str, Any]]:
+    """Walk over the lines of a folder's questions.jsonl, see `numbered_lines`.
+
+    Raises:
+        ConfigError: no such folder or file.
+    """
+    path = folder / QUESTIONS_NAME
     if not path.is_file():
         raise ConfigError(
-            f"{str(folder)!r} has no {QUESTIONS_NAME}; a benchmark is a folder with it and {VIDEOS_NAME}/."
+            f"{str(folder)!r} has no {QUESTIONS_NAME}; questions are a folder with it and {VIDEOS_NAME}/."
         )
-    questions, bad_rows = read_rows(numbered_lines(path), lambda row: _question(row, videos))
-    return question_set(folder, questions, bad_rows, videos)
+    return numbered_lines(path)
 
 
 def numbered_lines(path: Path) -> Iterable[tuple[str, Any]]:
@@ -58,8 +80,8 @@ def numbered_lines(path: Path) -> Iterable[tuple[str, Any]]:
 
 
 def read_rows(
-    rows: Iterable[tuple[str, Any]], make: Callable[[dict[str, Any]], Question]
-) -> tuple[list[Question], list[BadRow]]:
+    rows: Iterable[tuple[str, Any]], make: Callable[[dict[str, Any]], Item]
+) -> tuple[list[Item], list[BadRow]]:
     """Turn rows into questions; what is none, or repeats an id, becomes a bad row.
 
     Args:
@@ -69,7 +91,7 @@ def read_rows(
     Returns:
         The questions and the bad rows.
     """
-    questions: dict[str, Question] = {}
+    questions: dict[str, Item] = {}
     bad_rows: list[BadRow] = []
     for place, row in rows:
         try:
@@ -85,9 +107,12 @@ def read_rows(
 
 def _parsed(line: str) -> Any:
     try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
+        value = json.loads(line)
+        # half a surrogate pair is JSON, and no text that results could be written with
+        json.dumps(value, ensure_ascii=False).encode()
+    except ValueError as error:
         return ValueError(f"no JSON: {error}")
+    return value
 
 
 def _mapping(row: Any) -> dict[str, Any]:
@@ -98,12 +123,14 @@ def _mapping(row: Any) -> dict[str, Any]:
     return row
 
 
-def _question(row: dict[str, Any], videos: Path) -> Question:
+def read_question(row: dict[str, Any], videos: Path) -> Question:
+    """Turn a row into a question about a video of a folder.
+
+    Raises:
+        ValueError: the row is no question; the message says what it lacks.
+    """
     kind = read_text(row, "kind") if row.get("kind") is not None else DEFAULT_KIND
-    meta = row.get("meta") or {}
-    if not isinstance(meta, dict):
-        raise ValueError(f"meta is {meta!r:.60}; it must be an object.")
-    name = _video_name(row.get("video"))
+    name = video_name(row.get("video"))
     return Question(
         id=read_text(row, "id"),
         video=name,
@@ -112,12 +139,28 @@ def _question(row: dict[str, Any], videos: Path) -> Question:
         answer=check_answer(kind, read_text(row, "answer")),
         kind=kind,
         time_seconds=read_seconds(row, "time_seconds"),
-        meta=meta,
+        meta=read_meta(row),
     )
 
 
-def _video_name(value: Any) -> str:
-    """The name of a video inside its folder, "" for none."""
+def read_meta(row: dict[str, Any]) -> dict[str, Any]:
+    """Read what else a row holds, empty where it holds nothing.
+
+    Raises:
+        ValueError: it is no object.
+    """
+    meta = row.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise ValueError(f"meta is {meta!r:.60}; it must be an object.")
+    return meta
+
+
+def video_name(value: Any) -> str:
+    """Read the name of a video inside its folder, "" for none.
+
+    Raises:
+        ValueError: it is no text, or leads out of the folder.
+    """
     if value is None or value == "":
         return ""
     if not isinstance(value, str) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:

@@ -91,11 +91,19 @@ def _device_name(model: Any) -> str:
 
 
 def commit() -> str:
-    """Short hash of the checkout this package lies in, with "+" where files differ from it; "" outside one."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
+    """Short hash of the checkout that tracks this package, with "+" where files differ from it; "" outside one."""
+    here = Path(__file__).resolve()
+    # an environment that lies inside somebody's repository is not that repository's commit
+    if not _git(here.parent, "ls-files", here.name):
+        return ""
+    return _git(here.parent, "describe", "--always", "--dirty=+", "--exclude=*")
+
+
+def _git(folder: Path, *words: str) -> str:
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        told = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return told.stdout.strip() if told.returncode == 0 else ""

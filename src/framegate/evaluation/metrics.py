@@ -14,7 +14,10 @@ from framegate.evaluation.places import cell_in
 # what an answer in seconds may be off and still count as correct; ours
 TIME_TOLERANCE_SECONDS = 0.5
 _CLOCK = re.compile(r"(?<![\d:.])(?:(\d+):)?(\d+):(\d{2}(?:\.\d+)?)(?![\d:])")
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+# digits of a word, as in the code 7KP, are no time; a unit may follow them
+_NUMBER = re.compile(
+    r"(?<![a-z0-9.])[-+]?\d++(?:\.\d++)?+(?=s(?:ec(?:ond)?s?)?\b|[^a-z0-9]|$)", re.IGNORECASE
+)
 
 Scores = dict[str, float | None]
 
@@ -109,7 +112,7 @@ def token_f1(prediction: str, answer: str) -> float:
 
 
 def parse_seconds(text: str) -> float | None:
-    """Read the first time in a text, as 3.2, 1:03.5 or 1:02:03; None where there is none."""
+    """Read the first time in a text, as 3.2, 3.2s, 1:03.5 or 1:02:03; None where there is none."""
     clock = _CLOCK.search(text)
     if clock:
         hours, minutes, seconds = clock.groups()

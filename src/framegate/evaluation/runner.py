@@ -101,7 +101,7 @@ def _outcome(
         return ask(
             model, processor, video=str(path), question=question.question, max_new_tokens=max_new_tokens
         )
-    except (FramegateError, OSError, torch.OutOfMemoryError) as error:
+    except (FramegateError, OSError, MemoryError, torch.OutOfMemoryError) as error:
         return error
 
 

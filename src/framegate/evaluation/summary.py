@@ -35,7 +35,7 @@ class Figure:
         n: questions, those with an error among them.
         errors: questions with an error; they count as an empty answer.
         estimate: mean over questions, with its interval over videos.
-        costs: of the questions that were answered, by column: mean tokens, median seconds; None where none was.
+        costs: of the questions that were answered, by column: mean tokens, median seconds; empty where none was.
     """
 
     kind: str

@@ -2,115 +2,130 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from framegate.errors import ConfigError, nearest
-
-QUESTIONS_NAME, VIDEOS_NAME = "questions.jsonl", "videos"
-_REQUIRED = ("id", "video", "question", "answer")
+from framegate.evaluation.folder import (
+    VIDEOS_NAME,
+    question_lines,
+    read_meta,
+    read_question,
+    read_rows,
+    video_name,
+)
+from framegate.evaluation.records import read_text
 
 
 class VideoQuestions(Dataset[dict[str, Any]]):
     """Questions about videos, each a conversation of two turns that ends with the answer.
 
     Args:
-        folder: holds `videos/` and `questions.jsonl`, a line per question with id, video, question and answer; a line
-            may have `messages` in place of question and answer.
+        folder: holds `videos/` and `questions.jsonl`, as `framegate.evaluation.read_folder` reads it; a line may have
+            `messages` in place of video, question and answer, whose videos are names inside `videos/` as well.
         split: take the questions whose `meta.split` this is; None takes all.
 
     Raises:
-        ConfigError: no such folder, a line that is no question (the message names the line), a video that is not
-            there, or no question at all.
+        ConfigError: no such folder, a line that is no question, repeats an id or names no video that is there (the
+            message names the line), or no question at all.
     """
 
     def __init__(self, folder: str | Path, *, split: str | None = None) -> None:
         self.folder, self.split, self.epoch = Path(folder), split, 0
-        rows = list(_rows(self.folder))
-        splits = {str((row.get("meta") or {}).get("split")) for row in rows}
-        self.rows = [row for row in rows if split is None or (row.get("meta") or {}).get("split") == split]
-        if not self.rows:
+        found, bad_rows = read_rows(question_lines(self.folder), lambda row: _conversation(row, self.folder))
+        if bad_rows:
+            more = f" (and {len(bad_rows) - 1} more)" if len(bad_rows) > 1 else ""
+            raise ConfigError(f"{bad_rows[0]}{more}")
+        if not found:
+            raise ConfigError(f"{self.folder} has no question.")
+        self.conversations = [one for one in found if split in (None, one.split)]
+        if not self.conversations:
+            splits = {str(one.split) for one in found}
             raise ConfigError(
-                f"{self.folder / QUESTIONS_NAME} has no question of split {split!r}. {nearest(str(split), splits)}"
+                f"{self.folder} has no question of split {split!r}. {nearest(str(split), splits)}"
             )
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.conversations)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one sample: id, index, epoch, and messages as `apply_chat_template` takes them."""
-        if not 0 <= index < len(self.rows):
-            raise IndexError(f"sample {index} of {len(self.rows)}")
-        row = self.rows[index]
-        return {"id": row["id"], "index": index, "epoch": self.epoch, "messages": _messages(self.folder, row)}
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        one = self.conversations[index]
+        return {"id": one.id, "index": index, "epoch": self.epoch, "messages": one.messages}
 
     def set_epoch(self, epoch: int) -> None:
         """Say how often the data was seen before; budgets are drawn anew in each epoch."""
         self.epoch = epoch
 
 
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    path = folder / QUESTIONS_NAME
-    if not path.is_file():
-        raise ConfigError(
-            f"{str(folder)!r} has no {QUESTIONS_NAME}; data is a folder with it and {VIDEOS_NAME}/."
-        )
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _checked(line, f"{path}, line {number}", folder)
+@dataclass(frozen=True)
+class Conversation:
+    """A line as what a model learns from: its id, its split (None where it names none) and its turns."""
+
+    id: str
+    split: str | None
+    messages: list[dict[str, Any]]
 
 
-def _checked(line: str, where: str, folder: Path) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{where} is no JSON: {error}") from error
-    wanted = _REQUIRED if not isinstance(row, dict) or "messages" not in row else ("id", "messages")
-    missing = [name for name in wanted if not isinstance(row, dict) or row.get(name) in (None, "")]
-    if missing:
-        raise ConfigError(f"{where} lacks {', '.join(missing)}; a question has {', '.join(wanted)}.")
-    turns = row.get("messages", [])
-    if not isinstance(turns, list) or not all(
-        isinstance(t, dict) and {"role", "content"} <= t.keys() for t in turns
-    ):
-        raise ConfigError(f"{where} has messages that are no list of turns with role and content.")
-    for path in _paths(folder, row):
+def _conversation(row: dict[str, Any], folder: Path) -> Conversation:
+    """Turn a row into a conversation whose videos are there.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    videos = folder / VIDEOS_NAME
+    messages = _own_turns(row, videos) if "messages" in row else _two_turns(row, videos)
+    for path in _paths(messages):
         if not path.is_file():
-            raise ConfigError(f"{where} names {path}, and there is no such file.")
-    return row
+            raise ValueError(f"there is no video {path}.")
+    return Conversation(read_text(row, "id"), read_meta(row).get("split"), messages)
 
 
-def _paths(folder: Path, row: dict[str, Any]) -> list[Path]:
-    blocks = [
-        part for message in _messages(folder, row) for part in message["content"] if isinstance(part, dict)
-    ]
-    return [Path(block["path"]) for block in blocks if block.get("type") == "video" and "path" in block]
-
-
-def _messages(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
-    if "messages" in row:
-        return [_with_paths(folder, message) for message in row["messages"]]
-    video = {"type": "video", "path": str(folder / VIDEOS_NAME / row["video"])}
+def _two_turns(row: dict[str, Any], videos: Path) -> list[dict[str, Any]]:
+    question = read_question(row, videos)
+    if question.path is None:
+        raise ValueError("the question names no video.")
+    shown = {"type": "video", "path": str(question.path)}
     return [
-        {"role": "user", "content": [video, {"type": "text", "text": row["question"]}]},
-        {"role": "assistant", "content": [{"type": "text", "text": str(row["answer"])}]},
+        {"role": "user", "content": [shown, {"type": "text", "text": question.question}]},
+        {"role": "assistant", "content": [{"type": "text", "text": question.answer}]},
     ]
 
 
-def _with_paths(folder: Path, message: dict[str, Any]) -> dict[str, Any]:
-    """The same message with the paths of its videos made whole, and its text as a block."""
-    content = message["content"]
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return message | {
-        "content": [
-            block | {"path": str(folder / VIDEOS_NAME / block["path"])}
-            if block.get("type") == "video" and "path" in block
-            else block
-            for block in blocks
-        ]
-    }
+def _own_turns(row: dict[str, Any], videos: Path) -> list[dict[str, Any]]:
+    turns = row["messages"]
+    if not isinstance(turns, list) or not turns or not all(_is_turn(turn) for turn in turns):
+        raise ValueError("messages are no list of turns with role and content, a text or a list of blocks.")
+    return [turn | {"content": _blocks(turn["content"], videos)} for turn in turns]
+
+
+def _is_turn(turn: Any) -> bool:
+    if not isinstance(turn, dict) or not {"role", "content"} <= turn.keys():
+        return False
+    content = turn["content"]
+    return isinstance(content, str) or (
+        isinstance(content, list) and all(isinstance(block, dict) for block in content)
+    )
+
+
+def _blocks(content: str | list[dict[str, Any]], videos: Path) -> list[dict[str, Any]]:
+    """The blocks of a turn, a text as one, with the paths of videos made whole."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [
+        block | {"path": str(videos / video_name(block["path"]))}
+        if block.get("type") == "video" and "path" in block
+        else block
+        for block in content
+    ]
+
+
+def _paths(messages: list[dict[str, Any]]) -> Iterator[Path]:
+    blocks = (block for message in messages for block in message["content"])
+    return (Path(block["path"]) for block in blocks if block.get("type") == "video" and "path" in block)

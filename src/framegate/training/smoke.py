@@ -8,8 +8,8 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+from framegate.evaluation.folder import QUESTIONS_NAME, VIDEOS_NAME
 from framegate.training.config import FinetuneConfig
-from framegate.training.data import QUESTIONS_NAME, VIDEOS_NAME
 
 MOST_STEPS = 4
 
@@ -54,7 +54,7 @@ def _shipped_data(folder: Path) -> Path:
         {
             "id": f"slides-{number}",
             "video": "slides.mp4",
-            "question": "Which text is shown?",
+            "question": f"Which text appears at {text['start_seconds']:.1f} seconds?",
             "answer": text["text"],
         }
         for number, text in enumerate(truth["texts"][:2])

@@ -115,7 +115,8 @@ def background(family: str, seed: int, height_px: int, width_px: int) -> Pixels:
     Args:
         family: as in BACKGROUNDS.
         seed: the same seed draws the same picture.
-        height_px, width_px: its size.
+        height_px: its height.
+        width_px: its width.
 
     Returns:
         uint8 [height_px, width_px, 3], RGB.

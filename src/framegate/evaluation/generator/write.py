@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from framegate.errors import ConfigError
+from framegate.evaluation.folder import QUESTIONS_NAME, VIDEOS_NAME
 from framegate.evaluation.generator.questions import KINDS, ask_about
 from framegate.evaluation.generator.render import Pixels, Renderer
 from framegate.evaluation.generator.script import NATIVE_FPS, Script, write_script
 
 # x264's quality, from 0 (lossless) to 51: letters keep clean edges
 _CRF = 14
+# long enough for a text to be asked about
+SHORTEST_SECONDS = 0.5
 
 
 def write_dataset(
@@ -49,30 +52,45 @@ def write_dataset(
         The folder.
 
     Raises:
-        ConfigError: the folder holds questions already, an unknown split or kind.
+        ConfigError: the folder holds questions already, an unknown split or kind, no kind, or a number out of range.
         VideoError: a clip cannot be read.
 
     Source: ours, after the questions of DIVE (arXiv 2509.14199).
     """
     from tqdm import tqdm
 
-    if unknown := set(kinds) - set(KINDS):
-        raise ConfigError(f"Unknown kinds of question {sorted(unknown)}. Known: {', '.join(KINDS)}.")
+    _check(kinds, videos=videos, questions=questions, duration_seconds=duration_seconds)
     folder = Path(folder)
-    if (folder / "questions.jsonl").exists():
+    if (folder / QUESTIONS_NAME).exists():
         raise ConfigError(f"{folder} holds questions already; name another folder or remove it.")
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    (folder / VIDEOS_NAME).mkdir(parents=True, exist_ok=True)
     backgrounds = _ClipFrames(clips)
     lines: list[str] = []
     for number in tqdm(range(videos), unit="video", disable=None if show_progress else True):
         script, clip = _with_clip(
-            write_script(seed * 100_003 + number, split=split, duration_seconds=duration_seconds), number, backgrounds
+            write_script(seed * 100_003 + number, split=split, duration_seconds=duration_seconds),
+            number,
+            backgrounds,
         )
         name = f"{split}-{seed}-{number:04d}.mp4"
-        write_video(folder / "videos" / name, Renderer(script, clip))
+        write_video(folder / VIDEOS_NAME / name, Renderer(script, clip))
         lines += [json.dumps(line) for line in _lines(name, script, questions, tuple(kinds))]
-    (folder / "questions.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / QUESTIONS_NAME).write_text("\n".join(lines) + "\n")
     return folder
+
+
+def _check(kinds: Sequence[str], *, videos: int, questions: int, duration_seconds: float) -> None:
+    if not kinds:
+        raise ConfigError(f"No kind of question is named. Known: {', '.join(KINDS)}.")
+    if unknown := set(kinds) - set(KINDS):
+        raise ConfigError(f"Unknown kinds of question {sorted(unknown)}. Known: {', '.join(KINDS)}.")
+    for name, count in (("videos", videos), ("questions", questions)):
+        if count < 1:
+            raise ConfigError(f"{name} is {count}; it must be at least 1.")
+    if not SHORTEST_SECONDS <= duration_seconds < float("inf"):
+        raise ConfigError(
+            f"duration_seconds is {duration_seconds}; it must be at least {SHORTEST_SECONDS:g}."
+        )
 
 
 def write_video(path: Path, renderer: Renderer) -> None:
@@ -88,7 +106,9 @@ def write_video(path: Path, renderer: Renderer) -> None:
 
     script = renderer.script
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=NATIVE_FPS, options={"crf": str(_CRF), "preset": "medium"})
+        stream = container.add_stream(
+            "libx264", rate=NATIVE_FPS, options={"crf": str(_CRF), "preset": "medium"}
+        )
         stream.width, stream.height, stream.pix_fmt = script.width_px, script.height_px, "yuv420p"
         stream.time_base = Fraction(1, NATIVE_FPS)
         for index in range(round(script.duration_seconds * NATIVE_FPS)):
