@@ -176,7 +176,10 @@ def test_run_asks_the_model_that_ships_dense_and_compressed():
         "dense": DEMO_ANSWER,
         "framegate": DEMO_ANSWER,
     }
-    assert account["runs"]["framegate"]["report"]["kept_tokens"] < account["runs"]["dense"]["report"]["kept_tokens"]
+    assert (
+        account["runs"]["framegate"]["report"]["kept_tokens"]
+        < account["runs"]["dense"]["report"]["kept_tokens"]
+    )
 
 
 def test_doctor_json():

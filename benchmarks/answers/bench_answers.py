@@ -1,34 +1,49 @@
 """Does a real model still answer? Accuracy of framegate/nano against tokens, frames per second and method.
 
-    python benchmarks/answers/bench_answers.py --clips clips              (about 40 minutes on 2 cores)
+    python benchmarks/answers/bench_answers.py --clips clips              (half an hour and more on 2 cores)
     python benchmarks/answers/bench_answers.py --clips clips --model FOLDER --weights gate_tuned --series budget
 
-Renders a test set (fonts and backgrounds that the model has not been trained on; every third video has a real clip from
---clips behind it), asks it under every run of series.py, and adds a row per run and kind to results/answers.csv. Runs are
-taken up again where they were cut off. Intervals: 95 %, videos resampled; the share of dense is paired, over the same
-resampled videos.
+Renders a test set (fonts and backgrounds that the model has not been trained on; every third video has a real clip
+from --clips behind it), asks it under every run of series.py, and adds a row per run and kind to results/answers.csv.
+Runs are taken up again where they were cut off. Intervals: 95 %, videos resampled; the share of dense is paired, over the
+same resampled videos.
 """
 
 import argparse
 import csv
 import shlex
+import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from answers.series import SERIES, Run
-from common import environment
+from common import environment, write_csv
 
 import framegate
 from framegate.evaluation import compare, evaluate, read_folder, summarise
+from framegate.evaluation.ask import ask
 from framegate.evaluation.generator import write_dataset
 
 HERE = Path(__file__).parent
-KINDS = ("text_at", "grid", "text_at", "when", "text_at", "order")
+KINDS = ("text_at", "grid", "text_at", "when", "text_at", "order", "count")
 CLIPS = ("vtest.avi", "bikes.mp4", "carphone_pristine.mp4")
 COLUMNS = (
-    *("weights", "series", "name", "keep_ratio", "fps", "kind", "metric", "n", "errors", "value", "low", "high"),
+    *(
+        "weights",
+        "series",
+        "name",
+        "keep_ratio",
+        "fps",
+        "kind",
+        "metric",
+        "n",
+        "errors",
+        "value",
+        "low",
+        "high",
+    ),
     *("of_dense", "of_dense_low", "of_dense_high", "tokens_dense", "tokens_kept"),
     *("input_seconds", "first_token_seconds", "generate_seconds", "videos", "seed", "device", "torch"),
     *("transformers", "commit", "command"),
@@ -39,9 +54,17 @@ def test_set(folder, options):
     """The rendered questions; the same options find the same folder again."""
     if not (folder / "questions.jsonl").exists():
         clips = [options.clips / name for name in CLIPS] if options.clips else []
+        part = folder.with_name(folder.name + ".part")
         write_dataset(
-            folder, split="test", videos=options.videos, seed=options.seed, questions=6, kinds=KINDS, clips=clips
+            part,
+            split="test",
+            videos=options.videos,
+            seed=options.seed,
+            questions=len(KINDS),
+            kinds=KINDS,
+            clips=clips,
         )
+        part.rename(folder)
     return read_folder(folder)
 
 
@@ -129,6 +152,32 @@ def rows_of(run, results, dense, options):
     return rows
 
 
+def speed_row(questions, options, *, rounds=12):
+    """Dense and framegate at 25 % on the same questions in turns: median milliseconds of each part."""
+    model, processor = pair(options.model, markers=True)
+    sides = {"dense": {"preset": "dense"}, "framegate": {"preset": "framegate", "keep_ratio": 0.25}}
+    times = {name: [] for name in sides}
+    for number in range(rounds + 2):
+        one = questions.questions[number % len(questions.questions)]
+        for name, settings in sides.items():
+            with framegate.attach(
+                model,
+                processor,
+                settings["preset"],
+                fps=4,
+                **{key: value for key, value in settings.items() if key != "preset"},
+            ):
+                answer = ask(model, processor, video=str(one.path), question=one.question, max_new_tokens=8)
+            if number >= 2:
+                times[name].append((1000 * answer.first_token_seconds, 1000 * answer.input_seconds))
+    row = {"weights": options.weights, "rounds": rounds}
+    for name, pairs in times.items():
+        first, inputs = (statistics.median(part) for part in zip(*pairs, strict=True))
+        row |= {f"{name}_first_token_ms": round(first, 1), f"{name}_inputs_ms": round(inputs, 1)}
+    command = shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]])
+    return row | environment() | {"command": command}
+
+
 def spelled(value):
     """Numbers short, nothing as nothing."""
     if value is None:
@@ -138,6 +187,7 @@ def spelled(value):
 
 def put(path, rows):
     """Put rows into the table in place of those of the same run."""
+
     def key(row):
         return tuple(spelled(row.get(name)) for name in ("weights", "series", "name", "keep_ratio", "fps"))
 
@@ -152,19 +202,29 @@ def put(path, rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="framegate/nano")
     parser.add_argument("--weights", default="training_free", help="what the rows call the weights")
     parser.add_argument("--series", nargs="+", default=list(SERIES), choices=list(SERIES))
     parser.add_argument("--videos", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--clips", type=Path, help="folder of benchmarks/fetch_clips.py; none: drawn backgrounds only")
+    parser.add_argument(
+        "--clips", type=Path, help="folder of benchmarks/fetch_clips.py; none: drawn backgrounds only"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/answers"))
     parser.add_argument("--csv", type=Path, default=HERE / "results" / "answers.csv")
+    parser.add_argument(
+        "--speed", action="store_true", help="time dense and framegate in turns, and nothing else"
+    )
     options = parser.parse_args()
     name = f"test-{options.seed}-{options.videos}{'-clips' if options.clips else ''}"
     questions = test_set(options.out / name, options)
     (options.out / options.weights).mkdir(parents=True, exist_ok=True)
+    if options.speed:
+        write_csv(options.csv.with_name("speed.csv"), [speed_row(questions, options)])
+        return
     runs = [run for series in options.series for run in SERIES[series]()]
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} {run.label}", flush=True)

@@ -31,7 +31,9 @@ def main():
     for axis in axes.flat:
         axis.set_axis_off()
     for column, name in enumerate(weights):
-        for axis, kind, metric in zip(axes[:, column], ("all", "text_at"), ("correct", "exact_match"), strict=True):
+        for axis, kind, metric in zip(
+            axes[:, column], ("all", "text_at"), ("correct", "exact_match"), strict=True
+        ):
             draw_budget(axis, rows, name, kind, metric)
     draw_rates(axes[:, -1], rows, weights[-1])
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -54,7 +56,15 @@ def draw_budget(axis, rows, weights, kind, metric):
         )
         if points:
             x, y, low, high = zip(*points, strict=True)
-            axis.plot(x, y, "o-", color=colour, label=method, markersize=3, linewidth=2.2 if method == "framegate" else 1.1)
+            axis.plot(
+                x,
+                y,
+                "o-",
+                color=colour,
+                label=method,
+                markersize=3,
+                linewidth=2.2 if method == "framegate" else 1.1,
+            )
             if method == "framegate":
                 axis.fill_between(x, low, high, color=colour, alpha=0.15)
     axis.set_xscale("log")
@@ -62,7 +72,9 @@ def draw_budget(axis, rows, weights, kind, metric):
     axis.minorticks_off()
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
-    axis.set_title(f"{'all questions' if kind == 'all' else 'text at a time'}, {WEIGHTS[weights]}", fontsize=9)
+    axis.set_title(
+        f"{'all questions' if kind == 'all' else 'text at a time'}, {WEIGHTS[weights]}", fontsize=9
+    )
     axis.set_xlabel("tokens", fontsize=8)
     axis.set_ylabel("right answers", fontsize=8)
 
@@ -77,7 +89,13 @@ def draw_rates(axes, rows, weights):
         for name in ("dense", "gate", "framegate"):
             points = [(float(row["fps"]), value(row)) for row in chosen if row["name"] == name]
             if points:
-                axis.plot(*zip(*sorted(points), strict=True), "o-", color=MORE_COLOURS[name], label=name, markersize=3)
+                axis.plot(
+                    *zip(*sorted(points), strict=True),
+                    "o-",
+                    color=MORE_COLOURS[name],
+                    label=name,
+                    markersize=3,
+                )
         axis.set_xscale("log", base=2)
         axis.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"], fontsize=7)
         axis.set_xlabel("frames per second", fontsize=8)

@@ -56,7 +56,9 @@ def budget():
     yield Run("budget", "dense", "dense", {"fps": 4})
     for name in METHODS:
         for ratio in RATIOS:
-            yield Run("budget", name, name, {"fps": 4, "keep_ratio": ratio})
+            # kffocus chooses frames of its own otherwise, and its share would be one of fewer tokens
+            frames = {"sampler": "fps"} if name == "kffocus" else {}
+            yield Run("budget", name, name, {"fps": 4, "keep_ratio": ratio} | frames)
 
 
 def rates():

@@ -21,7 +21,9 @@ def pick(rows, *, kind="all", metric="correct", **wanted):
     return [
         row
         for row in rows
-        if row["kind"] == kind and row["metric"] == metric and all(row[name] == text for name, text in wanted.items())
+        if row["kind"] == kind
+        and row["metric"] == metric
+        and all(row[name] == text for name, text in wanted.items())
     ]
 
 
@@ -102,7 +104,9 @@ def exponent(rows, weights, name):
     return over / sum((x - mean_x) ** 2 for x, _ in points)
 
 
-def pair_rows(rows, series, weights, kinds=(("all", "correct"), ("text_at", "exact_match"))):
+def pair_rows(
+    rows, series, weights, kinds=(("all", "correct"), ("text_at", "exact_match"), ("when", "correct"))
+):
     """One row per name and budget of a small series, one column per kind."""
     found = {}
     for kind, metric in kinds:
@@ -115,11 +119,15 @@ def pair_rows(rows, series, weights, kinds=(("all", "correct"), ("text_at", "exa
     return ["", "tokens", *(kind for kind, _ in kinds)], body
 
 
-def first_token_speedup(rows, weights, ratio="0.25"):
-    """Times of the budget series: dense over framegate, to the first token and with the inputs."""
-    chosen = pick(rows, series="budget", weights=weights)
-    dense = next(row for row in chosen if row["name"] == "dense")
-    ours = next(row for row in chosen if row["name"] == OURS and row["keep_ratio"] == ratio)
-    first = [float(row["first_token_seconds"]) for row in (dense, ours)]
-    whole = [float(row["input_seconds"]) + seconds for row, seconds in zip((dense, ours), first, strict=True)]
+def dense_accuracy(rows, weights):
+    """Of all questions, with its interval."""
+    return interval(
+        next(row for row in pick(rows, series="budget", weights=weights) if row["name"] == "dense")
+    )
+
+
+def first_token_speedup(row):
+    """From results/speed.csv, measured in turns: dense over framegate, to the first token and with the inputs."""
+    first = [float(row[f"{name}_first_token_ms"]) for name in ("dense", OURS)]
+    whole = [ms + float(row[f"{name}_inputs_ms"]) for name, ms in zip(("dense", OURS), first, strict=True)]
     return first[0] / first[1], whole[0] / whole[1]

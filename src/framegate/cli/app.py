@@ -48,7 +48,8 @@ app = typer.Typer(
 
 Video = Annotated[str, typer.Argument(help="Path of a video file.", metavar="VIDEO")]
 Model = Annotated[
-    str | None, typer.Option(help="Checkpoint, folder or hub id; framegate/nano, which ships, where none is given.")
+    str | None,
+    typer.Option(help="Checkpoint, folder or hub id; framegate/nano, which ships, where none is given."),
 ]
 Preset = Annotated[str, typer.Option(help="Preset name or YAML file.")]
 KeepRatio = Annotated[float | None, typer.Option(help="Share of the dense tokens to keep, in (0, 1].")]

@@ -65,12 +65,11 @@ class Renderer:
         picture = self._pictures(index)
         if look.pan_px_per_second == (0.0, 0.0):
             return picture.copy()
-        shift = [
-            [1.0, 0.0, -look.pan_px_per_second[0] * seconds],
-            [0.0, 1.0, -look.pan_px_per_second[1] * seconds],
-        ]
+        x, y = (-speed * seconds for speed in look.pan_px_per_second)
+        shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
         size = (script.width_px, script.height_px)
-        return cv2.warpAffine(picture, np.float32(shift), size, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload, no-any-return]
+        moved: Pixels = cv2.warpAffine(picture, shift, size, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[assignment]
+        return moved
 
     def _picture(self, index: int) -> Pixels:
         script = self.script
@@ -90,7 +89,7 @@ class Renderer:
         if not self.script.look.noise:
             return frame
         rng = np.random.default_rng((self.script.seed, int(seconds * 1000)))
-        # one plane of noise for three channels, drawn small and turned about: a fifth of the time, the same look
+        # one plane of noise for all three channels: grain is mostly brightness
         grain = rng.normal(0, self.script.look.noise, frame.shape[:2])
         return np.clip(frame + grain[..., None], 0, 255).astype(np.uint8)
 

@@ -157,7 +157,8 @@ def _spans(
 ) -> list[tuple[float, float]]:
     """When texts stand: one after the other, in every third video with pauses between."""
     pauses = rng.random() < 0.33 and duration_seconds >= 3
-    spans, start = [], _on_frame(rng.uniform(0, 0.5)) if pauses else 0.0
+    spans: list[tuple[float, float]] = []
+    start = _on_frame(rng.uniform(0, 0.5)) if pauses else 0.0
     while not spans or start < duration_seconds - lasting[0] / 2:
         end = min(_on_frame(start + rng.uniform(*lasting)), duration_seconds)
         spans.append((start, end))

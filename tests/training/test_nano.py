@@ -5,12 +5,13 @@ import pytest
 import torch
 from transformers.video_utils import VideoMetadata
 
+from framegate.errors import ConfigError
 from framegate.evaluation.generator.script import ALPHABET
 from framegate.models.nano.build import nano_model, nano_processor
-from framegate.models.nano.batches import Batch, Lesson, make_batch
-from framegate.models.nano.reading import NO_LETTER, draw_page
-from framegate.models.nano.train import Trainer, exact_matches
 from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
+from framegate.training.nano.batches import Batch, Lesson, make_batch
+from framegate.training.nano.reading import NO_LETTER, draw_page
+from framegate.training.nano.train import Trainer, exact_matches, forget_after
 
 LESSON = Lesson(columns=3, rows=2, tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
 
@@ -102,11 +103,11 @@ def test_a_page_says_which_letter_is_in_which_patch():
 
 @pytest.mark.parametrize("lesson", [0, 1])
 def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path, lesson, monkeypatch):
-    monkeypatch.setattr("framegate.models.nano.train.READING_PAGES", 2)
-    monkeypatch.setattr("framegate.models.nano.train.CURRICULUM", (LESSON,))
+    monkeypatch.setattr("framegate.training.nano.train.READING_PAGES", 2)
+    monkeypatch.setattr("framegate.training.nano.train.CURRICULUM", (LESSON,))
 
     def trainer():
-        made = Trainer(tmp_path, seed=1, peak_rate=1e-3, minutes=1e6)
+        made = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=3)
         made.progress.lesson = lesson
         return made
 
@@ -118,3 +119,12 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path, lesson, m
     again = trainer()
     again.resume()
     assert [again.step()["loss"] for _ in range(2)] == losses[1:]
+    with pytest.raises(ConfigError, match="of a run with"):
+        Trainer(tmp_path, seed=2, peak_rate=1e-3, steps=3).resume()
+
+
+def test_the_log_forgets_what_comes_again(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("step,loss\n20,1\n40,2\n60,3\n")
+    forget_after(log, 40)
+    assert log.read_text() == "step,loss\n20,1\n40,2\n"

@@ -1,6 +1,6 @@
 """Trains framegate/nano from generated video alone.
 
-    python -m framegate.models.nano.train --out runs/nano --minutes 90
+    python -m framegate.training.nano.train --out runs/nano --steps 20000
 
 A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in one
 small frame, in two frames, in larger frames and longer videos, a step whenever the share of right answers passes a
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
 import time
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from framegate.models.nano.batches import LAYOUT, Batch, Lesson, make_batch
+from framegate.errors import ConfigError
 from framegate.models.nano.build import nano_model, nano_processor
-from framegate.models.nano.reading import ReadingHead, reading_batch, reading_loss
+from framegate.training.curve import plot_loss
+from framegate.training.nano.batches import LAYOUT, Batch, Lesson, make_batch
+from framegate.training.nano.reading import ReadingHead, reading_batch, reading_loss
 
 _TEXT = ("text_at",)
 _ALL = ("text_at", "text_at", "when", "text_at", "grid", "text_at", "order", "count")
@@ -80,11 +83,11 @@ class Trainer:
         out: folder of checkpoint and log.
         seed: of weights and data.
         peak_rate: learning rate after the warm-up.
-        minutes: of training altogether; the last third of them the rate falls to a twentieth.
+        steps: of training altogether; over the last two fifths of them the rate falls to a twentieth.
     """
 
-    def __init__(self, out: Path, *, seed: int, peak_rate: float, minutes: float) -> None:
-        self.out, self.seed, self.peak_rate, self.minutes = out, seed, peak_rate, minutes
+    def __init__(self, out: Path, *, seed: int, peak_rate: float, steps: int) -> None:
+        self.out, self.seed, self.peak_rate, self.steps = out, seed, peak_rate, steps
         self.tokenizer = nano_processor().tokenizer
         self.model = nano_model(seed).train()
         with torch.random.fork_rng(devices=[]):
@@ -95,11 +98,19 @@ class Trainer:
         self.running: dict[str, float] = {}
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
+        """Go on from the last checkpoint, if there is one.
+
+        Raises:
+            ConfigError: it is of a run with another seed, rate or number of steps.
+        """
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
+        if state["recipe"] != self._recipe():
+            raise ConfigError(
+                f"{path} is of a run with {state['recipe']}, and {self._recipe()} was asked for. Give another --out."
+            )
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -113,14 +124,17 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress),
             "running": self.running,
+            "recipe": self._recipe(),
         }
         torch.save(state, self.out / "checkpoint.tmp")
         (self.out / "checkpoint.tmp").replace(self.out / "checkpoint.pt")
 
+    def _recipe(self) -> dict[str, float]:
+        return {"seed": self.seed, "rate": self.peak_rate, "steps": self.steps}
+
     def rate(self) -> float:
-        """The learning rate now: warm-up of 100 steps, level, cosine over the last third of the time."""
-        spent = self.progress.seconds / 60 / self.minutes
-        fall = max(0.0, min(1.0, (spent - 0.6) / 0.4))
+        """The learning rate now: warm-up of 100 steps, level, a cosine over the last two fifths."""
+        fall = max(0.0, min(1.0, (self.progress.step / self.steps - 0.6) / 0.4))
         return (
             self.peak_rate
             * min(1.0, (self.progress.step + 1) / 100)
@@ -207,15 +221,19 @@ def _groups(*modules: torch.nn.Module) -> list[dict[str, Any]]:
 
 
 def train(trainer: Trainer, *, save_every: int = 200) -> None:
-    """Train until the minutes are spent, with a bar, a log and checkpoints."""
+    """Train to the last step, with a bar, a log and checkpoints."""
     trainer.resume()
     path = trainer.out / "log.csv"
+    forget_after(path, trainer.progress.step)
     new = not path.exists()
-    with path.open("a", newline="") as file, tqdm(disable=None, unit="step") as bar:
+    with (
+        path.open("a", newline="") as file,
+        tqdm(total=trainer.steps, initial=trainer.progress.step, disable=None, unit="step") as bar,
+    ):
         log = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
         if new:
             log.writeheader()
-        while trainer.progress.seconds < 60 * trainer.minutes:
+        while trainer.progress.step < trainer.steps:
             told = trainer.step()
             now = trainer.progress
             bar.update()
@@ -237,9 +255,22 @@ def train(trainer: Trainer, *, save_every: int = 200) -> None:
 
 
 def export(trainer: Trainer, folder: Path) -> None:
-    """Write what plain transformers loads: half-precision weights, configuration and processor."""
+    """Write what plain transformers loads: weights in half precision for use in full, and the processor."""
     trainer.model.eval().to(torch.float16).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float32"}, indent=2) + "\n")
     nano_processor().save_pretrained(folder)
+    log = list(csv.DictReader((trainer.out / "log.csv").open()))
+    plot_loss(
+        [{"step": int(row["step"]), "loss": float(row["loss"])} for row in log], trainer.out / "loss.png"
+    )
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Take rows of the log that are after a checkpoint out of it: they will come again."""
+    if path.exists():
+        head, *rows = path.read_text().splitlines(keepends=True)
+        path.write_text("".join([head, *(row for row in rows if int(row.split(",")[0]) <= step)]))
 
 
 def main() -> None:
@@ -250,12 +281,12 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of checkpoint, log and the finished model"
     )
-    parser.add_argument("--minutes", type=float, default=90, help="of training, whatever the machine")
+    parser.add_argument("--steps", type=int, default=20000, help="about one a second on 2 cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(options.out, seed=options.seed, peak_rate=options.rate, minutes=options.minutes)
+    trainer = Trainer(options.out, seed=options.seed, peak_rate=options.rate, steps=options.steps)
     train(trainer)
     export(trainer, options.out / "model")
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from framegate.evaluation.generator.fonts import advance_px
 from framegate.evaluation.generator.render import Renderer, paste, sign
 from framegate.evaluation.generator.script import ALPHABET, CODE_LENGTH, Look, write_script
-from framegate.models.nano.augment import augmented
 from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.training.nano.augment import augmented
 
 NO_LETTER = len(ALPHABET)
 WIDTH_PX, HEIGHT_PX = 192, 128

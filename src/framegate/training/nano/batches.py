@@ -11,8 +11,8 @@ import torch
 from framegate.evaluation.generator.questions import Asked, ask_about
 from framegate.evaluation.generator.render import Renderer
 from framegate.evaluation.generator.script import Script, write_script
-from framegate.models.nano.augment import augmented
 from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.training.nano.augment import augmented
 
 LAYOUT = PatchLayout(
     patch_size_px=16, temporal_patch_size=2, merge_size=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
@@ -74,7 +74,9 @@ def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
     """
     rng = np.random.default_rng(seed)
     fps = float(rng.choice(lesson.rates))
-    pixels, rows, kinds = [], [], []
+    pixels: list[Any] = []
+    rows: list[tuple[list[int], list[int]]] = []
+    kinds: list[str] = []
     for _ in range(lesson.videos):
         script, asked = _video(lesson, rng, fps)
         times = np.arange(2 * lesson.tubes) / fps
@@ -87,7 +89,12 @@ def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
 def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script, list[Asked]]:
     """A script of the lesson's length that gives at least one question."""
     cell_px = LAYOUT.cell_px
-    paces = {1.0: ("slow",), 2.0: ("slow",), 4.0: ("slow", "medium", "medium"), 8.0: ("slow", "medium", "fast")}[fps]
+    paces = {
+        1.0: ("slow",),
+        2.0: ("slow",),
+        4.0: ("slow", "medium", "medium"),
+        8.0: ("slow", "medium", "fast"),
+    }[fps]
     while True:
         script = write_script(
             int(rng.integers(1 << 40)),

@@ -1,0 +1,1 @@
+"""How framegate/nano is trained, from generated video alone."""
