@@ -201,6 +201,13 @@ def put(path, rows):
         writer.writerows({name: spelled(row.get(name)) for name in COLUMNS} for row in rows)
 
 
+def wanted(run, options):
+    """Whether --only and --ratios leave a run in; dense runs have no budget."""
+    ratio = run.overrides.get("keep_ratio")
+    named = options.only is None or run.name in options.only
+    return named and (options.ratios is None or ratio is None or ratio in options.ratios)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -208,6 +215,8 @@ def main():
     parser.add_argument("--model", default="framegate/nano")
     parser.add_argument("--weights", default="training_free", help="what the rows call the weights")
     parser.add_argument("--series", nargs="+", default=list(SERIES), choices=list(SERIES))
+    parser.add_argument("--only", nargs="+", help="names of the runs to do; all of the series without it")
+    parser.add_argument("--ratios", nargs="+", type=float, help="budgets to do; all without it")
     parser.add_argument("--videos", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -225,7 +234,7 @@ def main():
     if options.speed:
         write_csv(options.csv.with_name("speed.csv"), [speed_row(questions, options)])
         return
-    runs = [run for series in options.series for run in SERIES[series]()]
+    runs = [run for series in options.series for run in SERIES[series]() if wanted(run, options)]
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} {run.label}", flush=True)
         results = asked(run, questions, options)

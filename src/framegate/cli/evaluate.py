@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -91,7 +92,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
         out=options.out,
         model_name=options.model or NANO,
         max_new_tokens=options.max_new_tokens,
-        command=" ".join(["framegate", *sys.argv[1:]]),
+        command=shlex.join(["framegate", *sys.argv[1:]]),
         **options.overrides,
     )
     figures = summarise(results, seed=options.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,13 @@ class RunOptions:
 def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> None:
     """Answer and print; compare None asks the dense model too where the model is framegate/nano."""
     from framegate import load_config
+    from framegate.models.nano import NANO
 
     # a mistyped setting is told before a model is loaded
     load_config(options.preset, **options.overrides)
     model, processor = load_pair(options.model, options.family)
     if compare is None:
-        compare = options.model is None and options.family is None
+        compare = options.model in (None, NANO) and options.family is None
     presets = [("dense", _frame_settings(options)), (options.preset, options.overrides)]
     # with --preset dense there is nothing to compare
     answers = {
@@ -107,6 +109,8 @@ def load_pair(name: str | None, family: str | None = None) -> tuple[Any, Any]:
 
     # hints about generation settings, which the user of this command cannot change
     logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     if name is not None and family is not None:
         raise ConfigError(f"--model {name!r} and --family {family!r} are two models; give one of them.")
     if family is not None:
@@ -144,6 +148,12 @@ def _checkpoint(name: str) -> tuple[Any, Any]:
         raise ConfigError(
             f"--model {name!r} cannot be loaded: {len(wrong)} weights are missing or of another shape than its "
             f"config.json says, {wrong[0]} first. They would be random."
+        )
+    if extra := sorted(told["unexpected_keys"]):
+        print(
+            f"warning: {len(extra)} weights of {name} have no place in the model that its config.json describes, "
+            f"{extra[0]} first; they are not used",
+            file=sys.stderr,
         )
     return model, processor
 

@@ -123,8 +123,20 @@ def sign(text: str, look: Look) -> npt.NDArray[np.float32]:
         stroke_width=stroke,
         stroke_fill=(*contrary, 255),
     )
-    layer = np.asarray(canvas, np.float32)
+    layer = _bent(np.asarray(canvas, np.float32), look)
     return np.concatenate([layer[..., :3], layer[..., 3:] / 255], axis=-1)
+
+
+def _bent(layer: npt.NDArray[np.float32], look: Look) -> npt.NDArray[np.float32]:
+    """Stretch and slant a sign about its centre."""
+    if look.stretch == 1.0 and look.slant == 0.0:
+        return layer
+    height, width = layer.shape[:2]
+    wide = int(width * look.stretch + height * abs(look.slant)) + 1
+    shift = wide / 2 - look.stretch * width / 2 + look.slant * height / 2
+    matrix = np.array([[look.stretch, -look.slant, shift], [0, 1, 0]], np.float32)
+    # the colour of a fully transparent edge is that of what sets the text off, never black between
+    return cv2.warpAffine(layer, matrix, (wide, height), borderMode=cv2.BORDER_CONSTANT)
 
 
 def paste(frame: Pixels, layer: npt.NDArray[np.float32], centre_px: tuple[int, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Look:
         pan_px_per_second: of the background, x and y.
         marker_rgb: colour of the marker.
         noise: standard deviation of the sensor's noise, in levels of 255.
+        stretch: of the letters' width; 1 outside training.
+        slant: how far letters lean, pixels to the right per pixel upwards; 0 outside training.
     """
 
     font: str
@@ -69,6 +71,8 @@ class Look:
     pan_px_per_second: tuple[float, float]
     marker_rgb: tuple[int, int, int]
     noise: float
+    stretch: float = 1.0
+    slant: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +147,7 @@ def write_script(
         height_px=size_px[1],
         duration_seconds=duration_seconds,
         texts=_texts(rng, spans, row, look.size_px, size_px, code_length),
-        stops=_stops(rng, row, duration_seconds) if rng.random() < 0.4 else (),
+        stops=_stops(rng, row, duration_seconds) if rng.random() < 0.6 else (),
         look=look,
     )
 
@@ -225,7 +229,7 @@ def _look(
     # a quarter are slides, whose background changes with every text; a quarter cut once
     starts = text_starts if cuts < 0.25 else [float(rng.choice(text_starts))] if cuts < 0.5 else []
     moving = rng.random() < 0.3
-    return Look(
+    look = Look(
         font=str(rng.choice(list(FONTS[split]))),
         size_px=int(rng.integers(24, max(int(size_px[1] * 0.28), 26) + 1)),
         style=str(rng.choice(("box", "outline"))),
@@ -236,6 +240,9 @@ def _look(
         marker_rgb=_rgb(rng.permutation([rng.uniform(190, 255), rng.uniform(0, 60), rng.uniform(0, 255)])),
         noise=float(rng.uniform(0, 3)) if rng.random() < 0.5 else 0.0,
     )
+    # more letter shapes than there are fonts, for training alone
+    bent = split == "train" and rng.random() < 0.6
+    return replace(look, stretch=rng.uniform(0.8, 1.25), slant=rng.uniform(-0.15, 0.3)) if bent else look
 
 
 def _rgb(values: Any) -> tuple[int, int, int]:

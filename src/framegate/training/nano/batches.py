@@ -109,7 +109,8 @@ def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script
         if script.texts and (
             asked := ask_about(script, int(rng.integers(1 << 40)), lesson.kinds, lesson.questions)
         ):
-            return script, asked
+            # any kind may come first: a question is mostly asked alone
+            return script, [asked[place] for place in rng.permutation(len(asked))]
 
 
 def _conversation(

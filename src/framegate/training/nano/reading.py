@@ -75,7 +75,7 @@ def _code(rng: np.random.Generator) -> str:
 
 
 def _note(letters: Any, text: str, centre_px: tuple[int, int], look: Look, patch_px: int) -> None:
-    advances = [advance_px(look.font, look.size_px, letter) for letter in text]
+    advances = [look.stretch * advance_px(look.font, look.size_px, letter) for letter in text]
     pen = centre_px[0] - sum(advances) / 2
     for letter, advance in zip(text, advances, strict=True):
         column = min(max(int(pen + advance / 2) // patch_px, 0), letters.shape[1] - 1)

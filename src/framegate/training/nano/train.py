@@ -116,6 +116,13 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress, self.running = Progress(**state["progress"]), state["running"]
 
+    def start_from(self, checkpoint: Path) -> None:
+        """Begin with the weights of another run, in the last lesson."""
+        state = torch.load(checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        self.progress.lesson = len(CURRICULUM)
+
     def save(self) -> None:
         """Write the checkpoint; the old one stays whole until the new one is."""
         state = {
@@ -284,9 +291,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20000, help="about one a second on 2 cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint of another run, whose weights are taught further"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(options.out, seed=options.seed, peak_rate=options.rate, steps=options.steps)
+    if options.start is not None:
+        trainer.start_from(options.start)
     train(trainer)
     export(trainer, options.out / "model")
 
