@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from clips import write_clip
 
 from framegate.errors import ConfigError
 from framegate.evaluation.generator.backgrounds import BACKGROUNDS
@@ -11,7 +12,7 @@ from framegate.evaluation.generator.fonts import FONTS
 from framegate.evaluation.generator.questions import KINDS, ask_about
 from framegate.evaluation.generator.render import Renderer
 from framegate.evaluation.generator.script import GRID_NAMES, NATIVE_FPS, SPLITS, write_script
-from framegate.evaluation.generator.write import write_dataset, write_video
+from framegate.evaluation.generator.write import clip_frames, write_dataset, write_video
 from framegate.tokenizers.video_stream import open_video
 
 
@@ -150,3 +151,12 @@ def test_a_benchmark_of_nothing_is_refused(tmp_path, settings, words):
     with pytest.raises(ConfigError, match=words):
         write_dataset(tmp_path / "set", show_progress=False, **settings)
     assert not (tmp_path / "set").exists()
+
+
+def test_a_slow_clip_keeps_its_speed(tmp_path):
+    """Four frames a second shown at sixteen: each stands four times."""
+    frames = [np.full((64, 96, 3), 40 * number, np.uint8) for number in range(4)]
+    write_clip(tmp_path / "clip.mp4", frames, times_ms=[0, 250, 500, 750])
+    shown = clip_frames(tmp_path / "clip.mp4", (96, 64), 8.0)
+    assert len(shown) == 16
+    assert np.abs(shown.mean((1, 2, 3)) - 40 * (np.arange(16) // 4)).max() < 4

@@ -97,7 +97,7 @@ def test_a_page_says_which_letter_is_in_which_patch():
     assert changed == bool((page.letters[0] != page.letters[1]).any())
     there = page.letters[0] != NO_LETTER
     tiles = page.frames[0].reshape(8, 16, 12, 16, 3).transpose(0, 2, 1, 3, 4).reshape(8, 12, -1)
-    # ink and what sets it off contrast more than a background does; a letter's edge reaches into its neighbours
+    # ink and what sets it off contrast more than a background does; an edge reaches into its neighbours
     assert tiles[there].std(-1).min() > np.median(tiles[~there].std(-1))
 
 

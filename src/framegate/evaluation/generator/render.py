@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from framegate.evaluation.generator.backgrounds import background
 from framegate.evaluation.generator.fonts import font
-from framegate.evaluation.generator.script import Look, Script
+from framegate.evaluation.generator.script import NATIVE_FPS, Look, Script
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,7 +60,7 @@ class Renderer:
         script, look = self.script, self.script.look
         if look.background == "clip":
             assert self._clip is not None, "the script asks for a real clip"
-            return self._clip[int(seconds * 16) % len(self._clip)].copy()
+            return self._clip[int(seconds * NATIVE_FPS) % len(self._clip)].copy()
         index = sum(start <= seconds for start in look.background_starts) - 1
         picture = self._pictures(index)
         if look.pan_px_per_second == (0.0, 0.0):
@@ -81,9 +81,7 @@ class Renderer:
             if stop.start_seconds <= seconds < stop.end_seconds:
                 row, column = stop.place
                 centre = int((column + 0.5) * script.width_px / 3), int((row + 0.5) * script.height_px / 3)
-                radius = max(script.height_px // 12, 5)
-                cv2.circle(frame, centre, radius + 2, (255, 255, 255), -1, cv2.LINE_AA)
-                cv2.circle(frame, centre, radius, script.look.marker_rgb, -1, cv2.LINE_AA)
+                draw_marker(frame, centre, script.look)
 
     def _noisy(self, frame: Pixels, seconds: float) -> Pixels:
         if not self.script.look.noise:
@@ -92,6 +90,13 @@ class Renderer:
         # one plane of noise for all three channels: grain is mostly brightness
         grain = rng.normal(0, self.script.look.noise, frame.shape[:2])
         return np.clip(frame + grain[..., None], 0, 255).astype(np.uint8)
+
+
+def draw_marker(frame: Pixels, centre_px: tuple[int, int], look: Look) -> None:
+    """Draw the marker into a frame, in place: a disc with a white rim."""
+    radius = max(frame.shape[0] // 12, 5)
+    cv2.circle(frame, centre_px, radius + 2, (255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(frame, centre_px, radius, look.marker_rgb, -1, cv2.LINE_AA)
 
 
 def sign(text: str, look: Look) -> npt.NDArray[np.float32]:

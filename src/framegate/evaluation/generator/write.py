@@ -127,17 +127,39 @@ class _ClipFrames:
     def of(self, index: int, script: Script) -> Pixels:
         key = index % len(self.paths), (script.width_px, script.height_px)
         if key not in self._read:
-            self._read[key] = _frames(self.paths[key[0]], key[1], script.duration_seconds)
+            self._read[key] = clip_frames(self.paths[key[0]], key[1], script.duration_seconds)
         return self._read[key]
 
 
-def _frames(path: Path, size_px: tuple[int, int], duration_seconds: float) -> Pixels:
-    from framegate.registry import run_sampler
+def clip_frames(path: Path, size_px: tuple[int, int], duration_seconds: float) -> Pixels:
+    """Read what a clip shows at every tick of the native rate.
+
+    Args:
+        path: of the clip.
+        size_px: width and height that its frames are brought to.
+        duration_seconds: longest part that is read, from its beginning.
+
+    Returns:
+        uint8 [F, h, w, 3], RGB; the renderer plays it over and over.
+
+    Raises:
+        VideoError: it cannot be read.
+
+    Source: ours.
+    """
     from framegate.tokenizers.video_stream import open_video
 
+    times, pixels = [], []
     with open_video(path) as stream:
-        plan = run_sampler("fps", stream.info, {"fps": NATIVE_FPS, "end_seconds": duration_seconds})
-        return np.stack([frame.pixels for frame in stream.frames(plan, size_px=size_px[::-1])])
+        for frame in stream.frames(size_px=size_px[::-1]):
+            if frame.timestamp_seconds >= duration_seconds:
+                break
+            times.append(frame.timestamp_seconds)
+            pixels.append(frame.pixels)
+        seconds = min(duration_seconds, stream.info.duration_seconds)
+    ticks = np.arange(max(round(seconds * NATIVE_FPS), 1)) / NATIVE_FPS
+    standing = np.searchsorted(times, ticks + 1e-6, side="right") - 1
+    return np.stack([pixels[max(place, 0)] for place in standing])
 
 
 def _with_clip(script: Script, number: int, clips: _ClipFrames) -> tuple[Script, Pixels | None]:

@@ -1,4 +1,4 @@
-"""The first lesson of framegate/nano: its tower alone learns to say which letter stands in which patch."""
+"""The first lesson of framegate/nano: its tower alone learns to say which letter, or the marker, is in which patch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from framegate.evaluation.generator.fonts import advance_px
-from framegate.evaluation.generator.render import Renderer, paste, sign
+from framegate.evaluation.generator.render import Renderer, draw_marker, paste, sign
 from framegate.evaluation.generator.script import ALPHABET, CODE_LENGTH, Look, write_script
 from framegate.models.video_processor.patches import PatchLayout, patchify
 from framegate.training.nano.augment import augmented
 
-NO_LETTER = len(ALPHABET)
+MARKER = len(ALPHABET)
+NO_LETTER = MARKER + 1
 WIDTH_PX, HEIGHT_PX = 192, 128
 _SLOTS = tuple((column, row) for row in range(3) for column in range(2))
 
@@ -27,7 +28,8 @@ class Page:
 
     Args:
         frames: uint8 [2, h, w, 3].
-        letters: int64 [2, h / 16, w / 16], per frame and patch the letter whose centre lies in it, NO_LETTER elsewhere.
+        letters: int64 [2, h / 16, w / 16], per frame and patch the letter whose centre lies in it (MARKER for the
+            marker's), NO_LETTER elsewhere.
     """
 
     frames: Any
@@ -59,6 +61,11 @@ def draw_page(seed: int, patch_px: int = 16) -> Page:
         )
         text = _code(rng)
         layer = sign(text, script.look) if text else None
+        if not text and rng.random() < 0.7:
+            for frame in range(2):
+                draw_marker(frames[frame], centre, script.look)
+            letters[:, centre[1] // patch_px, centre[0] // patch_px] = MARKER
+            continue
         for frame in range(2):
             if frame == 1 and changes and rng.random() < 0.5:
                 text = _code(rng)

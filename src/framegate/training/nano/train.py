@@ -117,10 +117,11 @@ class Trainer:
         self.progress, self.running = Progress(**state["progress"]), state["running"]
 
     def start_from(self, checkpoint: Path) -> None:
-        """Begin with the weights of another run, in the last lesson."""
+        """Begin with the weights of another run, in the last lesson; a first lesson of other classes begins anew."""
         state = torch.load(checkpoint, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.head.load_state_dict(state["head"])
+        if state["head"]["letters.bias"].shape == self.head.letters.bias.shape:
+            self.head.load_state_dict(state["head"])
         self.progress.lesson = len(CURRICULUM)
 
     def save(self) -> None:
