@@ -104,9 +104,7 @@ def exponent(rows, weights, name):
     return over / sum((x - mean_x) ** 2 for x, _ in points)
 
 
-def pair_rows(
-    rows, series, weights, kinds=(("all", "correct"), ("text_at", "exact_match"), ("when", "correct"))
-):
+def pair_rows(rows, series, weights, kinds=(("all", "correct"), ("text_at", "correct"), ("when", "correct"))):
     """One row per name and budget of a small series, one column per kind."""
     found = {}
     for kind, metric in kinds:
