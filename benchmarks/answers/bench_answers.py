@@ -5,8 +5,8 @@
 
 Renders a test set (fonts and backgrounds that the model has not been trained on; every third video has a real clip
 from --clips behind it), asks it under every run of series.py, and adds a row per run and kind to results/answers.csv.
-Runs are taken up again where they were cut off. Intervals: 95 %, videos resampled; the share of dense is paired, over the
-same resampled videos.
+Runs are taken up again where they were cut off. Intervals: 95 %, videos resampled; the share of dense is paired, over
+the same resampled videos.
 """
 
 import argparse

@@ -26,7 +26,7 @@ def main():
     rows = read()
     weights = [name for name in WEIGHTS if pick(rows, weights=name, series="budget")]
     figure, axes = plt.subplots(
-        2, max(len(weights), 2) + 1, figsize=(13, 7), layout="constrained", squeeze=False
+        2, len(weights) + 1, figsize=(4.4 * (len(weights) + 1), 7), layout="constrained", squeeze=False
     )
     for axis in axes.flat:
         axis.set_axis_off()
