@@ -4,8 +4,12 @@ import csv
 
 import pytest
 from answers import summary
-from answers.bench_answers import COLUMNS, put
+from answers.bench_answers import COLUMNS, pair, put
 from answers.series import SERIES
+
+import framegate
+from framegate.evaluation import read_folder
+from framegate.evaluation.generator import write_dataset
 
 
 def row(
@@ -96,3 +100,19 @@ def test_every_run_has_a_file_of_its_own():
     others = [run.label for run in runs if run not in plain]
     assert len(others) == len(set(others))
     assert len({run.label for run in plain}) == len({(run.camera, run.overrides["fps"]) for run in plain})
+
+
+def test_without_markers_no_time_is_left_in_the_prompt(tmp_path):
+    write_dataset(tmp_path / "set", videos=1, questions=1, duration_seconds=1.0, show_progress=False)
+    (question,) = read_folder(tmp_path / "set").questions
+    said = {}
+    for markers in (True, False):
+        model, processor = pair("framegate/nano", markers=markers)
+        with framegate.attach(model, processor, "framegate", fps=4, keep_ratio=0.5):
+            content = [{"type": "video", "path": str(question.path)}, {"type": "text", "text": "What?"}]
+            inputs = processor.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=True, return_dict=True, return_tensors="pt"
+            )
+        said[markers] = processor.tokenizer.decode(inputs["input_ids"][0])
+    assert said[True].count(" seconds>") == 2
+    assert said[False].count(" seconds>") == 0

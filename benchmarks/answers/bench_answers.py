@@ -22,6 +22,7 @@ from answers.series import SERIES, Run
 from common import environment, write_csv
 
 import framegate
+from framegate.cli.run import load_pair
 from framegate.evaluation import compare, evaluate, read_folder, summarise
 from framegate.evaluation.ask import ask
 from framegate.evaluation.generator import write_dataset
@@ -80,8 +81,7 @@ def without_markers(processor):
 
 def pair(model_name, *, markers):
     """Model and processor without a front end."""
-    model, processor = framegate.from_pretrained(model_name, front_end="dense")
-    framegate.front_end_of(model).detach()
+    model, processor = load_pair(model_name)
     if not markers:
         without_markers(processor)
     return model, processor
@@ -155,18 +155,12 @@ def rows_of(run, results, dense, options):
 def speed_row(questions, options, *, rounds=12):
     """Dense and framegate at 25 % on the same questions in turns: median milliseconds of each part."""
     model, processor = pair(options.model, markers=True)
-    sides = {"dense": {"preset": "dense"}, "framegate": {"preset": "framegate", "keep_ratio": 0.25}}
+    sides = {"dense": {"fps": 4}, "framegate": {"fps": 4, "keep_ratio": 0.25}}
     times = {name: [] for name in sides}
     for number in range(rounds + 2):
         one = questions.questions[number % len(questions.questions)]
         for name, settings in sides.items():
-            with framegate.attach(
-                model,
-                processor,
-                settings["preset"],
-                fps=4,
-                **{key: value for key, value in settings.items() if key != "preset"},
-            ):
+            with framegate.attach(model, processor, name, **settings):
                 answer = ask(model, processor, video=str(one.path), question=one.question, max_new_tokens=8)
             if number >= 2:
                 times[name].append((1000 * answer.first_token_seconds, 1000 * answer.input_seconds))

@@ -109,7 +109,6 @@ def write_script(
     duration_seconds: float = 8.0,
     size_px: tuple[int, int] = (192, 128),
     backgrounds: tuple[str, ...] | None = None,
-    code_length: int = CODE_LENGTH,
 ) -> Script:
     """Draw a video's script from a seed.
 
@@ -120,7 +119,6 @@ def write_script(
         duration_seconds: length of the video.
         size_px: width and height of a frame.
         backgrounds: families to draw from; None for all of the split.
-        code_length: letters of a text.
 
     Returns:
         The script.
@@ -146,7 +144,7 @@ def write_script(
         width_px=size_px[0],
         height_px=size_px[1],
         duration_seconds=duration_seconds,
-        texts=_texts(rng, spans, row, look.size_px, size_px, code_length),
+        texts=_texts(rng, spans, row, look.size_px, size_px),
         stops=_stops(rng, row, duration_seconds) if rng.random() < 0.6 else (),
         look=look,
     )
@@ -176,7 +174,6 @@ def _texts(
     row: int,
     font_px: int,
     size_px: tuple[int, int],
-    code_length: int,
 ) -> tuple[Shown, ...]:
     """Codes in one row of the grid: at one place, or each at its own."""
     width_px, height_px = size_px
@@ -190,13 +187,13 @@ def _texts(
         if not texts or not fixed:
             x = rng.uniform(half_px, width_px - half_px)
             y = third_px * (row + 0.5) + rng.uniform(-room_px, room_px)
-        text = _fresh_code(rng, used, code_length)
+        text = _fresh_code(rng, used)
         texts.append(Shown(text, start, end, (int(x), int(y))))
     return tuple(texts)
 
 
-def _fresh_code(rng: np.random.Generator, used: set[str], length: int) -> str:
-    while (text := "".join(rng.choice(list(ALPHABET), length))) in used:
+def _fresh_code(rng: np.random.Generator, used: set[str]) -> str:
+    while (text := "".join(rng.choice(list(ALPHABET), CODE_LENGTH))) in used:
         pass
     used.add(text)
     return text

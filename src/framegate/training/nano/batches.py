@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ from framegate.evaluation.generator.questions import Asked, ask_about
 from framegate.evaluation.generator.render import Renderer
 from framegate.evaluation.generator.script import Script, write_script
 from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.training.labels import IGNORED
 from framegate.training.nano.augment import augmented
 
 LAYOUT = PatchLayout(
     patch_size_px=16, temporal_patch_size=2, merge_size=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
 )
-IGNORED = -100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,6 @@ class Lesson:
         videos: in a batch.
         questions: about each video.
         kinds: of question, drawn in turn.
-        letters: of a text.
         rates: frames per second, of which each batch draws one.
     """
 
@@ -40,7 +39,6 @@ class Lesson:
     videos: int
     questions: int
     kinds: tuple[str, ...]
-    letters: int = 3
     rates: tuple[float, ...] = (2.0, 4.0, 4.0, 4.0, 8.0)
 
 
@@ -101,11 +99,7 @@ def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script
             pace=str(rng.choice(paces)),
             duration_seconds=2 * lesson.tubes / fps,
             size_px=(lesson.columns * cell_px, lesson.rows * cell_px),
-            code_length=lesson.letters,
         )
-        if lesson.tubes < 4:
-            # too short for pauses: a single frame may show nothing
-            script = replace(script, stops=())
         if script.texts and (
             asked := ask_about(script, int(rng.integers(1 << 40)), lesson.kinds, lesson.questions)
         ):

@@ -40,7 +40,7 @@ CURRICULUM = (
     Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL),
     Lesson(columns=6, rows=4, tubes=16, videos=5, questions=12, kinds=_ALL),
 )
-PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6, 2.0)  # the last lesson is never over
+PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6)  # the last lesson is never over
 # beside the last lesson: videos of the same eight seconds at other frame rates, and shorter ones
 BESIDE = (
     CURRICULUM[-2],
@@ -122,6 +122,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         if state["head"]["letters.bias"].shape == self.head.letters.bias.shape:
             self.head.load_state_dict(state["head"])
+        else:
+            print(f"the first lesson of {checkpoint} knows other classes: its head begins anew")
         self.progress.lesson = len(CURRICULUM)
 
     def save(self) -> None:
@@ -193,6 +195,8 @@ class Trainer:
         """Go to the next lesson when the present one is known."""
         now = self.progress
         now.since += 1
+        if now.lesson == len(CURRICULUM):
+            return
         name, mark = ("letters", READING_MARK) if now.lesson == 0 else ("text_at", PASS_MARKS[now.lesson - 1])
         if now.since < 50 or self.running.get(name, 0.0) < mark:
             return
