@@ -95,7 +95,7 @@ def for_trl(questions):
 
 
 def make_trainer(config, model, processor, front_end):
-    train = VideoQuestions(config.data, split=config.split)
+    train = VideoQuestions(config.data, split=config.split, turns=config.turns)
     evaluation = VideoQuestions(config.data, split=config.eval_split) if config.eval_split else None
     collator = CompletionCollator(
         processor=processor,
@@ -104,6 +104,7 @@ def make_trainer(config, model, processor, front_end):
         dataset=train,
         keep_ratios=config.keep_ratios,
         seed=config.seed,
+        learn=config.learn,
     )
     groups = parameter_groups(model, config.learning_rates, weight_decay=config.weight_decay)
     shared = arguments(config, evaluates=evaluation is not None)
@@ -170,7 +171,9 @@ def main(argv):
         final = Path(config.output_dir) / "final"
         save_finetuned(model, processor, final)
         curve = plot_loss(trainer.state.log_history, Path(config.output_dir) / "loss.png")
-        print(f"saved in {final}; loss curve: {curve or 'none, matplotlib is not installed'}")
+        print(
+            f"saved in {final}; loss curve: {curve or 'none (no loss was logged, or matplotlib is missing)'}"
+        )
 
 
 if __name__ == "__main__":

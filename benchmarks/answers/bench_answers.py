@@ -188,11 +188,13 @@ def put(path, rows):
     old = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
     new = {key(row) for row in rows}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(row for row in old if key(row) not in new)
         writer.writerows({name: spelled(row.get(name)) for name in COLUMNS} for row in rows)
+    part.replace(path)
 
 
 def wanted(run, options):

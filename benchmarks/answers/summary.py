@@ -67,7 +67,10 @@ def verdict_rows(rows, weights):
             continue
         ours = at.pop(OURS)
         at.pop("gate", None)
-        rival = max((row for row in at.values() if row["tokens_kept"]), key=lambda row: float(row["value"]))
+        rivals = [row for row in at.values() if row["tokens_kept"]]
+        if not rivals:
+            continue
+        rival = max(rivals, key=lambda row: float(row["value"]))
         kept = interval(ours, ("of_dense", "of_dense_low", "of_dense_high"))
         target = TARGETS.get(ratio)
         met = "" if target is None else "yes" if float(ours["of_dense"]) >= target else "no"

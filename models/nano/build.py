@@ -11,10 +11,10 @@ from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
 from framegate.models.tiny.builders import chat_template, tiny_model_of
 
 VISION = {
-    "depth": 4,
-    "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_heads": 4,
+    "depth": 6,
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_heads": 6,
     "initializer_range": 0.05,
     "out_hidden_size": 192,
     "num_position_embeddings": 144,
@@ -37,6 +37,9 @@ TEXT = {
     },
 }
 
+# so that the first layer's tokens have a standard deviation of about 1
+_WAVE_GAIN = 0.5
+
 
 def nano_model(seed: int = 0) -> Any:
     """Build the untrained model.
@@ -46,7 +49,7 @@ def nano_model(seed: int = 0) -> Any:
 
     Returns:
         A Qwen3VLForConditionalGeneration whose embeddings of times begin as waves of the time they name, so that
-        near times are near.
+        near times are near, and whose tower first sees waves of brightness, of both frames and between them.
 
     Source: ours.
     """
@@ -56,6 +59,8 @@ def nano_model(seed: int = 0) -> Any:
     ids = tokenizer.convert_tokens_to_ids(list(TIMES))
     with torch.no_grad():
         table[ids] = _waves(len(TIMES), table.shape[1]) * table.std() * math.sqrt(2)
+        filters = model.model.visual.patch_embed.proj.weight
+        filters.copy_(_brightness_waves(*filters.shape))
     return model
 
 
@@ -78,3 +83,20 @@ def _waves(count: int, width: int) -> torch.Tensor:
     periods = torch.logspace(math.log10(5), math.log10(1280), width // 2)
     phase = torch.arange(count)[:, None] * (2 * math.pi / periods)
     return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+def _brightness_waves(count: int, channels: int, frames: int, height: int, width: int) -> torch.Tensor:
+    """Cosines over a patch, the coarsest first, for the sum of its two frames and for their difference in turn.
+
+    Fine waves are fainter in pictures, and are raised by as much: [count, channels, frames, height, width].
+    """
+    y, x = (torch.arange(size) + 0.5 for size in (height, width))
+    places = sorted(((u, v) for u in range(height) for v in range(width)), key=lambda pair: (sum(pair), pair))
+    filters = []
+    for u, v in places[: (count + 1) // 2]:
+        wave = torch.outer(torch.cos(math.pi * u * y / height), torch.cos(math.pi * v * x / width))
+        wave = wave / wave.norm() * _WAVE_GAIN * (1 + u + v)
+        for sign in (1, -1):
+            per_frame = torch.tensor([1.0, sign][:frames]) / (channels * frames)
+            filters.append((per_frame[:, None, None] * wave).expand(channels, -1, -1, -1))
+    return torch.stack(filters[:count])

@@ -42,6 +42,10 @@ class VideoNotFoundError(VideoError, FileNotFoundError):
     """There is no file at the given path."""
 
 
+class UnanswerableError(FramegateError, ValueError):
+    """A question has no video, or asks about a time outside it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Word the help for a mistyped name: the nearest known one, if any, and all of them.
 

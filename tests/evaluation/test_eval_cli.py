@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -101,6 +102,9 @@ def test_a_run_without_any_answer_fails(tmp_path, monkeypatch):
         (["data", "--set", "out=x"], "out"),
         (["data", "--csv", "other.csv"], "other columns"),
         (["data", "--out", "notes.txt"], "is no header of results"),
+        (["data", "--out", "x.csv"], "results and the summary"),
+        (["data", "--split", "train"], "of split 'train'"),
+        (["new", "--generate", "1", "--clips", "data"], "holds no clip"),
         (["data", "--baseline", "none.jsonl"], "no file of results 'none.jsonl'"),
         (["data", "--model", "no/such/model"], "'no/such/model' cannot be loaded"),
     ],
@@ -163,7 +167,8 @@ def generator(monkeypatch):
 
     def write_dataset(*arguments, **settings):
         given = taken.bind(*arguments, **settings).arguments
-        calls.append((given["split"], given["videos"], given["seed"]))
+        extra = {name: given[name] for name in ("pace", "clips") if given[name]}
+        calls.append((given["split"], given["videos"], given["seed"], *([extra] if extra else [])))
         write_benchmark(given["folder"], [question(0)], videos=1)
 
     module = ModuleType("framegate.evaluation.generator")
@@ -183,6 +188,17 @@ def test_data_is_generated_once(generator, tmp_path, monkeypatch):
     assert "was generated with" in other.stderr
     (tmp_path / "mine").mkdir()
     assert "holds no generated data" in invoke("mine", "--generate", 2, *QUICK).stderr
+
+
+def test_paces_and_real_clips_are_part_of_what_was_generated(generator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clip = tmp_path / "clips" / "a.mp4"
+    clip.parent.mkdir()
+    clip.touch()
+    wanted = ("bench", "--generate", 1, "--pace", "rapid", "--clips", "clips", *QUICK)
+    assert [invoke(*wanted).exit_code for _ in range(2)] == [0, 0]
+    assert generator == [("test", 1, 0, {"pace": "rapid", "clips": [Path("clips/a.mp4")]})]
+    assert "was generated with" in invoke("bench", "--generate", 1, *QUICK).stderr
 
 
 def test_the_word_generated_makes_a_folder(generator, tmp_path, monkeypatch):

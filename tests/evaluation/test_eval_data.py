@@ -120,6 +120,8 @@ def test_dives_table_is_read(tmp_path):
     assert str(found.bad_rows[0]).startswith(f"{table}, line 4: answer is ''")
     assert is_dive(table)
     assert not is_dive(tmp_path)
+    plain = write_benchmark(tmp_path / "plain", [question(0)], videos=1) / "questions.jsonl"
+    assert not is_dive(plain)
 
 
 def test_dives_json_table_and_the_one_that_is_refused(tmp_path):
@@ -191,6 +193,25 @@ def test_a_half_written_last_line_is_cut_off(tmp_path, tail):
         assert file.done == {"q0", "q1"}
         file.append({"id": "q2"})
     assert path.read_bytes() == whole + b'{"id": "q2"}\n'
+
+
+def test_failed_questions_are_asked_again(tmp_path):
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, HEADER, resumes_on=("model",)) as file:
+        for name, status in (("q0", "error"), ("q1", "ok"), ("q2", "error")):
+            file.append({"id": name, "status": status})
+    with ResultsFile(path, HEADER, resumes_on=("model",)) as file:
+        assert file.done == {"q1"}
+        file.append({"id": "q0", "status": "ok"})
+    assert [row["id"] for row in read_results(path).rows] == ["q1", "q0"]
+
+
+def test_questions_of_a_split_alone(tmp_path):
+    rows = [question(number, meta={"split": split}) for number, split in enumerate(("train", "test", "test"))]
+    found = read_folder(write_benchmark(tmp_path / "data", rows, videos=1))
+    assert [asked.id for asked in found.select(split="test", limit=1).questions] == ["q1"]
+    with pytest.raises(ConfigError, match="split 'tets'. Did you mean 'test'"):
+        found.select(split="tets")
 
 
 def test_a_half_written_header_is_begun_anew(tmp_path):

@@ -1,6 +1,7 @@
 """The generator: reproducible, split by font and background, and its answers agree with what is drawn."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from framegate.evaluation.generator.backgrounds import BACKGROUNDS
 from framegate.evaluation.generator.fonts import FONTS
 from framegate.evaluation.generator.questions import KINDS, ask_about
 from framegate.evaluation.generator.render import Renderer
-from framegate.evaluation.generator.script import GRID_NAMES, NATIVE_FPS, SPLITS, write_script
+from framegate.evaluation.generator.script import (
+    GLIDE_SECONDS,
+    GRID_NAMES,
+    NATIVE_FPS,
+    PACES,
+    SPLITS,
+    write_script,
+)
 from framegate.evaluation.generator.write import clip_frames, write_dataset, write_video
 from framegate.tokenizers.video_stream import open_video
 
@@ -102,6 +110,31 @@ def test_a_text_is_drawn_while_it_stands_and_only_then():
 def test_a_mistyped_setting_is_named(settings, named):
     with pytest.raises(ConfigError, match=named):
         write_script(0, **settings)
+
+
+def test_the_marker_glides_and_stands_where_its_question_asks():
+    found = (write_script(seed, split="test") for seed in range(40))
+    script = next(one for one in found if len(one.stops) > 2 and one.look.pan_px_per_second == (0.0, 0.0))
+    still = replace(script, texts=(), look=replace(script.look, noise=0.0, background_starts=(0.0,)))
+    renderer, (before, stop) = Renderer(still), still.stops[:2]
+
+    def place(seconds):
+        frame = renderer.frame(seconds).astype(int)
+        there = np.abs(frame - renderer.behind(seconds)).sum(-1) > 60
+        return np.argwhere(there).mean(0) / (still.height_px / 3, still.width_px / 3) - 0.5
+
+    half_way = np.mean([before.place, stop.place], axis=0)
+    assert np.abs(place(stop.start_seconds + GLIDE_SECONDS / 2) - half_way).max() < 0.1
+    for question in ask_about(script, 0, ("grid",), 12):
+        row, column = np.round(place(question.time_seconds)).astype(int)
+        assert GRID_NAMES[row][column] == question.answer
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_texts_change_at_their_pace(pace):
+    spans = [one.end_seconds - one.start_seconds for one in write_script(4, pace=pace).texts[:-1]]
+    shortest, longest = PACES[pace]
+    assert shortest - 1 / 32 <= min(spans) <= max(spans) <= longest + 1 / 32
 
 
 def test_a_written_folder_shows_what_its_questions_say(tmp_path):

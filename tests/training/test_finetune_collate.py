@@ -55,6 +55,32 @@ def test_only_the_last_turn_is_learned_and_several_videos_come_along(pair, data)
     batch = CompletionCollator(processor=processor)([{"id": "x", "messages": messages}])
     assert answers_of(processor, batch) == ["two<|im_end|>"]
     assert len(batch["video_grid_thw"]) == 2
+    both = CompletionCollator(processor=processor, learn="all")([{"id": "x", "messages": messages}])
+    assert answers_of(processor, both) == ["one<|im_end|>two<|im_end|>"]
+    video_later = [messages[2] | {"content": videos}, messages[3]]
+    with pytest.raises(ConfigError, match="or a video stands behind"):
+        CompletionCollator(processor=processor, learn="all")(
+            [{"id": "x", "messages": messages[:2] + video_later}]
+        )
+
+
+def test_questions_about_one_video_join_into_one_conversation(pair, tmp_path):
+    _, processor, _ = pair
+    data = benchmark_folder(tmp_path / "bench")
+    lines = (data / "questions.jsonl").read_text().splitlines()
+    more = [
+        json.dumps(json.loads(lines[0]) | {"id": f"more{number}", "answer": f"A{number}"})
+        for number in range(3)
+    ]
+    (data / "questions.jsonl").write_text("\n".join([lines[0], *more, *lines[1:]]))
+    dataset = VideoQuestions(data, turns=3)
+    assert [dataset[index]["id"] for index in range(len(dataset))] == ["q0", "more2", "q1", "q2"]
+    batch = CompletionCollator(processor=processor, learn="all")([dataset[0], dataset[1]])
+    assert len(batch["video_grid_thw"]) == 2
+    assert answers_of(processor, batch) == [
+        f"{ANSWERS[0]}<|im_end|>A0<|im_end|>A1<|im_end|>",
+        "A2<|im_end|>",
+    ]
 
 
 def test_conversations_that_cannot_be_labelled_are_refused(pair, data):

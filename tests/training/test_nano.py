@@ -7,10 +7,13 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.errors import ConfigError
 from framegate.evaluation.generator.script import ALPHABET
-from framegate.models.nano.build import nano_model, nano_processor
+from framegate.models.nano.build import TEXT, VISION, nano_model, nano_processor
 from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
+from framegate.models.tiny.builders import tiny_model_of
 from framegate.training.nano.batches import Batch, Lesson, make_batch
-from framegate.training.nano.reading import NO_LETTER, draw_page
+from framegate.training.nano.grow import load_grown
+from framegate.training.nano.optimizer import FlatPatchEmbed, Optimizers
+from framegate.training.nano.reading import NO_LETTER, ReadingHead, draw_page
 from framegate.training.nano.train import Trainer, exact_matches, forget_after
 
 LESSON = Lesson(columns=3, rows=2, tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
@@ -128,3 +131,64 @@ def test_the_log_forgets_what_comes_again(tmp_path):
     log.write_text("step,loss\n20,1\n40,2\n60,3\n")
     forget_after(log, 40)
     assert log.read_text() == "step,loss\n20,1\n40,2\n"
+
+
+def smaller(**vision):
+    return tiny_model_of("qwen3_vl", nano_tokenizer(), seed=5, vision=VISION | vision, text=TEXT, tied=True)
+
+
+def logits(model):
+    batch = make_batch(LESSON, nano_tokenizer(), (1, 2))
+    with torch.no_grad():
+        return model(**batch.inputs).logits
+
+
+def test_new_layers_say_nothing_at_first():
+    small, large = smaller(depth=3), nano_model(1)
+    assert not torch.allclose(logits(large), logits(small), atol=1e-3)
+    load_grown(large, small.state_dict(), "there")
+    assert torch.allclose(logits(large), logits(small), atol=1e-5)
+
+
+def test_old_units_of_a_wider_tower_listen_to_old_units_alone():
+    small, large = smaller(hidden_size=128, num_heads=4, intermediate_size=384), nano_model(1)
+    load_grown(large, small.state_dict(), "there")
+    old, new = (model.model.visual.blocks[2] for model in (small, large))
+    queries = new.attn.qkv.weight.view(3, 192, 192)
+    assert torch.equal(queries[:, :128, :128], old.attn.qkv.weight.view(3, 128, 128))
+    assert not queries[:, :128, 128:].any()
+    assert not new.mlp.linear_fc2.weight[:, 384:].any()
+    old, new = (model.model.visual.merger.linear_fc1.weight for model in (small, large))
+    assert torch.equal(new.view(768, 4, 192)[:512, :, :128], old.view(512, 4, 128))
+    assert not new.view(768, 4, 192)[:512, :, 128:].any()
+    embedded = [model.model.visual.patch_embed.proj.weight.flatten(1) for model in (small, large)]
+    assert torch.equal(embedded[1][:128], embedded[0])
+    # what is new shows what the old filters do not
+    assert torch.linalg.matrix_rank(embedded[1]) == 192
+    with pytest.raises(ConfigError, match="has no place in"):
+        load_grown(small, large.state_dict(), "there")
+
+
+def test_weights_of_another_model_are_refused():
+    with pytest.raises(ConfigError, match="no place for lm.strange"):
+        load_grown(nano_model(), {"lm.strange": torch.zeros(1)}, "there")
+
+
+def test_the_flat_patch_embedding_is_the_convolution():
+    tower = nano_model().model.visual
+    rows = torch.randn(6, 1536)
+    flat = FlatPatchEmbed(tower.patch_embed)
+    assert torch.allclose(flat(rows), tower.patch_embed(rows), atol=1e-4)
+    assert flat.state_dict().keys() == tower.patch_embed.state_dict().keys()
+
+
+def test_every_weight_moves_under_one_optimiser():
+    model, head = nano_model(), ReadingHead(192, 2)
+    taken = [
+        id(one)
+        for part in Optimizers(model, head, 1e-3).parts
+        for group in part.param_groups
+        for one in group["params"]
+    ]
+    assert len(taken) == len(set(taken))
+    assert set(taken) == {id(one) for module in (model, head) for one in module.parameters()}

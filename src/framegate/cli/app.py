@@ -225,7 +225,15 @@ def evaluate(
     generate: Annotated[
         int | None, typer.Option(min=1, help="Render so many videos into FOLDER first.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the rendered videos.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Of rendered videos (else test), or the questions to ask (else all).")
+    ] = None,
+    pace: Annotated[
+        str | None, typer.Option(help="Of their texts: slow, medium, fast or rapid; else drawn.")
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of real clips for every third rendered video.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals, and of rendered videos.")] = 0,
     as_json: AsJson = False,
@@ -248,6 +256,8 @@ def evaluate(
         kinds=None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
         generate=generate,
         split=split,
+        pace=pace,
+        clips=clips,
         max_new_tokens=max_new_tokens,
         seed=seed,
     )

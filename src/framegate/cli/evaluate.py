@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from framegate.evaluation.summary import Comparison, Figure
 
 GENERATED = "generated"
-GENERATED_VIDEOS = 20
+GENERATED_VIDEOS, GENERATED_SPLIT = 20, "test"
 # of what is wrong with the data, so many lines are shown; all of them stand in the results
 SHOWN_PROBLEMS = 10
 CAPTION = (
@@ -45,7 +45,9 @@ class EvalOptions:
         limit: ask the first so many questions.
         kinds: the kinds to ask.
         generate: number of videos to generate first; None generates for the source "generated" alone.
-        split: of the generated videos.
+        split: of generated videos ("test" where None), or the questions of a folder to ask (all where None).
+        pace: of their texts; None draws one per video.
+        clips: folder of real videos, that stand behind every third generated one; None for drawn backgrounds alone.
         max_new_tokens: longest answer.
         seed: of the resampling, and of generated videos.
     """
@@ -60,7 +62,9 @@ class EvalOptions:
     limit: int | None
     kinds: tuple[str, ...] | None
     generate: int | None
-    split: str
+    split: str | None
+    pace: str | None
+    clips: Path | None
     max_new_tokens: int
     seed: int
 
@@ -77,11 +81,15 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
     from framegate.evaluation.summary_csv import append_csv, csv_rows, read_csv
     from framegate.models.nano import NANO
 
+    if options.csv_path == options.out:
+        raise ConfigError(
+            f"{options.out} is to hold the results and the summary; end --out in .jsonl, or set --csv."
+        )
     # what is wrong with the files is told before a model is loaded
     load_config(options.preset, **options.overrides)
     read_csv(options.csv_path)
     base = None if options.baseline is None else read_results(options.baseline)
-    questions = _read(options).select(kinds=options.kinds, limit=options.limit)
+    questions = _read(options).select(kinds=options.kinds, split=options.split, limit=options.limit)
     _tell_problems(questions)
     model, processor = load_pair(options.model)
     results = evaluate(
@@ -126,10 +134,12 @@ def _generate(options: EvalOptions, videos: int) -> None:
     """Render a benchmark, unless it is there already; a folder of other settings is never taken for it."""
     from framegate.evaluation.generator import write_dataset
 
-    note, wanted = (
-        options.source / "generated.json",
-        {"split": options.split, "videos": videos, "seed": options.seed},
-    )
+    note = options.source / "generated.json"
+    split = options.split or GENERATED_SPLIT
+    wanted: dict[str, Any] = {"split": split, "videos": videos, "seed": options.seed}
+    wanted |= {} if options.pace is None else {"pace": options.pace}
+    clips = [] if options.clips is None else clip_files(options.clips)
+    wanted |= {"clips": [path.name for path in clips]} if clips else {}
     if options.source.exists():
         made = json.loads(note.read_text()) if note.is_file() else None
         if made != wanted:
@@ -138,9 +148,29 @@ def _generate(options: EvalOptions, videos: int) -> None:
         return
     # rendered beside its place: a run that is cut off leaves no half benchmark there
     part = options.source.with_name(f"{options.source.name}.part")
-    write_dataset(part, split=options.split, videos=videos, seed=options.seed)
+    write_dataset(part, split=split, videos=videos, seed=options.seed, pace=options.pace, clips=clips)
     (part / note.name).write_text(json.dumps(wanted))
     part.rename(options.source)
+
+
+def clip_files(folder: Path) -> list[Path]:
+    """Find the videos of a folder, by name.
+
+    Args:
+        folder: of real clips.
+
+    Returns:
+        Files with the ending of a video, in order of their names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from framegate.evaluation.records import VIDEO_SUFFIXES
+
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not found:
+        raise ConfigError(f"{folder} holds no clip; endings that count: {', '.join(VIDEO_SUFFIXES)}.")
+    return found
 
 
 def _tell_problems(questions: QuestionSet) -> None:

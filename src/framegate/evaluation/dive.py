@@ -58,8 +58,11 @@ def read_dive(source: str | Path, *, videos: str | Path | None = None) -> Questi
 def is_dive(source: str | Path) -> bool:
     """Tell whether a path is in DIVE's layout: a table, or a folder with one."""
     path = Path(source)
-    return (path / TABLE_NAME).is_file() or (
-        path.is_file() and path.suffix in (".parquet", ".json", ".jsonl")
+    if not path.is_file():
+        return (path / TABLE_NAME).is_file()
+    # a table is told by the name of its first column; parquet is no other format here
+    return path.suffix == ".parquet" or (
+        path.suffix in (".json", ".jsonl") and '"qid"' in path.read_text(encoding="utf-8")
     )
 
 

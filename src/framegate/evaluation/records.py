@@ -80,18 +80,25 @@ class QuestionSet:
     bad_rows: tuple[BadRow, ...] = ()
     unasked_videos: tuple[str, ...] = ()
 
-    def select(self, *, kinds: Iterable[str] | None = None, limit: int | None = None) -> QuestionSet:
+    def select(
+        self,
+        *,
+        kinds: Iterable[str] | None = None,
+        split: str | None = None,
+        limit: int | None = None,
+    ) -> QuestionSet:
         """Take some of the questions; bad rows and unasked videos stay those of the whole.
 
         Args:
             kinds: the kinds to take, None for all.
+            split: take the questions whose `meta.split` this is, None for all.
             limit: take the first so many, None for all.
 
         Returns:
             The smaller set.
 
         Raises:
-            ConfigError: a kind that no question has, or a limit below 1.
+            ConfigError: a kind or split that no question has, or a limit below 1.
         """
         known = {question.kind for question in self.questions}
         wanted = known if kinds is None else set(kinds)
@@ -99,7 +106,14 @@ class QuestionSet:
             raise ConfigError(f"No question of {self.source} is of kind {kind!r}. {nearest(kind, known)}")
         if limit is not None and limit < 1:
             raise ConfigError(f"The limit is {limit}; it must be at least 1.")
-        chosen = tuple(question for question in self.questions if question.kind in wanted)
+        splits = {str(question.meta.get("split")) for question in self.questions}
+        if split is not None and split not in splits:
+            raise ConfigError(f"No question of {self.source} is of split {split!r}. {nearest(split, splits)}")
+        chosen = tuple(
+            question
+            for question in self.questions
+            if question.kind in wanted and split in (None, question.meta.get("split"))
+        )
         return replace(self, questions=chosen[:limit])
 
     def digest(self) -> str:

@@ -55,8 +55,11 @@ def read_results(path: str | Path) -> Results:
 class ResultsFile:
     """A file of results that is being written; a context manager. A line is on the disk when `append` returns.
 
+    A file that is there is taken up again: its half-written last line is cut off, and rows of status "error" are taken
+    out, for their questions are asked again.
+
     Args:
-        path: where; a file that is there is taken up again, its half-written last line cut off.
+        path: where.
         header: what is run; `resumes_on` names the entries that must be the same to go on.
         resumes_on: keys of the header.
 
@@ -70,6 +73,9 @@ class ResultsFile:
         if lines:
             _check_same(self.path, lines[0][HEADER_KEY], header, resumes_on)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if any(row.get("status") == "error" for row in lines):
+            lines = [row for row in lines if row.get("status") != "error"]
+            length = _rewrite(self.path, lines)
         self.done = {str(row["id"]) for row in lines[1:]}
         self._file: BinaryIO = self.path.open("r+b" if self.path.is_file() else "wb")
         self._file.truncate(length)
@@ -79,7 +85,7 @@ class ResultsFile:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one line and bring it to the disk."""
-        self._file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
+        self._file.write(_spelled(row))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -90,6 +96,19 @@ class ResultsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _spelled(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def _rewrite(path: Path, lines: list[dict[str, Any]]) -> int:
+    """Put other lines in a file's place, all or none; tells how many bytes they take."""
+    data = b"".join(_spelled(line) for line in lines)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
+    return len(data)
 
 
 def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:

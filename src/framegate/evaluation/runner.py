@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framegate.configs.loader import DEFAULT_PRESET
-from framegate.errors import FramegateError
+from framegate.errors import FramegateError, UnanswerableError
 from framegate.evaluation.ask import Answer, ask
 from framegate.evaluation.header import RESUMES_ON, run_header
 from framegate.evaluation.metrics import parse_seconds, score
@@ -17,10 +17,6 @@ from framegate.evaluation.results import Results, ResultsFile, read_results
 
 if TYPE_CHECKING:
     from framegate.api import ConfigLike
-
-
-class UnanswerableError(FramegateError, ValueError):
-    """A question has no video, or asks about a time outside it."""
 
 
 def evaluate(
@@ -39,7 +35,8 @@ def evaluate(
     """Ask every question and write what came back, going on where an earlier run of the same kind was cut off.
 
     The front end is attached once. Questions are asked one by one (batch size 1), greedily. A question that fails
-    (a broken video, a time outside the clip, no memory) gives a row with status "error", scored as an empty answer.
+    (a broken video, a time outside the clip, no memory) gives a row with status "error", scored as an empty answer; it
+    is asked again when the run is taken up.
 
     Args:
         model: a supported model without a front end, on its device.

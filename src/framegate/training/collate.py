@@ -32,6 +32,7 @@ class CompletionCollator:
         dataset: where that sample comes from.
         keep_ratios: budgets of which one is drawn for each batch; empty keeps the processor's own.
         seed: of the draws.
+        learn: "last" learns the last answer of a conversation, "all" every one.
     """
 
     processor: Any
@@ -40,6 +41,7 @@ class CompletionCollator:
     dataset: Any = None
     keep_ratios: tuple[float, ...] = ()
     seed: int = 0
+    learn: str = "last"
     num_seen: int = field(default=0, init=False)
     num_skipped: int = field(default=0, init=False)
 
@@ -83,7 +85,8 @@ class CompletionCollator:
         ids, mask = batch["input_ids"], batch["attention_mask"]
         dropped = dropped_per_row(self.processor, conversations)
         lengths = [int(row.sum()) - count for row, count in zip(mask, dropped, strict=True)]
-        return batch | {"labels": completion_labels(self.processor, conversations, ids, mask)}, lengths
+        labels = completion_labels(self.processor, conversations, ids, mask, learn=self.learn)
+        return batch | {"labels": labels}, lengths
 
     def _fits(self, length: int) -> bool:
         return self.max_length is None or length <= self.max_length

@@ -18,6 +18,7 @@ from framegate.errors import ConfigError, nearest
 
 TRAINERS = ("transformers", "trl")
 ON_TOO_LONG = ("error", "skip")
+LEARN = ("last", "all")
 ATTENTION_AND_MLP = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -31,6 +32,8 @@ class FinetuneConfig:
         output_dir: where checkpoints and the result go.
         split: train on the questions of this split (`meta.split`); None takes all.
         eval_split: questions whose loss is measured at every save; None for none.
+        turns: ask up to so many questions about a video in one conversation.
+        learn: "last" learns the last answer of a conversation, "all" every one.
         front_end: preset, YAML file or saved folder of the front end.
         front_end_settings: settings laid over it, for example {fps: 4}.
         keep_ratios: budgets in (0, 1], of which one is drawn for each batch; empty keeps the front end's own.
@@ -79,6 +82,8 @@ class FinetuneConfig:
     output_dir: str = "out/finetune"
     split: str | None = None
     eval_split: str | None = None
+    turns: int = 1
+    learn: str = "last"
     front_end: str = DEFAULT_PRESET
     front_end_settings: dict[str, Any] = field(default_factory=dict)
     keep_ratios: tuple[float, ...] = ()
@@ -121,7 +126,7 @@ class FinetuneConfig:
         for name in ("model", "data"):
             if getattr(self, name) is None and not self.smoke:
                 raise ConfigError(f"{name} is not set; name one, or set smoke=true for a tiny one.")
-        for name, choices in (("trainer", TRAINERS), ("on_too_long", ON_TOO_LONG)):
+        for name, choices in (("trainer", TRAINERS), ("on_too_long", ON_TOO_LONG), ("learn", LEARN)):
             if getattr(self, name) not in choices:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}. {nearest(getattr(self, name), choices)}"
@@ -153,6 +158,7 @@ class FinetuneConfig:
 
 PARTS = ("tower", "merger", "llm", "front_end")
 _LEAST: dict[str, float] = {
+    "turns": 1,
     "lora_rank": 1,
     "lora_alpha": 1,
     "weight_decay": 0,

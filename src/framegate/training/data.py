@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,21 @@ from framegate.evaluation.records import read_text
 
 
 class VideoQuestions(Dataset[dict[str, Any]]):
-    """Questions about videos, each a conversation of two turns that ends with the answer.
+    """Questions about videos, each a conversation that ends with the answer.
 
     Args:
         folder: holds `videos/` and `questions.jsonl`, as `framegate.evaluation.read_folder` reads it; a line may have
             `messages` in place of video, question and answer, whose videos are names inside `videos/` as well.
         split: take the questions whose `meta.split` this is; None takes all.
+        turns: ask up to so many questions about a video in one conversation, which shows the video once; lines with
+            `messages` stay as they are.
 
     Raises:
         ConfigError: no such folder, a line that is no question, repeats an id or names no video that is there (the
             message names the line), or no question at all.
     """
 
-    def __init__(self, folder: str | Path, *, split: str | None = None) -> None:
+    def __init__(self, folder: str | Path, *, split: str | None = None, turns: int = 1) -> None:
         self.folder, self.split, self.epoch = Path(folder), split, 0
         found, bad_rows = read_rows(question_lines(self.folder), lambda row: _conversation(row, self.folder))
         if bad_rows:
@@ -42,7 +44,7 @@ class VideoQuestions(Dataset[dict[str, Any]]):
             raise ConfigError(f"{bad_rows[0]}{more}")
         if not found:
             raise ConfigError(f"{self.folder} has no question.")
-        self.conversations = [one for one in found if split in (None, one.split)]
+        self.conversations = joined([one for one in found if split in (None, one.split)], turns)
         if not self.conversations:
             splits = {str(one.split) for one in found}
             raise ConfigError(
@@ -66,11 +68,45 @@ class VideoQuestions(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class Conversation:
-    """A line as what a model learns from: its id, its split (None where it names none) and its turns."""
+    """What a model learns from: id, split (None where none is named), turns, and the video of a plain question."""
 
     id: str
     split: str | None
     messages: list[dict[str, Any]]
+    video: str | None = None
+
+
+def joined(conversations: list[Conversation], turns: int) -> list[Conversation]:
+    """Join neighbours that ask about the same video, up to so many.
+
+    Args:
+        conversations: in order.
+        turns: most questions of one conversation; 1 joins none.
+
+    Returns:
+        Conversations in the order of their first questions; each has the id of its first.
+
+    Source: ours.
+    """
+    groups: list[list[Conversation]] = []
+    for one in conversations:
+        last = groups[-1] if groups else []
+        if one.video is not None and last and last[0].video == one.video and len(last) < turns:
+            last.append(one)
+        else:
+            groups.append([one])
+    return [_one_of(group) for group in groups]
+
+
+def _one_of(group: list[Conversation]) -> Conversation:
+    first, *others = group
+    # the video is shown with the first question alone
+    more = [
+        message | {"content": [block for block in message["content"] if block["type"] != "video"]}
+        for one in others
+        for message in one.messages
+    ]
+    return replace(first, messages=first.messages + more)
 
 
 def _conversation(row: dict[str, Any], folder: Path) -> Conversation:
@@ -80,11 +116,13 @@ def _conversation(row: dict[str, Any], folder: Path) -> Conversation:
         ValueError: it is none; the message says why.
     """
     videos = folder / VIDEOS_NAME
-    messages = _own_turns(row, videos) if "messages" in row else _two_turns(row, videos)
+    own = "messages" in row
+    messages = _own_turns(row, videos) if own else _two_turns(row, videos)
     for path in _paths(messages):
         if not path.is_file():
             raise ValueError(f"there is no video {path}.")
-    return Conversation(read_text(row, "id"), read_meta(row).get("split"), messages)
+    video = None if own else messages[0]["content"][0]["path"]
+    return Conversation(read_text(row, "id"), read_meta(row).get("split"), messages, video)
 
 
 def _two_turns(row: dict[str, Any], videos: Path) -> list[dict[str, Any]]:

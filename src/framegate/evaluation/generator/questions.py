@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from framegate.evaluation.generator.script import GRID_NAMES, Script
+from framegate.evaluation.generator.script import GLIDE_SECONDS, GRID_NAMES, Script
 
 KINDS = ("text_at", "when", "order", "count", "grid")
 
@@ -84,7 +84,7 @@ def _grid(script: Script, rng: np.random.Generator) -> Asked | None:
         return None
     stop = script.stops[int(rng.integers(len(script.stops)))]
     time = _inner_time(rng, stop.start_seconds, stop.end_seconds)
-    if time is None:
+    if time is None or time < stop.start_seconds + GLIDE_SECONDS:
         return None
     row, column = stop.place
     return Asked("grid", f"Where is the marker at {time:.1f} seconds?", GRID_NAMES[row][column], time)

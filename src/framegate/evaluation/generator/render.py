@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from framegate.evaluation.generator.backgrounds import background
 from framegate.evaluation.generator.fonts import font
-from framegate.evaluation.generator.script import NATIVE_FPS, Look, Script
+from framegate.evaluation.generator.script import GLIDE_SECONDS, NATIVE_FPS, Look, Script, Stop
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -76,12 +76,17 @@ class Renderer:
         return background(script.look.background, script.seed * 97 + index, script.height_px, script.width_px)
 
     def _mark(self, frame: Pixels, seconds: float) -> None:
-        script = self.script
-        for stop in script.stops:
+        stops = self.script.stops
+        for number, stop in enumerate(stops):
             if stop.start_seconds <= seconds < stop.end_seconds:
-                row, column = stop.place
-                centre = int((column + 0.5) * script.width_px / 3), int((row + 0.5) * script.height_px / 3)
-                draw_marker(frame, centre, script.look)
+                here, before = (self._centre_px(one) for one in (stop, stops[max(number - 1, 0)]))
+                way = min((seconds - stop.start_seconds) / GLIDE_SECONDS, 1.0)
+                x, y = (round(a + (b - a) * way) for a, b in zip(before, here, strict=True))
+                draw_marker(frame, (x, y), self.script.look)
+
+    def _centre_px(self, stop: Stop) -> tuple[int, int]:
+        row, column = stop.place
+        return int((column + 0.5) * self.script.width_px / 3), int((row + 0.5) * self.script.height_px / 3)
 
     def _noisy(self, frame: Pixels, seconds: float) -> Pixels:
         if not self.script.look.noise:

@@ -15,13 +15,17 @@ from framegate.evaluation.generator.fonts import FONTS
 ALPHABET = "0123456789ACEFHKMPTX"
 CODE_LENGTH = 3
 NATIVE_FPS = 16
+# how long the marker is on its way from one place to the next
+GLIDE_SECONDS = 0.2
 GRID_NAMES = (
     ("top left", "top", "top right"),
     ("left", "centre", "right"),
     ("bottom left", "bottom", "bottom right"),
 )
 # how long a text stands, in seconds, shortest and longest
-PACES = {"slow": (1.5, 3.0), "medium": (0.75, 1.5), "fast": (0.3, 0.75)}
+PACES = {"slow": (1.5, 3.0), "medium": (0.75, 1.5), "fast": (0.3, 0.75), "rapid": (0.125, 0.3)}
+# drawn unless a pace is asked for, and how often; at four frames a second a rapid text may fall between two of them
+DRAWN_PACES = {"slow": 0.4, "medium": 0.4, "fast": 0.2}
 SPLITS = ("train", "validation", "test")
 
 
@@ -37,7 +41,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Stop:
-    """A place of the marker on the 3 x 3 grid (row, column), from a time on."""
+    """A place of the marker on the 3 x 3 grid (row, column); it comes gliding in the first GLIDE_SECONDS."""
 
     place: tuple[int, int]
     start_seconds: float
@@ -51,7 +55,7 @@ class Look:
     Args:
         font: as in FONTS.
         size_px: of the font.
-        style: what sets the text off: "box", "outline" or "plain".
+        style: what sets the text off: "box" or "outline".
         text_rgb: colour of the text; what sets it off has the contrary one.
         background: family as in BACKGROUNDS, or "clip" for a real one.
         background_starts: seconds at which the background changes whole, the first 0.
@@ -115,7 +119,7 @@ def write_script(
     Args:
         seed: the same seed and settings give the same script.
         split: whose fonts and backgrounds are taken.
-        pace: how fast texts change, None draws one.
+        pace: of PACES, how fast texts change; None draws one of DRAWN_PACES.
         duration_seconds: length of the video.
         size_px: width and height of a frame.
         backgrounds: families to draw from; None for all of the split.
@@ -133,7 +137,8 @@ def write_script(
     if pace is not None and pace not in PACES:
         raise ConfigError(f"Unknown pace {pace!r}. {nearest(pace, PACES)}")
     rng = np.random.default_rng((SPLITS.index(split), seed))
-    pace = pace or str(rng.choice(list(PACES), p=(0.4, 0.4, 0.2)))
+    drawn = str(rng.choice(list(DRAWN_PACES), p=list(DRAWN_PACES.values())))
+    pace = pace or drawn
     row = int(rng.integers(3))
     spans = _spans(rng, PACES[pace], duration_seconds)
     look = _look(rng, split, [start for start, _ in spans], size_px, backgrounds or tuple(BACKGROUNDS[split]))
@@ -200,7 +205,7 @@ def _fresh_code(rng: np.random.Generator, used: set[str]) -> str:
 
 
 def _stops(rng: np.random.Generator, text_row: int, duration_seconds: float) -> tuple[Stop, ...]:
-    """Places for the marker outside the row of the texts; it jumps."""
+    """Places for the marker outside the row of the texts."""
     places = [(row, column) for row in range(3) if row != text_row for column in range(3)]
     stops: list[Stop] = []
     start = 0.0

@@ -33,6 +33,7 @@ def write_dataset(
     kinds: Sequence[str] = KINDS,
     duration_seconds: float = 8.0,
     clips: Sequence[str | Path] = (),
+    pace: str | None = None,
     show_progress: bool = True,
 ) -> Path:
     """Render videos and write what is asked about them.
@@ -46,13 +47,15 @@ def write_dataset(
         kinds: of question, drawn in turn.
         duration_seconds: of every video.
         clips: files of real video; every third video has one of them as its background.
+        pace: how fast texts change ("slow", "medium", "fast" or "rapid"); None draws all but the last.
         show_progress: draw a progress bar on a terminal.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: the folder holds questions already, an unknown split or kind, no kind, or a number out of range.
+        ConfigError: the folder holds questions already, an unknown split, kind or pace, no kind, or a number out of
+            range.
         VideoError: a clip cannot be read.
 
     Source: ours, after the questions of DIVE (arXiv 2509.14199).
@@ -68,7 +71,7 @@ def write_dataset(
     lines: list[str] = []
     for number in tqdm(range(videos), unit="video", disable=None if show_progress else True):
         script, clip = _with_clip(
-            write_script(seed * 100_003 + number, split=split, duration_seconds=duration_seconds),
+            write_script(seed * 100_003 + number, split=split, pace=pace, duration_seconds=duration_seconds),
             number,
             backgrounds,
         )

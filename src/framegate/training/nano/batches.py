@@ -90,8 +90,9 @@ def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script
     paces = {
         1.0: ("slow",),
         2.0: ("slow",),
-        4.0: ("slow", "medium", "medium"),
+        4.0: ("slow", "medium", "medium", "fast"),
         8.0: ("slow", "medium", "fast"),
+        16.0: ("medium", "fast"),
     }[fps]
     while True:
         script = write_script(

@@ -37,7 +37,7 @@ class Page:
 
 
 def draw_page(seed: int, patch_px: int = 16) -> Page:
-    """Draw a page: up to six codes at places of their own; in every third page some change from frame to frame.
+    """Draw a page: up to six codes at places of their own; in every other page some change from frame to frame.
 
     Args:
         seed: the same seed draws the same page.
@@ -53,7 +53,7 @@ def draw_page(seed: int, patch_px: int = 16) -> Page:
     background = Renderer(script)
     frames = np.stack([background.behind(0.0)] * 2)
     letters = np.full((2, HEIGHT_PX // patch_px, WIDTH_PX // patch_px), NO_LETTER)
-    changes = rng.random() < 0.33
+    changes = rng.random() < 0.5
     for column, row in _SLOTS:
         centre = (
             int(48 + 96 * column + rng.uniform(-14, 14)),

@@ -17,19 +17,22 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from framegate.errors import ConfigError
 from framegate.models.nano.build import nano_model, nano_processor
 from framegate.training.curve import plot_loss
 from framegate.training.nano.batches import LAYOUT, Batch, Lesson, make_batch
+from framegate.training.nano.grow import load_grown
+from framegate.training.nano.optimizer import FlatPatchEmbed, Optimizers
 from framegate.training.nano.reading import ReadingHead, reading_batch, reading_loss
 
 _TEXT = ("text_at",)
-_ALL = ("text_at", "text_at", "when", "text_at", "grid", "text_at", "order", "count")
+_ALL = ("text_at", "grid", "text_at", "when", "text_at", "order", "grid", "count")
 READING_PAGES, READING_MARK = 32, 0.7
 # lesson 0 is the tower's; then these
 CURRICULUM = (
@@ -48,7 +51,13 @@ BESIDE = (
     Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL, rates=(2.0,)),
     Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
     Lesson(columns=6, rows=4, tubes=4, videos=10, questions=8, kinds=_ALL, rates=(1.0,)),
+    Lesson(columns=6, rows=4, tubes=64, videos=1, questions=16, kinds=_ALL, rates=(16.0,)),
 )
+# share of steps that rehearse the first lesson: on the way, in the last lesson, and there while the rate falls; reading
+# is what is learnt slowest and costs least
+READING_SHARES = (0.33, 0.75, 0.5)
+# the rate stays level for this share of the steps
+LEVEL = 0.6
 # how much the running exact match remembers
 MEMORY = 0.97
 COLUMNS = (
@@ -84,16 +93,20 @@ class Trainer:
         seed: of weights and data.
         peak_rate: learning rate after the warm-up.
         steps: of training altogether; over the last two fifths of them the rate falls to a twentieth.
+        bf16: compute in bfloat16 where that is safe; weights stay in float32.
     """
 
-    def __init__(self, out: Path, *, seed: int, peak_rate: float, steps: int) -> None:
+    def __init__(self, out: Path, *, seed: int, peak_rate: float, steps: int, bf16: bool = False) -> None:
         self.out, self.seed, self.peak_rate, self.steps = out, seed, peak_rate, steps
+        self.bf16 = bf16
         self.tokenizer = nano_processor().tokenizer
         self.model = nano_model(seed).train()
+        tower = self.model.model.visual
+        tower.patch_embed = FlatPatchEmbed(tower.patch_embed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = ReadingHead(self.model.config.text_config.hidden_size, LAYOUT.merge_size)
-        self.optimizer = torch.optim.AdamW(_groups(self.model, self.head), lr=peak_rate, betas=(0.9, 0.98))
+        self.optimizers = Optimizers(self.model, self.head, peak_rate)
         self.progress = Progress()
         self.running: dict[str, float] = {}
 
@@ -113,17 +126,19 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizers.load_state_dict(state["optimizers"])
         self.progress, self.running = Progress(**state["progress"]), state["running"]
 
-    def start_from(self, checkpoint: Path) -> None:
-        """Begin with the weights of another run, in the last lesson; a first lesson of other classes begins anew."""
-        state = torch.load(checkpoint, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        if state["head"]["letters.bias"].shape == self.head.letters.bias.shape:
-            self.head.load_state_dict(state["head"])
-        else:
-            print(f"the first lesson of {checkpoint} knows other classes: its head begins anew")
+    def start_from(self, folder: Path) -> None:
+        """Begin with the weights of a model folder, in the last lesson; the model may be a smaller one (`grow`).
+
+        Args:
+            folder: what `export` writes, or the one that ships.
+
+        Raises:
+            ConfigError: the weights are of another or a larger model.
+        """
+        load_grown(self.model, load_file(folder / "model.safetensors"), folder)
         self.progress.lesson = len(CURRICULUM)
 
     def save(self) -> None:
@@ -131,7 +146,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": self.optimizers.state_dict(),
             "progress": vars(self.progress),
             "running": self.running,
             "recipe": self._recipe(),
@@ -144,7 +159,7 @@ class Trainer:
 
     def rate(self) -> float:
         """The learning rate now: warm-up of 100 steps, level, a cosine over the last two fifths."""
-        fall = max(0.0, min(1.0, (self.progress.step / self.steps - 0.6) / 0.4))
+        fall = max(0.0, min(1.0, (self.progress.step / self.steps - LEVEL) / (1 - LEVEL)))
         return (
             self.peak_rate
             * min(1.0, (self.progress.step + 1) / 100)
@@ -155,14 +170,12 @@ class Trainer:
         """Learn from one batch and tell how it went."""
         began = time.perf_counter()
         now = self.progress
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        reads = now.lesson == 0 or now.step % 3 == 2
-        loss = self._read() if reads else self._answer()
+        draw = np.random.default_rng((self.seed, now.step, 13)).random(2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            loss = self._read() if draw[0] < self._reading_share() else self._answer(draw[1])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        self.optimizers.step(self.rate())
         now.step += 1
         now.seconds += time.perf_counter() - began
         self._advance()
@@ -174,13 +187,24 @@ class Trainer:
         self._mark("letters", share)
         return loss
 
-    def _answer(self) -> torch.Tensor:
-        """The present lesson, and in every third step another: the one before, and at the end those beside it."""
+    def _reading_share(self) -> float:
+        if self.progress.lesson == 0:
+            return 1.0
+        if self.progress.lesson < len(CURRICULUM):
+            return READING_SHARES[0]
+        return READING_SHARES[1 if self.progress.step < LEVEL * self.steps else 2]
+
+    def _answer(self, draw: float) -> torch.Tensor:
+        """The present lesson, and in every third step another: the one before, and at the end those beside it.
+
+        Args:
+            draw: in [0, 1), says which.
+        """
         now = self.progress
-        lesson, back = CURRICULUM[now.lesson - 1], now.lesson > 1 and now.step % 3 == 1
+        lesson, back = CURRICULUM[now.lesson - 1], now.lesson > 1 and draw < 1 / 3
         if back:
             ends = now.lesson == len(CURRICULUM)
-            lesson = BESIDE[now.step // 3 % len(BESIDE)] if ends else CURRICULUM[now.lesson - 2]
+            lesson = BESIDE[int(3 * draw * len(BESIDE))] if ends else CURRICULUM[now.lesson - 2]
         batch = make_batch(lesson, self.tokenizer, (self.seed, now.step))
         output = self.model(**batch.inputs)
         if not back:
@@ -223,13 +247,6 @@ def exact_matches(logits: torch.Tensor, batch: Batch) -> dict[str, list[bool]]:
     for number, kind in enumerate(batch.kinds):
         found.setdefault(kind, []).append(number not in missed)
     return found
-
-
-def _groups(*modules: torch.nn.Module) -> list[dict[str, Any]]:
-    weights = [weight for module in modules for weight in module.parameters()]
-    matrices = [weight for weight in weights if weight.ndim >= 2]
-    vectors = [weight for weight in weights if weight.ndim < 2]
-    return [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def train(trainer: Trainer, *, save_every: int = 200) -> None:
@@ -296,12 +313,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20000, help="about one a second on 2 cores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--start", type=Path, help="folder of a model whose weights are taught further")
     parser.add_argument(
-        "--start", type=Path, help="checkpoint of another run, whose weights are taught further"
+        "--bf16", action="store_true", help="compute in bfloat16, for processors that know it"
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(options.out, seed=options.seed, peak_rate=options.rate, steps=options.steps)
+    trainer = Trainer(
+        options.out, seed=options.seed, peak_rate=options.rate, steps=options.steps, bf16=options.bf16
+    )
     if options.start is not None:
         trainer.start_from(options.start)
     train(trainer)

@@ -1,0 +1,109 @@
+"""Lets framegate/nano start from the weights of a smaller one: a wider and deeper tower that at first says the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from framegate.errors import ConfigError
+
+Weights = dict[str, torch.Tensor]
+# what adds to the residual stream, or mixes heads and hidden units into it: nothing at first where it is new
+_OUTWARDS = ("attn.proj.weight", "attn.proj.bias", "linear_fc2.weight", "linear_fc2.bias", "pos_embed.weight")
+
+
+def load_grown(model: Any, weights: Weights, source: object) -> None:
+    """Load weights of a model whose tower may have fewer layers, heads or dimensions.
+
+    Old numbers keep their places. New columns are zero, so that no old unit listens to a new one; what new units
+    give to old places is zero; new layers add nothing. Norms take their mean over more numbers than before, which
+    training has to make good.
+
+    Args:
+        model: the larger one, in float32, initialised.
+        weights: of the smaller one, by name.
+        source: where they come from, for the message.
+
+    Raises:
+        ConfigError: a weight is missing in the model, or larger than its place.
+
+    Source: ours, after Net2Net (Chen et al. 2016).
+    """
+    ours = model.state_dict()
+    with torch.no_grad():
+        for name, new in ours.items():
+            old = weights.get(name)
+            if old is None and name.startswith("model.visual.blocks.") and name.endswith(_OUTWARDS):
+                new.zero_()
+            elif old is not None:
+                _place(name, new, old.to(new.dtype), source)
+    if strange := weights.keys() - ours.keys():
+        raise ConfigError(f"{source} is of another model: there is no place for {sorted(strange)[0]}.")
+    model.tie_weights()
+
+
+def _place(name: str, new: torch.Tensor, old: torch.Tensor, source: object) -> None:
+    """Write an old tensor into its place in a larger one, in place."""
+    if new.shape == old.shape:
+        new.copy_(old)
+        return
+    parts = _parts(name)
+    inner, small = (_split(tensor, parts) for tensor in (new, old))
+    if inner.ndim != small.ndim or any(a < b for a, b in zip(inner.shape, small.shape, strict=True)):
+        raise ConfigError(
+            f"{source}: {name} is {tuple(old.shape)}, which has no place in {tuple(new.shape)}."
+        )
+    if "patch_embed" in name:
+        fresh = least_explained(new, old, len(new) - len(old)) if new.ndim > 1 else new[len(old) :].clone()
+        new.copy_(torch.cat([old, fresh]))
+        return
+    corner = tuple(slice(size) for size in small.shape)
+    if name.endswith(_OUTWARDS):
+        inner.zero_()
+    elif new.ndim == 2:
+        inner[corner[: len(parts[0]) + 1]] = 0  # old units listen to old units alone
+    inner[corner] = small
+
+
+def least_explained(filters: torch.Tensor, old: torch.Tensor, count: int) -> torch.Tensor:
+    """Choose filters that show what others do not.
+
+    Args:
+        filters: [N, ...], the coarsest first.
+        old: [M, ...], filters that are there already.
+        count: how many to choose.
+
+    Returns:
+        [count, ...]: the first filters of which `old` gives less than 70 % back, faint ones not counted (any where
+        there are too few), as strong on average as the old ones.
+
+    Source: ours.
+    """
+    there, asked = old.flatten(1), filters.flatten(1)
+    faint = 0.1 * there.square().sum() / len(there)
+    shared = there @ asked.T
+    told = torch.linalg.solve(there @ there.T + faint * torch.eye(len(there)), shared)
+    explained = (told * shared).sum(0) / asked.square().sum(1)
+    chosen = filters[(explained >= 0.7).float().argsort(stable=True)[:count]]
+    return chosen * (there.norm(dim=1).mean() / chosen.flatten(1).norm(dim=1).mean())
+
+
+def _parts(name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How rows and columns of a weight are made up: (3 for q, k, v) rows, (4 patches of a cell) columns."""
+    rows = (3,) if ".qkv." in name else ()
+    merges = "merger" in name and ("linear_fc1.weight" in name or "deepstack_merger_list" in name)
+    if merges and ".norm." in name:
+        return (4,), ()
+    return rows, (4,) if merges and name.endswith("linear_fc1.weight") else ()
+
+
+def _split(tensor: torch.Tensor, parts: tuple[tuple[int, ...], tuple[int, ...]]) -> torch.Tensor:
+    """View rows and columns with their parts as dimensions of their own."""
+    rows, columns = parts
+    shape: list[int] = [*rows, -1] if rows else [tensor.shape[0]]
+    if tensor.ndim == 2:
+        shape += [*columns, -1] if columns else [tensor.shape[1]]
+    else:
+        shape += tensor.shape[1:]
+    return tensor.view(shape)
