@@ -169,7 +169,7 @@ def generator(monkeypatch):
         given = taken.bind(*arguments, **settings).arguments
         extra = {name: given[name] for name in ("pace", "clips") if given[name]}
         calls.append((given["split"], given["videos"], given["seed"], *([extra] if extra else [])))
-        write_benchmark(given["folder"], [question(0)], videos=1)
+        write_benchmark(given["folder"], [question(0, meta={"split": given["split"]})], videos=1)
 
     module = ModuleType("framegate.evaluation.generator")
     module.write_dataset = write_dataset

@@ -1,4 +1,5 @@
-"""The first lesson of framegate/nano: its tower alone learns to say which letter, or the marker, is in which patch."""
+"""The first lesson of framegate/nano: its tower alone learns to say which letter is in which patch, and of a marker in
+which ninth of the frame it stands."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from framegate.models.video_processor.patches import PatchLayout, patchify
 from framegate.training.nano.augment import augmented
 
 MARKER = len(ALPHABET)
-NO_LETTER = MARKER + 1
+NO_LETTER = MARKER + 9
 WIDTH_PX, HEIGHT_PX = 192, 128
 _SLOTS = tuple((column, row) for row in range(3) for column in range(2))
 
@@ -28,8 +29,8 @@ class Page:
 
     Args:
         frames: uint8 [2, h, w, 3].
-        letters: int64 [2, h / 16, w / 16], per frame and patch the letter whose centre lies in it (MARKER for the
-            marker's), NO_LETTER elsewhere.
+        letters: int64 [2, h / 16, w / 16], per frame and patch the letter whose centre lies in it, MARKER and the number
+            of its ninth of the frame (row by row) where a marker's does, NO_LETTER elsewhere.
     """
 
     frames: Any
@@ -62,9 +63,12 @@ def draw_page(seed: int, patch_px: int = 16) -> Page:
         text = _code(rng)
         layer = sign(text, script.look) if text else None
         if not text and rng.random() < 0.7:
+            # markers stand in all three columns, texts in two
+            centre = int(WIDTH_PX * (rng.integers(3) + 0.5) / 3 + rng.uniform(-8, 8)), centre[1]
             for frame in range(2):
                 draw_marker(frames[frame], centre, script.look)
-            letters[:, centre[1] // patch_px, centre[0] // patch_px] = MARKER
+            ninth = 3 * (3 * centre[1] // HEIGHT_PX) + 3 * centre[0] // WIDTH_PX
+            letters[:, centre[1] // patch_px, centre[0] // patch_px] = MARKER + ninth
             continue
         for frame in range(2):
             if frame == 1 and changes and rng.random() < 0.5:
