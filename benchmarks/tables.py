@@ -231,10 +231,8 @@ SECTIONS = [
         "Do the answers survive",
         "`framegate/nano` on rendered video in fonts and before backgrounds that it was not trained on, every third "
         "with a real clip behind it; right answers of all questions, 95 % intervals over videos. `of dense`: share of "
-        "the dense run's right answers, paired. Best baseline: of those measured so "
-        "far on 20 videos, random cells, down-scaling and RLT's rule; the other methods, budgets and series of the "
-        "script, and weights tuned with the gate on, are still to be run. The model is weaker than it is meant to be "
-        "(its card). "
+        "the dense run's right answers, paired. Best baseline: of random cells, uniform frames, down-scaling, the "
+        "rules of RLT, EVS, DTD and VidCom2, `grt`, `grt_released` and `kffocus`, where they can meet the budget. "
         "Command: `python benchmarks/answers/bench_answers.py --clips clips`, with the options in the CSV.",
         answers_summary,
     ),

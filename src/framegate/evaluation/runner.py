@@ -14,6 +14,7 @@ from framegate.evaluation.header import RESUMES_ON, run_header
 from framegate.evaluation.metrics import parse_seconds, score
 from framegate.evaluation.records import Question, QuestionSet
 from framegate.evaluation.results import Results, ResultsFile, read_results
+from framegate.evaluation.reuse import last_video
 
 if TYPE_CHECKING:
     from framegate.api import ConfigLike
@@ -34,7 +35,8 @@ def evaluate(
 ) -> Results:
     """Ask every question and write what came back, going on where an earlier run of the same kind was cut off.
 
-    The front end is attached once. Questions are asked one by one (batch size 1), greedily. A question that fails
+    The front end is attached once. A video is read and gated for the first of its questions; the rows of the others
+    have no `input_seconds`. Questions are asked one by one (batch size 1), greedily. A question that fails
     (a broken video, a time outside the clip, no memory) gives a row with status "error", scored as an empty answer; it
     is asked again when the run is taken up.
 
@@ -76,13 +78,16 @@ def evaluate(
     seen: dict[Path, float] = {}
     with (
         framegate.attach(model, processor, preset, **overrides),
+        last_video(processor.video_processor) as memory,
         ResultsFile(out, header, resumes_on=RESUMES_ON) as file,
         tqdm(total=len(questions.questions), unit="question", disable=None if show_progress else True) as bar,
     ):
         for number, question in enumerate(questions.questions):
             if question.id not in file.done:
+                reused = memory.num_reused
                 outcome = _outcome(model, processor, question, seen, max_new_tokens)
-                file.append(_row(number, question, outcome, max_new_tokens))
+                row = _row(number, question, outcome, max_new_tokens)
+                file.append(row if memory.num_reused == reused else row | {"input_seconds": None})
             bar.update()
     return read_results(out)
 

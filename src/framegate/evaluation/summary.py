@@ -154,7 +154,9 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     seconds = ("input_seconds", "first_token_seconds", "generate_seconds")
     tokens = {"tokens_dense": "video_tokens_dense", "tokens_kept": "video_tokens_kept"}
     means = {name: statistics.fmean(row[column] for row in answered) for name, column in tokens.items()}
-    return means | {name: statistics.median(row[name] for row in answered) for name in seconds}
+    # a video is read for the first of its questions alone
+    measured = {name: [row[name] for row in answered if row[name] is not None] for name in seconds}
+    return means | {name: statistics.median(values) if values else None for name, values in measured.items()}
 
 
 def _partners(results: Results, base: Results) -> dict[str, Mapping[str, Any]]:

@@ -29,8 +29,8 @@ class Page:
 
     Args:
         frames: uint8 [2, h, w, 3].
-        letters: int64 [2, h / 16, w / 16], per frame and patch the letter whose centre lies in it, MARKER and the number
-            of its ninth of the frame (row by row) where a marker's does, NO_LETTER elsewhere.
+        letters: int64 [2, h / 16, w / 16], per frame and patch the letter whose centre lies in it, MARKER and the
+            number of its ninth of the frame (row by row) where a marker's does, NO_LETTER elsewhere.
     """
 
     frames: Any
