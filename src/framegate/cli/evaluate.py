@@ -26,7 +26,8 @@ GENERATED_VIDEOS, GENERATED_SPLIT = 20, "test"
 SHOWN_PROBLEMS = 10
 CAPTION = (
     "95 %: videos resampled; equal values: no width. kept, of: mean video tokens of a question. Seconds are medians: "
-    "file to inputs, from there to the first token, and to the whole answer."
+    "file to inputs (of the first question about a video; the others use them again), from there to the first token, "
+    "and to the whole answer."
 )
 
 
