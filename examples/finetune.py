@@ -96,7 +96,11 @@ def for_trl(questions):
 
 def make_trainer(config, model, processor, front_end):
     train = VideoQuestions(config.data, split=config.split, turns=config.turns)
-    evaluation = VideoQuestions(config.data, split=config.eval_split) if config.eval_split else None
+    evaluation = (
+        VideoQuestions(config.data, split=config.eval_split, turns=config.turns)
+        if config.eval_split
+        else None
+    )
     collator = CompletionCollator(
         processor=processor,
         max_length=config.max_length,

@@ -26,6 +26,7 @@ from framegate.cli.run import load_pair
 from framegate.evaluation import compare, evaluate, read_folder, summarise
 from framegate.evaluation.ask import ask
 from framegate.evaluation.generator import write_dataset
+from framegate.evaluation.generator.script import GENERATOR_VERSION
 
 HERE = Path(__file__).parent
 KINDS = ("text_at", "grid", "text_at", "when", "text_at", "order", "count")
@@ -224,7 +225,7 @@ def main():
         "--speed", action="store_true", help="time dense and framegate in turns, and nothing else"
     )
     options = parser.parse_args()
-    name = f"test-{options.seed}-{options.videos}{'-clips' if options.clips else ''}"
+    name = f"test{GENERATOR_VERSION}-{options.seed}-{options.videos}{'-clips' if options.clips else ''}"
     questions = test_set(options.out / name, options)
     (options.out / options.weights).mkdir(parents=True, exist_ok=True)
     if options.speed:

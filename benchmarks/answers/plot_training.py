@@ -13,7 +13,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "nano_training.csv"
-SHOWN = {"letters": "letters (tower)", "text_at": "text at a time", "order": "order", "grid": "marker", "count": "count"}
+SHOWN = {
+    "letters": "letters (tower)",
+    "text_at": "text at a time",
+    "order": "order",
+    "grid": "marker",
+    "count": "count",
+}
 
 
 def main():
@@ -32,10 +38,12 @@ def main():
             axis.axvline(begin, color="black", linewidth=0.6, linestyle=":")
     above.set_ylabel("share right, running mean")
     above.set_ylim(0, 1)
-    below.set_ylabel("loss per answer token (nats)")
+    below.set_ylabel("loss of the batch (nats per token)")
     below.set_xlabel("step; dotted: a new run under another recipe")
     handles, labels = above.get_legend_handles_labels()
-    figure.legend(handles[: len(SHOWN)], labels[: len(SHOWN)], fontsize=8, ncols=5, loc="outside upper center")
+    figure.legend(
+        handles[: len(SHOWN)], labels[: len(SHOWN)], fontsize=8, ncols=5, loc="outside upper center"
+    )
     for axis in (above, below):
         axis.grid(alpha=0.3)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -68,15 +68,16 @@ def verdict_rows(rows, weights):
         ours = at.pop(OURS)
         at.pop("gate", None)
         rivals = [row for row in at.values() if row["tokens_kept"]]
-        if not rivals:
-            continue
-        rival = max(rivals, key=lambda row: float(row["value"]))
+        rival = max(rivals, key=lambda row: float(row["value"]), default=None)
         kept = interval(ours, ("of_dense", "of_dense_low", "of_dense_high"))
         target = TARGETS.get(ratio)
         met = "" if target is None else "yes" if float(ours["of_dense"]) >= target else "no"
-        above = "yes" if float(ours["value"]) > float(rival["value"]) else "no"
+        beside = ["", "", ""]
+        if rival is not None:
+            above = "yes" if float(ours["value"]) > float(rival["value"]) else "no"
+            beside = [rival["name"], interval(rival), above]
         aim = "" if target is None else f"{target:.0%}"
-        body.append([f"{ratio:.0%}", interval(ours), kept, aim, met, rival["name"], interval(rival), above])
+        body.append([f"{ratio:.0%}", interval(ours), kept, aim, met, *beside])
     header = ["tokens", "framegate", "of dense", "target", "met", "best baseline", "its accuracy", "above it"]
     return header, body
 

@@ -97,6 +97,6 @@ def _brightness_waves(count: int, channels: int, frames: int, height: int, width
         wave = torch.outer(torch.cos(math.pi * u * y / height), torch.cos(math.pi * v * x / width))
         wave = wave / wave.norm() * _WAVE_GAIN * (1 + u + v)
         for sign in (1, -1):
-            per_frame = torch.tensor([1.0, sign][:frames]) / (channels * frames)
+            per_frame = torch.tensor([1.0, sign]) / (channels * frames)
             filters.append((per_frame[:, None, None] * wave).expand(channels, -1, -1, -1))
     return torch.stack(filters[:count])

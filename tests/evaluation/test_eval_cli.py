@@ -199,6 +199,10 @@ def test_paces_and_real_clips_are_part_of_what_was_generated(generator, tmp_path
     assert [invoke(*wanted).exit_code for _ in range(2)] == [0, 0]
     assert generator == [("test", 1, 0, {"pace": "rapid", "clips": [Path("clips/a.mp4")]})]
     assert "was generated with" in invoke("bench", "--generate", 1, *QUICK).stderr
+    assert (
+        "--pace and --clips are of videos that are rendered"
+        in invoke("bench", "--pace", "slow", *QUICK).stderr
+    )
 
 
 def test_the_word_generated_makes_a_folder(generator, tmp_path, monkeypatch):

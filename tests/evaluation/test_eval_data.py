@@ -212,6 +212,13 @@ def test_questions_of_a_split_alone(tmp_path):
     assert [asked.id for asked in found.select(split="test", limit=1).questions] == ["q1"]
     with pytest.raises(ConfigError, match="split 'tets'. Did you mean 'test'"):
         found.select(split="tets")
+    mixed = [
+        question(0, meta={"split": "train"}),
+        question(1, kind="grid", answer="top", meta={"split": "test"}),
+    ]
+    found = read_folder(write_benchmark(tmp_path / "mixed", mixed, videos=1))
+    with pytest.raises(ConfigError, match=r"of split 'train' and of kind \['grid'\]"):
+        found.select(split="train", kinds=["grid"])
 
 
 def test_a_half_written_header_is_begun_anew(tmp_path):

@@ -37,6 +37,8 @@ def test_pairs_are_laid_over_the_file(tmp_path):
         ({"keep_ratios": 0.5}, "keep_ratios is 0.5; it must be tuple"),
         ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
         ({"trainer": "trll"}, "Did you mean 'trl'"),
+        ({"learn": "every"}, "learn is 'every'. .*all, last"),
+        ({"turns": 4}, "set learn: all"),
         ({"on_too_long": "cut"}, "Known: error, skip"),
         ({"data": None}, "data is not set.*smoke=true"),
     ],

@@ -3,18 +3,27 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForImageTextToText
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import ConfigError
-from framegate.evaluation.generator.script import ALPHABET
+from framegate.evaluation.generator.script import ALPHABET, write_script
 from framegate.models.nano.build import TEXT, VISION, nano_model, nano_processor
 from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
 from framegate.models.tiny.builders import tiny_model_of
 from framegate.training.nano.batches import Batch, Lesson, make_batch
-from framegate.training.nano.grow import load_grown
+from framegate.training.nano.grow import least_explained, load_grown
 from framegate.training.nano.optimizer import FlatPatchEmbed, Optimizers
-from framegate.training.nano.reading import NO_LETTER, ReadingHead, draw_page
-from framegate.training.nano.train import Trainer, exact_matches, forget_after
+from framegate.training.nano.reading import MARKER, NO_LETTER, ReadingHead, draw_page
+from framegate.training.nano.train import (
+    CURRICULUM,
+    READING_SHARES,
+    Trainer,
+    exact_matches,
+    export,
+    forget_after,
+    train,
+)
 
 LESSON = Lesson(columns=3, rows=2, tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
 
@@ -104,6 +113,21 @@ def test_a_page_says_which_letter_is_in_which_patch():
     assert tiles[there].std(-1).min() > np.median(tiles[~there].std(-1))
 
 
+def test_no_marker_is_covered_or_named_wrongly():
+    named = 0
+    for seed in range(40):
+        page, look = draw_page(seed), write_script(seed, duration_seconds=0.25).look
+        for frame, letters in zip(page.frames, page.letters, strict=True):
+            rows, columns = np.nonzero((letters >= MARKER) & (letters < NO_LETTER))
+            ninths = 3 * (3 * (16 * rows + 8) // 128) + 3 * (16 * columns + 8) // 192
+            assert (ninths == letters[rows, columns] - MARKER).all()
+            # a disc of radius 10 px: two in one place count as one
+            inside = (frame == look.marker_rgb).all(-1).sum()
+            assert inside >= 280 * len(set(ninths))
+            named += len(rows)
+    assert named > 20
+
+
 @pytest.mark.parametrize("lesson", [0, 1])
 def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path, lesson, monkeypatch):
     monkeypatch.setattr("framegate.training.nano.train.READING_PAGES", 2)
@@ -161,17 +185,53 @@ def test_old_units_of_a_wider_tower_listen_to_old_units_alone():
     old, new = (model.model.visual.merger.linear_fc1.weight for model in (small, large))
     assert torch.equal(new.view(768, 4, 192)[:512, :, :128], old.view(512, 4, 128))
     assert not new.view(768, 4, 192)[:512, :, 128:].any()
-    embedded = [model.model.visual.patch_embed.proj.weight.flatten(1) for model in (small, large)]
-    assert torch.equal(embedded[1][:128], embedded[0])
-    # what is new shows what the old filters do not
-    assert torch.linalg.matrix_rank(embedded[1]) == 192
+    old, new = (model.model.visual.patch_embed.proj.weight for model in (small, large))
+    assert torch.equal(new[:128], old)
     with pytest.raises(ConfigError, match="has no place in"):
         load_grown(small, large.state_dict(), "there")
 
 
+def test_new_filters_are_those_that_the_old_ones_do_not_show():
+    waves = nano_model().model.visual.patch_embed.proj.weight.detach()
+    there = torch.arange(192) % 3 > 0
+    chosen = least_explained(waves, waves[there], 64)
+    cosine = torch.nn.functional.cosine_similarity(chosen.flatten(1), waves[~there].flatten(1))
+    assert torch.allclose(cosine, torch.ones(64), atol=1e-5)
+
+
 def test_weights_of_another_model_are_refused():
+    model = nano_model()
+    weights = model.state_dict()
     with pytest.raises(ConfigError, match="no place for lm.strange"):
-        load_grown(nano_model(), {"lm.strange": torch.zeros(1)}, "there")
+        load_grown(model, weights | {"lm.strange": torch.zeros(1)}, "there")
+    gone = "model.language_model.layers.3.mlp.up_proj.weight"
+    with pytest.raises(ConfigError, match=f"it has no {gone}"):
+        load_grown(model, {name: value for name, value in weights.items() if name != gone}, "there")
+
+
+def test_what_a_run_writes_is_read_by_plain_transformers_and_by_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("framegate.training.nano.train.READING_PAGES", 2)
+    monkeypatch.setattr("framegate.training.nano.train.CURRICULUM", (LESSON,))
+    trainer = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=2, bf16=True)
+    trainer.progress.lesson = 1
+    train(trainer)
+    export(trainer, tmp_path / "model")
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "model")
+    trained = trainer.model.float().state_dict()
+    assert model.dtype == torch.float32
+    assert all(torch.equal(value, trained[name]) for name, value in model.state_dict().items())
+    again = Trainer(tmp_path / "next", seed=1, peak_rate=1e-3, steps=2)
+    again.start_from(tmp_path / "model")
+    assert torch.allclose(logits(again.model.eval()), logits(model.eval()), atol=1e-4)
+
+
+def test_reading_is_rehearsed_more_than_answering_until_the_rate_falls(tmp_path):
+    trainer = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=10)
+    shares = []
+    for lesson, step in ((0, 0), (1, 0), (len(CURRICULUM), 5), (len(CURRICULUM), 6)):
+        trainer.progress.lesson, trainer.progress.step = lesson, step
+        shares.append(trainer._reading_share())
+    assert shares == [1.0, *READING_SHARES]
 
 
 def test_the_flat_patch_embedding_is_the_convolution():

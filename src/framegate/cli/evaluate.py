@@ -123,6 +123,11 @@ def _read(options: EvalOptions) -> QuestionSet:
     is_word = str(options.source) == GENERATED and not (options.source / QUESTIONS_NAME).is_file()
     if wanted is not None or is_word:
         _generate(options, GENERATED_VIDEOS if wanted is None else wanted)
+    elif options.pace is not None or options.clips is not None:
+        raise ConfigError(
+            f"--pace and --clips are of videos that are rendered, and {options.source} is there; give another folder "
+            "and --generate."
+        )
     elif not options.source.exists():
         raise ConfigError(
             f"There is no folder {str(options.source)!r}. A benchmark is a folder with videos/ and {QUESTIONS_NAME}; "
@@ -134,13 +139,15 @@ def _read(options: EvalOptions) -> QuestionSet:
 def _generate(options: EvalOptions, videos: int) -> None:
     """Render a benchmark, unless it is there already; a folder of other settings is never taken for it."""
     from framegate.evaluation.generator import write_dataset
+    from framegate.evaluation.generator.script import GENERATOR_VERSION
 
     note = options.source / "generated.json"
     split = options.split or GENERATED_SPLIT
-    wanted: dict[str, Any] = {"split": split, "videos": videos, "seed": options.seed}
+    version = {"generator": GENERATOR_VERSION}
+    wanted: dict[str, Any] = {"split": split, "videos": videos, "seed": options.seed} | version
     wanted |= {} if options.pace is None else {"pace": options.pace}
     clips = [] if options.clips is None else clip_files(options.clips)
-    wanted |= {"clips": [path.name for path in clips]} if clips else {}
+    wanted |= {"clips": {path.name: path.stat().st_size for path in clips}} if clips else {}
     if options.source.exists():
         made = json.loads(note.read_text()) if note.is_file() else None
         if made != wanted:

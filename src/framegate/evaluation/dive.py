@@ -60,10 +60,11 @@ def is_dive(source: str | Path) -> bool:
     path = Path(source)
     if not path.is_file():
         return (path / TABLE_NAME).is_file()
-    # a table is told by the name of its first column; parquet is no other format here
-    return path.suffix == ".parquet" or (
-        path.suffix in (".json", ".jsonl") and '"qid"' in path.read_text(encoding="utf-8")
-    )
+    if path.suffix == ".parquet":
+        return True
+    # its rows begin with an id that is called so nowhere else
+    with path.open("rb") as file:
+        return path.suffix in (".json", ".jsonl") and b'"qid"' in file.read(1 << 16)
 
 
 def _rows(table: Path) -> Iterable[tuple[str, Any]]:

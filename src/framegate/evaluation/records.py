@@ -98,7 +98,7 @@ class QuestionSet:
             The smaller set.
 
         Raises:
-            ConfigError: a kind or split that no question has, or a limit below 1.
+            ConfigError: kinds or a split that no question has, alone or together, or a limit below 1.
         """
         known = {question.kind for question in self.questions}
         wanted = known if kinds is None else set(kinds)
@@ -106,14 +106,18 @@ class QuestionSet:
             raise ConfigError(f"No question of {self.source} is of kind {kind!r}. {nearest(kind, known)}")
         if limit is not None and limit < 1:
             raise ConfigError(f"The limit is {limit}; it must be at least 1.")
-        splits = {str(question.meta.get("split")) for question in self.questions}
+        splits = {str(one.meta["split"]) for one in self.questions if one.meta.get("split") is not None}
         if split is not None and split not in splits:
             raise ConfigError(f"No question of {self.source} is of split {split!r}. {nearest(split, splits)}")
         chosen = tuple(
             question
             for question in self.questions
-            if question.kind in wanted and split in (None, question.meta.get("split"))
+            if question.kind in wanted and (split is None or str(question.meta.get("split")) == split)
         )
+        if not chosen:
+            raise ConfigError(
+                f"No question of {self.source} is of split {split!r} and of kind {sorted(wanted)}."
+            )
         return replace(self, questions=chosen[:limit])
 
     def digest(self) -> str:

@@ -106,7 +106,10 @@ def _rewrite(path: Path, lines: list[dict[str, Any]]) -> int:
     """Put other lines in a file's place, all or none; tells how many bytes they take."""
     data = b"".join(_spelled(line) for line in lines)
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
     return len(data)
 

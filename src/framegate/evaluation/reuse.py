@@ -8,7 +8,7 @@ from typing import Any
 
 
 class LastVideo:
-    """Stands before `preprocess` of a video processor, and gives its last result again when the same is asked.
+    """Stands before `preprocess` of a video processor, and gives its last result again when the same path is asked.
 
     Args:
         reader: an attached front end's video processor.
@@ -25,8 +25,8 @@ class LastVideo:
         """Call the method, or repeat what it gave: result and account of the call."""
         from transformers.video_processing_utils import BatchFeature
 
-        asked = repr((videos, sorted(call.items())))
-        if asked == self._asked:
+        asked = _spelled(videos, call)
+        if asked is not None and asked == self._asked:
             self.num_reused += 1
             self.reader.last_call, self.reader.last_call_key = self._account
         else:
@@ -35,6 +35,17 @@ class LastVideo:
             self._account, self._asked = (self.reader.last_call, self.reader.last_call_key), asked
         # the caller takes entries out of it
         return BatchFeature(dict(self._result))
+
+
+def _spelled(videos: Any, call: dict[str, Any]) -> str | None:
+    """What is asked, where it is about paths; None for frames, which are too long to compare."""
+    from framegate.models.video_processor.sources import flat_videos
+
+    flat = flat_videos(videos)
+    if not all(isinstance(video, str) for video in flat):
+        return None
+    windows = [getattr(video, "window_seconds", None) for video in flat]
+    return repr((flat, windows, sorted(call.items())))
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class CompletionCollator:
         if self.on_too_long == "error":
             raise ConfigError(
                 f"Longer than max_length={self.max_length}: {', '.join(long)}. A video is never cut: raise max_length, "
-                "lower keep_ratio or fps, or set on_too_long='skip'."
+                "lower keep_ratio, fps or turns, or set on_too_long='skip'."
             )
         self.num_skipped += len(long)
         logger.warning(

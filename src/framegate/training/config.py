@@ -32,7 +32,7 @@ class FinetuneConfig:
         output_dir: where checkpoints and the result go.
         split: train on the questions of this split (`meta.split`); None takes all.
         eval_split: questions whose loss is measured at every save; None for none.
-        turns: ask up to so many questions about a video in one conversation.
+        turns: ask up to so many questions of neighbouring lines about a video in one conversation; with learn "all".
         learn: "last" learns the last answer of a conversation, "all" every one.
         front_end: preset, YAML file or saved folder of the front end.
         front_end_settings: settings laid over it, for example {fps: 4}.
@@ -56,7 +56,7 @@ class FinetuneConfig:
         warmup_steps: steps over which the learning rate rises.
         epochs: times the data is seen.
         max_steps: end after so many steps, whatever epochs says; None for no limit.
-        batch_size: questions per device and forward pass.
+        batch_size: conversations per device and forward pass.
         gradient_accumulation_steps: forward passes per step.
         workers: processes that decode videos; 0 decodes in the training process.
         max_length: most tokens of a sample that may reach the language model, those the gate dropped not counted;
@@ -139,6 +139,10 @@ class FinetuneConfig:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{name} is {value}; it must be above 0.")
+        if self.turns > 1 and self.learn == "last":
+            raise ConfigError(
+                f"turns is {self.turns} and learn is 'last': all but one answer would be left unlearnt; set learn: all."
+            )
         if not all(0 < ratio <= 1 for ratio in self.keep_ratios):
             raise ConfigError(f"keep_ratios are {list(self.keep_ratios)}; each must be in (0, 1].")
         if not 0 <= self.lora_dropout < 1:

@@ -28,8 +28,8 @@ class VideoQuestions(Dataset[dict[str, Any]]):
         folder: holds `videos/` and `questions.jsonl`, as `framegate.evaluation.read_folder` reads it; a line may have
             `messages` in place of video, question and answer, whose videos are names inside `videos/` as well.
         split: take the questions whose `meta.split` this is; None takes all.
-        turns: ask up to so many questions about a video in one conversation, which shows the video once; lines with
-            `messages` stay as they are.
+        turns: ask up to so many questions of neighbouring lines about a video in one conversation, which shows the
+            video once; lines with `messages` stay as they are.
 
     Raises:
         ConfigError: no such folder, a line that is no question, repeats an id or names no video that is there (the
@@ -86,8 +86,13 @@ def joined(conversations: list[Conversation], turns: int) -> list[Conversation]:
     Returns:
         Conversations in the order of their first questions; each has the id of its first.
 
+    Raises:
+        ConfigError: turns is below 1.
+
     Source: ours.
     """
+    if turns < 1:
+        raise ConfigError(f"turns is {turns}; it must be at least 1.")
     groups: list[list[Conversation]] = []
     for one in conversations:
         last = groups[-1] if groups else []

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from framegate.errors import ConfigError
+from framegate.errors import ConfigError, nearest
+from framegate.training.config import LEARN
 
 IGNORED = -100
 
@@ -36,7 +37,7 @@ def completion_labels(
     Raises:
         ConfigError: a conversation that ends with another role; a template that rewrites the prompt once an answer
             follows, or ends no answer; an answer whose tokens do not stand alone; a video behind an answer that is
-            to be learnt.
+            to be learnt; an unknown `learn`.
 
     Source: ours.
     """
@@ -63,6 +64,8 @@ def _turns(conversation: Sequence[Any], learn: str) -> list[int]:
     if not conversation or conversation[-1].get("role") != "assistant":
         role = conversation[-1].get("role") if conversation else None
         raise ConfigError(f"A training conversation ends with {role!r}; its last message is the assistant's.")
+    if learn not in LEARN:
+        raise ConfigError(f"Unknown learn {learn!r}. {nearest(learn, LEARN)}")
     if learn == "last":
         return [len(conversation) - 1]
     return [turn for turn, message in enumerate(conversation) if message.get("role") == "assistant"]

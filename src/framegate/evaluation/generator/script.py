@@ -15,6 +15,8 @@ from framegate.evaluation.generator.fonts import FONTS
 ALPHABET = "0123456789ACEFHKMPTX"
 CODE_LENGTH = 3
 NATIVE_FPS = 16
+# of what a seed draws; rises when videos or questions of the same seed become others
+GENERATOR_VERSION = 2
 # how long the marker is on its way from one place to the next
 GLIDE_SECONDS = 0.2
 GRID_NAMES = (
@@ -137,6 +139,7 @@ def write_script(
     if pace is not None and pace not in PACES:
         raise ConfigError(f"Unknown pace {pace!r}. {nearest(pace, PACES)}")
     rng = np.random.default_rng((SPLITS.index(split), seed))
+    # drawn in any case, so that everything else is the same at every pace
     drawn = str(rng.choice(list(DRAWN_PACES), p=list(DRAWN_PACES.values())))
     pace = pace or drawn
     row = int(rng.integers(3))

@@ -1,13 +1,15 @@
-"""Lets framegate/nano start from the weights of a smaller one: a wider and deeper tower that at first says the same."""
+"""Lets framegate/nano start from a smaller one: a wider and deeper tower that at first says nearly the same."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from framegate.errors import ConfigError
 
+_BLOCKS = "model.visual.blocks."
 Weights = dict[str, torch.Tensor]
 # what adds to the residual stream, or mixes heads and hidden units into it: nothing at first where it is new
 _OUTWARDS = ("attn.proj.weight", "attn.proj.bias", "linear_fc2.weight", "linear_fc2.bias", "pos_embed.weight")
@@ -26,20 +28,24 @@ def load_grown(model: Any, weights: Weights, source: object) -> None:
         source: where they come from, for the message.
 
     Raises:
-        ConfigError: a weight is missing in the model, or larger than its place.
+        ConfigError: a weight has no place in the model or is larger than it, or one is missing that is of no new layer
+            of the tower.
 
     Source: ours, after Net2Net (Chen et al. 2016).
     """
     ours = model.state_dict()
+    if strange := weights.keys() - ours.keys():
+        raise ConfigError(f"{source} is of another model: there is no place for {sorted(strange)[0]}.")
+    missing = {name for name in ours.keys() - weights.keys() if not name.startswith((_BLOCKS, "lm_head."))}
+    if missing:
+        raise ConfigError(f"{source} is of another model: it has no {sorted(missing)[0]}.")
     with torch.no_grad():
         for name, new in ours.items():
             old = weights.get(name)
-            if old is None and name.startswith("model.visual.blocks.") and name.endswith(_OUTWARDS):
+            if old is None and name.startswith(_BLOCKS) and name.endswith(_OUTWARDS):
                 new.zero_()
             elif old is not None:
                 _place(name, new, old.to(new.dtype), source)
-    if strange := weights.keys() - ours.keys():
-        raise ConfigError(f"{source} is of another model: there is no place for {sorted(strange)[0]}.")
     model.tie_weights()
 
 
@@ -80,13 +86,13 @@ def least_explained(filters: torch.Tensor, old: torch.Tensor, count: int) -> tor
 
     Source: ours.
     """
-    there, asked = old.flatten(1), filters.flatten(1)
-    faint = 0.1 * there.square().sum() / len(there)
+    there, asked = (functional.normalize(rows.flatten(1), dim=1) for rows in (old, filters))
     shared = there @ asked.T
-    told = torch.linalg.solve(there @ there.T + faint * torch.eye(len(there)), shared)
-    explained = (told * shared).sum(0) / asked.square().sum(1)
+    # a tenth of a filter's strength counts as faint
+    told = torch.linalg.solve(there @ there.T + 0.1 * torch.eye(len(there)), shared)
+    explained = (told * shared).sum(0)
     chosen = filters[(explained >= 0.7).float().argsort(stable=True)[:count]]
-    return chosen * (there.norm(dim=1).mean() / chosen.flatten(1).norm(dim=1).mean())
+    return chosen * (old.flatten(1).norm(dim=1).mean() / chosen.flatten(1).norm(dim=1).mean())
 
 
 def _parts(name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from framegate.errors import ConfigError
+
 
 class FlatPatchEmbed(nn.Module):
     """A tower's patch embedding as one matrix product, with the same weights under the same name.
 
-    A convolution whose kernel is as large as its step is a matrix product, which learns three times faster on a CPU.
+    A convolution whose kernel is as large as its step is a matrix product, which is faster on a CPU.
 
     Args:
         patch_embed: the tower's own, with its convolution `proj`.
@@ -30,16 +32,21 @@ class FlatPatchEmbed(nn.Module):
 class Optimizers:
     """Muon and AdamW behind one door.
 
-    Muon takes the matrices inside layers; patch embedding, embeddings, positions, heads and vectors are AdamW's. Both
-    take the same rate: Muon's is scaled so that its steps are as large as AdamW's.
+    Muon takes the matrices inside layers; patch embedding, merger, embeddings, positions, heads and vectors are
+    AdamW's. Both take the same rate: Muon's is scaled so that its steps are as large as AdamW's.
 
     Args:
         model: a Hugging Face model with `model.visual` and `model.language_model`.
         head: of the first lesson.
         rate: learning rate at the start.
+
+    Raises:
+        ConfigError: this torch has no Muon.
     """
 
     def __init__(self, model: Any, head: nn.Module, rate: float) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise ConfigError(f"torch {torch.__version__} has no Muon; training needs torch 2.9 or newer.")
         layers = nn.ModuleList([model.model.visual.blocks, model.model.language_model.layers])
         inner = [weight for weight in layers.parameters() if weight.ndim == 2]
         known = {id(weight) for weight in inner}

@@ -20,7 +20,7 @@ from framegate.training.nano.augment import augmented
 MARKER = len(ALPHABET)
 NO_LETTER = MARKER + 9
 WIDTH_PX, HEIGHT_PX = 192, 128
-_SLOTS = tuple((column, row) for row in range(3) for column in range(2))
+_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -36,53 +36,76 @@ class Page:
     frames: Any
     letters: Any
 
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        return int(self.frames.shape[1] // self.letters.shape[1])
+
 
 def draw_page(seed: int, patch_px: int = 16) -> Page:
-    """Draw a page: up to six codes at places of their own; in every other page some change from frame to frame.
+    """Draw a page: up to six codes, and markers in empty places; in every other page some codes change between frames.
 
     Args:
         seed: the same seed draws the same page.
         patch_px: side of a patch.
 
     Returns:
-        Frames and letters.
+        Frames and letters; nothing that is labelled is covered by something else.
 
     Source: ours.
     """
     rng = np.random.default_rng((seed, 11))
     script = write_script(seed, duration_seconds=0.25, size_px=(WIDTH_PX, HEIGHT_PX))
-    background = Renderer(script)
-    frames = np.stack([background.behind(0.0)] * 2)
-    letters = np.full((2, HEIGHT_PX // patch_px, WIDTH_PX // patch_px), NO_LETTER)
+    page = Page(
+        np.stack([Renderer(script).behind(0.0)] * 2),
+        np.full((2, HEIGHT_PX // patch_px, WIDTH_PX // patch_px), NO_LETTER),
+    )
     changes = rng.random() < 0.5
-    for column, row in _SLOTS:
-        centre = (
-            int(48 + 96 * column + rng.uniform(-14, 14)),
-            int(HEIGHT_PX * (row + 0.5) / 3 + rng.uniform(-5, 5)),
-        )
-        text = _code(rng)
-        layer = sign(text, script.look) if text else None
-        if not text and rng.random() < 0.7:
-            # markers stand in all three columns, texts in two
-            centre = int(WIDTH_PX * (rng.integers(3) + 0.5) / 3 + rng.uniform(-8, 8)), centre[1]
-            for frame in range(2):
-                draw_marker(frames[frame], centre, script.look)
-            ninth = 3 * (3 * centre[1] // HEIGHT_PX) + 3 * centre[0] // WIDTH_PX
-            letters[:, centre[1] // patch_px, centre[0] // patch_px] = MARKER + ninth
-            continue
-        for frame in range(2):
-            if frame == 1 and changes and rng.random() < 0.5:
-                text = _code(rng)
-                layer = sign(text, script.look) if text else None
-            if layer is not None:
-                paste(frames[frame], layer, centre)
-                _note(letters[frame], text, centre, script.look, patch_px)
-    return Page(frames, letters)
+    for row in range(_ROWS):
+        codes = [_codes(rng, changes) for _ in range(2)]
+        shift, y = rng.uniform(-8, 8), int(HEIGHT_PX * (row + 0.5) / _ROWS + rng.uniform(-5, 5))
+        for column, pair in enumerate(codes):
+            if any(pair):
+                middle = WIDTH_PX * (2 * column + 1) / 4 + shift
+                _write(page, pair, (middle, y), script.look, rng)
+            elif rng.random() < 0.7:
+                # in the middle third only where no text reaches it
+                third = rng.choice([2 * column, 2 * column if any(map(any, codes)) else 1])
+                x = int(WIDTH_PX * (third + 0.5) / 3 + rng.uniform(-8, 8))
+                _mark(page, (x, y), script.look)
+    return page
 
 
-def _code(rng: np.random.Generator) -> str:
-    """A code, or nothing in every fifth place."""
-    return "" if rng.random() < 0.2 else "".join(rng.choice(list(ALPHABET), CODE_LENGTH))
+def _codes(rng: np.random.Generator, changes: bool) -> tuple[str, str]:
+    """What stands in a place in each frame: nothing in every fifth, and mostly the same in both."""
+
+    def code() -> str:
+        return "" if rng.random() < 0.2 else "".join(rng.choice(list(ALPHABET), CODE_LENGTH))
+
+    first = code()
+    return first, code() if first and changes and rng.random() < 0.5 else first
+
+
+def _write(
+    page: Page, codes: tuple[str, str], middle: tuple[float, int], look: Look, rng: np.random.Generator
+) -> None:
+    """Lay a code over each frame, as far to the side as its half of the page allows."""
+    layers = [sign(code, look) if code else None for code in codes]
+    width_px = max(layer.shape[1] for layer in layers if layer is not None)
+    room_px = max((WIDTH_PX / 2 - width_px) / 2, 0)
+    centre = int(middle[0] + rng.uniform(-room_px, room_px)), middle[1]
+    for frame, (code, layer) in enumerate(zip(codes, layers, strict=True)):
+        if layer is not None:
+            paste(page.frames[frame], layer, centre)
+            _note(page.letters[frame], code, centre, look, page.patch_px)
+
+
+def _mark(page: Page, centre_px: tuple[int, int], look: Look) -> None:
+    x, y = centre_px
+    for frame in page.frames:
+        draw_marker(frame, centre_px, look)
+    ninth = 3 * (3 * y // HEIGHT_PX) + 3 * x // WIDTH_PX
+    page.letters[:, y // page.patch_px, x // page.patch_px] = MARKER + ninth
 
 
 def _note(letters: Any, text: str, centre_px: tuple[int, int], look: Look, patch_px: int) -> None:

@@ -32,7 +32,7 @@ from framegate.training.nano.optimizer import FlatPatchEmbed, Optimizers
 from framegate.training.nano.reading import ReadingHead, reading_batch, reading_loss
 
 _TEXT = ("text_at",)
-_ALL = ("text_at", "grid", "text_at", "when", "text_at", "order", "grid", "count")
+_ALL = ("text_at", "grid", "text_at", "when", "grid", "text_at", "order", "grid", "count")
 READING_PAGES, READING_MARK = 32, 0.7
 # lesson 0 is the tower's; then these
 CURRICULUM = (
@@ -47,10 +47,12 @@ PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6)  # the last lesson is never over
 # beside the last lesson: videos of the same eight seconds at other frame rates, and shorter ones
 BESIDE = (
     CURRICULUM[-2],
+    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=6, kinds=("grid",)),
     Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
     Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL, rates=(2.0,)),
     Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
     Lesson(columns=6, rows=4, tubes=4, videos=10, questions=8, kinds=_ALL, rates=(1.0,)),
+    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=6, kinds=("grid",)),
     Lesson(columns=6, rows=4, tubes=64, videos=1, questions=16, kinds=_ALL, rates=(16.0,)),
 )
 # share of steps that rehearse the first lesson: on the way, in the last lesson, and there while the rate falls; reading
@@ -155,7 +157,7 @@ class Trainer:
         (self.out / "checkpoint.tmp").replace(self.out / "checkpoint.pt")
 
     def _recipe(self) -> dict[str, float]:
-        return {"seed": self.seed, "rate": self.peak_rate, "steps": self.steps}
+        return {"seed": self.seed, "rate": self.peak_rate, "steps": self.steps, "bf16": self.bf16}
 
     def rate(self) -> float:
         """The learning rate now: warm-up of 100 steps, level, a cosine over the last two fifths."""
@@ -195,7 +197,7 @@ class Trainer:
         return READING_SHARES[1 if self.progress.step < LEVEL * self.steps else 2]
 
     def _answer(self, draw: float) -> torch.Tensor:
-        """The present lesson, and in every third step another: the one before, and at the end those beside it.
+        """The present lesson, and in a third of the cases another: the one before, and at the end those beside it.
 
         Args:
             draw: in [0, 1), says which.
@@ -322,7 +324,9 @@ def main() -> None:
     trainer = Trainer(
         options.out, seed=options.seed, peak_rate=options.rate, steps=options.steps, bf16=options.bf16
     )
-    if options.start is not None:
+    if (options.out / "checkpoint.pt").exists():
+        print(f"going on from {options.out / 'checkpoint.pt'}")
+    elif options.start is not None:
         trainer.start_from(options.start)
     train(trainer)
     export(trainer, options.out / "model")
