@@ -90,7 +90,7 @@ def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script
     paces = {
         1.0: ("slow",),
         2.0: ("slow",),
-        4.0: ("slow", "medium", "medium", "fast"),
+        4.0: ("slow", "medium", "fast"),
         8.0: ("slow", "medium", "fast"),
         16.0: ("medium", "fast"),
     }[fps]

@@ -57,7 +57,7 @@ BESIDE = (
 )
 # share of steps that rehearse the first lesson: on the way, in the last lesson, and there while the rate falls; reading
 # is what is learnt slowest and costs least
-READING_SHARES = (0.33, 0.75, 0.5)
+READING_SHARES = (0.33, 0.6, 0.4)
 # the rate stays level for this share of the steps
 LEVEL = 0.6
 # how much the running exact match remembers
