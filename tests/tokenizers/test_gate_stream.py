@@ -66,6 +66,7 @@ def test_a_live_source_is_gated_as_it_comes(clip):
 def test_the_cap_ends_the_stream_and_is_met_exactly(clip):
     with framegate.open_video(clip, format="mov") as stream:
         tubes = list(framegate.gate_stream(stream, "gate", max_video_tokens=60, **SIZE))
+    assert f"60 spent at {tubes[-1].timestamp_seconds:.2f} s" in " ".join(stream.warnings)
     assert sum(tube.num_kept for tube in tubes) == 60
     assert len(tubes) < 30
     with framegate.open_video(clip) as stream:

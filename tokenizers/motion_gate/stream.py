@@ -128,6 +128,9 @@ def _gated(
             scale=scale,
         )
         if max_tokens is not None and kept >= max_tokens:
+            stream.warnings.append(
+                f"max_video_tokens {max_tokens} spent at {tube[-1].timestamp_seconds:.2f} s: nothing after that is seen"
+            )
             return
 
 
