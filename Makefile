@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt tests/support/install_torchvision_shim.
 	touch $(STAMP)
 
 demo: $(STAMP)  ## ask the model that ships, dense and compressed: reports in the terminal, overlay in out/
-	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.0 seconds?" --fps 4 --keep-ratio 0.25
+	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --keep-ratio 0.25
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
 test: $(STAMP)  ## the test suite (2 cores, under 15 minutes)

@@ -17,7 +17,7 @@ from framegate.errors import ConfigError
 
 CLIP = str(resources.files("framegate") / "assets" / "slides.mp4")
 DEMO = str(resources.files("framegate") / "assets" / "codes.mp4")
-DEMO_QUESTION, DEMO_ANSWER = "What text stands at 4.0 seconds?", "A27"
+DEMO_QUESTION, DEMO_ANSWER = "What text stands at 4.9 seconds?", "7HP"
 QUICK = ["--fps", "2", "--width-px", "224", "--tube-frames", "1"]
 
 
