@@ -7,6 +7,8 @@ from pathlib import Path
 PATH = Path(__file__).parent / "results" / "answers.csv"
 WEIGHTS = {"training_free": "as shipped", "gate_tuned": "after a short fine-tune with the gate on"}
 OURS = "framegate"
+# these send every patch through the tower
+WHOLE_TOWER = ("vidcom2", "grt_released")
 # share of tokens -> share of dense accuracy that is to be kept
 TARGETS = {0.25: 0.99, 0.1: 0.97}
 
@@ -58,7 +60,7 @@ def budget_rows(rows, weights, *, kind="all", metric="correct"):
 
 
 def verdict_rows(rows, weights):
-    """The targets: share of dense accuracy kept, and the best baseline at the same budget."""
+    """The targets: share of dense accuracy kept, and the best baselines at the same budget."""
     chosen = pick(rows, series="budget", weights=weights)
     body = []
     for ratio in (0.25, 0.1, 0.05):
@@ -68,18 +70,25 @@ def verdict_rows(rows, weights):
         ours = at.pop(OURS)
         at.pop("gate", None)
         rivals = [row for row in at.values() if row["tokens_kept"]]
-        rival = max(rivals, key=lambda row: float(row["value"]), default=None)
+        before = [row for row in rivals if row["name"] not in WHOLE_TOWER]
+        beside = [cell for group in (before, rivals) for cell in _best(group)]
         kept = interval(ours, ("of_dense", "of_dense_low", "of_dense_high"))
         target = TARGETS.get(ratio)
         met = "" if target is None else "yes" if float(ours["of_dense"]) >= target else "no"
-        beside = ["", "", ""]
-        if rival is not None:
-            above = "yes" if float(ours["value"]) > float(rival["value"]) else "no"
-            beside = [rival["name"], interval(rival), above]
         aim = "" if target is None else f"{target:.0%}"
-        body.append([f"{ratio:.0%}", interval(ours), kept, aim, met, *beside])
-    header = ["tokens", "framegate", "of dense", "target", "met", "best baseline", "its accuracy", "above it"]
+        above = "yes" if all(float(ours["value"]) > float(row["value"]) for row in rivals) else "no"
+        body.append([f"{ratio:.0%}", interval(ours), kept, aim, met, *beside, above if rivals else ""])
+    header = ["tokens", "framegate", "of dense", "target", "met"]
+    header += ["best baseline that skips", "its accuracy", "best of all", "its accuracy", "above all"]
     return header, body
+
+
+def _best(rows):
+    """Name and accuracy of the best of several runs; nothing of none."""
+    if not rows:
+        return "", ""
+    best = max(rows, key=lambda row: float(row["value"]))
+    return best["name"], interval(best)
 
 
 def fps_rows(rows, weights):
