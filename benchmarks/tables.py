@@ -233,8 +233,9 @@ SECTIONS = [
         "with a real clip behind it; right answers of all questions, 95 % intervals over videos. `of dense`: share of "
         "the dense run's right answers, paired. Best baseline: of random cells, uniform frames, down-scaling, the "
         "rules of RLT, EVS, DTD and VidCom2, `grt`, `grt_released` and `kffocus`, where they can meet the budget; "
-        "`vidcom2` and `grt_released` send every patch through the tower and drop tokens behind it, all others skip "
-        "before it. Fine-tune: `examples/finetune/whole.yaml`, 300 steps on rendered video of the train split. "
+        "`vidcom2`, `grt_released` and `kffocus` send every patch through the tower and drop tokens behind it, the "
+        "others send fewer. By pace, camera and background: benchmarks/answers/results/conditions.csv. "
+        "Fine-tune: `examples/finetune/whole.yaml`, 300 steps on rendered video of the train split. "
         "Command: `python benchmarks/answers/bench_answers.py --clips clips`, with the options in the CSV.",
         answers_summary,
     ),

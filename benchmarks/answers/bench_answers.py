@@ -206,6 +206,7 @@ def wanted(run, options):
 
 
 def main():
+    """Render, ask and put every run into the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -20,6 +20,7 @@ MORE_COLOURS = COLOURS | {"kffocus": "black", "vidcom2": "gold", "dense": "dimgr
 
 
 def main():
+    """Read the CSV and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
@@ -44,6 +45,7 @@ def main():
 
 
 def draw_budget(axis, rows, weights, kind, metric):
+    """Accuracy against the share of tokens, a line per method."""
     axis.set_axis_on()
     chosen = pick(rows, kind=kind, metric=metric, series="budget", weights=weights)
     dense = next(row for row in chosen if row["name"] == "dense")
@@ -80,6 +82,7 @@ def draw_budget(axis, rows, weights, kind, metric):
 
 
 def draw_rates(axes, rows, weights):
+    """Accuracy and tokens against frames per second."""
     chosen = pick(rows, kind="text_at", metric="exact_match", series="fps", weights=weights)
     for axis, value, label in (
         (axes[0], lambda row: float(row["value"]), "text at a time, still camera"),

@@ -23,6 +23,7 @@ SHOWN = {
 
 
 def main():
+    """Read the CSV and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
@@ -52,6 +53,7 @@ def main():
 
 
 def draw_run(above, below, rows, begin):
+    """Draw one run, its steps counted on from where the last one ended."""
     for number, (column, label) in enumerate(SHOWN.items()):
         points = [(begin + int(row["step"]), float(row[column])) for row in rows if row[column]]
         if points:

@@ -8,12 +8,13 @@ PATH = Path(__file__).parent / "results" / "answers.csv"
 WEIGHTS = {"training_free": "as shipped", "gate_tuned": "after a short fine-tune with the gate on"}
 OURS = "framegate"
 # these send every patch through the tower
-WHOLE_TOWER = ("vidcom2", "grt_released")
+WHOLE_TOWER = ("vidcom2", "grt_released", "kffocus")
 # share of tokens -> share of dense accuracy that is to be kept
 TARGETS = {0.25: 0.99, 0.1: 0.97}
 
 
 def read(path=PATH):
+    """Rows of a CSV, every value a text."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 

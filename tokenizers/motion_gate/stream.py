@@ -129,7 +129,7 @@ def _gated(
         )
         if max_tokens is not None and kept >= max_tokens:
             stream.warnings.append(
-                f"max_video_tokens {max_tokens} spent at {tube[-1].timestamp_seconds:.2f} s: nothing after that is seen"
+                f"max_video_tokens {max_tokens} spent at {tube[-1].timestamp_seconds:.2f} s, where the stream ends"
             )
             return
 
