@@ -5,7 +5,12 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
+
+if not torch.cuda.is_available():
+    # before anything imports triton: kernels then run on the CPU, as slow as their loops
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # a busy machine must not fail a property, and a failure must come back on the next run
 settings.register_profile("framegate", deadline=None, derandomize=True)
@@ -17,8 +22,6 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    import torch
-
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(0)
     np.random.seed(0)
@@ -32,8 +35,6 @@ def _seeded():
 def pytest_runtest_setup(item):
     if "gpu" not in item.keywords:
         return
-    import torch
-
     if torch.cuda.is_available():
         return
     if os.environ.get("REQUIRE_GPU") == "1":

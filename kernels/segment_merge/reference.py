@@ -6,47 +6,39 @@ import torch
 from torch import Tensor
 
 
-def segment_merge(
-    features: Tensor, size: Tensor, segment: Tensor, num_segments: int
-) -> tuple[Tensor, Tensor]:
-    """Average the rows of every segment, each weighted by its size.
+def merge_rows(features: Tensor, share: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Add up the rows of every segment, each times its share.
 
     Args:
-        features: [N, D], floating point.
-        size: int64 [N], at least 1: what each row weighs.
-        segment: int64 [N], segment of each row, in [0, num_segments) in any order; -1 leaves the row out.
-        num_segments: M; every segment has at least one row.
+        features: [N, D].
+        share: what each row gives to its segment's mean, float32 (float64 for float64 features) [N].
+        segment: int64 [N], -1 leaves the row out.
+        num_segments: M.
 
     Returns:
-        merged [M, D] in the features' dtype, accumulated in at least float32; and its sizes, int64 [M]. A row alone in
-        its segment keeps its bits.
-
-    Raises:
-        ValueError: lengths that differ, a segment out of range or without a row, a size below 1.
-
-    Source: ToMe (arXiv 2210.09461), proportional merging; segments of any shape: ours. Differentiable in features.
+        [M, D] in the features' dtype, added up in the dtype of the shares.
     """
-    _check(features, size, segment, num_segments)
     chosen = segment >= 0
-    rows, weight, target = features[chosen], size[chosen], segment[chosen]
-    total = size.new_zeros(num_segments).index_add(0, target, weight)
-    if bool((total == 0).any()):
-        raise ValueError(f"Segment {int((total == 0).nonzero()[0])} of {num_segments} has no row.")
-    wide = torch.promote_types(features.dtype, torch.float32)
+    rows = features[chosen].to(share.dtype) * share[chosen, None]
+    merged = rows.new_zeros(num_segments, features.shape[1]).index_add(0, segment[chosen], rows)
+    return merged.to(features.dtype)
+
+
+def shares_of(size: Tensor, segment: Tensor, num_segments: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Work out what each row gives to the mean of its segment.
+
+    Args:
+        size: int64 [N].
+        segment: int64 [N], -1 leaves the row out.
+        num_segments: M.
+        dtype: of the features.
+
+    Returns:
+        Shares, at least float32 [N], 0 for rows that are left out; and the sizes of the segments, int64 [M].
+    """
+    # rows that are left out are counted in a place of their own, so that nothing is selected: no wait for a GPU
+    total = size.new_zeros(num_segments + 1).index_add(0, segment + 1, size)
+    wide = torch.promote_types(dtype, torch.float32)
     # a share of exactly 1.0 leaves a lone row as it is, which (row * size) / size would not
-    share = (weight.double() / total[target]).to(wide)[:, None]
-    merged = rows.new_zeros((num_segments, features.shape[1]), dtype=wide)
-    merged = merged.index_add(0, target, rows.to(wide) * share)
-    return merged.to(features.dtype), total
-
-
-def _check(features: Tensor, size: Tensor, segment: Tensor, num_segments: int) -> None:
-    if not (features.ndim == 2 and len(features) == len(size) == len(segment)):
-        raise ValueError(
-            f"features {tuple(features.shape)}, size {tuple(size.shape)} and segment {tuple(segment.shape)} must be "
-            "[N, D], [N] and [N]."
-        )
-    if len(segment) and not -1 <= int(segment.min()) <= int(segment.max()) < num_segments:
-        raise ValueError(f"segment must lie in [-1, {num_segments}), got {segment.min()} to {segment.max()}.")
-    if len(size) and int(size.min()) < 1:
-        raise ValueError(f"size must be at least 1, got {int(size.min())}.")
+    share = (size.double() / total[segment + 1].clamp(min=1)).to(wide)
+    return torch.where(segment >= 0, share, 0), total[1:]

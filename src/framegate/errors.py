@@ -18,6 +18,10 @@ class BudgetError(ConfigError):
     """A token budget is out of range, or below one token per video."""
 
 
+class BackendError(ConfigError):
+    """A backend is unknown, or was named and cannot run here."""
+
+
 class UnsupportedModelError(FramegateError, TypeError):
     """The model's class is in no row of the family table."""
 

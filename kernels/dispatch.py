@@ -1,0 +1,137 @@
+"""Which path an op takes: its Triton kernel where that can run, else the torch reference."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib import import_module
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from framegate.errors import BackendError, nearest
+
+Backend = Literal["auto", "torch", "triton"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
+BACKEND_VARIABLE = "FRAMEGATE_BACKEND"
+
+Ran = Counter[tuple[str, str]]
+
+_logger = logging.getLogger(__name__)
+_ran: ContextVar[Ran | None] = ContextVar("framegate_kernels_ran", default=None)
+
+
+def check_backend(backend: str, place: str = "backend") -> None:
+    """Refuse a backend that does not exist.
+
+    Raises:
+        BackendError: none of auto, torch and triton; the message names the nearest one.
+    """
+    if backend not in BACKENDS:
+        raise BackendError(f"{place} is {backend!r}. {nearest(str(backend), BACKENDS)}")
+
+
+@torch.compiler.assume_constant_result
+def uses_triton(op: str, backend: Backend, device: torch.device, obstacle: str | None = None) -> bool:
+    """Choose the path of one call, and enter it where paths are recorded.
+
+    Args:
+        op: name of the op.
+        backend: "torch" the reference; "triton" the kernel, or an error; "auto" the kernel on a GPU that can run it, else
+            the reference, the reason logged once. The variable FRAMEGATE_BACKEND replaces "auto" alone.
+        device: where the tensors are.
+        obstacle: why the kernel cannot take these tensors; None where it can.
+
+    Returns:
+        True for the kernel.
+
+    Raises:
+        BackendError: an unknown backend, or "triton" where the kernel cannot run.
+
+    Source: ours.
+    """
+    check_backend(backend)
+    if backend == "auto":
+        backend = os.environ.get(BACKEND_VARIABLE, "auto")  # type: ignore[assignment]
+        check_backend(backend, f"the variable {BACKEND_VARIABLE}")
+    if backend == "torch":
+        return _entered(op, "torch")
+    reason = obstacle or _why_not_here(device, by_name=backend == "triton")
+    if reason is None:
+        return _entered(op, "triton")
+    if backend == "triton":
+        raise BackendError(f"{op} cannot run as a Triton kernel: {reason}. Use backend='auto' or 'torch'.")
+    _log_once(op, reason)
+    return _entered(op, f"torch ({reason})")
+
+
+@contextmanager
+def recording() -> Iterator[Ran]:
+    """Count which path each op takes inside the block: {(op, "triton", "torch" or "torch (reason)"): calls}."""
+    ran: Ran = Counter()
+    token = _ran.set(ran)
+    try:
+        yield ran
+    finally:
+        _ran.reset(token)
+
+
+def interpreting() -> bool:
+    """True when Triton runs kernels in its interpreter, on the CPU."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+
+
+def require(condition: Tensor, complaint: Callable[[], str], rule: str) -> None:
+    """Refuse values without making the host wait for a device.
+
+    Args:
+        condition: bool scalar, True when all is well.
+        complaint: words the error with the values at hand, where the host can read them.
+        rule: what must hold, for a device's own assertion, which fails later and without values.
+
+    Raises:
+        ValueError: the condition does not hold on the CPU. On a GPU the device's assertion fails, as for torch's own
+            indexing.
+    """
+    if condition.device.type == "cpu" and not torch.compiler.is_compiling():
+        if not bool(condition):
+            raise ValueError(complaint())
+    else:
+        torch._assert_async(condition, rule)
+
+
+def _why_not_here(device: torch.device, *, by_name: bool) -> str | None:
+    missing = why_no_triton()
+    if missing is not None:
+        return missing
+    if device.type == "cuda" or (by_name and device.type == "cpu" and interpreting()):
+        return None
+    return f"tensors are on {device.type}, kernels run on CUDA and ROCm GPUs"
+
+
+@cache
+def why_no_triton() -> str | None:
+    """Say why Triton cannot be imported, None where it can."""
+    try:
+        import_module("triton")
+    except Exception as error:  # a broken package may raise anything while it is imported
+        return f"triton cannot be imported ({type(error).__name__}: {error})"
+    return None
+
+
+def _entered(op: str, path: str) -> bool:
+    ran = _ran.get()
+    if ran is not None:
+        ran[op, path] += 1
+    return path == "triton"
+
+
+@cache
+def _log_once(op: str, reason: str) -> None:
+    _logger.info("%s runs as its torch reference: %s", op, reason)
