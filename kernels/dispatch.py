@@ -43,8 +43,8 @@ def uses_triton(op: str, backend: Backend, device: torch.device, obstacle: str |
 
     Args:
         op: name of the op.
-        backend: "torch" the reference; "triton" the kernel, or an error; "auto" the kernel on a GPU that can run it, else
-            the reference, the reason logged once. The variable FRAMEGATE_BACKEND replaces "auto" alone.
+        backend: "torch" the reference; "triton" the kernel, or an error; "auto" the kernel on a GPU that can run it,
+            else the reference, the reason logged once. The variable FRAMEGATE_BACKEND replaces "auto" alone.
         device: where the tensors are.
         obstacle: why the kernel cannot take these tensors; None where it can.
 
