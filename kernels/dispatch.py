@@ -10,31 +10,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from framegate.errors import BackendError, nearest
+from framegate.errors import BackendError
+from framegate.kernels.backend import Backend, check_backend
 
-Backend = Literal["auto", "torch", "triton"]
-BACKENDS: tuple[str, ...] = get_args(Backend)
+__all__ = ["Backend", "Ran", "interpreting", "recording", "require", "uses_triton", "why_no_triton"]
+
 BACKEND_VARIABLE = "FRAMEGATE_BACKEND"
 
 Ran = Counter[tuple[str, str]]
 
 _logger = logging.getLogger(__name__)
 _ran: ContextVar[Ran | None] = ContextVar("framegate_kernels_ran", default=None)
-
-
-def check_backend(backend: str, place: str = "backend") -> None:
-    """Refuse a backend that does not exist.
-
-    Raises:
-        BackendError: none of auto, torch and triton; the message names the nearest one.
-    """
-    if backend not in BACKENDS:
-        raise BackendError(f"{place} is {backend!r}. {nearest(str(backend), BACKENDS)}")
 
 
 @torch.compiler.assume_constant_result
@@ -68,7 +58,8 @@ def uses_triton(op: str, backend: Backend, device: torch.device, obstacle: str |
     if backend == "triton":
         raise BackendError(f"{op} cannot run as a Triton kernel: {reason}. Use backend='auto' or 'torch'.")
     _log_once(op, reason)
-    return _entered(op, f"torch ({reason})")
+    # on a CPU the reference is what is meant to run
+    return _entered(op, "torch" if device.type == "cpu" else f"torch ({reason})")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
 from framegate.models.families import Family
 from framegate.models.video_tokens import Shape, VideoTokens
@@ -86,7 +87,13 @@ class Mechanism(Protocol):
         """The videos of stock pixels, as frames; raises PlaceholderError or FrameError for pixels that do not fit."""
         ...
 
-    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames]) -> Tensor:
+    def luma(self, call: dict[str, Any]) -> list[Tensor] | None:
+        """Luma of the videos of stock pixels where they are, uint8 [T, k, h, w] each; None for towers without."""
+        ...
+
+    def kept_pixels(
+        self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames], *, backend: Backend
+    ) -> Tensor:
         """Rows of the kept cells, in token order, out of stock pixels."""
         ...
 
@@ -102,8 +109,10 @@ class Mechanism(Protocol):
         """The same as the stock model takes them; None where it takes no such videos in one call."""
         ...
 
-    def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
-        """Features of the kept cells in token order."""
+    def encode(
+        self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool, backend: Backend
+    ) -> Encoded:
+        """Features of the kept cells in token order; the backend holds where the tower's attention is framegate's."""
         ...
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:

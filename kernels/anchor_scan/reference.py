@@ -5,49 +5,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from framegate.kernels.block_residual.reference import Metric, block_residual
+from framegate.kernels.block_residual.reference import Metric, block_distances
 
 
-def anchor_scan(
+def scan_frames(
     frames: Tensor,
     cell_px: int,
-    threshold: float,
-    *,
-    metric: Metric = "mad",
-    max_age: int | None = None,
-    keyframe_fraction: float = 1.0,
+    thresholds: Tensor,
+    metric: Metric,
+    max_age: int | None,
+    keyframe_fraction: float,
 ) -> tuple[Tensor, Tensor]:
-    """Decide, step by step, which cells differ too much from what was last kept in their place.
+    """Scan frames [T, k, h, w] for thresholds [K]: keep, bool [K, T, H, W], and residuals, float32 [K, T, H, W]."""
+    scans = [
+        _scan(frames, cell_px, threshold, metric, max_age, keyframe_fraction) for threshold in thresholds
+    ]
+    return torch.stack([keep for keep, _ in scans]), torch.stack([residual for _, residual in scans])
 
-    Args:
-        frames: [T, k, h, w], values 0 to 255; h and w multiples of cell_px.
-        cell_px: side of a cell.
-        threshold: a cell is kept when its residual is above this.
-        metric: as for block_residual.
-        max_age: a cell is kept again after this many steps; None never.
-        keyframe_fraction: a step of which a larger share is above the threshold is kept whole.
 
-    Returns:
-        keep, bool [T, H, W], all True in the first step; and the residuals it was decided by, float32 [T, H,
-        W], 0 in the first step.
-
-    Raises:
-        ValueError: sizes that are no multiples of cell_px, an unknown metric.
-
-    Source: GRT (arXiv 2509.14199) section 3, with the cached-source reference of its released code; ours in
-    max_age and in the share being strict. Deterministic; no backward.
-    """
+def _scan(
+    frames: Tensor,
+    cell_px: int,
+    threshold: Tensor,
+    metric: Metric,
+    max_age: int | None,
+    keyframe_fraction: float,
+) -> tuple[Tensor, Tensor]:
     shown = frames[0].clone()
-    residual = block_residual(shown, shown, cell_px, metric)
-    keep = torch.ones_like(residual, dtype=torch.bool)
+    residual = torch.zeros_like(block_distances(shown, shown, cell_px, metric))
     age = torch.ones_like(residual, dtype=torch.long)
-    kept, residuals = [keep], [torch.zeros_like(residual)]
+    kept, residuals = [torch.ones_like(residual, dtype=torch.bool)], [residual]
     for step in frames[1:]:
-        residual = block_residual(step, shown, cell_px, metric)
+        residual = block_distances(step, shown, cell_px, metric)
         changed = residual > threshold
         keep = changed if max_age is None else changed | (age >= max_age)
-        if changed.double().mean() > keyframe_fraction:
-            keep = torch.ones_like(changed)
+        # of a tensor, so that no step waits for a device
+        keep = keep | (changed.double().mean() > keyframe_fraction)
         pixels = keep.repeat_interleave(cell_px, dim=0).repeat_interleave(cell_px, dim=1)
         shown = torch.where(pixels, step, shown)
         age = torch.where(keep, 0, age) + 1

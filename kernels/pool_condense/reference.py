@@ -1,40 +1,9 @@
-"""pool_condense in plain torch: the law that every faster version is compared with."""
+"""Which rows make up an area, in integer arithmetic; their mean is segment_merge's reference, the law here too."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from framegate.kernels.segment_merge import segment_merge
-
-
-def pool_condense(
-    features: Tensor, size: Tensor, place: Tensor, area: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Average the rows of every area of the grid, each weighted by its size.
-
-    Args:
-        features: [N, D], floating point.
-        size: int64 [N], at least 1: what each row weighs.
-        place: group, row and column at which each row stands, int64 [N, 3], 0 and above; rows may share a place.
-        area: rows and columns of the areas into which the row's group is cut, int64 [N, 2], at least 1, the same for
-            all rows of a group. Areas start at row and column 0, so those at the far borders may be smaller.
-
-    Returns:
-        merged [M, D] in the features' dtype; their sizes, int64 [M]; the area of each row, int64 [N], numbered by
-        group, then in reading order, areas without a row left out.
-
-    Raises:
-        ValueError: shapes that do not match, a negative place, an area below 1 or differing inside a group, a size
-            below 1.
-
-    Source: KFFocus (arXiv 2508.08989): area pooling by a per-frame ratio; sparse grids and weights: ours.
-        Differentiable in features.
-    """
-    segment = area_segments(place, area)
-    count = int(segment.max()) + 1 if len(segment) else 0
-    merged, total = segment_merge(features, size, segment.to(features.device), count)
-    return merged, total, segment
 
 
 def area_segments(place: Tensor, area: Tensor) -> Tensor:

@@ -1,11 +1,39 @@
-"""The tower's attention for `context: anchored`, set on its own copy of the configuration."""
+"""The tower's attention where it is framegate's, set on the tower's own copy of the configuration."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
+from framegate.config import FrontEndConfig
+from framegate.kernels.dispatch import why_no_triton
+from framegate.models.families import Family
 from framegate.models.packed_tower import ATTENTION_NAME, framegate_attention
+
+
+def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> bool:
+    """Tell whether framegate's attention is set on a tower.
+
+    For context "anchored", which transformers' own cannot do; and where kernels run, in place of the loop over segments
+    that transformers makes around SDPA.
+
+    Args:
+        tower: the vision tower, where it will run.
+        family: its row of the family table.
+        config: the front end's configuration.
+
+    Returns:
+        True for framegate's; calls that are not framegate's are then attended as before, to the bit.
+
+    Source: ours.
+    """
+    if config.is_identity:
+        return False
+    if config.context == "anchored" and config.gates:
+        return True
+    loops = family.mechanism == "packed_tower" and tower.config._attn_implementation == "sdpa"
+    on_gpu = config.backend == "auto" and tower.device.type == "cuda" and why_no_triton() is None
+    return loops and (config.backend == "triton" or on_gpu)
 
 
 class TowerAttention:

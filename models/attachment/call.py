@@ -150,7 +150,10 @@ def _shortened(
     mask = call.get("attention_mask")
     mask = torch.ones_like(input_ids) if mask is None else _two_dimensional(mask)
     encoded = _encode(attached, call, gated, report)
-    tokens = VideoTokens.of_cells(encoded.layers, gated.cells.keep, gated.cells.anchor, gated.cells.shapes)
+    cells = gated.cells
+    tokens = VideoTokens.of_cells(
+        encoded.layers, cells.keep, cells.anchor, cells.shapes, backend=attached.config.backend
+    )
     tokens = run_stages(tokens, attached.config, around, report)
     report.kept_tokens = tokens.num_tokens
     columns = kept_columns(
@@ -194,7 +197,9 @@ def _encode(attached: Attached, call: dict[str, Any], gated: Gated, report: Repo
             "context 'anchored' needs its own. Detach, set the attention, and attach again."
         )
     started = time.perf_counter()
-    encoded = attached.mechanism.encode(gated.patches, call, gated.cells, anchored=anchored)
+    encoded = attached.mechanism.encode(
+        gated.patches, call, gated.cells, anchored=anchored, backend=attached.config.backend
+    )
     report.stage("tower").milliseconds = (time.perf_counter() - started) * 1000
     return encoded
 

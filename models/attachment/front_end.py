@@ -18,8 +18,9 @@ from transformers.utils import ModelOutput
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import AttachmentError, ConfigError
+from framegate.kernels.dispatch import recording
 from framegate.models.attachment.attached import Attached
-from framegate.models.attachment.attention import TowerAttention
+from framegate.models.attachment.attention import TowerAttention, wants_own_attention
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.call import (
     EncodedMedia,
@@ -145,7 +146,7 @@ class FrontEnd:
 
     def _put_on(self) -> None:
         inner, tower = self.model.base_model, self._attached.mechanism.tower
-        if self.config.context == "anchored" and self.config.gates:
+        if wants_own_attention(tower, self.family, self.config):
             self._attention = TowerAttention(tower)
         self._handles = [
             tower.register_forward_pre_hook(self._clock.start),
@@ -173,7 +174,9 @@ class FrontEnd:
             self.processor.account(report)
         for note in self.served.notes:
             report.note(note)
-        short, prompt = compress_call(self._attached, call, report)
+        with recording() as ran:
+            short, prompt = compress_call(self._attached, call, report)
+        report.kernels = {f"{op}: {path}": count for (op, path), count in sorted(ran.items())}
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
         # where the stock path goes on, it runs the tower itself

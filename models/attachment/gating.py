@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,14 @@ from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, BudgetError, PlaceholderError
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.grid_tower import SHAPE_KEY
-from framegate.models.mechanism import Mechanism
+from framegate.models.mechanism import JudgedFrames, Mechanism
 from framegate.models.video_processor.notes import FULL_SIZE_KEY
+from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.levels import SIDES
+from framegate.tokenizers.motion_gate.on_device import device_run, why_not_on_device
+from framegate.tokenizers.motion_gate.plan import GatePlan
+from framegate.tokenizers.motion_gate.provenance import held_anchors
+from framegate.tokenizers.motion_gate.run import GateRun
 from framegate.tokenizers.motion_gate.video import plan_frames_array
 
 ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
@@ -64,8 +70,12 @@ def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig
     """
     if call.get(ANCHOR_KEY) is not None:
         gated = _read(call, mechanism)
+    elif not config.gates:
+        gated = _everything(call, mechanism)
     else:
-        gated = _gate(call, mechanism, config) if config.gates else _everything(call, mechanism)
+        started = time.perf_counter()
+        gated = _gate_on_device(call, mechanism, config) or _gate(call, mechanism, config)
+        gated = replace(gated, milliseconds=(time.perf_counter() - started) * 1000)
     if config.reuses and bool((gated.cells.anchor < 0).any()):
         raise BudgetError(
             f"The budget keeps {gated.cells.kept_per_video} cells per video, fewer than the first tube holds; "
@@ -74,8 +84,25 @@ def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig
     return gated
 
 
+def _gate_on_device(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated | None:
+    """Gate where the pixels are, None where that is the CPU or where only the CPU can."""
+    at, budget = call["pixel_values_videos"].device, Budget.of_gate(config)
+    assert config.gate is not None
+    if (at.type == "cpu" and config.backend != "triton") or why_not_on_device(config.gate, budget):
+        return None
+    videos = mechanism.luma(call)
+    if videos is None:
+        return None
+    runs = [
+        device_run(luma, config.gate, budget, cell_px=mechanism.cell_px, backend=config.backend)
+        for luma in videos
+    ]
+    anchors = [held_anchors(run.covered) for run in runs]
+    cells = cell_plan(anchors, [None] * len(runs), cell_px=mechanism.cell_px, merge_size=mechanism.merge_size)
+    return _gated(call, mechanism, config, cells, [], runs)
+
+
 def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated:
-    started = time.perf_counter()
     judged = mechanism.judged(call)
     plans = [
         plan_frames_array(
@@ -90,14 +117,36 @@ def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) ->
         merge_size=mechanism.merge_size,
         scales=[plan.scale for plan in plans],
     )
+    gated = _gated(call, mechanism, config, cells, judged, plans)
+    return replace(gated, notes=(*gated.notes, *_why_on_the_cpu(call, config)))
+
+
+def _gated(
+    call: dict[str, Any],
+    mechanism: Mechanism,
+    config: FrontEndConfig,
+    cells: CellPlan,
+    judged: list[JudgedFrames],
+    decided: Sequence[GatePlan | GateRun],
+) -> Gated:
+    """Fetch the kept pixels and collect what was decided on every video."""
     return Gated(
         cells=cells,
-        patches=mechanism.kept_pixels(call, cells, judged),
+        patches=mechanism.kept_pixels(call, cells, judged, backend=config.backend),
         patches_in=mechanism.num_patches(call),
-        score=torch.from_numpy(np.concatenate([plan.residual.reshape(-1) for plan in plans])),
-        milliseconds=(time.perf_counter() - started) * 1000,
-        notes=tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
+        score=torch.from_numpy(np.concatenate([run.residual.reshape(-1) for run in decided])),
+        milliseconds=0.0,
+        notes=tuple(dict.fromkeys(note for run in decided for note in run.notes)),
     )
+
+
+def _why_on_the_cpu(call: dict[str, Any], config: FrontEndConfig) -> tuple[str, ...]:
+    """Say why pixels of a GPU were gated on the CPU."""
+    at = call["pixel_values_videos"].device
+    if at.type == "cpu" or config.gate is None:
+        return ()
+    why = why_not_on_device(config.gate, Budget.of_gate(config))
+    return (f"the gate ran on the CPU: {why or 'frames of this tower are brought to whole cells there'}",)
 
 
 def _everything(call: dict[str, Any], mechanism: Mechanism) -> Gated:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from framegate.kernels.pool_condense import area_segments
+from framegate.kernels.pool_condense import area_segments, pool_areas
 from framegate.models.condensation.config import CondensationConfig
 from framegate.models.condensation.floor import above_floor
 from framegate.models.condensation.relevance import relevance_of
@@ -74,12 +75,14 @@ def condense(
     ranks = relevance_of(tokens, tubes, config, relevance)
     area, order = _areas(tokens, config, tubes, ranks)
     place = torch.cat([tube_of_token(tokens)[:, None], tokens.tyx[:, 1:]], dim=1)
-    segment = area_segments(place, area[place[:, 0]])
+    sides = area[place[:, 0]]
+    segment = area_segments(place, sides)
     if floor is not None:
         segment, whole = above_floor(tokens, segment, order, floor)
         area = torch.where(whole[:, None], area, 1)
     notes = tuple(_notes(tokens, order, floor))
-    return Condensed(tokens=merged_by(tokens, segment), notes=notes, area=area)
+    pooled = merged_by(tokens, segment, mean=partial(pool_areas, place=place, area=sides))
+    return Condensed(tokens=pooled, notes=notes, area=area)
 
 
 def area_sides(ratio: int, config: CondensationConfig) -> tuple[int, int]:

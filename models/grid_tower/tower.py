@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from framegate.errors import FrameError, PlaceholderError, UnsupportedModelError
+from framegate.kernels.backend import Backend
+from framegate.kernels.compact import compact
 from framegate.models.cell_plan import CellPlan
 from framegate.models.families import Family
 from framegate.models.grid_tower.encode import encode_kept, grid_side
@@ -122,10 +124,17 @@ class GridTower:
             )
         return [self._judged_video(number, video) for number, video in enumerate(call["pixel_values_videos"])]
 
-    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames]) -> Tensor:
+    def luma(self, call: dict[str, Any]) -> None:
+        """No luma where the pixels are: frames are brought to whole cells first, on the CPU."""
+        return None
+
+    def kept_pixels(
+        self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames], *, backend: Backend
+    ) -> Tensor:
         """Rows of the patches that kept cells read, frame by frame."""
-        patches = cut_patches(call["pixel_values_videos"].flatten(0, 1), self._patch_px)
-        return patches[self._needed(cells).to(patches.device)]
+        patches = cut_patches(call["pixel_values_videos"].flatten(0, 1), self._patch_px).flatten(0, 2)
+        needed = self._needed(cells).flatten()  # [F, n, n] -> [F*n*n]
+        return compact(patches, needed.to(patches.device), int(needed.sum()), backend=backend)
 
     def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
         """Check the rows that a processor handed over against its cells."""
@@ -153,7 +162,9 @@ class GridTower:
         """Rows of all patches, in which every skipped one has its anchor's."""
         return self._reused(pixels, cells).flatten(0, 2)
 
-    def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
+    def encode(
+        self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool, backend: Backend
+    ) -> Encoded:
         """Features of the kept cells in token order."""
         assert not anchored, "refused at attach"
         names = ("vision_feature_layer", "vision_feature_select_strategy")

@@ -1,8 +1,9 @@
-"""Anchored context: kept queries also see, for every skipped cell, the key and value rows of its anchor.
+"""The tower's attention while framegate encodes: all segments in one call of `anchored_attention`.
 
-The rows are gathered by index from the same packed sequence, layer by layer, so nothing of dense size is kept.
-The plan travels as a keyword argument of the tower to the attention function registered here; without a plan the
-function makes the same calls as transformers' own, so that an untouched call stays bit-equal.
+In context "anchored" kept queries also see, for every skipped cell, the key and value rows of its anchor; they are
+gathered by index from the same packed sequence, layer by layer, so nothing of dense size is kept. Backend and plan
+travel as keyword arguments of the tower to the function registered here; without them it makes the same calls as
+transformers' own, so that an untouched call stays bit-equal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
+from framegate.kernels.anchored_attention import anchored_attention
+from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
 from framegate.models.packed_tower.packing import Layout, boundaries, segment_lengths
 
@@ -67,7 +70,9 @@ def anchor_rows(tower: Any, cells: CellPlan, dense: Layout) -> AnchorRows:
 
     cos, sin = _turns(tower, cells, dense.order[shown], rows_per_cell)
     windows = None if dense.cu_windows is None else key_boundaries(dense.cu_windows)
-    return AnchorRows(rows.to(tower.device), key_boundaries(dense.cu_tubes), windows, cos, sin)
+    at = tower.device
+    cu_windows = None if windows is None else windows.to(at)
+    return AnchorRows(rows.to(at), key_boundaries(dense.cu_tubes).to(at), cu_windows, cos, sin)
 
 
 def _turns(
@@ -82,24 +87,6 @@ def _turns(
     return cos, sin
 
 
-def _rotate_half(x: torch.Tensor) -> torch.Tensor:
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((-second, first), dim=-1)
-
-
-def _gathered(key: torch.Tensor, plan: AnchorRows, span: slice) -> torch.Tensor:
-    keys = key.index_select(2, plan.rows[span])  # [1, h, n, d]
-    if plan.cos is None or plan.sin is None:
-        return keys
-    turned = keys.float() * plan.cos[span] + _rotate_half(keys.float()) * plan.sin[span]
-    return turned.to(key.dtype)
-
-
-def _segments(cu_seqlens: torch.Tensor) -> list[slice]:
-    ends = cu_seqlens.tolist()
-    return [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
-
-
 def framegate_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -109,6 +96,7 @@ def framegate_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     cu_seq_lens_q: torch.Tensor | None = None,
+    framegate_backend: Backend | None = None,
     framegate_anchors: AnchorRows | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -123,33 +111,57 @@ def framegate_attention(
         scaling: factor on the scores.
         dropout: probability of dropping a weight.
         cu_seq_lens_q: int32 [S + 1], query boundaries.
-        framegate_anchors: the plan; None attends as transformers' sdpa does.
+        framegate_backend: how kept cells attend; None, in calls that are not framegate's, makes the very calls that
+            transformers' sdpa makes.
+        framegate_anchors: whose rows keys and values come from; None for the queries' own.
 
     Returns:
         [1, N, h, d] and None.
 
     Raises:
         ValueError: the plan's boundaries fit none of the tower's segmentations (a bug of ours, not of the input).
+        BackendError: backend "triton" where the kernel cannot run.
 
-    Source: ours; a per-segment loop, the law for kernels to come.
+    Source: ours.
     """
     assert cu_seq_lens_q is not None
-    plan, queries = framegate_anchors, _segments(cu_seq_lens_q)
-    spans = queries if plan is None else _segments(_key_boundaries(plan, len(queries)))
-    out = []
-    for rows, span in zip(queries, spans, strict=True):
-        if rows.stop == rows.start:
-            continue
-        keys = key[:, :, rows] if plan is None else _gathered(key, plan, span)
-        values = value[:, :, rows] if plan is None else value.index_select(2, plan.rows[span])
-        out.append(
-            F.scaled_dot_product_attention(query[:, :, rows], keys, values, dropout_p=dropout, scale=scaling)
-        )
-    return torch.cat(out, dim=2).transpose(1, 2).contiguous(), None  # [1, h, N, d] -> [1, N, h, d]
+    if framegate_backend is None:
+        return _stock_attention(query, key, value, cu_seq_lens_q, scaling, dropout), None
+    plan = framegate_anchors
+    turn = None if plan is None or plan.cos is None or plan.sin is None else (plan.cos, plan.sin)
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))  # [1, h, N, d] -> [N, h, d]
+    seen = anchored_attention(
+        q,
+        k,
+        v,
+        cu_seq_lens_q,
+        cu_seq_lens_q if plan is None else _key_boundaries(plan, cu_seq_lens_q.numel()),
+        rows=None if plan is None else plan.rows,
+        turn=turn,
+        scale=scaling,
+        dropout=dropout,
+        backend=framegate_backend,
+    )
+    return seen[None], None
 
 
-def _key_boundaries(plan: AnchorRows, num_segments: int) -> torch.Tensor:
+def _stock_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    scale: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    """Attend segment by segment as transformers does, to the bit: [1, N, h, d]."""
+    lengths = cu_seqlens.diff().tolist()
+    parts = zip(*(part.split(lengths, dim=2) for part in (query, key, value)), strict=True)
+    out = [F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale) for q, k, v in parts]
+    return torch.cat(out, dim=2).transpose(1, 2).contiguous()  # [1, h, N, d] -> [1, N, h, d]
+
+
+def _key_boundaries(plan: AnchorRows, num_boundaries: int) -> torch.Tensor:
     for cu in (plan.cu_tubes, plan.cu_windows):
-        if cu is not None and cu.numel() == num_segments + 1:
+        if cu is not None and cu.numel() == num_boundaries:
             return cu
-    raise ValueError(f"The anchors fit no segmentation with {num_segments} segments.")
+    raise ValueError(f"The anchors fit no segmentation with {num_boundaries - 1} segments.")

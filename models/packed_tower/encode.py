@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
-from framegate.models.packed_tower.anchored import anchor_rows
+from framegate.models.packed_tower.anchored import ATTENTION_NAME, anchor_rows
 from framegate.models.packed_tower.packing import layout, packed_kwargs
 
 
@@ -28,7 +29,13 @@ def kept_patches(tower: Any, keep: torch.Tensor) -> torch.Tensor:
 
 
 def encode_kept(
-    tower: Any, pixel_values: torch.Tensor, grid_thw: torch.Tensor, cells: CellPlan, *, anchored: bool = False
+    tower: Any,
+    pixel_values: torch.Tensor,
+    grid_thw: torch.Tensor,
+    cells: CellPlan,
+    *,
+    anchored: bool = False,
+    backend: Backend = "auto",
 ) -> Any:
     """Encode the kept cells of all videos in one call of the tower.
 
@@ -39,6 +46,7 @@ def encode_kept(
         cells: the flat plan of all videos.
         anchored: let kept queries see the anchors of skipped cells; needs the attention function of
             `packed_tower.anchored` set on the tower.
+        backend: how that function runs, where it is set.
 
     Returns:
         The tower's output object; `pooler_output` is a list of [kept_i, D], one per video, and
@@ -50,6 +58,8 @@ def encode_kept(
     dense = layout(tower, grid)
     kwargs = packed_kwargs(tower, grid, cells.keep, dense, keep_empty=anchored)
     kwargs = {name: tensor.to(tower.device) for name, tensor in kwargs.items()}
+    if tower.config._attn_implementation == ATTENTION_NAME:
+        kwargs["framegate_backend"] = backend
     if anchored:
         kwargs["framegate_anchors"] = anchor_rows(tower, cells, dense)
     out = tower(pixel_values.to(tower.device, tower.dtype), grid_thw=grid_thw, return_dict=True, **kwargs)

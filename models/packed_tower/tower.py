@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor
 
 from framegate.errors import FrameError, PlaceholderError
+from framegate.kernels.backend import Backend
+from framegate.kernels.compact import compact
 from framegate.models.cell_plan import CellPlan
 from framegate.models.families import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
-from framegate.models.packed_tower.encode import encode_kept, kept_patches
+from framegate.models.packed_tower.encode import encode_kept
+from framegate.models.packed_tower.luma import luma_of_rows
 from framegate.models.packed_tower.pyramid import levels_of
 from framegate.models.prompt import full_positions, has_stamps, token_types
 from framegate.models.video_processor.area_patches import patchify_areas
@@ -91,10 +95,25 @@ class PackedTower:
             for part, grid in zip(parts, grids, strict=True)
         ]
 
-    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames]) -> Tensor:
+    def luma(self, call: dict[str, Any]) -> list[Tensor]:
+        """Luma of the videos, uint8 [T, k, h, w] each, on the pixels' device."""
+        grids, pixels = call["video_grid_thw"].tolist(), call["pixel_values_videos"]
+        counts = [t * h * w for t, h, w in grids]
+        self._check_rows(call, sum(counts))
+        parts = pixels.split(counts)
+        _check_finite(parts)
+        return [
+            luma_of_rows(part, (t, h, w), self.layout) for part, (t, h, w) in zip(parts, grids, strict=True)
+        ]
+
+    def kept_pixels(
+        self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames], *, backend: Backend
+    ) -> Tensor:
         """Rows of the kept cells, in token order; those of areas are cut from the reduced frames."""
         pixels: Tensor = call["pixel_values_videos"]
-        kept = pixels[kept_patches(self.tower, cells.keep).to(pixels.device)]
+        by_cell = pixels.reshape(len(cells.keep), -1)  # [N * 4, C*t*p*p] -> [N, 4 * C*t*p*p]
+        kept = compact(by_cell, cells.keep.to(pixels.device), cells.num_kept, backend=backend)
+        kept = kept.reshape(-1, pixels.shape[1])
         if not cells.is_mixed:
             return kept
         layout = self.layout
@@ -122,15 +141,18 @@ class PackedTower:
         """The same rows: the stock model takes them as they are."""
         return pixels if bool(cells.keep.all()) else self.reused_pixels(pixels, cells, call)
 
-    def encode(self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool) -> Encoded:
+    def encode(
+        self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool, backend: Backend
+    ) -> Encoded:
         """Features of the kept cells in token order."""
+        encode = partial(encode_kept, self.tower, backend=backend)
         if not cells.is_mixed:
-            out = encode_kept(self.tower, pixels, call["video_grid_thw"], cells, anchored=anchored)
+            out = encode(pixels, call["video_grid_thw"], cells, anchored=anchored)
             return Encoded(_layers(out), out)
         levels = levels_of(cells, self.layout.merge_size)
         by_token = pixels.unflatten(0, (-1, self.layout.patches_per_cell))  # [K, 4, C*t*p*p]
         rows = by_token[levels.order.to(pixels.device)].flatten(0, 1)
-        out = encode_kept(self.tower, rows, levels.grid_thw.to(self.tower.device), levels.cells)
+        out = encode(rows, levels.grid_thw.to(self.tower.device), levels.cells)
         back = levels.order.argsort()
         return Encoded([layer[back.to(layer.device)] for layer in _layers(out)], out)
 

@@ -77,14 +77,14 @@ def merge_scenes(
     keys = key_tubes(tokens, config.scene_cut_fraction, encoded)
     distributions = scene_distributions(tokens, keys, config, head)
     if config.merge_rule == "top_k":
-        near = [near_to_the_one_before(rows, config) for rows in distributions]
+        near = [near_to_the_one_before(rows, config, backend=tokens.backend) for rows in distributions]
         left, roots = (
             _best_of_tubes(tokens, keys, near, config, scores, floor),
             [_chained(row) for row in near],
         )
         notes = tuple(_notes_of_top_k(tokens, left, config))
         return MergedScenes(tokens=left, notes=notes, scenes=scene_numbers(tokens, keys, roots))
-    joins = [nearest_joins(rows, config) for rows in distributions]
+    joins = [nearest_joins(rows, config, backend=tokens.backend) for rows in distributions]
     agreed = agreed_joins(tokens, keys, joins, floor)
     left = merge_key_tokens(tokens, keys, agreed)
     if config.merge_repeats:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from framegate.kernels.backend import Backend
 from framegate.kernels.segment_merge import segment_merge
 
 Shape = tuple[int, int, int]
+# features [N, D], and by name size, segment, num_segments and backend -> means [M, D] and their sizes
+Mean = Callable[..., tuple[Tensor, Tensor]]
+
+
+def mean_of_segments(
+    features: Tensor, *, size: Tensor, segment: Tensor, num_segments: int, backend: Backend
+) -> tuple[Tensor, Tensor]:
+    """Merge by segment_merge where the features are, whose index tensors come from the CPU."""
+    at = features.device
+    return segment_merge(features, size.to(at), segment.to(at), num_segments, backend=backend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +37,7 @@ class VideoTokens:
         size: number of dense cells that each token stands for, int64 [N], at least 1.
         source: token that stands for each dense cell, int64 [C]; -1 for cells that no token shows.
         shapes: tubes, rows and columns of cells of each video.
+        backend: how features are merged, "auto", "torch" or "triton".
     """
 
     layers: tuple[Tensor, ...] = field(repr=False)
@@ -33,6 +45,7 @@ class VideoTokens:
     size: Tensor = field(repr=False)
     source: Tensor = field(repr=False)
     shapes: tuple[Shape, ...]
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         assert len({len(self.cell), len(self.size), *map(len, self.layers)}) == 1, "one row per token"
@@ -41,7 +54,13 @@ class VideoTokens:
 
     @classmethod
     def of_cells(
-        cls, layers: Sequence[Tensor], keep: Tensor, anchor: Tensor, shapes: Sequence[Shape]
+        cls,
+        layers: Sequence[Tensor],
+        keep: Tensor,
+        anchor: Tensor,
+        shapes: Sequence[Shape],
+        *,
+        backend: Backend = "auto",
     ) -> VideoTokens:
         """Make tokens of what the gate kept.
 
@@ -50,6 +69,7 @@ class VideoTokens:
             keep: bool [C], cells at which a token stands.
             anchor: int64 [C], cell whose token stands for each cell, its own where kept; -1 for none.
             shapes: tubes, rows and columns of each video.
+            backend: how features are merged.
 
         Returns:
             The tokens; each cell is stood for by its anchor's token.
@@ -61,7 +81,9 @@ class VideoTokens:
         rank[cell] = torch.arange(len(cell))
         source = torch.where(anchor >= 0, rank[anchor.clamp(min=0)], -1)
         size = torch.bincount(source[source >= 0], minlength=len(cell))
-        return cls(layers=tuple(layers), cell=cell, size=size, source=source, shapes=tuple(shapes))
+        return cls(
+            layers=tuple(layers), cell=cell, size=size, source=source, shapes=tuple(shapes), backend=backend
+        )
 
     @property
     def features(self) -> Tensor:
@@ -93,12 +115,13 @@ class VideoTokens:
         """Tube, row and column at which each token stands, in its own video, int64 [N, 3]."""
         return self._place()[:, 1:]
 
-    def merged(self, segment: Tensor) -> VideoTokens:
+    def merged(self, segment: Tensor, *, mean: Mean = mean_of_segments) -> VideoTokens:
         """Replace the tokens of each segment by their size-weighted mean.
 
         Args:
             segment: int64 [N], any numbers of 0 and above that say which tokens belong together, all of one video; -1
                 drops a token, and its cells are then shown by none.
+            mean: what works out the means, for segments of which more is known.
 
         Returns:
             The fewer tokens, in the order of their cells. A merged one stands at a cell of its earliest members: in
@@ -113,7 +136,13 @@ class VideoTokens:
         order = torch.argsort(self.cell[stands])
         compact[segment >= 0] = torch.argsort(order)[of_token]
         merged = [
-            segment_merge(layer, self.size.to(layer.device), compact.to(layer.device), len(numbers))[0]
+            mean(
+                layer,
+                size=self.size,
+                segment=compact,
+                num_segments=len(numbers),
+                backend=self.backend,
+            )[0]
             for layer in self.layers
         ]
         size = torch.zeros(len(numbers), dtype=torch.long)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from framegate.models.video_tokens import VideoTokens
+from framegate.models.video_tokens.tokens import Mean, mean_of_segments
 
 
 def first_tubes(tokens: VideoTokens) -> list[int]:
@@ -50,6 +51,7 @@ def tube_means(tokens: VideoTokens) -> Tensor:
     return total / count.clamp(min=1).to(wide)[:, None]
 
 
-def merged_by(tokens: VideoTokens, segment: Tensor) -> VideoTokens:
+def merged_by(tokens: VideoTokens, segment: Tensor, *, mean: Mean = mean_of_segments) -> VideoTokens:
     """Merge tokens by segments of 0 and above, int64 [N]; the same object when each has a token of its own."""
-    return tokens if len(torch.unique(segment)) == tokens.num_tokens else tokens.merged(segment)
+    alone = len(torch.unique(segment)) == tokens.num_tokens
+    return tokens if alone else tokens.merged(segment, mean=mean)

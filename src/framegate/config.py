@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_type_hints
 
 from framegate.errors import BudgetError, ConfigError, nearest
+from framegate.kernels.backend import Backend, check_backend
 from framegate.models.condensation.config import CondensationConfig
 from framegate.models.pruning.config import PruningConfig
 from framegate.models.scene_merge.config import SceneMergeConfig
@@ -85,6 +86,8 @@ class FrontEndConfig:
             budget (1.0 or more) and the later stages bring it down.
         context: what a kept patch sees in the tower: "kept" the kept patches of its tube, "anchored" also the
             anchors of the skipped ones.
+        backend: how framegate's own operations run: "auto" as Triton kernels on a GPU, in torch elsewhere; "torch";
+            "triton", an error where kernels cannot run.
         frames: frame sampling.
         down_scaling: the budget is met by smaller frames, before they are cut; for towers of native resolution, alone
             (no gate, no later stage that reduces), and on the attached processor.
@@ -98,8 +101,8 @@ class FrontEndConfig:
 
     Raises:
         BudgetError: keep_ratio or max_video_tokens out of range.
-        ConfigError: an unknown context, settings that exclude each other, a budget without a stage that could meet it,
-            a stage that needs a budget without one, or a version of the future.
+        ConfigError: an unknown context or backend, settings that exclude each other, a budget without a stage that
+            could meet it, a stage that needs a budget without one, or a version of the future.
     """
 
     preset: str = "custom"
@@ -107,6 +110,7 @@ class FrontEndConfig:
     max_video_tokens: int | None = None
     gate_headroom: float = 1.0
     context: Context = "kept"
+    backend: Backend = "auto"
     frames: FramesConfig = field(default_factory=FramesConfig)
     down_scaling: bool = False
     gate: MotionGateConfig | None = None
@@ -121,6 +125,7 @@ class FrontEndConfig:
         check_version(self.config_version)
         if self.context not in get_args(Context):
             raise ConfigError(f"context is {self.context!r}; it must be one of {get_args(Context)}.")
+        check_backend(self.backend)
         if self.context == "anchored" and self.gate is not None and self.gate.scales != (1,):
             raise ConfigError("context 'anchored' needs one resolution: set scales=(1,), or context='kept'.")
         if not (self.gate_headroom >= 1 and math.isfinite(self.gate_headroom)):

@@ -22,6 +22,10 @@ class BackendError(ConfigError):
     """A backend is unknown, or was named and cannot run here."""
 
 
+class DisagreementError(FramegateError, ValueError):
+    """What computes an op gives something else than its reference does."""
+
+
 class UnsupportedModelError(FramegateError, TypeError):
     """The model's class is in no row of the family table."""
 

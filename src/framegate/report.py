@@ -43,6 +43,8 @@ class Report:
         stages: per stage, in order of flow.
         notes: reasons, fallbacks and warnings, each once.
         peak_memory_bytes: peak resident memory of the process so far, None when unknown.
+        kernels: calls of framegate's operations by the path they took, as "segment_merge: triton"; a reason stands
+            behind "torch" where a kernel was wanted and could not run.
     """
 
     preset: str
@@ -53,6 +55,7 @@ class Report:
     stages: list[StageReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     peak_memory_bytes: int | None = None
+    kernels: dict[str, int] = field(default_factory=dict)
 
     @property
     def keep_ratio(self) -> float:
@@ -105,7 +108,10 @@ class Report:
             tokens = _flow(stage.tokens_in, stage.tokens_out)
             elapsed = "" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}"
             table.add_row(stage.name, patches, tokens, elapsed, stage.note)
-        return Group(table, *(Text(f"note: {note}") for note in self.notes))
+        lines = [f"note: {note}" for note in self.notes]
+        if any(not path.endswith(": torch") for path in self.kernels):
+            lines.append(f"kernels: {', '.join(f'{path} x {count}' for path, count in self.kernels.items())}")
+        return Group(table, *map(Text, lines))
 
     def _headline(self) -> str:
         parts = [

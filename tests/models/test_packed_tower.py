@@ -155,7 +155,8 @@ def test_anchored_context_with_cells_never_shown(anchored_tower):
 def test_anchored_keys_are_turned_to_the_skipped_cells_place(family):
     """First block, content moved by a whole cell: the gathered keys equal those of the shifted content itself."""
     tower = stock_model(family).model.visual
-    from framegate.models.packed_tower.anchored import _gathered, anchor_rows
+    from framegate.kernels.anchored_attention.reference import gathered
+    from framegate.models.packed_tower.anchored import anchor_rows
     from framegate.models.packed_tower.packing import layout
 
     grid = torch.tensor([[2, 4, 8]])
@@ -181,6 +182,8 @@ def test_anchored_keys_are_turned_to_the_skipped_cells_place(family):
 
     cell_rows = places.view(-1, 4, 2)
     keys = turned(cell_rows[order].reshape(-1, 2))
-    gathered = _gathered(keys, rows, slice(0, len(rows.rows)))
+    packed = keys[0].transpose(0, 1)  # [1, h, N, d] -> [N, h, d]
+    found = gathered(packed, slice(0, len(rows.rows)), rows.rows, (rows.cos, rows.sin))
     shown = dense_order.order[plan.anchor[dense_order.order] >= 0]
-    torch.testing.assert_close(gathered, turned(cell_rows[shown].reshape(-1, 2)), rtol=0, atol=1e-5)
+    wanted = turned(cell_rows[shown].reshape(-1, 2))[0].transpose(0, 1)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)

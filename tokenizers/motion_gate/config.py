@@ -12,6 +12,7 @@ Metric = Literal["mad", "ssim", "l2"]
 Reference = Literal["anchor", "previous"]
 Motion = Literal["camera", "none"]
 Mode = Literal["drop", "reuse"]
+Search = Literal["optimum", "threshold"]
 
 MOTION_RULE = "motion"
 # what only the motion gate's own rule reads, and what it must be under another one
@@ -21,6 +22,14 @@ _OF_MOTION: dict[str, object] = {
     "motion": "none",
     "max_age": None,
     "keyframe_fraction": 0.8,
+    "codec_keyframes": False,
+    "scales": (1,),
+    "search": "optimum",
+}
+# what a search over thresholds alone can do, on any device
+_OF_THRESHOLD_SEARCH: dict[str, object] = {
+    "reference": "anchor",
+    "motion": "none",
     "codec_keyframes": False,
     "scales": (1,),
 }
@@ -51,11 +60,14 @@ class MotionGateConfig:
         scales: sides, in cells, of the areas that one token may stand for: 1 and any of 2 and 4, rising. Beyond
             (1,) an area may be encoded at half or a quarter of the resolution, in one token; needs metric "mad",
             reference "anchor" and mode "drop". A list is taken as a tuple.
+        search: how a budget is met: "optimum" by the plan with the least error, on the CPU; "threshold" by the causal
+            gate at the lowest of 576 thresholds that fits, filled up by residual, where the pixels are. "threshold"
+            needs reference "anchor", motion "none", scales (1,) and no codec_keyframes.
         seed: of the rule "random", 0 or above.
 
     Raises:
         ConfigError: a value out of range, an unknown rule or one with settings that it does not read, "reuse" together
-            with camera motion, or scales beyond (1,) with settings that they do not go with.
+            with camera motion, scales beyond (1,) or a search by threshold with settings that they do not go with.
 
     Source: GRT (arXiv 2509.14199) section 3 for the gate; the ratios 2 and 4 of scales: KFFocus (arXiv
     2508.08989); anchored reference, mode decision, budgets, and scales chosen by rate and distortion: ours.
@@ -71,6 +83,7 @@ class MotionGateConfig:
     codec_keyframes: bool = False
     mode: Mode = "drop"
     scales: tuple[int, ...] = (1,)
+    search: Search = "optimum"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,6 +92,7 @@ class MotionGateConfig:
             ("reference", Reference),
             ("motion", Motion),
             ("mode", Mode),
+            ("search", Search),
         ):
             if getattr(self, name) not in get_args(choices):
                 raise ConfigError(
@@ -98,6 +112,17 @@ class MotionGateConfig:
             )
         self._check_scales()
         self._check_rule()
+        self._check_search()
+
+    def _check_search(self) -> None:
+        if self.search == "optimum":
+            return
+        for name, needed in _OF_THRESHOLD_SEARCH.items():
+            if getattr(self, name) != needed:
+                raise ConfigError(
+                    f'gate.search "threshold" needs gate.{name} {needed!r}, not {getattr(self, name)!r}; set that, or '
+                    'gate.search to "optimum".'
+                )
 
     def _check_rule(self) -> None:
         if self.seed < 0:
@@ -141,6 +166,13 @@ class MotionGateConfig:
     def is_mixed(self) -> bool:
         """True when tokens may stand for areas of several cells."""
         return len(self.scales) > 1
+
+    @property
+    def is_plain(self) -> bool:
+        """True where cells are compared in place alone, one by one, so that any device can."""
+        return self.rule == MOTION_RULE and all(
+            getattr(self, name) == needed for name, needed in _OF_THRESHOLD_SEARCH.items()
+        )
 
     @property
     def compares(self) -> bool:

@@ -68,9 +68,9 @@ def judged_run(
 ) -> tuple[GateRun, float]:
     """Plan as exact_run does; also give the squared error of what is shown."""
     if budget_cells <= grid.num_cells:
-        first = _first_tube_only(luma, grid, budget_cells)
+        first = first_tube_only(luma, grid, config, budget_cells, forced)
         run, error = replayed(luma, grid, first, config.metric)
-        return replace(run, notes=_notes_of_one_tube(grid, config, budget_cells, forced)), error
+        return run, error
     forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
     still = _judged(luma, grid, config, _still_run(luma, grid, config, budget_cells, forced), budget_cells)
     best = still
@@ -84,15 +84,16 @@ def judged_run(
 
 
 def _notes_of_one_tube(
-    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray | None
 ) -> tuple[str, ...]:
     """Say what a budget of one tube or less leaves out."""
+    codec = 0 if forced is None else int(forced.sum()) - 1
     notes = [
         f"the budget is {budget_cells} cells and one tube holds {grid.num_cells}: only the first tube is encoded, "
         "its cells of most contrast; later content is not shown"
     ]
-    if int(forced.sum()) > 1:
-        notes.append(f"{int(forced.sum()) - 1} codec keyframes stood aside: the budget comes first")
+    if codec > 0:
+        notes.append(f"{codec} codec keyframes stood aside: the budget comes first")
     if config.max_age is not None:
         notes.append(f"max_age {config.max_age} stood aside: the budget comes first")
     return tuple(notes)
@@ -102,7 +103,7 @@ def _judged(
     luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, run: GateRun, budget_cells: int
 ) -> tuple[GateRun, float]:
     """The run with its budget spent, and the squared error of what it shows."""
-    return replayed(luma, grid, _filled(run, budget_cells), config.metric)
+    return replayed(luma, grid, filled(run, budget_cells), config.metric)
 
 
 def affordable_rules(
@@ -148,12 +149,32 @@ def refreshes(forced: BoolArray, max_age: int) -> int:
     return count
 
 
-def _first_tube_only(luma: UInt8Array, grid: CellGrid, budget_cells: int) -> GateRun:
-    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one."""
+def first_tube_only(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget_cells: int,
+    forced: BoolArray | None = None,
+) -> GateRun:
+    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one.
+
+    Args:
+        luma: uint8 [T, k, h, w]; only the first tube's pixels are read.
+        grid: geometry of these frames.
+        config: the rules, for the notes.
+        budget_cells: cells to encode, at most those of a tube.
+        forced: tubes to encode whole, bool [T], for the notes; None for the first alone.
+
+    Returns:
+        The run, residuals not measured, with notes on what the budget leaves out.
+
+    Source: ours.
+    """
     contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
     keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
     keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
-    return still_run(keep, grid)
+    notes = _notes_of_one_tube(grid, config, budget_cells, forced)
+    return replace(still_run(keep, grid), notes=notes)
 
 
 def _still_run(
@@ -265,7 +286,7 @@ def _steepness(tried: list[tuple[int, float]]) -> float:
     return float(np.clip((high - low) / (second - first), *STEEPNESS_RANGE))
 
 
-def _filled(run: GateRun, budget_cells: int) -> GateRun:
+def filled(run: GateRun, budget_cells: int) -> GateRun:
     """Spend what is left on the skipped cells with the highest residual, ties to the earlier one."""
     left = budget_cells - run.num_kept
     assert left >= 0

@@ -17,6 +17,7 @@ from framegate.tokenizers.motion_gate.mixed_exact import mixed_run
 from framegate.tokenizers.motion_gate.ruled import ruled_run
 from framegate.tokenizers.motion_gate.run import GateRun, record, whole_run
 from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
+from framegate.tokenizers.motion_gate.thresholds import threshold_run
 from framegate.types import UInt8Array
 
 ForcedKeyframes = Callable[[int], bool]
@@ -125,7 +126,9 @@ class _Held:
     def __init__(self, grid: CellGrid, config: MotionGateConfig) -> None:
         # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
         # Coarse tokens lose what half a resolution does not show.
-        self.halves = grid.can_halve and config.metric == "mad" and not config.is_mixed
+        # A search by threshold sees what its thresholds are judged by, on every device.
+        full = config.metric != "mad" or config.is_mixed or config.search == "threshold"
+        self.halves = grid.can_halve and not full
         self.full_grid = grid
         self.grid = grid.halved() if self.halves else grid
         self._tubes: list[UInt8Array] = []
@@ -162,6 +165,8 @@ def _meet(
         return whole_run(luma, held.grid)
     assert wanted is not None
     forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
+    if config.search == "threshold":
+        return threshold_run(luma, held.grid, config, wanted)
     if config.is_mixed:
         return mixed_run(luma, held.grid, config, wanted, forced)
     run = exact_run(luma, held.grid, config, wanted, forced)

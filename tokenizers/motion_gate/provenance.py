@@ -32,7 +32,7 @@ def anchors_of(run: GateRun, grid: CellGrid) -> tuple[Int32Array, FloatArray]:
     Source: ours.
     """
     if not run.moved.any():
-        return _held_anchors(run.covered), np.zeros((*run.scale.shape, 2), np.float32)
+        return held_anchors(run.covered), np.zeros((*run.scale.shape, 2), np.float32)
     anchor = np.empty(run.scale.shape, np.int32)
     displacement = np.zeros((*run.scale.shape, 2), np.float32)
     origins = _Origins(grid)
@@ -42,7 +42,8 @@ def anchors_of(run: GateRun, grid: CellGrid) -> tuple[Int32Array, FloatArray]:
     return anchor, displacement
 
 
-def _held_anchors(covered: BoolArray) -> Int32Array:
+def held_anchors(covered: BoolArray) -> Int32Array:
+    """Tube that encoded what each cell shows where nothing moves: bool [T, H, W] -> int32, -1 for never shown."""
     tubes = np.arange(len(covered), dtype=np.int32)[:, None, None]
     return np.maximum.accumulate(np.where(covered, tubes, np.int32(NEVER_SHOWN)), axis=0)
 

@@ -1,0 +1,88 @@
+"""anchored_attention: packed segments, whose keys and values may stand elsewhere and be turned on the way."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from framegate.kernels.anchored_attention.reference import Turn, attend_segments
+from framegate.kernels.anchored_attention.registered import attend
+from framegate.kernels.dispatch import Backend, uses_triton
+
+__all__ = ["anchored_attention"]
+
+MOST_WIDTH = 128
+DTYPES = ("torch.float32", "torch.float16", "torch.bfloat16")
+
+
+def anchored_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    *,
+    rows: Tensor | None = None,
+    turn: Turn | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Attend the queries of every segment to keys and values gathered by row.
+
+    Args:
+        query: [N, h, d], packed.
+        key: [M0, h, d].
+        value: [M0, h, d].
+        cu_seqlens_q: int32 [S + 1], where each segment's queries begin; segments may be empty.
+        cu_seqlens_k: int32 [S + 1], where its keys begin, in `rows` or, without, in `key`.
+        rows: int64 [M], row of `key` and `value` that stands at each place; None where each stands for itself.
+        turn: cosine and sine, [M, d] each, of the rotary angle by which each place turns its key; None turns none.
+        scale: factor on the scores; None for d ** -0.5.
+        dropout: probability of dropping a weight; the kernel drops none.
+        backend: "auto", "torch" or "triton".
+
+    Returns:
+        [N, h, d]; zeros for queries of a segment without keys.
+
+    Raises:
+        ValueError: shapes that do not match.
+        BackendError: an unknown backend, or "triton" where it cannot run.
+
+    Source: ours; the softmax that runs along is FlashAttention's (arXiv 2205.14135). Deterministic forward.
+        Differentiable in query, key and value; the weights are worked out again on the way back, in torch.
+    """
+    _check(query, key, value, cu_seqlens_q, cu_seqlens_k, turn)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    if not uses_triton("anchored_attention", backend, query.device, _obstacle(query, dropout)):
+        return attend_segments(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, turn, scale, dropout)
+    query, key, value = (_dense(part) for part in (query, key, value))
+    cos, sin = (None, None) if turn is None else (part.float().contiguous() for part in turn)
+    return attend(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, scale)
+
+
+def _dense(part: Tensor) -> Tensor:
+    return part if part.stride(-1) == 1 else part.contiguous()
+
+
+def _obstacle(query: Tensor, dropout: float) -> str | None:
+    if dropout:
+        return f"dropout is {dropout}, the kernel drops no weights"
+    if str(query.dtype) not in DTYPES:
+        return f"queries are {query.dtype}, the kernel takes {', '.join(DTYPES)}"
+    if query.shape[-1] > MOST_WIDTH:
+        return f"heads are {query.shape[-1]} wide, the kernel takes {MOST_WIDTH} at most"
+    return None
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor, cu_q: Tensor, cu_k: Tensor, turn: Turn | None) -> None:
+    if query.ndim != 3 or key.shape != value.shape or query.shape[1:] != key.shape[1:]:
+        shapes = ", ".join(str(tuple(part.shape)) for part in (query, key, value))
+        raise ValueError(
+            f"query, key and value are {shapes}; they must be [N, h, d], [M, h, d] and [M, h, d]."
+        )
+    if cu_q.ndim != 1 or cu_q.shape != cu_k.shape or not len(cu_q):
+        raise ValueError(
+            f"cu_seqlens_q {tuple(cu_q.shape)} and cu_seqlens_k {tuple(cu_k.shape)} must both be [S + 1]."
+        )
+    if turn is not None and query.shape[-1] % 2:
+        raise ValueError(f"heads are {query.shape[-1]} wide; keys are turned in pairs.")

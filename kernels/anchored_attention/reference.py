@@ -1,0 +1,60 @@
+"""anchored_attention in plain torch: the law that every faster version is compared with."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Turn = tuple[Tensor, Tensor]
+
+
+def attend_segments(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    rows: Tensor | None,
+    turn: Turn | None,
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attend segment by segment with torch's own attention; shapes as in `anchored_attention`."""
+    out = []
+    for queries, keys in segments(cu_seqlens_q, cu_seqlens_k):
+        k, v = gathered(key, keys, rows, turn), gathered(value, keys, rows, None)
+        q, k, v = (part.transpose(0, 1) for part in (query[queries], k, v))  # [h, n, d]
+        # without keys nothing is seen, where torch would say NaN
+        seen = attend_one(q, k, v, scale, dropout) if k.shape[1] else torch.zeros_like(q)
+        out.append(seen.transpose(0, 1))  # [n, h, d]
+    return torch.cat(out) if out else torch.zeros_like(query)
+
+
+def attend_one(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+    """Attend within one segment, [h, n, d], as a batch of one: so transformers calls it, and the bits are the same."""
+    q, k, v = query[None], key[None], value[None]
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)[0]
+
+
+def segments(cu_seqlens_q: Tensor, cu_seqlens_k: Tensor) -> list[tuple[slice, slice]]:
+    """Queries and keys of every segment that has a query."""
+    queries, keys = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
+    spans = zip(queries, queries[1:], keys, keys[1:], strict=False)
+    return [(slice(a, b), slice(c, d)) for a, b, c, d in spans if b > a]
+
+
+def gathered(values: Tensor, span: slice, rows: Tensor | None, turn: Turn | None) -> Tensor:
+    """Rows [n, h, d] of a segment's keys, each turned by its own angle where there is one."""
+    found = values[span] if rows is None else values.index_select(0, rows[span])
+    if turn is None:
+        return found
+    cos, sin = (part[span, None] for part in turn)
+    wide = found.to(torch.promote_types(found.dtype, torch.float32))
+    return (wide * cos + rotate_half(wide) * sin).to(found.dtype)
+
+
+def rotate_half(x: Tensor) -> Tensor:
+    """Turn pairs (first half, second half) of the last dimension by a right angle."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((-second, first), dim=-1)

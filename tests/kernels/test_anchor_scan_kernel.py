@@ -1,0 +1,118 @@
+"""anchor_scan as a Triton kernel, against its reference."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framegate.errors import BackendError
+from framegate.kernels.anchor_scan import anchor_scan, most_changed
+from framegate.kernels.anchor_scan.registered import scan
+from framegate.kernels.block_residual import block_residual
+from framegate.kernels.dispatch import recording
+
+
+def usual_threshold(frames, cell_px, metric):
+    """Two thirds of the cells differ by less from the step before."""
+    return block_residual(frames[1:], frames[:-1], cell_px, metric, backend="torch").quantile(0.66).item()
+
+
+def clip(steps, planes, rows, columns, device, cell_px=8):
+    """Cells of noise around a level of their own, a third of which jump at every step."""
+    level = torch.randint(60, 190, (1, 1, rows, columns)).repeat(steps, 1, 1, 1)
+    jumps = (torch.rand(steps, 1, rows, columns) < 0.33) * torch.randint(-20, 21, (steps, 1, rows, columns))
+    level = (level + jumps.cumsum(0)).repeat_interleave(cell_px, 2).repeat_interleave(cell_px, 3)
+    noise = torch.randint(-3, 4, (steps, planes, rows * cell_px, columns * cell_px))
+    return (level + noise).clamp(0, 255).to(torch.uint8).to(device)
+
+
+def both(frames, cell_px, threshold, **rules):
+    with recording() as ran:
+        found = anchor_scan(frames, cell_px, threshold, backend="triton", **rules)
+    assert dict(ran) == {("anchor_scan", "triton"): 1}
+    return found, anchor_scan(frames, cell_px, threshold, backend="torch", **rules)
+
+
+@pytest.mark.parametrize("metric", ["mad", "ssim", "l2"])
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"max_age": 3}, {"keyframe_fraction": 0.4}, {"max_age": 2, "keyframe_fraction": 0.3}],
+)
+@pytest.mark.parametrize("planes", [1, 2])
+def test_kernel_is_the_reference(metric, rules, planes, device):
+    frames = clip(10, planes, 3, 5, device)
+    threshold = usual_threshold(frames, 8, metric)
+    (keep, residual), (wanted, reference) = both(frames, 8, threshold, metric=metric, **rules)
+    assert torch.equal(keep, wanted)
+    exact = metric == "mad"
+    torch.testing.assert_close(residual, reference, rtol=0 if exact else 1e-6, atol=0 if exact else 1e-6)
+    assert 0 < keep[1:].float().mean() < 1
+    if "keyframe_fraction" in rules:
+        plain = anchor_scan(frames, 8, threshold, metric=metric, max_age=rules.get("max_age"))[0]
+        assert not torch.equal(keep, plain), "the rule must have made a difference"
+
+
+@pytest.mark.parametrize("cell_px", [1, 5, 28])
+def test_odd_cells(cell_px, device):
+    frames = clip(5, 2, 2, 3, device, cell_px)
+    (keep, residual), (wanted, reference) = both(frames, cell_px, 5.0)
+    assert torch.equal(keep, wanted)
+    assert torch.equal(residual, reference)
+
+
+def test_many_thresholds_are_many_scans(device):
+    frames = clip(6, 1, 2, 3, device)
+    thresholds = torch.tensor([1.0, 4.0, 12.0], device=device)
+    rules = {"keyframe_fraction": 0.5}
+    (keep, residual), _ = both(frames, 8, thresholds, **rules)
+    assert keep.shape == residual.shape == (3, 6, 2, 3)
+    for number, threshold in enumerate(thresholds.tolist()):
+        alone = anchor_scan(frames, 8, threshold, backend="torch", **rules)
+        assert torch.equal(keep[number], alone[0])
+        assert torch.equal(residual[number], alone[1])
+
+
+def test_one_step_is_kept_whole(device):
+    (keep, residual), _ = both(clip(1, 2, 1, 2, device), 8, 5.0, keyframe_fraction=0.5)
+    assert bool(keep.all())
+    assert bool((residual == 0).all())
+
+
+@given(st.integers(1, 60), st.floats(0, 1))
+def test_most_changed_is_the_rule_on_counts(cells, fraction):
+    most = most_changed(fraction, cells)
+    assert [count > most for count in range(cells + 1)] == [
+        count / cells > fraction for count in range(cells + 1)
+    ]
+
+
+def test_what_cannot_be_scanned_is_named(device):
+    with pytest.raises(BackendError, match="a cell has 40000 values, and the kernel holds 32768"):
+        anchor_scan(torch.zeros(2, 1, 200, 200, dtype=torch.uint8, device=device), 200, 5.0, backend="triton")
+    with pytest.raises(ValueError, match="T of 1 or more"):
+        anchor_scan(torch.zeros(0, 1, 8, 8), 8, 5.0)
+    with pytest.raises(ValueError, match="a number or"):
+        anchor_scan(torch.zeros(1, 1, 8, 8), 8, torch.zeros(1, 1))
+
+
+def test_registered_op_is_sound(device):
+    torch.library.opcheck(
+        scan, (clip(3, 1, 2, 2, device, 4), torch.tensor([5.0], device=device), 4, "mad", 9, 4)
+    )
+
+
+def test_compile_keeps_one_graph(device):
+    frames = clip(4, 1, 1, 2, device)
+    compiled = torch.compile(
+        lambda x: anchor_scan(x, 8, 5.0, backend="triton")[0].long() + 1, backend="aot_eager", fullgraph=True
+    )
+    assert torch.equal(compiled(frames), anchor_scan(frames, 8, 5.0, backend="torch")[0].long() + 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rules", [{}, {"max_age": 8, "keyframe_fraction": 0.6}])
+def test_full_size(rules):
+    frames = clip(32, 2, 16, 16, "cuda", 28)
+    (keep, residual), (wanted, reference) = both(frames, 28, 5.0, **rules)
+    assert torch.equal(keep, wanted)
+    assert torch.equal(residual, reference)

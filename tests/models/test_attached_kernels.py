@@ -1,0 +1,180 @@
+"""A front end on kernels from the pixels on: the same as in torch, and the report says what ran."""
+
+import numpy as np
+import pytest
+import torch
+from gated import random_keeps, with_keeps
+from moving import as_rgb, panned_clip
+from tiny import moving_frames, stock_inputs, stock_model, stock_processor
+from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
+
+import framegate
+from framegate.errors import BackendError
+from framegate.kernels.dispatch import recording
+
+PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+CLOSE = {"rtol": 0, "atol": 2e-5}
+# the plain gate, which runs where the pixels are
+PLAIN = {"motion": "none"}
+POOLED = {"condensation": {"key_tubes_only": False}}
+
+
+@pytest.fixture(params=PACKED)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu():
+    if torch.cuda.is_available():
+        pytest.skip(
+            "for machines without a GPU: kernels run in the interpreter; test_on_gpu.py is for those with one"
+        )
+
+
+def batch(family):
+    """Small: the interpreter takes about a millisecond a program."""
+    return of_frames(family, moving_frames(6, 128, 96)[:, 20:, :64])
+
+
+def of_frames(family, frames):
+    return stock_inputs(stock_processor(family), [[frames]], ["What moves?"])
+
+
+def run(model, inputs, *arguments, **settings):
+    with framegate.attach(model, None, *arguments, **settings) as front_end:
+        return model(**inputs).logits, front_end.report
+
+
+@pytest.mark.parametrize("stages", [{}, POOLED], ids=["gate", "pooled"])
+@torch.no_grad()
+def test_kernels_give_what_torch_gives(family, stages):
+    model, inputs = stock_model(family), batch(family)
+    want, in_torch = run(model, inputs, "gate", **PLAIN, **stages, backend="torch")
+    got, report = run(model, inputs, "gate", **PLAIN, **stages, backend="triton")
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert report.kept_tokens == in_torch.kept_tokens < report.dense_tokens
+    ran = {path.split(": ")[0] for path in report.kernels}
+    assert {"anchor_scan", "compact", "anchored_attention"} <= ran
+    assert all(path.endswith(": triton") for path in report.kernels)
+    assert bool(stages) == ("pool_condense" in ran)
+    assert "kernels: anchor_scan: triton" in str(report)
+    assert all(path.endswith(": torch") for path in in_torch.kernels)
+    assert "kernels:" not in str(in_torch)
+
+
+@torch.no_grad()
+def test_scenes_merge_on_kernels(family):
+    """Two scenes that come twice: compared by one kernel, merged by another."""
+    first, second = moving_frames(1, 112, 112), moving_frames(1, 112, 112, seed=1)
+    frames = np.concatenate([first, first, second, second, first, first])
+    model, inputs = stock_model(family), of_frames(family, frames)
+    settings = {"motion": "none", "scene_merge": {"distribution": "features", "recurring": True}}
+    want, _ = run(model, inputs, "gate", **settings, backend="torch")
+    got, report = run(model, inputs, "gate", **settings, backend="triton")
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert report.kernels["scene_divergence: triton"] > 0
+    assert report.kernels["segment_merge: triton"] > 0
+
+
+@torch.no_grad()
+def test_kernels_meet_a_budget():
+    model, inputs = stock_model("qwen2_5_vl"), of_frames("qwen2_5_vl", moving_frames(4, 56, 56))
+    settings = {"motion": "none", "search": "threshold", "keep_ratio": 0.7}
+    want, in_torch = run(model, inputs, "gate", **settings)
+    got, report = run(model, inputs, "gate", **settings, backend="triton")
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert report.kept_tokens == in_torch.kept_tokens == round(0.7 * report.dense_tokens)
+    assert report.kernels["anchor_scan: triton"] == 2
+
+
+@pytest.mark.parametrize("motion", ["none", "camera"])
+@torch.no_grad()
+def test_anchored_context_on_kernels(family, motion):
+    if family == "qwen3_vl" and motion == "camera":
+        pytest.skip("refused at attach")
+    model = stock_model(family)
+    settings = {"context": "anchored", "motion": motion, "keep_ratio": 0.6}
+    inputs = of_frames(family, as_rgb(panned_clip([(5 * step, 0) for step in range(6)], 96, 128)))
+    want, _ = run(model, inputs, "gate", **settings)
+    got, report = run(model, inputs, "gate", **settings, backend="triton")
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert report.kernels["anchored_attention: triton"] > 0
+
+
+@torch.no_grad()
+def test_the_attention_is_one_call_a_layer(family):
+    """Windows included: no loop over segments is left."""
+    model, inputs = stock_model(family), batch(family)
+    _, report = run(model, inputs, "gate", **PLAIN, backend="triton")
+    assert report.kernels["anchored_attention: triton"] == len(model.model.visual.blocks)
+
+
+@torch.no_grad()
+def test_what_is_not_ours_stays_bit_equal(family):
+    from PIL import Image
+
+    processor, model = stock_processor(family), stock_model(family)
+    picture = Image.fromarray(moving_frames(1, 56, 84)[0])
+    image = stock_inputs(processor, [[]], ["A picture."], [[picture]])
+    video, stock_config = batch(family), model.model.visual.config
+    for inputs, settings in ((image, PLAIN), (video, {"keep_ratio": 1.0})):
+        want = model(**inputs).logits
+        with recording() as ran:
+            got, _ = run(model, inputs, "gate", **settings, backend="triton")
+        assert torch.equal(got, want)
+        assert not ran
+    assert model.model.visual.config is stock_config
+
+
+def test_gradients_are_those_of_torch():
+    model, inputs = stock_model("qwen2_5_vl"), batch("qwen2_5_vl")
+    keeps, labels, grads = random_keeps(inputs, 0.4), inputs["input_ids"].clone(), {}
+    for backend in ("torch", "triton"):
+        model.zero_grad()
+        with framegate.attach(model, None, "gate", motion="none", **POOLED, backend=backend) as front_end:
+            model(**with_keeps(inputs, keeps), labels=labels).loss.backward()
+        assert (front_end.report.kernels.get("pool_condense: triton", 0) > 0) == (backend == "triton")
+        weights = model.model.visual.blocks[0].attn.qkv.weight, model.model.visual.patch_embed.proj.weight
+        grads[backend] = [weight.grad.clone() for weight in weights]
+    for got, want in zip(grads["triton"], grads["torch"], strict=True):
+        assert float(want.abs().max()) > 0
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_grid_tower_merges_on_kernels():
+    model = llava_model()
+    inputs = stock_call(llava_inputs(llava_processor(), [[moving_frames(4)]], ["What moves?"]))
+    settings = {"keep_ratio": 0.5, "gate_headroom": 1.5, **POOLED}
+    want, _ = run(model, inputs, "gate", **settings)
+    got, report = run(model, inputs, "gate", **settings, backend="triton")
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert report.kernels["compact: triton"] == report.kernels["pool_condense: triton"] == 1
+
+
+@torch.no_grad()
+def test_a_backend_that_cannot_run_is_an_error(family, monkeypatch):
+    model, inputs = stock_model(family), batch(family)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with (
+        framegate.attach(model, None, "gate", **PLAIN, backend="triton"),
+        pytest.raises(BackendError, match="tensors are on cpu, kernels run on CUDA and ROCm GPUs"),
+    ):
+        model(**inputs)
+    with pytest.raises(BackendError, match="Did you mean 'triton'"):
+        framegate.attach(model, None, "gate", backend="trition")
+
+
+def test_luma_of_rows_is_the_cpus():
+    """The gate sees the same picture wherever the pixels are."""
+    from framegate.models.families import family_of
+    from framegate.models.mechanism import mechanism_of
+    from framegate.tokenizers.motion_gate.video import as_luma
+
+    for family in PACKED:
+        model, inputs = stock_model(family), batch(family)
+        mechanism = mechanism_of(model.model, family_of(model))
+        for luma, judged in zip(mechanism.luma(inputs), mechanism.judged(inputs), strict=True):
+            frames = torch.stack([torch.from_numpy(as_luma(frame)) for frame in judged.frames])
+            assert torch.equal(luma.flatten(0, 1), frames)

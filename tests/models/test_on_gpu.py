@@ -1,0 +1,85 @@
+"""A front end on a GPU: kernels by themselves, the CPU's decisions, FlashAttention's tokens, no waiting per frame."""
+
+import pytest
+import torch
+from tiny import moving_frames, stock_inputs, stock_model, stock_processor
+
+import framegate
+from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.motion_gate.grid import CellGrid
+from framegate.tokenizers.motion_gate.on_device import scanned, searched
+
+PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+NEW = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
+PLAIN = {"motion": "none", "search": "threshold", "keep_ratio": 0.4}
+
+pytestmark = pytest.mark.gpu
+
+
+def inputs_of(family, device="cuda"):
+    videos = [[moving_frames()], [moving_frames(6, seed=1)]]
+    inputs = stock_inputs(stock_processor(family), videos, ["What moves?", "And in the second one?"])
+    return {name: value.to(device) for name, value in inputs.items()}
+
+
+@pytest.mark.parametrize("family", PACKED)
+@pytest.mark.parametrize("settings", [PLAIN, {"keep_ratio": 0.4, "condensation": {"key_tubes_only": False}}])
+@torch.no_grad()
+def test_auto_runs_kernels_and_decides_as_the_cpu(family, settings):
+    model = stock_model(family)
+    with framegate.attach(model, None, "gate", **settings) as front_end:
+        want, counts = model(**inputs_of(family, "cpu")).logits, front_end.report.kept_tokens
+    model.cuda()
+    with framegate.attach(model, None, "gate", **settings) as front_end:
+        got, report = model(**inputs_of(family)).logits, front_end.report
+    assert report.kept_tokens == counts
+    assert report.kernels
+    assert all(path.endswith(": triton") for path in report.kernels)
+    torch.testing.assert_close(got.cpu(), want, rtol=0, atol=1e-3)
+    stays_on_the_cpu = settings is not PLAIN
+    assert stays_on_the_cpu == any("the gate ran on the CPU" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("family", PACKED)
+@torch.no_grad()
+def test_flash_attention_gives_the_tokens_of_sdpa(family):
+    pytest.importorskip("flash_attn")
+    tokens = {}
+    for attention in ("sdpa", "flash_attention_2"):
+        model = stock_model(family).to("cuda", torch.bfloat16)
+        model.set_attn_implementation(attention)
+        with framegate.attach(model, None, "gate", keep_ratio=0.4, motion="none"):
+            tokens[attention] = model.generate(**inputs_of(family), **NEW)
+    assert torch.equal(tokens["sdpa"], tokens["flash_attention_2"])
+
+
+@pytest.mark.parametrize("family", PACKED)
+@torch.no_grad()
+def test_flash_attention_runs_once_a_layer(family, monkeypatch):
+    """The varlen route, whatever the number of windows."""
+    pytest.importorskip("flash_attn")
+    import flash_attn
+
+    calls, varlen = [], flash_attn.flash_attn_varlen_func
+    monkeypatch.setattr(
+        flash_attn, "flash_attn_varlen_func", lambda *a, **k: calls.append(1) or varlen(*a, **k)
+    )
+    model = stock_model(family).to("cuda", torch.bfloat16)
+    model.set_attn_implementation({"vision_config": "flash_attention_2"})
+    with framegate.attach(model, None, "gate", keep_ratio=0.4, motion="none"):
+        model(**inputs_of(family))
+    assert len(calls) == len(model.model.visual.blocks)
+
+
+@pytest.mark.parametrize("tubes", [4, 32])
+def test_nothing_waits_for_the_device(tubes):
+    luma = torch.randint(0, 256, (tubes, 2, 224, 224), dtype=torch.uint8, device="cuda")
+    grid = CellGrid.of(224, 224, cell_px=28, tube_frames=2)
+    config = MotionGateConfig(motion="none", search="threshold")
+    searched(luma, grid, config, 100, "auto")  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        searched(luma, grid, config, 100, "auto")
+        scanned(luma, grid, config, "auto")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
