@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test check format clean
+.PHONY: help venv demo test bench check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +23,10 @@ demo: $(STAMP)  ## ask the model that ships, dense and compressed: reports in th
 
 test: $(STAMP)  ## the test suite (2 cores, under 15 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10
+
+bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew the tables
+	$(BIN)/framegate bench --tests tests/kernels --out benchmarks/kernels/results
+	$(BIN)/python benchmarks/tables.py
 
 check: $(STAMP)  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ import csv
 import re
 from pathlib import Path
 
+import kernel_tables as kernels
 from answers import summary as answers
 from information import summary
 
@@ -292,6 +293,7 @@ SECTIONS = [
         "Command: `python benchmarks/memory/bench_memory.py`.",
         memory_table,
     ),
+    *kernels.sections(table),
 ]
 
 # Too long for the README: on the results page alone.
@@ -326,12 +328,15 @@ LONG_SECTIONS = [
         "clips. Command: `python benchmarks/information/bench_information.py clips`.",
         information_tables,
     ),
+    *kernels.long_sections(table),
 ]
 
 
 def results_page():
+    gpus = kernels.gpu_words([*kernels.read(), *kernels.read_end_to_end()])
     parts = [
-        "# Results\n\nWritten by `python benchmarks/tables.py` from the committed CSVs; 2 CPU cores, no GPU row yet.\n"
+        "# Results\n\nWritten by `python benchmarks/tables.py` from the committed CSVs; 2 CPU cores where a row names "
+        f"no other device. {gpus}.\n"
     ]
     parts += [f"## {title}\n\n{text}\n\n{make()}" for title, text, make in SECTIONS]
     parts.append("![PSNR against tokens kept](img/gate_quality.png)\n")

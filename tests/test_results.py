@@ -21,7 +21,9 @@ def test_the_tower_ran_on_exactly_the_kept_cells():
     assert all(row["rows_first_block"] == row["kept_cells_x4"] for row in rows)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/*/results/*.csv")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("benchmarks/*/results/**/*.csv")), ids=lambda path: path.name
+)
 def test_every_row_names_the_commit_it_was_measured_at(path):
     with path.open() as file:
         rows = list(csv.DictReader(file))

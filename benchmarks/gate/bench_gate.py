@@ -3,6 +3,7 @@
     python benchmarks/fetch_clips.py clips
     python benchmarks/gate/bench_gate.py clips                 # results/quality.csv and results/timing.csv
     python benchmarks/gate/bench_gate.py clips --only timing
+    python benchmarks/gate/bench_gate.py clips --only search   # results/search.csv: budgets by threshold
 
 PSNR is that of the pooled squared error: a mean of per-frame PSNRs would reward a few exact frames. `channels` is what
 the error is taken over; decisions are always made on luma. `keep_asked` is empty where the default threshold decided.
@@ -82,6 +83,19 @@ def quality_rows(folder):
                         )
                         values = pooled_psnr(plan, frames[:end])
                         yield from rows_of(plan, values, clip, fps, span, method, ratio)
+
+
+def search_rows(folder):
+    """What a budget by threshold, which any device can meet, shows of a clip beside the optimum."""
+    for clip, (fps, ratios) in CLIPS.items():
+        dense = framegate.plan_video(folder / clip, "dense", fps=fps, max_frames=None)
+        frames = dense.source_frames()
+        for ratio in ratios:
+            for search in ("optimum", "threshold"):
+                config = framegate.load_config("gate", keep_ratio=ratio, motion="none", search=search)
+                plan = plan_frames_array(frames, config=config, cell_px=28, tube_frames=2)
+                values = pooled_psnr(plan, frames)
+                yield from rows_of(plan, values, clip, fps, "all", f"anchor none, {search}", ratio)
 
 
 def rows_of(plan, values, clip, fps, span, method, ratio):
@@ -172,12 +186,14 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="where fetch_clips.py put the clips")
-    parser.add_argument("--only", choices=["quality", "timing"], help="leave the other part out")
+    parser.add_argument("--only", choices=["quality", "timing", "search"], help="leave the others out")
     parser.add_argument("--rounds", type=int, default=5, help="how often each time is taken")
     arguments = parser.parse_args()
-    if arguments.only != "quality":
+    if arguments.only in (None, "search"):
+        write_csv(RESULTS / "search.csv", list(search_rows(arguments.folder)))
+    if arguments.only in (None, "timing"):
         write_csv(RESULTS / "timing.csv", list(timing_rows(arguments.folder, arguments.rounds)))
-    if arguments.only != "timing":
+    if arguments.only in (None, "quality"):
         write_csv(RESULTS / "quality.csv", list(quality_rows(arguments.folder)))
 
 

@@ -46,9 +46,16 @@ def _jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _reversed(p: Tensor, q: Tensor) -> Tensor:
-    """What every value adds to the divergence, [M, V]: -s / 4 [log(1 + d) + log(1 - d)]."""
+    """What every value adds to the divergence, [M, V]: -s / 4 [log(1 + d) + log(1 - d)].
+
+    Far from 0, where d could round to 1 although neither value is 0, 1 + d and 1 - d are taken as 2p / s and 2q / s.
+    """
     total, skew = _sum_and_skew(p, q)
-    return total * (torch.log1p(skew) + torch.log1p(-skew)) / -4
+    near = skew.abs() <= 0.5
+    inner = torch.where(near, skew, 0)
+    divisor = torch.where(total == 0, 1, total)
+    far = torch.log(2 * p / divisor) + torch.log(2 * q / divisor)
+    return total * torch.where(near, torch.log1p(inner) + torch.log1p(-inner), far) / -4
 
 
 def _sum_and_skew(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

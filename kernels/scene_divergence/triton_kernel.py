@@ -33,9 +33,9 @@ def divergence_kernel(
 ):
     """Write partial[split, row, others] = sum of s / 4 * bits(d) over the split's values; s = p + q, d = (p - q) / s.
 
-    bits is even in d and is computed from |d|: p and q can be exchanged bit by bit. It is (1 + d) log(1 + d)
-    + (1 - d) log(1 - d), or -log(1 - d^2) when reversed; where |d| is small, the series of the same in d^2, for there
-    the logarithms cancel.
+    bits is even in d: p and q can be exchanged bit by bit. It is (1 + d) log(1 + d) + (1 - d) log(1 - d), or when
+    reversed -log(1 - d^2), taken as -log(2p / s) - log(2q / s), for d may round to 1 although neither value is 0; where
+    |d| is small, the series of the same in d^2, for there the logarithms cancel.
     """
     pair, split = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     first = split * STEPS * VALUES
@@ -59,11 +59,12 @@ def divergence_kernel(
                 series = series * square + 1.0 / (TERMS - done)
             else:
                 series = series * square + 1.0 / ((TERMS - done) * (2 * (TERMS - done) - 1))
-        # 0 log 0 = 0 = 1 log 1
-        more, less = 1 + skew, tl.where(skew == 1, 1.0, 1 - skew)
         if REVERSED:
-            bits = tl.where(skew == 1, float("inf"), -tl.log(more * less))
+            divisor = tl.where(mass == 0, 1.0, mass)
+            bits = -(tl.log(2 * left / divisor) + tl.log(2 * right / divisor))
         else:
+            # 0 log 0 = 0 = 1 log 1
+            more, less = 1 + skew, tl.where(skew == 1, 1.0, 1 - skew)
             bits = more * tl.log(more) + less * tl.log(less)
         total += mass * tl.where(skew <= SMALL, square * series, bits)
     count = tl.num_programs(0) // blocks

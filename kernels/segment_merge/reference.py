@@ -18,10 +18,10 @@ def merge_rows(features: Tensor, share: Tensor, segment: Tensor, num_segments: i
     Returns:
         [M, D] in the features' dtype, added up in the dtype of the shares.
     """
-    chosen = segment >= 0
-    rows = features[chosen].to(share.dtype) * share[chosen, None]
-    merged = rows.new_zeros(num_segments, features.shape[1]).index_add(0, segment[chosen], rows)
-    return merged.to(features.dtype)
+    # rows that are left out are added up in a place of their own, so that nothing is selected: no wait for a GPU
+    rows = torch.where((segment >= 0)[:, None], features, 0).to(share.dtype) * share[:, None]
+    merged = rows.new_zeros(num_segments + 1, features.shape[1]).index_add(0, segment + 1, rows)
+    return merged[1:].to(features.dtype)
 
 
 def shares_of(size: Tensor, segment: Tensor, num_segments: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,6 @@ def shares_of(size: Tensor, segment: Tensor, num_segments: int, dtype: torch.dty
     Returns:
         Shares, at least float32 [N], 0 for rows that are left out; and the sizes of the segments, int64 [M].
     """
-    # rows that are left out are counted in a place of their own, so that nothing is selected: no wait for a GPU
     total = size.new_zeros(num_segments + 1).index_add(0, segment + 1, size)
     wide = torch.promote_types(dtype, torch.float32)
     # a share of exactly 1.0 leaves a lone row as it is, which (row * size) / size would not

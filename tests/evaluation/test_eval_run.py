@@ -241,25 +241,28 @@ def test_two_runs_are_compared_on_the_same_questions(pair, good, tmp_path):
 def test_the_commit_is_that_of_a_checkout_which_tracks_this_package(tmp_path, monkeypatch):
     import subprocess
 
-    from framegate.evaluation import header
+    from framegate import provenance
 
     def git(*words):
         named = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", "-C", str(tmp_path), *named, *words], check=True, capture_output=True)
 
-    place = tmp_path / "venv" / "header.py"
+    monkeypatch.delenv("FRAMEGATE_COMMIT", raising=False)
+    place = tmp_path / "venv" / "provenance.py"
     place.parent.mkdir()
     place.write_text("installed here")
-    monkeypatch.setattr(header, "__file__", str(place))
-    assert header.commit() == ""
+    monkeypatch.setattr(provenance, "__file__", str(place))
+    assert provenance.commit() == ""
     git("init")
     git("commit", "--allow-empty", "-m", "somebody else's work")
-    assert header.commit() == ""
+    assert provenance.commit() == ""
     git("add", "venv")
     git("commit", "-m", "ours")
-    assert len(header.commit()) >= 7
+    assert len(provenance.commit()) >= 7
     place.write_text("changed")
-    assert header.commit().endswith("+")
+    assert provenance.commit().endswith("+")
+    monkeypatch.setenv("FRAMEGATE_COMMIT", "abc1234")
+    assert provenance.commit() == "abc1234"
 
 
 def test_the_header_is_the_first_line(pair, good, tmp_path):

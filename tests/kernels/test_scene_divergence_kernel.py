@@ -72,6 +72,14 @@ def test_bounds_and_infinities_are_those_of_the_reference(rows, values, seed):
     )
 
 
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_reversed_is_finite_where_neither_value_is_zero(backend, device):
+    """One value 2^60 times the other: their difference rounds to the larger one."""
+    p = torch.tensor([[1.0, 2.0**-60], [2.0**-60, 1.0]], device=device)
+    found = scene_divergence(p, kind="reversed", backend=backend)[0, 1].item()
+    assert found == pytest.approx(scene_divergence(p.double(), kind="reversed")[0, 1].item(), rel=1e-6)
+
+
 def test_nothing_shared_is_ln_2_and_infinite_reversed(device):
     p = torch.tensor([[0.5, 0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 0.25, 0.75, 0.0]], device=device)
     assert scene_divergence(p, backend="triton")[0, 1].item() == pytest.approx(math.log(2), rel=1e-7)

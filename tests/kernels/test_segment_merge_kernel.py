@@ -95,11 +95,12 @@ def test_registered_op_is_sound(device):
     torch.library.opcheck(merge, arguments)
 
 
-def test_compile_keeps_one_graph(device):
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_compile_keeps_one_graph(backend, device):
     features, size, segment, count = case(9, 5, 3, torch.float32, device)
 
     def merged(x):
-        return segment_merge(x * 2, size, segment, count, backend="triton")[0] + 1
+        return segment_merge(x * 2, size, segment, count, backend=backend)[0] + 1
 
     compiled = torch.compile(merged, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(features), merged(features))

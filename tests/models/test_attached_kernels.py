@@ -111,6 +111,32 @@ def test_the_attention_is_one_call_a_layer(family):
 
 
 @torch.no_grad()
+def test_other_varlen_attentions_get_our_segments_in_one_call_a_layer(family):
+    """The route of flash_attention_2: what is registered under such a name is handed all segments at once."""
+    from transformers import AttentionInterface
+
+    calls = []
+
+    def varlen(module, q, k, v, attention_mask, scaling=None, cu_seq_lens_q=None, cu_seq_lens_k=None, **_):
+        calls.append(len(cu_seq_lens_q))
+        place = torch.arange(q.shape[2])
+        mine, theirs = (torch.bucketize(place, cu, right=True) for cu in (cu_seq_lens_q, cu_seq_lens_k))
+        seen = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mine[:, None] == theirs, scale=scaling
+        )
+        return seen.transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register("flash_attention_of_a_test", varlen)
+    model, inputs = stock_model(family), batch(family)
+    want, _ = run(model, inputs, "gate", **PLAIN)
+    model.set_attn_implementation({"vision_config": "flash_attention_of_a_test"})
+    got, report = run(model, inputs, "gate", **PLAIN)
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert report.kept_tokens < report.dense_tokens
+    assert len(calls) == len(model.model.visual.blocks)
+
+
+@torch.no_grad()
 def test_what_is_not_ours_stays_bit_equal(family):
     from PIL import Image
 

@@ -25,6 +25,8 @@ from framegate.kernels.anchor_scan import triton_kernel as anchor_scan
 from framegate.kernels.anchored_attention import triton_kernel as anchored_attention
 from framegate.kernels.block_residual import triton_kernel as block_residual
 from framegate.kernels.compact import triton_kernel as compact
+from framegate.kernels.pool_condense import triton_kernel as pool_condense
+from framegate.kernels.scene_divergence import triton_kernel as scene_divergence
 from framegate.kernels.segment_merge import triton_kernel as segment_merge
 
 METRICS = ("mad", "l2", "ssim")
@@ -86,6 +88,23 @@ def row_cases() -> Iterator[Case]:
             types(f"*{kind} merged, *fp32 share, *i64 segment, *{kind} out, i32 rows, i32 width"),
             constants | {"ROWS": segment_merge.SPREAD_ROWS},
         )
+        yield Case(
+            f"pool_condense {kind}",
+            pool_condense.pool_kernel,
+            types(
+                f"*{kind} features, *fp32 share, *i64 segment_of, *i64 row_at, *i64 spans, *{kind} pooled, i32 line, "
+                "i32 width"
+            ),
+            constants | {"ROWS": pool_condense.ROWS},
+        )
+        for is_reversed in (False, True):
+            names = ("ROWS", "VALUES", "STEPS", "TERMS", "SMALL")
+            yield Case(
+                f"scene_divergence {'reversed' if is_reversed else 'jensen_shannon'} {kind}",
+                scene_divergence.divergence_kernel,
+                types(f"*{kind} p, *{kind} q, *fp32 partial, i32 rows, i32 blocks, i32 values"),
+                {name: getattr(scene_divergence, name) for name in names} | {"REVERSED": is_reversed},
+            )
         yield Case(
             f"compact {kind}",
             compact.compact_kernel,

@@ -266,6 +266,38 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    ops: Annotated[
+        list[str] | None,
+        typer.Argument(help="Kernels to time, as segment_merge; else all.", metavar="OPS"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for CSVs, <out>/<device>/<op>.csv; else none are written.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto for a GPU where there is one.")] = "auto",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes, few rounds: to see that it works.")
+    ] = False,
+    compiles: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Time torch.compile too; by default on a GPU alone."),
+    ] = None,
+    trials: Annotated[
+        Path | None, typer.Option("--tests", help="Folder of the kernels' tests, which have to pass first.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time the kernels beside their references and a floor. Exit code 1 when one is refused."""
+    from framegate.cli.bench import BenchOptions, bench_command
+
+    options = BenchOptions(
+        ops=tuple(ops or ()), device=device, out=out, quick=quick, compiles=compiles, trials=trials
+    )
+    if not bench_command(options, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check versions, decoder, GPU and known-bad pairs. Exit code 1 when something needed is broken."""
     from framegate.cli.doctor import doctor_command

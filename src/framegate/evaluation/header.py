@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from framegate.configs.loader import learned_weights, load_config
 from framegate.evaluation.records import QuestionSet
+from framegate.provenance import commit
 from framegate.version import __version__
 
 # what must be the same for a run to be taken up again
@@ -88,22 +88,3 @@ def _device_name(model: Any) -> str:
     import torch
 
     return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else str(model.device.type)
-
-
-def commit() -> str:
-    """Short hash of the checkout that tracks this package, with "+" where files differ from it; "" outside one."""
-    here = Path(__file__).resolve()
-    # an environment that lies inside somebody's repository is not that repository's commit
-    if not _git(here.parent, "ls-files", here.name):
-        return ""
-    return _git(here.parent, "describe", "--always", "--dirty=+", "--exclude=*")
-
-
-def _git(folder: Path, *words: str) -> str:
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return told.stdout.strip() if told.returncode == 0 else ""
