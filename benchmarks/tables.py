@@ -56,6 +56,17 @@ def quality_table(**choice):
 METHODS = ["previous", "anchor none", "anchor camera"]
 
 
+def search_table():
+    """One row per clip and budget: PSNR of the optimum and of the threshold that fits."""
+    found = {}
+    for row in read("gate/results/search.csv"):
+        if row["channels"] == "rgb":
+            key = (row["clip"], row["fps"], f"{float(row['keep_asked']):.0%}")
+            found.setdefault(key, {})[row["method"].split(", ")[1]] = row["psnr_db"]
+    body = [[*key, values["optimum"], values["threshold"]] for key, values in found.items()]
+    return table(["clip", "fps", "tokens kept", "`optimum`", "`threshold`"], body)
+
+
 def gate_time_table():
     rows = read("gate/results/timing.csv")
     target = "1.0"
@@ -308,6 +319,14 @@ LONG_SECTIONS = [
         "What the kept cells can show, two-frame tubes",
         "As Qwen-VL towers see them: a token stands for two frames, so the same share of tokens shows less.",
         lambda: quality_table(tube_frames="2"),
+    ),
+    (
+        "Budgets by threshold",
+        "PSNR (dB, RGB, two-frame tubes, whole clips) of what a budget shows without camera motion: by the plan with "
+        "the least error (`search: optimum`, the default, on the CPU), and by the lowest threshold that fits, filled "
+        "up by residual (`search: threshold`, which runs where the pixels are). Command: "
+        "`python benchmarks/gate/bench_gate.py clips --only search`.",
+        search_table,
     ),
     (
         "Information at equal tokens",
