@@ -57,7 +57,7 @@ class TowerAttention:
         self._set(self.stock, self.own)
 
     def restore(self) -> None:
-        """Give the tower its shared configuration back."""
+        """Give the tower its shared configuration back; an attention chosen since is written there by transformers."""
         self._set(self.own, self.stock)
 
     def _set(self, old: Any, new: Any) -> None:

@@ -153,6 +153,21 @@ def test_what_is_not_ours_stays_bit_equal(family):
     assert model.model.visual.config is stock_config
 
 
+@torch.no_grad()
+def test_an_attention_chosen_after_attach_stays():
+    model = stock_model("qwen2_5_vl")
+    front_end = framegate.attach(model, None, "gate", **PLAIN, backend="triton")
+    assert model.model.visual.config._attn_implementation == "flash_attention_framegate"
+    assert model.config.vision_config._attn_implementation == "sdpa"
+    model.set_attn_implementation("eager")
+    inputs = batch("qwen2_5_vl")
+    model(**inputs)
+    assert not any(path.startswith("anchored_attention") for path in front_end.report.kernels)
+    front_end.detach()
+    assert model.model.visual.config is model.config.vision_config
+    assert model.model.visual.blocks[0].attn.config._attn_implementation == "eager"
+
+
 def test_gradients_are_those_of_torch():
     model, inputs = stock_model("qwen2_5_vl"), batch("qwen2_5_vl")
     keeps, labels, grads = random_keeps(inputs, 0.4), inputs["input_ids"].clone(), {}
