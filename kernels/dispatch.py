@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,7 +18,17 @@ from torch import Tensor
 from framegate.errors import BackendError
 from framegate.kernels.backend import Backend, check_backend
 
-__all__ = ["Backend", "Ran", "interpreting", "recording", "require", "uses_triton", "why_no_triton"]
+__all__ = [
+    "Backend",
+    "Ran",
+    "interpreting",
+    "kernels_run",
+    "recording",
+    "require",
+    "uses_triton",
+    "why_no_kernels",
+    "why_no_triton",
+]
 
 BACKEND_VARIABLE = "FRAMEGATE_BACKEND"
 
@@ -28,7 +39,14 @@ _ran: ContextVar[Ran | None] = ContextVar("framegate_kernels_ran", default=None)
 
 
 @torch.compiler.assume_constant_result
-def uses_triton(op: str, backend: Backend, device: torch.device, obstacle: str | None = None) -> bool:
+def uses_triton(
+    op: str,
+    backend: Backend,
+    device: torch.device,
+    obstacle: str | None = None,
+    *,
+    doubt: str | None = None,
+) -> bool:
     """Choose the path of one call, and enter it where paths are recorded.
 
     Args:
@@ -37,6 +55,7 @@ def uses_triton(op: str, backend: Backend, device: torch.device, obstacle: str |
             else the reference, the reason logged once. The variable FRAMEGATE_BACKEND replaces "auto" alone.
         device: where the tensors are.
         obstacle: why the kernel cannot take these tensors; None where it can.
+        doubt: why "auto" should not take the kernel, which can be named all the same; None where it should.
 
     Returns:
         True for the kernel.
@@ -46,13 +65,12 @@ def uses_triton(op: str, backend: Backend, device: torch.device, obstacle: str |
 
     Source: ours.
     """
-    check_backend(backend)
-    if backend == "auto":
-        backend = os.environ.get(BACKEND_VARIABLE, "auto")  # type: ignore[assignment]
-        check_backend(backend, f"the variable {BACKEND_VARIABLE}")
+    backend = _settled(backend)
     if backend == "torch":
         return _entered(op, "torch")
-    reason = obstacle or _why_not_here(device, by_name=backend == "triton")
+    reason = obstacle or why_no_kernels(device, by_name=backend == "triton")
+    if reason is None and backend == "auto":
+        reason = doubt
     if reason is None:
         return _entered(op, "triton")
     if backend == "triton":
@@ -87,23 +105,54 @@ def require(condition: Tensor, complaint: Callable[[], str], rule: str) -> None:
         rule: what must hold, for a device's own assertion, which fails later and without values.
 
     Raises:
-        ValueError: the condition does not hold on the CPU. On a GPU the device's assertion fails, as for torch's own
-            indexing.
+        ValueError: the condition does not hold. On a CUDA GPU the device's assertion fails instead, as for torch's own
+            indexing; builds of torch for ROCm leave such assertions out.
     """
-    if condition.device.type == "cpu" and not torch.compiler.is_compiling():
+    if condition.device.type != "cuda" and not torch.compiler.is_compiling():
         if not bool(condition):
             raise ValueError(complaint())
     else:
         torch._assert_async(condition, rule)
 
 
-def _why_not_here(device: torch.device, *, by_name: bool) -> str | None:
+def kernels_run(backend: Backend, device: torch.device) -> bool:
+    """Tell whether ops would take their kernels on a device, obstacles of single calls apart."""
+    backend = _settled(backend)
+    return backend == "triton" or (backend == "auto" and why_no_kernels(device) is None)
+
+
+def why_no_kernels(device: torch.device, *, by_name: bool = False) -> str | None:
+    """Say why kernels do not run on a device, None where they do; the interpreter counts only where it is named."""
     missing = why_no_triton()
     if missing is not None:
         return missing
-    if device.type == "cuda" or (by_name and device.type == "cpu" and interpreting()):
+    if device.type == "cuda":
+        return None if by_name else _too_old(device)
+    if by_name and device.type == "cpu" and interpreting():
         return None
     return f"tensors are on {device.type}, kernels run on CUDA and ROCm GPUs"
+
+
+def _too_old(device: torch.device) -> str | None:
+    """Say why "auto" leaves a card alone: the kernels' tiles spill registers on those before compute 8.0."""
+    if torch.version.hip is not None or not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_capability(device)
+    return (
+        None
+        if found >= (8, 0)
+        else f"the GPU is of compute {found[0]}.{found[1]}, kernels are for 8.0 and newer"
+    )
+
+
+def _settled(backend: Backend) -> Backend:
+    """Check a backend, and let the variable replace "auto"."""
+    check_backend(backend)
+    if backend != "auto":
+        return backend
+    set_: str = os.environ.get(BACKEND_VARIABLE, "auto")
+    check_backend(set_, f"the variable {BACKEND_VARIABLE}")
+    return cast(Backend, set_)
 
 
 @cache

@@ -58,7 +58,7 @@ def anchor_scan(
     thresholds = threshold.float()
     if thresholds.ndim > 1:
         raise ValueError(f"threshold is {tuple(thresholds.shape)}; it must be a number or [K].")
-    many = thresholds.reshape(-1)
+    many = thresholds.reshape(-1).contiguous()
     if uses_triton("anchor_scan", backend, frames.device, _obstacle(frames, cell_px, metric)):
         cells = frames.shape[-2] // cell_px * (frames.shape[-1] // cell_px)
         age, most = NEVER if max_age is None else max_age, most_changed(keyframe_fraction, cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from framegate.kernels.anchored_attention.reference import Turn, attend_segments
@@ -33,7 +34,7 @@ def anchored_attention(
         query: [N, h, d], packed.
         key: [M0, h, d].
         value: [M0, h, d].
-        cu_seqlens_q: int32 [S + 1], where each segment's queries begin; segments may be empty.
+        cu_seqlens_q: int32 [S + 1], where each segment's queries begin, 0 first and N last; segments may be empty.
         cu_seqlens_k: int32 [S + 1], where its keys begin, in `rows` or, without, in `key`.
         rows: int64 [M], row of `key` and `value` that stands at each place; None where each stands for itself.
         turn: cosine and sine, [M, d] each, of the rotary angle by which each place turns its key; None turns none.
@@ -49,14 +50,19 @@ def anchored_attention(
         BackendError: an unknown backend, or "triton" where it cannot run.
 
     Source: ours; the softmax that runs along is FlashAttention's (arXiv 2205.14135). Deterministic forward.
-        Differentiable in query, key and value; the weights are worked out again on the way back, in torch.
+        Differentiable once in query, key and value. "auto" takes the reference where gradients are wanted: the kernel's
+        way back works the weights out again in torch, segment by segment.
     """
-    _check(query, key, value, cu_seqlens_q, cu_seqlens_k, turn)
+    _check(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, turn)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    if not uses_triton("anchored_attention", backend, query.device, _obstacle(query, dropout)):
+    wants_grad = torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value))
+    doubt = "gradients are wanted, and the way back is a loop over segments" if wants_grad else None
+    if not uses_triton("anchored_attention", backend, query.device, _obstacle(query, dropout), doubt=doubt):
         return attend_segments(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, turn, scale, dropout)
     query, key, value = (_dense(part) for part in (query, key, value))
     cos, sin = (None, None) if turn is None else (part.float().contiguous() for part in turn)
+    rows = None if rows is None else rows.long().contiguous()
+    cu_seqlens_q, cu_seqlens_k = (cu.int().contiguous() for cu in (cu_seqlens_q, cu_seqlens_k))
     return attend(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, scale)
 
 
@@ -74,7 +80,15 @@ def _obstacle(query: Tensor, dropout: float) -> str | None:
     return None
 
 
-def _check(query: Tensor, key: Tensor, value: Tensor, cu_q: Tensor, cu_k: Tensor, turn: Turn | None) -> None:
+def _check(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_q: Tensor,
+    cu_k: Tensor,
+    rows: Tensor | None,
+    turn: Turn | None,
+) -> None:
     if query.ndim != 3 or key.shape != value.shape or query.shape[1:] != key.shape[1:]:
         shapes = ", ".join(str(tuple(part.shape)) for part in (query, key, value))
         raise ValueError(
@@ -84,5 +98,16 @@ def _check(query: Tensor, key: Tensor, value: Tensor, cu_q: Tensor, cu_k: Tensor
         raise ValueError(
             f"cu_seqlens_q {tuple(cu_q.shape)} and cu_seqlens_k {tuple(cu_k.shape)} must both be [S + 1]."
         )
-    if turn is not None and query.shape[-1] % 2:
+    if not query.dtype == key.dtype == value.dtype:
+        raise ValueError(
+            f"query, key and value are {query.dtype}, {key.dtype} and {value.dtype}; make them one."
+        )
+    if turn is None:
+        return
+    if query.shape[-1] % 2:
         raise ValueError(f"heads are {query.shape[-1]} wide; keys are turned in pairs.")
+    wanted = (len(key) if rows is None else len(rows), query.shape[-1])
+    if any(tuple(part.shape) != wanted for part in turn):
+        raise ValueError(
+            f"turn is {' and '.join(str(tuple(part.shape)) for part in turn)}; it must be {wanted}."
+        )

@@ -22,9 +22,13 @@ def attend_segments(
 ) -> Tensor:
     """Attend segment by segment with torch's own attention; shapes as in `anchored_attention`."""
     out = []
-    for queries, keys in segments(cu_seqlens_q, cu_seqlens_k):
+    # split, not sliced: the way back of a slice is as large as the whole, for every segment
+    parts = query.split(cu_seqlens_q.diff().tolist())
+    for part, keys in zip(parts, _spans(cu_seqlens_k), strict=True):
+        if not len(part):
+            continue
         k, v = gathered(key, keys, rows, turn), gathered(value, keys, rows, None)
-        q, k, v = (part.transpose(0, 1) for part in (query[queries], k, v))  # [h, n, d]
+        q, k, v = (x.transpose(0, 1) for x in (part, k, v))  # [h, n, d]
         # without keys nothing is seen, where torch would say NaN
         seen = attend_one(q, k, v, scale, dropout) if k.shape[1] else torch.zeros_like(q)
         out.append(seen.transpose(0, 1))  # [n, h, d]
@@ -39,9 +43,13 @@ def attend_one(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout:
 
 def segments(cu_seqlens_q: Tensor, cu_seqlens_k: Tensor) -> list[tuple[slice, slice]]:
     """Queries and keys of every segment that has a query."""
-    queries, keys = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
-    spans = zip(queries, queries[1:], keys, keys[1:], strict=False)
-    return [(slice(a, b), slice(c, d)) for a, b, c, d in spans if b > a]
+    spans = zip(_spans(cu_seqlens_q), _spans(cu_seqlens_k), strict=True)
+    return [(queries, keys) for queries, keys in spans if queries.stop > queries.start]
+
+
+def _spans(cu_seqlens: Tensor) -> list[slice]:
+    ends = cu_seqlens.tolist()
+    return [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
 
 
 def gathered(values: Tensor, span: slice, rows: Tensor | None, turn: Turn | None) -> Tensor:

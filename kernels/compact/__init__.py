@@ -15,7 +15,7 @@ def compact(rows: Tensor, keep: Tensor, num_kept: int, *, backend: Backend = "au
     """Gather the rows that are kept.
 
     Args:
-        rows: [N, D], any dtype.
+        rows: [N, D], of real numbers.
         keep: bool [N], on the rows' device.
         num_kept: K, how many are kept; known beforehand, so that no host waits for a count.
         backend: "auto", "torch" or "triton".
@@ -39,4 +39,4 @@ def compact(rows: Tensor, keep: Tensor, num_kept: int, *, backend: Backend = "au
     obstacle = "rows ask for a gradient, which the kernel has none of" if rows.requires_grad else None
     if not uses_triton("compact", backend, rows.device, obstacle):
         return kept_rows(rows, keep, num_kept)
-    return compacted(rows.contiguous(), keep, num_kept)
+    return compacted(rows.contiguous(), keep.contiguous(), num_kept)

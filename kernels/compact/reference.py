@@ -8,4 +8,5 @@ from torch import Tensor
 
 def kept_rows(rows: Tensor, keep: Tensor, num_kept: int) -> Tensor:
     """Select rows [N, D] by a mask [N] of which the count K is known: [K, D]."""
-    return rows[torch.nonzero_static(keep, size=num_kept)[:, 0]]
+    # kept rows come first, in their order; looking for them would make the host wait for a GPU
+    return rows[torch.argsort((~keep).to(torch.uint8), stable=True)[:num_kept]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from framegate.kernels.dispatch import Backend, require, uses_triton
+from framegate.kernels.dispatch import Backend, kernels_run, require, uses_triton
 from framegate.kernels.pool_condense.lookup import areas_of, grid_of
 from framegate.kernels.pool_condense.reference import area_segments
 from framegate.kernels.pool_condense.registered import pool
-from framegate.kernels.segment_merge import segment_merge
-from framegate.kernels.segment_merge.reference import shares_of
+from framegate.kernels.segment_merge.reference import merge_rows, shares_of
 
 __all__ = ["area_segments", "pool_areas", "pool_condense"]
 
@@ -84,13 +83,13 @@ def pool_areas(
     Source: as pool_condense; segments that are parts of areas: ours. Differentiable in features.
     """
     areas = _checked_areas(features, size, place, area, segment, num_segments)
-    blind = backend == "torch" or torch.compiler.is_compiling()
+    blind = not kernels_run(backend, features.device) or torch.compiler.is_compiling()
     shape, obstacle = ([], None) if blind else grid_of(place)
     size, segment = size.to(features.device), segment.to(features.device)
-    if not uses_triton("pool_condense", backend, features.device, obstacle):
-        return segment_merge(features, size, segment, num_segments, backend="torch")
     share, total = shares_of(size, segment, num_segments, features.dtype)
-    return pool(features.contiguous(), share, segment, place, areas, shape, backend), total
+    if not uses_triton("pool_condense", backend, features.device, obstacle):
+        return merge_rows(features, share, segment, num_segments), total
+    return pool(features.contiguous(), share, segment.contiguous(), place, areas, shape, backend), total
 
 
 def _checked_areas(

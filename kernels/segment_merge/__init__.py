@@ -43,6 +43,7 @@ def segment_merge(
     )
     if not uses_triton("segment_merge", backend, features.device):
         return merge_rows(features, share, segment, num_segments), total
+    segment = segment.contiguous()
     order, starts = rows_by_segment(segment, num_segments)
     return merge(features.contiguous(), share, segment, order, starts), total
 

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from framegate.config import FrontEndConfig
-from framegate.kernels.dispatch import why_no_triton
+from framegate.kernels.dispatch import kernels_run
 from framegate.models.families import Family
 from framegate.models.packed_tower import ATTENTION_NAME, framegate_attention
 
@@ -32,8 +32,7 @@ def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> b
     if config.context == "anchored" and config.gates:
         return True
     loops = family.mechanism == "packed_tower" and tower.config._attn_implementation == "sdpa"
-    on_gpu = config.backend == "auto" and tower.device.type == "cuda" and why_no_triton() is None
-    return loops and (config.backend == "triton" or on_gpu)
+    return loops and kernels_run(config.backend, tower.device)
 
 
 class TowerAttention:

@@ -21,6 +21,7 @@ from framegate.models.attachment.account import (
     account_for_stamps,
 )
 from framegate.models.attachment.attached import Attached
+from framegate.models.attachment.attention import wants_own_attention
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
     ANCHOR_KEY,
@@ -195,6 +196,11 @@ def _encode(attached: Attached, call: dict[str, Any], gated: Gated, report: Repo
         raise AttachmentError(
             f"The tower's attention was set to {tower.config._attn_implementation!r} after attach; "
             "context 'anchored' needs its own. Detach, set the attention, and attach again."
+        )
+    if not anchored and wants_own_attention(tower, attached.mechanism.family, attached.config):
+        report.note(
+            "the tower attends segment by segment: it was moved to a GPU, or set to SDPA, after attach; attach again "
+            "for the kernel"
         )
     started = time.perf_counter()
     encoded = attached.mechanism.encode(

@@ -12,6 +12,7 @@ import torch
 
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, BudgetError, PlaceholderError
+from framegate.kernels.dispatch import kernels_run, why_no_kernels
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import JudgedFrames, Mechanism
@@ -88,7 +89,8 @@ def _gate_on_device(call: dict[str, Any], mechanism: Mechanism, config: FrontEnd
     """Gate where the pixels are, None where that is the CPU or where only the CPU can."""
     at, budget = call["pixel_values_videos"].device, Budget.of_gate(config)
     assert config.gate is not None
-    if (at.type == "cpu" and config.backend != "triton") or why_not_on_device(config.gate, budget):
+    # in torch alone the gate of the CPU is the faster one, wherever the pixels are
+    if not kernels_run(config.backend, at) or why_not_on_device(config.gate, budget):
         return None
     videos = mechanism.luma(call)
     if videos is None:
@@ -146,6 +148,8 @@ def _why_on_the_cpu(call: dict[str, Any], config: FrontEndConfig) -> tuple[str, 
     if at.type == "cpu" or config.gate is None:
         return ()
     why = why_not_on_device(config.gate, Budget.of_gate(config))
+    if why is None and not kernels_run(config.backend, at):
+        why = why_no_kernels(at) or f"backend is {config.backend!r}"
     return (f"the gate ran on the CPU: {why or 'frames of this tower are brought to whole cells there'}",)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from framegate.kernels.anchor_scan import anchor_scan
 from framegate.kernels.backend import Backend
+from framegate.kernels.block_residual import block_residual
 from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.motion_gate.exact import affordable_rules, first_tube_only
@@ -81,12 +82,20 @@ def _budget_run(
 ) -> GateRun:
     tubes = len(luma)
     if cells == tubes * grid.num_cells:
-        return still_run(np.ones((tubes, grid.rows, grid.columns), bool), grid)
+        return _whole_run(luma, grid, backend)
     if cells <= grid.num_cells:
         first = luma[:1].cpu().numpy()
         return first_tube_only(np.broadcast_to(first, luma.shape), grid, config, cells)
     _, config, notes = affordable_rules(config, cells, grid.num_cells, opened(tubes))
     return replace(_fetched(searched(luma, grid, config, cells, backend), grid), notes=notes)
+
+
+def _whole_run(luma: Tensor, grid: CellGrid, backend: Backend) -> GateRun:
+    """Everything is encoded; residuals are mean differences from the tube before."""
+    keep = luma.new_ones(len(luma), grid.rows, grid.columns, dtype=torch.bool)
+    changes = block_residual(luma[1:], luma[:-1], grid.cell_px, backend=backend)
+    residual = torch.cat([changes.new_zeros(1, grid.rows, grid.columns), changes])
+    return _fetched(Decisions(keep, residual), grid)
 
 
 def scanned(luma: Tensor, grid: CellGrid, config: MotionGateConfig, backend: Backend) -> Decisions:
