@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from moving import jumping_clip
 
 from framegate.errors import BackendError
 from framegate.kernels.anchor_scan import anchor_scan, most_changed
@@ -18,12 +19,7 @@ def usual_threshold(frames, cell_px, metric):
 
 
 def clip(steps, planes, rows, columns, device, cell_px=8):
-    """Cells of noise around a level of their own, a third of which jump at every step."""
-    level = torch.randint(60, 190, (1, 1, rows, columns)).repeat(steps, 1, 1, 1)
-    jumps = (torch.rand(steps, 1, rows, columns) < 0.33) * torch.randint(-20, 21, (steps, 1, rows, columns))
-    level = (level + jumps.cumsum(0)).repeat_interleave(cell_px, 2).repeat_interleave(cell_px, 3)
-    noise = torch.randint(-3, 4, (steps, planes, rows * cell_px, columns * cell_px))
-    return (level + noise).clamp(0, 255).to(torch.uint8).to(device)
+    return torch.from_numpy(jumping_clip(0, steps, planes, rows, columns, cell_px)).to(device)
 
 
 def both(frames, cell_px, threshold, **rules):
@@ -70,6 +66,21 @@ def test_many_thresholds_are_many_scans(device):
         alone = anchor_scan(frames, 8, threshold, backend="torch", **rules)
         assert torch.equal(keep[number], alone[0])
         assert torch.equal(residual[number], alone[1])
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_a_cell_at_the_threshold_is_skipped(backend, device):
+    frames = (
+        torch.tensor([0, 5, 6, 6], dtype=torch.uint8, device=device).reshape(4, 1, 1, 1).expand(4, 1, 4, 8)
+    )
+    keep, _ = anchor_scan(frames, 4, 5.0, backend=backend)
+    assert keep[:, 0].tolist() == [[True, True], [False, False], [True, True], [False, False]]
+
+
+def test_strided_thresholds_are_taken(device):
+    frames, thresholds = clip(4, 1, 2, 2, device), torch.tensor([1.0, 9.0, 4.0, 9.0], device=device)
+    found = anchor_scan(frames, 8, thresholds[::2], backend="triton")[0]
+    assert torch.equal(found, anchor_scan(frames, 8, thresholds[::2], backend="torch")[0])
 
 
 def test_one_step_is_kept_whole(device):

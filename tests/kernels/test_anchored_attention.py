@@ -98,11 +98,38 @@ def test_the_towers_strides_are_taken(device):
     cu = boundaries([4, 7], device)
     found = anchored_attention(q, k, v, cu, cu, backend="triton")
     torch.testing.assert_close(found, anchored_attention(q, k, v, cu, cu, backend="torch"))
+    # keys turned by rotary positions are dense again, values are not
+    found = anchored_attention(q.contiguous(), k.contiguous(), v, cu, cu, backend="triton")
+    torch.testing.assert_close(found, anchored_attention(q, k, v, cu, cu, backend="torch"))
+
+
+def test_strided_indices_are_taken(device):
+    arguments, options = case([3, 4], 8, torch.float32, device, gathered=True, turned=False)
+    wanted = anchored_attention(*arguments, **options, backend="torch")
+    q, k, v, *cu = arguments
+    cu = [torch.stack([x, -x], 1)[:, 0] for x in cu]
+    rows = torch.stack([options["rows"].int(), -options["rows"].int()], 1)[:, 0]
+    assert not rows.is_contiguous()
+    torch.testing.assert_close(anchored_attention(q, k, v, *cu, rows=rows, backend="triton"), wanted)
+
+
+@pytest.mark.parametrize(("frozen", "kernels"), [(True, 2), (False, 1)])
+def test_auto_trains_on_the_reference(frozen, kernels, device, monkeypatch):
+    """The kernel's way back is a loop, torch's own attention has a better one; a frozen tower takes the kernel."""
+    monkeypatch.setattr("framegate.kernels.dispatch.why_no_kernels", lambda device, **_: None)
+    (q, k, v, cu, cu_k), _ = case([3], 4, torch.float32, device, gathered=False, turned=False)
+    with recording() as ran:
+        anchored_attention(q.requires_grad_(not frozen), k, v, cu, cu_k)
+        with torch.no_grad():
+            anchored_attention(q, k, v, cu, cu_k)
+    assert ran["anchored_attention", "triton"] == kernels
+    assert ran.total() == 2
 
 
 def test_dropout_takes_the_reference(device):
     (q, k, v, cu, cu_k), _ = case([6], 4, torch.float32, device, gathered=False, turned=False)
-    assert bool((anchored_attention(q, k, v, cu, cu_k, dropout=1.0) == 0).all())
+    dropped = anchored_attention(q, k, v, cu, cu_k, dropout=0.5)
+    assert not torch.allclose(dropped, anchored_attention(q, k, v, cu, cu_k))
     with pytest.raises(BackendError, match=r"dropout is 0\.5"):
         anchored_attention(q, k, v, cu, cu_k, dropout=0.5, backend="triton")
 
@@ -157,6 +184,15 @@ def test_what_the_kernel_cannot_take_is_named(change, message, device):
     q = change.get("query", torch.zeros(2, 2, change.get("width", 3))).to(device)
     with pytest.raises(BackendError, match=message):
         anchored_attention(q, q, q, boundaries([2], device), boundaries([2], device), backend="triton")
+
+
+def test_turns_and_types_that_do_not_fit_are_named(device):
+    (q, k, v, cu, cu_k), options = case([3], 4, torch.float32, device, gathered=True, turned=True)
+    cos, sin = options["turn"]
+    with pytest.raises(ValueError, match=r"turn is \(8, 4\) and \(9, 4\); it must be \(9, 4\)"):
+        anchored_attention(q, k, v, cu, cu_k, rows=options["rows"], turn=(cos[:-1], sin))
+    with pytest.raises(ValueError, match="make them one"):
+        anchored_attention(q, k.half(), v, cu, cu_k, rows=options["rows"])
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ def test_extremes_are_exact(metric, device):
     assert bool((block_residual(white, white, 32, metric, backend="triton") == 0).all())
 
 
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_a_negative_is_almost_two_away(backend, device):
+    """Structure turned round: similarity near -1, in which no clamp at 1 may step."""
+    a = torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8).to(device)
+    found = block_residual(a, 255 - a, 16, "ssim", backend=backend)
+    assert 1.5 < float(found) <= 2
+    assert float(found) == pytest.approx(float(block_residual(a, 255 - a, 16, "ssim", backend="torch")))
+
+
 def test_views_are_taken(device):
     a, b = pair((2, 2, 8, 24), device)
     found = block_residual(a[:, :1, :, ::2], b[:, 1:, :, 1::2], 4, backend="triton")

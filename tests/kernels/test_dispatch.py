@@ -9,7 +9,7 @@ import torch
 
 from framegate.errors import BackendError
 from framegate.kernels import dispatch
-from framegate.kernels.dispatch import recording, require, uses_triton
+from framegate.kernels.dispatch import kernels_run, recording, require, uses_triton
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -49,6 +49,24 @@ def test_a_named_backend_runs_or_raises(monkeypatch):
         uses_triton("op", "triton", CPU)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert uses_triton("op", "triton", CPU)
+
+
+def test_cards_before_compute_8_are_left_to_torch_unless_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with recording() as ran:
+        assert not uses_triton("op", "auto", GPU)
+        assert uses_triton("op", "triton", GPU)
+    assert ran["op", "torch (the GPU is of compute 7.5, kernels are for 8.0 and newer)"] == 1
+    assert not kernels_run("auto", GPU)
+    assert kernels_run("triton", GPU)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert kernels_run("auto", GPU)
+
+
+def test_doubt_counts_for_auto_alone():
+    assert not uses_triton("op", "auto", GPU, doubt="slow")
+    assert uses_triton("op", "triton", GPU, doubt="slow")
 
 
 def test_the_variable_replaces_auto_alone(monkeypatch):

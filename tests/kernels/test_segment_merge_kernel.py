@@ -40,11 +40,12 @@ def test_a_row_alone_keeps_its_bits(device):
     assert torch.equal(found, features.flip(0))
 
 
-def test_what_is_left_out_is_never_read(device):
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_what_is_left_out_is_never_read(backend, device):
     features = torch.randn(4, 5, device=device)
     features[1] = torch.nan
     segment = torch.tensor([0, -1, 0, 1], device=device)
-    found, _ = segment_merge(features, torch.ones(4, device=device).long(), segment, 2, backend="triton")
+    found, _ = segment_merge(features, torch.ones(4, device=device).long(), segment, 2, backend=backend)
     torch.testing.assert_close(found, torch.stack([features[[0, 2]].mean(0), features[3]]))
 
 
@@ -58,8 +59,15 @@ def test_no_rows(device):
 def test_strided_features_are_taken(device):
     features = torch.randn(6, 18, device=device)[:, ::2]
     size, segment = torch.ones(6, device=device).long(), torch.tensor([0, 0, 1, 1, 1, 2], device=device)
-    found, _ = segment_merge(features, size, segment, 3, backend="triton")
-    torch.testing.assert_close(found, segment_merge(features, size, segment, 3, backend="torch")[0])
+    features.requires_grad_()
+    spread_out = torch.stack([segment, -segment], 1)[:, 0]
+    assert not spread_out.is_contiguous()
+    found, _ = segment_merge(features, size, spread_out, 3, backend="triton")
+    wanted, _ = segment_merge(features, size, segment, 3, backend="torch")
+    torch.testing.assert_close(found, wanted)
+    weight = torch.randn(9, 3, device=device).T
+    (grad,), (reference,) = (torch.autograd.grad(out, features, weight) for out in (found, wanted))
+    torch.testing.assert_close(grad, reference)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])

@@ -1,5 +1,7 @@
 """A front end on kernels from the pixels on: the same as in torch, and the report says what ran."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,13 @@ from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 
 import framegate
-from framegate.errors import BackendError
+from framegate.errors import BackendError, FrameError
 from framegate.kernels.dispatch import recording
+from framegate.models.attachment.attention import wants_own_attention
+from framegate.models.attachment.gating import gate_call
+from framegate.models.families import family_of
+from framegate.models.mechanism import mechanism_of
+from framegate.tokenizers.motion_gate.video import as_luma
 
 PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -209,13 +216,57 @@ def test_a_backend_that_cannot_run_is_an_error(family, monkeypatch):
 
 def test_luma_of_rows_is_the_cpus():
     """The gate sees the same picture wherever the pixels are."""
-    from framegate.models.families import family_of
-    from framegate.models.mechanism import mechanism_of
-    from framegate.tokenizers.motion_gate.video import as_luma
-
     for family in PACKED:
         model, inputs = stock_model(family), batch(family)
         mechanism = mechanism_of(model.model, family_of(model))
         for luma, judged in zip(mechanism.luma(inputs), mechanism.judged(inputs), strict=True):
             frames = torch.stack([torch.from_numpy(as_luma(frame)) for frame in judged.frames])
             assert torch.equal(luma.flatten(0, 1), frames)
+
+
+def test_rows_beyond_pixels_and_of_a_wrong_width():
+    """Resizing overshoots: what is no pixel becomes the nearest one, as on the CPU."""
+    mechanism = mechanism_of(stock_model("qwen2_vl").model, family_of(stock_model("qwen2_vl")))
+    inputs = batch("qwen2_vl")
+    inputs["pixel_values_videos"] = inputs["pixel_values_videos"] * 3
+    (luma,), (judged,) = mechanism.luma(inputs), mechanism.judged(inputs)
+    assert {0, 255} <= set(judged.frames.flatten().tolist())
+    frames = torch.stack([torch.from_numpy(as_luma(frame)) for frame in judged.frames])
+    assert torch.equal(luma.flatten(0, 1), frames)
+    inputs["pixel_values_videos"] = inputs["pixel_values_videos"][:, :-1]
+    with pytest.raises(FrameError, match="do not fit the grid"):
+        mechanism.luma(inputs)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, {**PLAIN, "search": "threshold", "keep_ratio": 0.6}])
+def test_what_the_gate_hands_on_is_the_cpus(family, settings):
+    """Cells, pixels and scores, which later stages rank by."""
+    model, inputs = stock_model(family), dict(batch(family))
+    mechanism = mechanism_of(model.model, family_of(model))
+    found, wanted = (
+        gate_call(inputs, mechanism, framegate.load_config("gate", **settings, backend=backend))
+        for backend in ("triton", "auto")
+    )
+    assert torch.equal(found.cells.side, wanted.cells.side)
+    assert torch.equal(found.cells.anchor, wanted.cells.anchor)
+    assert torch.equal(found.patches, wanted.patches)
+    torch.testing.assert_close(found.score, wanted.score)
+    assert float(found.score.max()) > 0
+    assert found.notes == wanted.notes
+
+
+def test_the_towers_attention_is_framegates_where_kernels_run(monkeypatch):
+    """Decided at attach; a tower that comes to a GPU later is told of in the report."""
+    tower = SimpleNamespace(config=SimpleNamespace(_attn_implementation="sdpa"), device=torch.device("cuda"))
+    config, qwen = framegate.load_config("gate", **PLAIN), family_of(stock_model("qwen2_vl"))
+    assert wants_own_attention(tower, qwen, config)
+    assert not wants_own_attention(tower, qwen, config.override(backend="torch"))
+    assert not wants_own_attention(tower, qwen, config.override(keep_ratio=1.0))
+    assert not wants_own_attention(tower, family_of(llava_model()), config)
+    tower.config._attn_implementation = "flash_attention_2"
+    assert not wants_own_attention(tower, qwen, config)
+    model, inputs = stock_model("qwen2_vl"), batch("qwen2_vl")
+    with framegate.attach(model, None, "gate", **PLAIN) as front_end, torch.no_grad():
+        monkeypatch.setattr("framegate.models.attachment.attention.kernels_run", lambda backend, device: True)
+        model(**inputs)
+        assert any("moved to a GPU" in note for note in front_end.report.notes)

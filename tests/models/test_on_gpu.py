@@ -2,18 +2,27 @@
 
 import pytest
 import torch
+import transformers
+from moving import jumping_clip
 from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
+from framegate.tokenizers.motion_gate.budget import Budget
 from framegate.tokenizers.motion_gate.config import MotionGateConfig
 from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.on_device import scanned, searched
+from framegate.tokenizers.motion_gate.on_device import device_run, scanned, searched
 
 PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 NEW = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
 PLAIN = {"motion": "none", "search": "threshold", "keep_ratio": 0.4}
 
 pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def _exact_products(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
 
 
 def inputs_of(family, device="cuda"):
@@ -58,17 +67,24 @@ def test_flash_attention_gives_the_tokens_of_sdpa(family):
 def test_flash_attention_runs_once_a_layer(family, monkeypatch):
     """The varlen route, whatever the number of windows."""
     pytest.importorskip("flash_attn")
-    import flash_attn
-
-    calls, varlen = [], flash_attn.flash_attn_varlen_func
-    monkeypatch.setattr(
-        flash_attn, "flash_attn_varlen_func", lambda *a, **k: calls.append(1) or varlen(*a, **k)
-    )
     model = stock_model(family).to("cuda", torch.bfloat16)
     model.set_attn_implementation({"vision_config": "flash_attention_2"})
+    # transformers looks the function up once and keeps it
+    utils, calls = transformers.modeling_flash_attention_utils, []
+    varlen = utils._flash_varlen_fn
+    monkeypatch.setattr(utils, "_flash_varlen_fn", lambda *a, **k: calls.append(1) or varlen(*a, **k))
     with framegate.attach(model, None, "gate", keep_ratio=0.4, motion="none"):
         model(**inputs_of(family))
     assert len(calls) == len(model.model.visual.blocks)
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.5, 0.8])
+def test_ties_fall_as_on_the_cpu(ratio):
+    """Every cell is the same, so that residuals tie across the whole tube."""
+    luma = torch.from_numpy(jumping_clip(0, 8, 2, 1, 1, 28)).tile(1, 1, 6, 9)
+    config, allowed = MotionGateConfig(motion="none", search="threshold"), Budget(keep_ratio=ratio)
+    found, wanted = (device_run(part, config, allowed, cell_px=28) for part in (luma.cuda(), luma))
+    assert (found.keep == wanted.keep).all()
 
 
 @pytest.mark.parametrize("tubes", [4, 32])

@@ -42,6 +42,16 @@ def panned_clip(offsets, height, width, *, seed=0, noise=0.0, scene=None):
     return clip
 
 
+def jumping_clip(seed, tubes, tube_frames, rows, columns, cell_px=8):
+    """Cells of noise around a level of their own, a third of which jump at every tube: uint8 [T, k, h, w]."""
+    rng = np.random.default_rng(seed)
+    jumps = (rng.random((tubes, 1, rows, columns)) < 0.33) * rng.integers(-20, 21, (tubes, 1, rows, columns))
+    level = rng.integers(60, 190, (1, 1, rows, columns)) + jumps.cumsum(0)
+    level = level.repeat(cell_px, 2).repeat(cell_px, 3)
+    noise = rng.integers(-3, 4, (tubes, tube_frames, rows * cell_px, columns * cell_px))
+    return np.clip(level + noise, 0, 255).astype(np.uint8)
+
+
 def as_rgb(clip):
     """Grey frames with three channels: uint8 [F, h, w] -> [F, h, w, 3]."""
     return np.repeat(clip[..., None], 3, axis=-1)

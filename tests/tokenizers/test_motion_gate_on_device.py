@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moving import busy_clip
+from moving import busy_clip, jumping_clip
 from torch._subclasses import FakeTensorMode
 
 from framegate.errors import BudgetError, ConfigError
@@ -28,6 +28,11 @@ def clip(seed=0, frames=12, height=24, width=40, tube_frames=2):
     return busy_clip(seed, frames, height, width).reshape(-1, tube_frames, height, width)
 
 
+def jumping(seed=0, tubes=8, rows=5, columns=8):
+    """Many cells that differ, and tubes in which most of them change."""
+    return jumping_clip(seed, tubes, 2, rows, columns, CELL)
+
+
 def on_the_cpu(luma, gate, budget):
     _, tube_frames, height, width = luma.shape
     grid = CellGrid.of(height, width, cell_px=CELL, tube_frames=tube_frames)
@@ -35,18 +40,61 @@ def on_the_cpu(luma, gate, budget):
 
 
 @pytest.mark.parametrize("metric", ["mad", "ssim", "l2"])
-@pytest.mark.parametrize("rules", [{}, {"max_age": 2}, {"keyframe_fraction": 0.4}])
+@pytest.mark.parametrize("rules", [{}, {"max_age": 2}, {"keyframe_fraction": 0.2}])
 @pytest.mark.parametrize(
-    "budget", [{}, {"keep_ratio": 0.5}, {"keep_ratio": 0.1}, {"max_tokens": 30}, {"keep_ratio": 1.0}]
+    "budget", [{}, {"keep_ratio": 0.5}, {"keep_ratio": 0.1}, {"max_tokens": 60}, {"keep_ratio": 1.0}]
 )
 def test_decisions_are_the_cpus(metric, rules, budget):
-    luma, gate, allowed = clip(), config(metric=metric, **rules), Budget(**budget)
-    wanted = on_the_cpu(luma, gate, allowed)
-    found = device_run(torch.from_numpy(luma), gate, allowed, cell_px=CELL, backend="torch")
-    np.testing.assert_array_equal(found.keep, wanted.keep)
-    assert found.notes == wanted.notes
-    if budget != {"keep_ratio": 1.0}:  # where all is kept nothing is scanned
+    gate, allowed = config(metric=metric, **rules), Budget(**budget)
+    for luma in (clip(), jumping()):
+        wanted = on_the_cpu(luma, gate, allowed)
+        found = device_run(torch.from_numpy(luma), gate, allowed, cell_px=CELL, backend="torch")
+        np.testing.assert_array_equal(found.keep, wanted.keep)
         np.testing.assert_allclose(found.residual, wanted.residual, atol=1e-6)
+        assert found.notes == wanted.notes
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.3, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_budgets_are_met_as_on_the_cpu(ratio, seed):
+    luma, allowed = jumping(seed), Budget(keep_ratio=ratio)
+    for rules in ({}, {"keyframe_fraction": 0.2}):
+        gate = config(**rules)
+        found = device_run(torch.from_numpy(luma), gate, allowed, cell_px=CELL, backend="torch")
+        np.testing.assert_array_equal(found.keep, on_the_cpu(luma, gate, allowed).keep)
+
+
+def test_the_rule_of_whole_tubes_makes_a_difference():
+    luma = torch.from_numpy(jumping())
+    plain, ruled = (
+        device_run(luma, config(keyframe_fraction=share), Budget(), cell_px=CELL, backend="torch")
+        for share in (1.0, 0.2)
+    )
+    assert bool(ruled.keep[1:].all(axis=(1, 2)).any())
+    assert plain.num_kept < ruled.num_kept
+
+
+@pytest.mark.parametrize("entry", [250, 300, 330])
+def test_a_budget_that_a_scan_meets_exactly_takes_that_scan(entry):
+    luma = jumping()
+    cells = on_the_cpu(luma, config(threshold=float(threshold_table("mad")[entry])), Budget()).num_kept
+    wanted = looked_up(luma, cells)
+    assert wanted.num_kept == cells, "nothing to fill up"
+    allowed = Budget(keep_ratio=cells / wanted.keep.size)
+    found = device_run(torch.from_numpy(luma), config(), allowed, cell_px=CELL, backend="torch")
+    np.testing.assert_array_equal(found.keep, wanted.keep)
+
+
+def test_a_cap_that_is_just_met_changes_nothing():
+    luma = torch.from_numpy(jumping())
+    plain = device_run(luma, config(), Budget(), cell_px=CELL, backend="torch")
+    capped, below = (
+        device_run(luma, config(), Budget(max_tokens=cap), cell_px=CELL, backend="torch")
+        for cap in (plain.num_kept, plain.num_kept - 1)
+    )
+    np.testing.assert_array_equal(capped.keep, plain.keep)
+    assert capped.notes == ()
+    assert "replaced the threshold" in below.notes[0]
 
 
 @settings(max_examples=25)
@@ -68,24 +116,30 @@ def test_kernels_decide_the_same():
     )
 
 
-def test_the_lowest_entry_that_fits_is_taken():
-    """By looking at every entry that the two rounds look at; cells that change alike make the counts jump."""
-    luma, gate = clip(), config()
-    luma[:] = np.tile(luma[:, :, :8, :8], (1, 1, 3, 5))
-    table, cells = threshold_table("mad"), Budget(keep_ratio=0.45).exact(6 * 15)
+def looked_up(luma, cells):
+    """The run at the first entry that fits, by looking at every entry that the two rounds look at."""
+    table = threshold_table("mad")
 
-    def kept(entry):
+    def fits(entry):
         run = on_the_cpu(luma, config(threshold=float(table[entry])), Budget())
         return run if run.num_kept <= cells else None
 
-    coarse = next(entry for entry in range(STRIDE - 1, len(table), STRIDE) if kept(entry))
-    run = next(run for entry in range(coarse - STRIDE + 1, coarse + 1) if (run := kept(entry)))
-    found = on_the_cpu(luma, gate, Budget(keep_ratio=0.45))
-    assert run.num_kept < found.num_kept == cells
+    coarse = next(entry for entry in range(STRIDE - 1, len(table), STRIDE) if fits(entry))
+    return next(run for entry in range(coarse - STRIDE + 1, coarse + 1) if (run := fits(entry)))
+
+
+def test_what_is_left_goes_to_the_cells_that_differ_most():
+    """Cells that change alike make the counts jump."""
+    luma = clip()
+    luma[:] = np.tile(luma[:, :, :8, :8], (1, 1, 3, 5))
+    allowed = Budget(keep_ratio=0.45)
+    run, found = looked_up(luma, allowed.exact(6 * 15)), on_the_cpu(luma, config(), allowed)
+    assert run.num_kept < found.num_kept == allowed.exact(6 * 15)
     assert bool((found.keep | ~run.keep).all()), "what the threshold keeps is kept"
     left = np.where(run.keep, -1, run.residual)
     extra = found.keep & ~run.keep
     assert left[extra].min() >= left[~found.keep].max()
+    assert np.flatnonzero(extra).max() < np.flatnonzero(~found.keep & (left == left[extra].min())).min()
 
 
 @pytest.mark.parametrize("tubes", [3, 9])
