@@ -3,12 +3,10 @@
 import csv
 from pathlib import Path
 
+from framegate.bench import OPS
+
 RESULTS = Path(__file__).parent / "kernels/results"
 END_TO_END = "end_to_end.csv"
-OPS = (
-    *("block_residual", "anchor_scan", "compact", "segment_merge", "pool_condense", "scene_divergence"),
-    "anchored_attention",
-)
 PROVIDERS = ("torch", "torch.compile", "triton", "opencv", "flash_attn")
 HEADER = ["floor ms", "of floor, best"]
 
@@ -24,6 +22,7 @@ LONG_TEXT = (
     "As above, forward, and backward (gradients alone, the graph is kept). Quantiles 0.2 and 0.8, peak memory, shapes "
     "and versions are in benchmarks/kernels/results."
 )
+PICTURE = "\n![Times over the floor](img/kernels.png)\n"
 END_TO_END_TEXT = (
     "A forward pass of Qwen2.5-VL's stock class on stock pixels, with preset `gate` (motion none) attached and dense, "
     "in turns; the language model is one small layer in both. `stands still`: share of every frame, the rest is new in "
@@ -41,7 +40,7 @@ def sections(table):
 
 def long_sections(table):
     """For the results page alone."""
-    return [("Kernels: every size", LONG_TEXT, lambda: _text(read(), table_of, table))]
+    return [("Kernels: every size", LONG_TEXT, lambda: _text(read(), table_of, table) + PICTURE)]
 
 
 def _text(rows, make, table):

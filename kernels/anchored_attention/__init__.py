@@ -7,9 +7,12 @@ from torch import Tensor
 
 from framegate.kernels.anchored_attention.reference import Turn, attend_segments
 from framegate.kernels.anchored_attention.registered import attend
+from framegate.kernels.anchored_attention.tiles import tiles_of
 from framegate.kernels.dispatch import Backend, uses_triton
 
 __all__ = ["anchored_attention"]
+
+Tiles = dict[int, tuple[Tensor, Tensor]]
 
 MOST_WIDTH = 128
 DTYPES = ("torch.float32", "torch.float16", "torch.bfloat16")
@@ -26,6 +29,7 @@ def anchored_attention(
     turn: Turn | None = None,
     scale: float | None = None,
     dropout: float = 0.0,
+    tiles: Tiles | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
     """Attend the queries of every segment to keys and values gathered by row.
@@ -40,6 +44,8 @@ def anchored_attention(
         turn: cosine and sine, [M, d] each, of the rotary angle by which each place turns its key; None turns none.
         scale: factor on the scores; None for d ** -0.5.
         dropout: probability of dropping a weight; the kernel drops none.
+        tiles: an empty dict, handed to all calls of one pass through a tower: how the kernel cuts segments into tiles
+            is worked out once for each number of boundaries, which must tell segmentations apart. None does it anew.
         backend: "auto", "torch" or "triton".
 
     Returns:
@@ -63,7 +69,19 @@ def anchored_attention(
     cos, sin = (None, None) if turn is None else (part.float().contiguous() for part in turn)
     rows = None if rows is None else rows.long().contiguous()
     cu_seqlens_q, cu_seqlens_k = (cu.int().contiguous() for cu in (cu_seqlens_q, cu_seqlens_k))
-    return attend(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, scale)
+    segment, start = _cut(query, cu_seqlens_q, {} if tiles is None else tiles)
+    return attend(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, segment, start, scale)
+
+
+def _cut(query: Tensor, cu_seqlens_q: Tensor, tiles: Tiles) -> tuple[Tensor, Tensor]:
+    """Segment and first query of the kernel's tiles, as `tiles_of`."""
+    from framegate.kernels.anchored_attention import triton_kernel
+
+    number = len(cu_seqlens_q)
+    if number not in tiles:
+        size = triton_kernel.tile_of(query.shape[-1], query.dtype)["QUERIES"]
+        tiles[number] = tiles_of(cu_seqlens_q, len(query), size)
+    return tiles[number]
 
 
 def _dense(part: Tensor) -> Tensor:

@@ -20,12 +20,16 @@ def attend(
     rows: Tensor | None,
     cos: Tensor | None,
     sin: Tensor | None,
+    tile_segment: Tensor,
+    tile_start: Tensor,
     scale: float,
 ) -> Tensor:
     """Attend by the Triton kernel, as `triton_kernel.attend`."""
     from framegate.kernels.anchored_attention import triton_kernel
 
-    return triton_kernel.attend(query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, scale)
+    return triton_kernel.attend(
+        query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, tile_segment, tile_start, scale
+    )
 
 
 @attend.register_fake
@@ -59,12 +63,12 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:-1])
+    ctx.save_for_backward(*inputs[:8])
     ctx.scale = inputs[-1]
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return *attend_backward(grad, *ctx.saved_tensors, ctx.scale), None, None, None, None, None, None
+    return *attend_backward(grad.contiguous(), *ctx.saved_tensors, ctx.scale), *[None] * 8
 
 
 attend.register_autograd(_backward, setup_context=_save)

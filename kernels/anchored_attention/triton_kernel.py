@@ -102,27 +102,6 @@ def tile_of(width: int, dtype: torch.dtype) -> dict[str, int]:
     return {"QUERIES": 64, "KEYS": 32, "num_warps": 8, "num_stages": 2}
 
 
-def tiles_of(cu_seqlens_q: Tensor, num_queries: int, size: int) -> tuple[Tensor, Tensor]:
-    """Cut segments into tiles of queries, without asking a device how long they are.
-
-    Args:
-        cu_seqlens_q: int32 [S + 1].
-        num_queries: N.
-        size: queries of a tile.
-
-    Returns:
-        Segment of each tile, int32, S for tiles that are not needed; and its first query, int64.
-    """
-    lengths = cu_seqlens_q.diff().long()
-    behind = ((lengths + size - 1) // size).cumsum(0)
-    # the most that any lengths could take
-    tile = torch.arange(num_queries // size + len(lengths), device=cu_seqlens_q.device)
-    segment = torch.searchsorted(behind, tile, right=True)
-    inside = segment.clamp(max=len(lengths) - 1)
-    number = tile - (behind - (lengths + size - 1) // size)[inside]
-    return segment.int(), cu_seqlens_q[inside].long() + number * size
-
-
 def attend(
     query: Tensor,
     key: Tensor,
@@ -132,6 +111,8 @@ def attend(
     rows: Tensor | None,
     cos: Tensor | None,
     sin: Tensor | None,
+    tile_segment: Tensor,
+    tile_start: Tensor,
     scale: float,
 ) -> Tensor:
     """Launch attend_kernel.
@@ -145,17 +126,18 @@ def attend(
         rows: int64 [M], or None.
         cos: float32 [M, d], contiguous, or None.
         sin: the same.
+        tile_segment: segment of each tile of queries, as `tiles_of`.
+        tile_start: its first query.
         scale: factor on the scores.
 
     Returns:
         [N, h, d], contiguous.
     """
-    count, heads, width = query.shape
+    _, heads, width = query.shape
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     if not out.numel() or len(cu_seqlens_q) < 2:
         return out
     tile = tile_of(width, query.dtype)
-    tile_segment, tile_start = tiles_of(cu_seqlens_q, count, tile["QUERIES"])
     # the interpreter multiplies bfloat16 as if it were whole numbers
     dot = tl.float32 if interpreting() else getattr(tl, str(query.dtype).removeprefix("torch."))
     with torch.cuda.device_of(query):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from framegate.kernels.anchored_attention import anchored_attention
+from framegate.kernels.anchored_attention import Tiles, anchored_attention
 from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
 from framegate.models.packed_tower.packing import Layout, boundaries, segment_lengths
@@ -97,6 +97,7 @@ def framegate_attention(
     dropout: float = 0.0,
     cu_seq_lens_q: torch.Tensor | None = None,
     framegate_backend: Backend | None = None,
+    framegate_tiles: Tiles | None = None,
     framegate_anchors: AnchorRows | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -113,6 +114,7 @@ def framegate_attention(
         cu_seq_lens_q: int32 [S + 1], query boundaries.
         framegate_backend: how kept cells attend; None, in calls that are not framegate's, makes the very calls that
             transformers' sdpa makes.
+        framegate_tiles: what the kernel works out of boundaries, shared by the layers of a call.
         framegate_anchors: whose rows keys and values come from; None for the queries' own.
 
     Returns:
@@ -140,6 +142,7 @@ def framegate_attention(
         turn=turn,
         scale=scaling,
         dropout=dropout,
+        tiles=framegate_tiles,
         backend=framegate_backend,
     )
     return seen[None], None

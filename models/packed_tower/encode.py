@@ -59,7 +59,7 @@ def encode_kept(
     kwargs = packed_kwargs(tower, grid, cells.keep, dense, keep_empty=anchored)
     kwargs = {name: tensor.to(tower.device) for name, tensor in kwargs.items()}
     if tower.config._attn_implementation == ATTENTION_NAME:
-        kwargs["framegate_backend"] = backend
+        kwargs |= {"framegate_backend": backend, "framegate_tiles": {}}
     if anchored:
         kwargs["framegate_anchors"] = anchor_rows(tower, cells, dense)
     out = tower(pixel_values.to(tower.device, tower.dtype), grid_thw=grid_thw, return_dict=True, **kwargs)

@@ -9,7 +9,7 @@ from framegate.errors import BackendError
 from framegate.kernels.anchored_attention import anchored_attention
 from framegate.kernels.anchored_attention.reference import rotate_half
 from framegate.kernels.anchored_attention.registered import attend
-from framegate.kernels.anchored_attention.triton_kernel import tiles_of
+from framegate.kernels.anchored_attention.tiles import tiles_of
 from framegate.kernels.dispatch import recording
 
 LENGTHS = [[5], [1, 1, 1], [0, 33, 0, 2], [64, 65, 3]]
@@ -207,7 +207,19 @@ def test_wrong_shapes_are_named(shape, cu, message):
 def test_registered_op_is_sound(device):
     (q, k, v, cu, cu_k), options = case([2, 1], 4, torch.float32, device, gathered=True, turned=True)
     leaves = [x.requires_grad_() for x in (q, k, v)]
-    torch.library.opcheck(attend, (*leaves, cu, cu_k, options["rows"], *options["turn"], 0.5))
+    tiles = tiles_of(cu, 3, 32)
+    torch.library.opcheck(attend, (*leaves, cu, cu_k, options["rows"], *options["turn"], *tiles, 0.5))
+
+
+def test_tiles_are_cut_once_for_each_segmentation(device):
+    (q, k, v, cu, _), _ = case([3, 5], 8, torch.float32, device, gathered=False, turned=False)
+    whole, tiles = boundaries([8], device), {}
+    for _ in range(2):
+        for ends in (cu, whole):
+            found = anchored_attention(q, k, v, ends, ends, tiles=tiles, backend="triton")
+            torch.testing.assert_close(found, anchored_attention(q, k, v, ends, ends))
+    assert set(tiles) == {2, 3}
+    assert anchored_attention(q, k, v, cu, cu, tiles={}).shape == q.shape, "torch needs none"
 
 
 def test_compile_keeps_one_graph(device):

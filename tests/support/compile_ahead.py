@@ -115,7 +115,7 @@ def row_cases() -> Iterator[Case]:
 
 def attention_cases() -> Iterator[Case]:
     for kind, dtype in POINTERS.items():
-        for width in (64, 80, 128):
+        for width in (64, 72, 80, 128):
             for form in ("own", "gathered", "turned"):
                 tile = anchored_attention.tile_of(width, dtype)
                 options = {name: tile.pop(name) for name in ("num_warps", "num_stages")}

@@ -74,7 +74,7 @@ def bench_command(options: BenchOptions, *, as_json: bool) -> bool:
     if as_json:
         print(json.dumps(_account(outcome, place), indent=2))
     else:
-        _print(outcome, place)
+        _print(outcome, place, tested=options.trials is not None)
     for op, why in outcome.refused.items():
         print(f"error: {op} was refused, nothing of it is written: {why}", file=sys.stderr)
     return not outcome.refused
@@ -143,7 +143,7 @@ def _account(outcome: Outcome, place: Place) -> dict[str, object]:
     }
 
 
-def _print(outcome: Outcome, place: Place) -> None:
+def _print(outcome: Outcome, place: Place, *, tested: bool) -> None:
     from rich.markup import escape
 
     console = make_console()
@@ -154,6 +154,8 @@ def _print(outcome: Outcome, place: Place) -> None:
         console.print(escape(line), highlight=False)
     for path in outcome.written:
         console.print(f"wrote {path}", highlight=False)
+    if outcome.written and not tested:
+        console.print("The ops' tests were not run: --tests FOLDER runs them first.", highlight=False)
 
 
 def _table(op: str, rows: Sequence[Mapping[str, str]]) -> Table:
