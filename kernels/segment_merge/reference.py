@@ -18,11 +18,13 @@ def merge_rows(features: Tensor, share: Tensor, segment: Tensor, num_segments: i
     Returns:
         [M, D] in the features' dtype, added up in the dtype of the shares.
     """
-    if segment.device.type == "cpu" and not torch.compiler.is_compiling():
-        chosen = segment >= 0
+    chosen = segment >= 0
+    if segment.device.type != "cpu" or torch.compiler.is_compiling():
+        # rows that are left out are added up in a place of their own: selecting would make the host wait
+        features = torch.where(chosen[:, None], features, 0)
+    elif not bool(chosen.all()):
         features, share, segment = features[chosen], share[chosen], segment[chosen]
-    # else rows that are left out are added up in a place of their own: selecting them would make the host wait
-    rows = torch.where((segment >= 0)[:, None], features, 0).to(share.dtype) * share[:, None]
+    rows = features.to(share.dtype) * share[:, None]
     merged = rows.new_zeros(num_segments + 1, features.shape[1]).index_add(0, segment + 1, rows)
     return merged[1:].to(features.dtype)
 
