@@ -49,7 +49,7 @@ def draw(axis, rows):
     axis.set_xlabel("times the floor (1: as fast as the device can move the bytes, or multiply)", fontsize=8)
     axis.grid(axis="x", alpha=0.3)
     there = [line for line in axis.get_lines() if len(line.get_xdata()) and line.get_label()[0] != "_"]
-    axis.legend(handles=there, fontsize=7)
+    axis.legend(handles=there, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 if __name__ == "__main__":

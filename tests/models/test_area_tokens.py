@@ -97,7 +97,7 @@ def test_a_tube_of_areas_has_the_features_of_the_smaller_video(family):
     m = layout.merge_size
     call = {"video_grid_thw": torch.tensor([[2, 4 * m, 6 * m]])}
     rows = torch.from_numpy(patchify_areas(frames, layout, scale))
-    got = tower.encode(rows, call, plan, anchored=False).layers[0]
+    got = tower.encode(rows, call, plan, anchored=False, backend="auto").layers[0]
     small = level_frames(frames[:2], CellGrid.of(4 * cell, 6 * cell, cell_px=cell, tube_frames=2), 2)
     tower_of = model.model.visual
     coarse = tower_of(
@@ -128,7 +128,7 @@ def test_one_resolution_a_token_order_of_its_own(family):
     rows = [patchify_areas(video, tower.layout, scale) for video, scale in zip(videos, scales, strict=True)]
     grid = torch.tensor([[t, h * m, w * m] for t, h, w in shapes])
     got = tower.encode(
-        torch.from_numpy(np.concatenate(rows)), {"video_grid_thw": grid}, plan, anchored=False
+        torch.from_numpy(np.concatenate(rows)), {"video_grid_thw": grid}, plan, anchored=False, backend="auto"
     ).layers[0]
     sides = plan.side[plan.keep]
     assert set(sides.tolist()) == {1, 2, 4}
