@@ -26,7 +26,8 @@ PICTURE = "\n![Times over the floor](img/kernels.png)\n"
 END_TO_END_TEXT = (
     "A forward pass of Qwen2.5-VL's stock class on stock pixels, with preset `gate` (motion none) attached and dense, "
     "in turns; the language model is one small layer in both. `stands still`: share of every frame, the rest is new in "
-    "each. Target, of a GPU: a half-static clip twice as fast. Command: `python benchmarks/kernels/bench_end_to_end.py`."
+    "each. Target, of a GPU: a half-static clip twice as fast. Command: "
+    "`python benchmarks/kernels/bench_end_to_end.py`."
 )
 
 
