@@ -103,12 +103,13 @@ def test_the_towers_strides_are_taken(device):
     torch.testing.assert_close(found, anchored_attention(q, k, v, cu, cu, backend="torch"))
 
 
-def test_strided_indices_are_taken(device):
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+def test_strided_indices_are_taken(kind, device):
     arguments, options = case([3, 4], 8, torch.float32, device, gathered=True, turned=False)
     wanted = anchored_attention(*arguments, **options, backend="torch")
     q, k, v, *cu = arguments
     cu = [torch.stack([x, -x], 1)[:, 0] for x in cu]
-    rows = torch.stack([options["rows"].int(), -options["rows"].int()], 1)[:, 0]
+    rows = torch.stack([options["rows"].to(kind), -options["rows"].to(kind)], 1)[:, 0]
     assert not rows.is_contiguous()
     torch.testing.assert_close(anchored_attention(q, k, v, *cu, rows=rows, backend="triton"), wanted)
 
