@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import Gated
@@ -43,6 +45,17 @@ def account_for_stamps(report: Report, attached: Attached, tubes: int, *, stampe
     report.note(
         why or "timestamps: the prompt has none between its tubes; make it with the attached processor"
     )
+
+
+def account_for_clock(report: Report, device: torch.device) -> None:
+    """Note whose milliseconds a report tells.
+
+    Args:
+        report: filled in.
+        device: where the tower is.
+    """
+    if device.type != "cpu":
+        report.note(f"milliseconds are the host's: work on {device.type} may go on behind them")
 
 
 def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> None:

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError
 from framegate.models.attachment.account import (
+    account_for_clock,
     account_for_gate,
     account_for_identity,
     account_for_size,
@@ -115,6 +116,7 @@ def compress_call(
         extra=mechanism.extra_placeholders,
     )
     account_for_gate(report, gated, config)
+    account_for_clock(report, mechanism.tower.device)
     pixels = _stock_pixels(gated, attached, call) if stays else None
     if pixels is not None:
         if not config.reuses:

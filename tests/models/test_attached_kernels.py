@@ -13,10 +13,12 @@ from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 import framegate
 from framegate.errors import BackendError, FrameError
 from framegate.kernels.dispatch import recording
+from framegate.models.attachment.account import account_for_clock
 from framegate.models.attachment.attention import wants_own_attention
 from framegate.models.attachment.gating import gate_call
 from framegate.models.families import family_of
 from framegate.models.mechanism import mechanism_of
+from framegate.report import Report
 from framegate.tokenizers.motion_gate.video import as_luma
 
 PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
@@ -253,6 +255,14 @@ def test_what_the_gate_hands_on_is_the_cpus(family, settings):
     torch.testing.assert_close(found.score, wanted.score)
     assert float(found.score.max()) > 0
     assert found.notes == wanted.notes
+
+
+def test_a_report_says_whose_milliseconds_it_tells():
+    report = Report(preset="gate")
+    account_for_clock(report, torch.device("cpu"))
+    assert report.notes == []
+    account_for_clock(report, torch.device("cuda"))
+    assert report.notes == ["milliseconds are the host's: work on cuda may go on behind them"]
 
 
 def test_the_towers_attention_is_framegates_where_kernels_run(monkeypatch):
