@@ -25,7 +25,7 @@ test: $(STAMP)  ## the test suite (2 cores, under 15 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10
 
 bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew the tables
-	$(BIN)/framegate bench --tests tests/kernels --out benchmarks/kernels/results
+	$(BIN)/framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results
 	$(BIN)/python benchmarks/tables.py
 
 check: $(STAMP)  ## format, lint and types

@@ -4,23 +4,27 @@ import csv
 from pathlib import Path
 
 from framegate.bench import OPS
+from framegate.cli.bench import QUICK_SUFFIX
 
 RESULTS = Path(__file__).parent / "kernels/results"
 END_TO_END = "end_to_end.csv"
 PROVIDERS = ("torch", "torch.compile", "triton", "opencv", "flash_attn")
-HEADER = ["floor ms", "of floor, best"]
+HEADER = ["floor ms", "floor / best"]
 
 
 TEXT = (
     "Median of a call, every provider on the same inputs, after all of them agreed with the torch reference; per "
     "device and op its largest size, forward. Floor: the bytes that the op must move over the copy rate measured in "
     "the same run, or, where that takes longer, its products over the rate of a matrix product; an op's other "
-    "arithmetic is not in it. `opencv`: the gate's own path on a CPU. Command: `make bench`, that is "
-    "`framegate bench --tests tests/kernels --out benchmarks/kernels/results`."
+    "arithmetic is not in it, so that an op of many logarithms stays far from it. `floor / best`: the floor over the "
+    "time of the fastest provider, 100 % being as fast as the device can. `opencv`: the gate's own path on a CPU. "
+    "Command: `make bench`, that is `framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results`."
 )
 LONG_TEXT = (
-    "As above, forward, and backward (gradients alone, the graph is kept). Quantiles 0.2 and 0.8, peak memory, shapes "
-    "and versions are in benchmarks/kernels/results."
+    "As above, forward, and backward (gradients alone, the graph is kept). `frames_ssim`: by SSIM; `thresholds`: so many "
+    "at once; `scenes_reversed`: the released code's divergence; `window_rows`: dense windows of so many rows; "
+    "`keep_ratio_alone`: kept rows among themselves, nothing gathered. Quantiles 0.2 and 0.8, peak memory, shapes and "
+    "versions are in benchmarks/kernels/results."
 )
 PICTURE = "\n![Times over the floor](img/kernels.png)\n"
 END_TO_END_TEXT = (
@@ -52,7 +56,9 @@ def _text(rows, make, table):
 
 def read(results=RESULTS):
     """Rows of all devices and ops, in the order of the ops."""
-    rows = [row for path in sorted(results.glob("*/*.csv")) if path.name != END_TO_END for row in _rows(path)]
+    paths = [path for path in sorted(results.glob("*/*.csv")) if path.name != END_TO_END]
+    paths = [path for path in paths if not path.parent.name.endswith(QUICK_SUFFIX)]
+    rows = [row for path in paths for row in _rows(path)]
     return sorted(rows, key=lambda row: (row["device"], OPS.index(row["op"])))
 
 

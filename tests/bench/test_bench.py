@@ -261,7 +261,7 @@ def test_command_writes_and_tells(tmp_path):
     result = invoke(*arguments, "--json")
     assert result.exit_code == 0, result.stderr
     account = json.loads(result.stdout)
-    folder = tmp_path / place_of(torch.device("cpu")).folder
+    folder = tmp_path / (place_of(torch.device("cpu")).folder + "-quick")
     assert account["written"] == [str(folder / "compact.csv"), str(folder / "segment_merge.csv")]
     assert account["refused"] == {}
     with (folder / "segment_merge.csv").open(newline="") as file:

@@ -117,12 +117,15 @@ class MotionGateConfig:
     def _check_search(self) -> None:
         if self.search == "optimum":
             return
-        for name, needed in _OF_THRESHOLD_SEARCH.items():
-            if getattr(self, name) != needed:
-                raise ConfigError(
-                    f'gate.search "threshold" needs gate.{name} {needed!r}, not {getattr(self, name)!r}; set that, or '
-                    'gate.search to "optimum".'
-                )
+        wrong = [
+            f"gate.{name} {needed!r}, not {getattr(self, name)!r}"
+            for name, needed in _OF_THRESHOLD_SEARCH.items()
+            if getattr(self, name) != needed
+        ]
+        if wrong:
+            raise ConfigError(
+                f'gate.search "threshold" needs {" and ".join(wrong)}; set that, or gate.search to "optimum".'
+            )
 
     def _check_rule(self) -> None:
         if self.seed < 0:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from framegate.bench import Account, Place, Setting
 
+QUICK_SUFFIX = "-quick"
 Skipped = dict[tuple[str, str, str, str, str], str]
 COLUMNS: dict[str, Literal["left", "right"]] = {
     "mode": "left",
@@ -96,7 +97,9 @@ def _run(ops: Sequence[str], setting: Setting, place: Place, options: BenchOptio
             outcome.rows.extend(found.rows)
             outcome.skipped.update(found.skipped)
             if options.out is not None:
-                path = options.out / place.folder / f"{op}.csv"
+                # small sizes are no measurement: tables shall not find them
+                folder = f"{place.folder}{QUICK_SUFFIX}" if options.quick else place.folder
+                path = options.out / folder / f"{op}.csv"
                 write_rows(path, found.rows)
                 outcome.written.append(path)
     return outcome
