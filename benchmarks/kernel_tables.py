@@ -21,8 +21,8 @@ TEXT = (
     "Command: `make bench`, that is `framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results`."
 )
 LONG_TEXT = (
-    "As above, forward, and backward (gradients alone, the graph is kept). `frames_ssim`: by SSIM; `thresholds`: so many "
-    "at once; `scenes_reversed`: the released code's divergence; `window_rows`: dense windows of so many rows; "
+    "As above, forward, and backward (gradients alone, the graph is kept). `frames_ssim`: by SSIM; `thresholds`: so "
+    "many at once; `scenes_reversed`: the released code's divergence; `window_rows`: dense windows of so many rows; "
     "`keep_ratio_alone`: kept rows among themselves, nothing gathered. Quantiles 0.2 and 0.8, peak memory, shapes and "
     "versions are in benchmarks/kernels/results."
 )
