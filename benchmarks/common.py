@@ -3,10 +3,11 @@
 import csv
 import platform
 import statistics
-import subprocess
 import time
 from importlib import metadata
 from pathlib import Path
+
+from framegate.provenance import commit
 
 
 def interleaved_ms(functions, *, rounds, warmup=2):
@@ -31,14 +32,11 @@ def ratio_of_medians(times, name, base):
 
 def environment():
     """Columns that say where a row was measured."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     return {
         "device": f"cpu {platform.machine()}",
         "torch": metadata.version("torch"),
         "transformers": metadata.version("transformers"),
-        "commit": commit or "unknown",
+        "commit": commit() or "unknown",
     }
 
 

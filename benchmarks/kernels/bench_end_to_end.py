@@ -108,6 +108,7 @@ def waiting(call, device):
 
 
 def bench(dense, static_share, setting, rounds):
+    """Rows of one clip: each context against the dense model, in turns."""
     frames = clip(*CLIPS[setting.size], static_share)
     inputs = inputs_of(dense, frames, setting.dtype, setting.device)
     gated = {context: copy.deepcopy(dense) for context in CONTEXTS}
@@ -152,6 +153,7 @@ def bench(dense, static_share, setting, rounds):
 
 @torch.no_grad()
 def main():
+    """Time all clips and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="auto")

@@ -19,6 +19,7 @@ MARKS = {"torch": "o", "torch.compile": "s", "triton": "D", "opencv": "^", "flas
 
 
 def main():
+    """Draw one panel per device and save the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
@@ -36,6 +37,7 @@ def main():
 
 
 def draw(axis, rows):
+    """Mark every provider's time over the floor, a line per op."""
     ops = list(dict.fromkeys(row["op"] for row in rows))
     for provider, mark in MARKS.items():
         mine = [row for row in rows if row["provider"] == provider]

@@ -9,6 +9,7 @@ from framegate.kernels.dispatch import Backend, kernels_run, require, uses_trito
 from framegate.kernels.pool_condense.lookup import areas_of, grid_of
 from framegate.kernels.pool_condense.reference import area_segments
 from framegate.kernels.pool_condense.registered import pool
+from framegate.kernels.segment_merge.checks import require_segments
 from framegate.kernels.segment_merge.reference import merge_rows, shares_of
 
 __all__ = ["area_segments", "pool_areas", "pool_condense"]
@@ -112,16 +113,7 @@ def _checked_areas(
         lambda: f"place must be 0 or more and area 1 or more, got {int(place.min())} and {int(area.min())}.",
         "pool_condense: places are 0 or more and areas 1 or more",
     )
-    require(
-        ((segment >= -1) & (segment < num_segments)).all(),
-        lambda: f"segment must lie in [-1, {num_segments}), got {segment.min()} to {segment.max()}.",
-        "pool_condense: segments lie in [-1, num_segments)",
-    )
-    require(
-        (size >= 1).all(),
-        lambda: f"size must be at least 1, got {int(size.min())}.",
-        "pool_condense: sizes are at least 1",
-    )
+    require_segments("pool_condense", size, segment, num_segments)
     areas, own = areas_of(place, area, segment, num_segments)
     require(
         own.all(),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from framegate.kernels.dispatch import Backend, require, uses_triton
+from framegate.kernels.segment_merge.checks import require_segments
 from framegate.kernels.segment_merge.reference import merge_rows, shares_of
 from framegate.kernels.segment_merge.registered import merge
 
@@ -60,13 +61,4 @@ def _check(features: Tensor, size: Tensor, segment: Tensor, num_segments: int) -
             f"features {tuple(features.shape)}, size {tuple(size.shape)} and segment {tuple(segment.shape)} must be "
             "[N, D], [N] and [N]."
         )
-    require(
-        ((segment >= -1) & (segment < num_segments)).all(),
-        lambda: f"segment must lie in [-1, {num_segments}), got {segment.min()} to {segment.max()}.",
-        "segment_merge: segments lie in [-1, num_segments)",
-    )
-    require(
-        (size >= 1).all(),
-        lambda: f"size must be at least 1, got {int(size.min())}.",
-        "segment_merge: sizes are at least 1",
-    )
+    require_segments("segment_merge", size, segment, num_segments)

@@ -143,9 +143,9 @@ def _gated(
 
 
 def _why_on_the_cpu(call: dict[str, Any], config: FrontEndConfig) -> tuple[str, ...]:
-    """Say why pixels of a GPU were gated on the CPU."""
+    """Say why the gate ran on the CPU, where pixels of a GPU or kernels by name promised otherwise."""
     at = call["pixel_values_videos"].device
-    if at.type == "cpu" or config.gate is None:
+    if (at.type == "cpu" and config.backend != "triton") or config.gate is None:
         return ()
     why = why_not_on_device(config.gate, Budget.of_gate(config))
     if why is None and not kernels_run(config.backend, at):

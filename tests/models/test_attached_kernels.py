@@ -257,6 +257,16 @@ def test_what_the_gate_hands_on_is_the_cpus(family, settings):
     assert found.notes == wanted.notes
 
 
+@torch.no_grad()
+def test_a_gate_that_stays_on_the_cpu_says_why(family):
+    model, inputs = stock_model(family), batch(family)
+    _, report = run(model, inputs, "gate", motion="none", keep_ratio=0.5, backend="triton")
+    assert [note for note in report.notes if "the gate ran on the CPU: the optimum" in note]
+    assert not [path for path in report.kernels if path.startswith("anchor_scan")]
+    _, report = run(model, inputs, "gate", motion="none", keep_ratio=0.5)
+    assert not [note for note in report.notes if "ran on the CPU" in note]
+
+
 def test_a_report_says_whose_milliseconds_it_tells():
     report = Report(preset="gate")
     account_for_clock(report, torch.device("cpu"))
