@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from framegate.bench import OPS
 from framegate.cli.bench import QUICK_SUFFIX
+from framegate.tools.bench import OPS
 
 RESULTS = Path(__file__).parent / "kernels/results"
 END_TO_END = "end_to_end.csv"

@@ -4,8 +4,8 @@
     accelerate launch examples/finetune.py CONFIG.yaml [--key value ...]
     python examples/finetune.py examples/finetune/smoke.yaml      # a tiny model, four steps, any CPU
 
-Every setting is explained at framegate.training.FinetuneConfig. The result, in output_dir/final, is read back with
-framegate.training.load_finetuned.
+Every setting is explained at framegate.tools.training.FinetuneConfig. The result, in output_dir/final, is read back
+with framegate.tools.training.load_finetuned.
 """
 
 import sys
@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 import framegate
 from framegate.errors import ConfigError, FramegateError
-from framegate.training import (
+from framegate.tools.training import (
     CompletionCollator,
     FrontEndCallback,
     VideoQuestions,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from framegate.models.video_tokens import Shape
-from framegate.tokenizers.motion_gate.levels import areas_at, cells_in, representatives
+from framegate.tokenizers.gate.areas.levels import areas_at, cells_in, representatives
 
 
 @dataclass(frozen=True, kw_only=True)

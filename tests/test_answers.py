@@ -8,8 +8,8 @@ from answers.bench_answers import COLUMNS, pair, put
 from answers.series import SERIES
 
 import framegate
-from framegate.evaluation import read_folder
-from framegate.evaluation.generator import write_dataset
+from framegate.tools.evaluation import read_folder
+from framegate.tools.evaluation.generator import write_dataset
 
 
 def row(

@@ -10,15 +10,15 @@ import pytest
 from handmade_plan import handmade_plan
 from PIL import Image
 
-from framegate.view import plan_figures, write_view
-from framegate.view.figures import tube_ends_seconds
-from framegate.view.html import plan_data
-from framegate.view.overlay import FOOTER_PX, GAP_PX, HEADER_PX, dim_skipped, paint_tube
-from framegate.view.palette import DARK, KEYFRAME
-from framegate.view.sheet import choose_tubes
-from framegate.view.timeline import WIDTH_PX, nice_step, plot_shares, write_timeline
-from framegate.view.tubes import iter_tubes
-from framegate.view.video import VideoWriter
+from framegate.tools.view import plan_figures, write_view
+from framegate.tools.view.figures import tube_ends_seconds
+from framegate.tools.view.html import plan_data
+from framegate.tools.view.overlay import FOOTER_PX, GAP_PX, HEADER_PX, dim_skipped, paint_tube
+from framegate.tools.view.palette import DARK, KEYFRAME
+from framegate.tools.view.sheet import choose_tubes
+from framegate.tools.view.timeline import WIDTH_PX, nice_step, plot_shares, write_timeline
+from framegate.tools.view.tubes import iter_tubes
+from framegate.tools.view.video import VideoWriter
 
 ROWS, COLUMNS = 4, 15  # 420 px wide: no enlargement
 
@@ -209,7 +209,7 @@ def test_page_data_is_the_plan(plan, view):
 
 
 def test_large_videos_are_linked(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("framegate.view.html.LARGEST_EMBEDDED_BYTES", 10)
+    monkeypatch.setattr("framegate.tools.view.html.LARGEST_EMBEDDED_BYTES", 10)
     page = write_view(plan, tmp_path).page.read_text()
     assert 'src="overlay.mp4"' in page
     assert "data:video" not in page

@@ -23,10 +23,10 @@ from common import environment, write_csv
 
 import framegate
 from framegate.cli.run import load_pair
-from framegate.evaluation import compare, evaluate, read_folder, summarise
-from framegate.evaluation.ask import ask
-from framegate.evaluation.generator import write_dataset
-from framegate.evaluation.generator.script import GENERATOR_VERSION
+from framegate.tools.evaluation import compare, evaluate, read_folder, summarise
+from framegate.tools.evaluation.ask import ask
+from framegate.tools.evaluation.generator import write_dataset
+from framegate.tools.evaluation.generator.script import GENERATOR_VERSION
 
 HERE = Path(__file__).parent
 KINDS = ("text_at", "grid", "text_at", "when", "text_at", "order", "count")

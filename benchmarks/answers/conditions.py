@@ -13,7 +13,7 @@ from pathlib import Path
 from bench_answers import HERE, write_csv
 from series import RATIOS
 
-from framegate.evaluation import read_results
+from framegate.tools.evaluation import read_results
 
 CONDITIONS = ("pace", "camera", "background")
 LABELS = ("dense_all_4", *(f"budget_{name}_{ratio}_4" for name in ("framegate", "gate") for ratio in RATIOS))

@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 
 import framegate
-from framegate.tokenizers.motion_gate.budget import Budget
-from framegate.tokenizers.motion_gate.camera_motion import CameraTracker
-from framegate.tokenizers.motion_gate.gate import plan_gate
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
-from framegate.tokenizers.motion_gate.video import plan_frames_array
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.camera_motion import CameraTracker
+from framegate.tokenizers.gate.gate import plan_gate
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.video import plan_frames_array
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import environment, write_csv

@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import interleaved_ms, write_csv
 
 import framegate
-from framegate.bench import place_of, setting_of
 from framegate.models.families import family_of_type
 from framegate.models.tiny import tiny_model
 from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.tools.bench import place_of, setting_of
 
 FAMILY = "qwen2_5_vl"
 TOWERS = {

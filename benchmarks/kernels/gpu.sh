@@ -89,7 +89,7 @@ step versions versions
         step kernels env REQUIRE_GPU=1 "$PYTHON" -m pytest tests/kernels --durations 10
     fi
     if wanted bench; then
-        for op in ${OPS:-$("$PYTHON" -c "from framegate.bench import OPS; print(*OPS)")}; do
+        for op in ${OPS:-$("$PYTHON" -c "from framegate.tools.bench import OPS; print(*OPS)")}; do
             step "bench_$op" "$PYTHON" -c "from framegate.cli import app; app()" bench "$op" --device cuda \
                 --tests tests/kernels --out "$HELD/results" ${BENCH:-}
         done

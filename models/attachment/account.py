@@ -9,7 +9,7 @@ from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import Gated
 from framegate.models.video_processor.stamps import why_no_stamps
 from framegate.report import Report
-from framegate.tokenizers.motion_gate.config import MOTION_RULE
+from framegate.tokenizers.gate.config import MOTION_RULE
 
 
 def account_for_identity(report: Report, config: FrontEndConfig, *, stock: bool) -> None:

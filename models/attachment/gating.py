@@ -17,13 +17,13 @@ from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import JudgedFrames, Mechanism
 from framegate.models.video_processor.notes import FULL_SIZE_KEY
-from framegate.tokenizers.motion_gate.budget import Budget
-from framegate.tokenizers.motion_gate.levels import SIDES
-from framegate.tokenizers.motion_gate.on_device import device_run, why_not_on_device
-from framegate.tokenizers.motion_gate.plan import GatePlan
-from framegate.tokenizers.motion_gate.provenance import held_anchors
-from framegate.tokenizers.motion_gate.run import GateRun
-from framegate.tokenizers.motion_gate.video import plan_frames_array
+from framegate.tokenizers.gate.areas.levels import SIDES
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.provenance import held_anchors
+from framegate.tokenizers.gate.run import GateRun
+from framegate.tokenizers.gate.video import plan_frames_array
 
 ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
 SCORE_KEY, RELEVANCE_KEY = "framegate_score", "framegate_relevance"

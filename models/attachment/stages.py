@@ -20,7 +20,7 @@ from framegate.models.reduction.reduce import reduce_to
 from framegate.models.scene_merge.merge import merge_scenes
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
-from framegate.tokenizers.motion_gate.budget import Budget
+from framegate.tokenizers.gate.budget import Budget
 
 
 def has_stages(config: FrontEndConfig) -> bool:

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.models.video_processor.patches import Float32Array, PatchLayout, patchify
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.levels import areas_at, level_frames
+from framegate.tokenizers.gate.areas.levels import areas_at, level_frames
+from framegate.tokenizers.gate.grid import CellGrid
 from framegate.types import UInt8Array
 
 Int8Array = npt.NDArray[np.int8]

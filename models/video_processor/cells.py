@@ -11,10 +11,10 @@ from framegate.config import FrontEndConfig
 from framegate.models.video_processor.grid_clip import JudgedPixels
 from framegate.models.video_processor.notes import Stopwatch
 from framegate.models.video_processor.patches import Float32Array, PatchLayout
-from framegate.tokenizers.motion_gate.budget import Budget
-from framegate.tokenizers.motion_gate.gate import never, plan_gate
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.provenance import anchors_of
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.gate import never, plan_gate
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.provenance import anchors_of
 
 Int32Array = npt.NDArray[np.int32]
 

@@ -12,7 +12,7 @@ from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
 from framegate.models.video_processor.settings import VideoSettings, stock_values, video_settings
 from framegate.tokenizers.down_scaling import scaled_px
-from framegate.tokenizers.motion_gate.budget import Budget
+from framegate.tokenizers.gate.budget import Budget
 from framegate.types import UInt8Array, VideoInfo
 
 _FRAMES_AT_ONCE = 16

@@ -12,8 +12,8 @@ from framegate.types import FramePlan, VideoInfo
 
 if TYPE_CHECKING:
     from framegate.models.attachment import FrontEnd
-    from framegate.tokenizers.motion_gate.plan import GatePlan
-    from framegate.tokenizers.motion_gate.stream import GatedTube
+    from framegate.tokenizers.gate.plan import GatePlan
+    from framegate.tokenizers.gate.stream import GatedTube
     from framegate.tokenizers.video_stream import VideoStream
 
 ConfigLike = str | Path | Mapping[str, Any] | FrontEndConfig
@@ -164,7 +164,7 @@ def plan_video(
 
     Source: ours.
     """
-    from framegate.tokenizers.motion_gate.video import plan_video as plan
+    from framegate.tokenizers.gate.video import plan_video as plan
 
     size_px = None
     if family is not None:
@@ -218,7 +218,7 @@ def gate_stream(
 
     Source: ours.
     """
-    from framegate.tokenizers.motion_gate.stream import gate_stream as gated
+    from framegate.tokenizers.gate.stream import gate_stream as gated
 
     geometry = {"width_px": width_px, "cell_px": cell_px, "tube_frames": tube_frames}
     return gated(stream, load_config(config, **overrides), **geometry)

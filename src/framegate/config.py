@@ -17,7 +17,7 @@ from framegate.models.pruning.config import PruningConfig
 from framegate.models.scene_merge.config import SceneMergeConfig
 from framegate.models.spatiotemporal.config import SpatiotemporalConfig
 from framegate.samplers import SAMPLERS
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import MotionGateConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 Context = Literal["kept", "anchored"]

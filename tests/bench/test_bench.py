@@ -14,7 +14,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from framegate.bench import (
+from framegate.cli import app
+from framegate.errors import ConfigError, DisagreementError
+from framegate.tools.bench import (
     COLUMNS,
     KEY,
     OPS,
@@ -31,11 +33,9 @@ from framegate.bench import (
     setting_of,
     write_rows,
 )
-from framegate.bench import cases as bench_case_table
-from framegate.bench.floor import COPY, COPY_BYTES, PRODUCT, PRODUCT_SIDE, floor_ms
-from framegate.bench.timing import Spread, time_all
-from framegate.cli import app
-from framegate.errors import ConfigError, DisagreementError
+from framegate.tools.bench import cases as bench_case_table
+from framegate.tools.bench.floor import COPY, COPY_BYTES, PRODUCT, PRODUCT_SIDE, floor_ms
+from framegate.tools.bench.timing import Spread, time_all
 
 ROOT = Path(__file__).parents[2]
 QUICK = setting_of("cpu", quick=True)
@@ -158,7 +158,7 @@ def toy(rivals, outputs=None):
     ],
 )
 def test_a_provider_that_disagrees_is_refused_before_anything_is_timed(wrong, words, monkeypatch):
-    monkeypatch.setattr("framegate.bench.run.time_all", lambda *_, **__: pytest.fail("timed"))
+    monkeypatch.setattr("framegate.tools.bench.run.time_all", lambda *_, **__: pytest.fail("timed"))
     # the second case is wrong, and the first is not timed either
     cases = [toy({}), toy({"swift": lambda: wrong})]
     with pytest.raises(DisagreementError, match=r"toy by 'swift' .*forward, rows 4") as told:

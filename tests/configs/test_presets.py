@@ -9,7 +9,7 @@ import yaml
 import framegate
 from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import MotionGateConfig
 
 
 @pytest.mark.parametrize("name", framegate.preset_names())

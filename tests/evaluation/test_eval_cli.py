@@ -12,8 +12,8 @@ from benchmark import question, write_benchmark
 from typer.testing import CliRunner
 
 from framegate.cli import app
-from framegate.evaluation.summary_csv import COLUMNS
 from framegate.models.tiny import tiny_pair
+from framegate.tools.evaluation.summary_csv import COLUMNS
 
 QUICK = ["--fps", "4", "--keep-ratio", "0.5", "--max-new-tokens", "3"]
 
@@ -161,7 +161,7 @@ def test_a_checkpoint_without_all_its_weights_is_told(folder, tmp_path):
 @pytest.fixture
 def generator(monkeypatch):
     """A stand-in that takes what the real generator takes, writes a folder as it does, and counts its calls."""
-    from framegate.evaluation.generator import write_dataset as real
+    from framegate.tools.evaluation.generator import write_dataset as real
 
     calls, taken = [], inspect.signature(real)
 
@@ -171,9 +171,9 @@ def generator(monkeypatch):
         calls.append((given["split"], given["videos"], given["seed"], *([extra] if extra else [])))
         write_benchmark(given["folder"], [question(0, meta={"split": given["split"]})], videos=1)
 
-    module = ModuleType("framegate.evaluation.generator")
+    module = ModuleType("framegate.tools.evaluation.generator")
     module.write_dataset = write_dataset
-    monkeypatch.setitem(sys.modules, "framegate.evaluation.generator", module)
+    monkeypatch.setitem(sys.modules, "framegate.tools.evaluation.generator", module)
     return calls
 
 

@@ -6,9 +6,9 @@ import pytest
 from benchmark import question, write_benchmark
 
 from framegate.errors import ConfigError
-from framegate.evaluation import read_dive, read_folder, read_results
-from framegate.evaluation.dive import is_dive
-from framegate.evaluation.results import ResultsFile
+from framegate.tools.evaluation import read_dive, read_folder, read_results
+from framegate.tools.evaluation.dive import is_dive
+from framegate.tools.evaluation.results import ResultsFile
 
 
 def test_a_folder_is_read_by_video(tmp_path):

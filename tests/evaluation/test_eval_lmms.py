@@ -10,10 +10,10 @@ from benchmark import question, write_benchmark
 
 import framegate
 from framegate.errors import ConfigError
-from framegate.evaluation import lmms_eval
-from framegate.evaluation.ask import ask
-from framegate.evaluation.hf_messages import first_stop, hf_messages
 from framegate.models.tiny import tiny_pair
+from framegate.tools.evaluation import lmms_eval
+from framegate.tools.evaluation.ask import ask
+from framegate.tools.evaluation.hf_messages import first_stop, hf_messages
 
 
 @dataclass
@@ -66,7 +66,7 @@ def stub(monkeypatch):
         module = ModuleType(name)
         vars(module).update(modules.get(name, {}))
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "framegate.evaluation.lmms_eval_model", raising=False)
+    monkeypatch.delitem(sys.modules, "framegate.tools.evaluation.lmms_eval_model", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_several_processes_are_refused(stub, monkeypatch):
 
 def test_sampling_is_the_tasks(stub):
     model_class()
-    generation = sys.modules["framegate.evaluation.lmms_eval_model"]._generation
+    generation = sys.modules["framegate.tools.evaluation.lmms_eval_model"]._generation
     greedy = {"max_new_tokens": 128, "num_beams": 1, "do_sample": False}
     assert generation({"temperature": 0, "top_p": 0.5}) == greedy
     assert generation({"temperature": 0.7, "do_sample": False}) == greedy

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framegate.evaluation.metrics import check_answer, edit_distance, parse_seconds, score, token_f1
-from framegate.evaluation.places import cell_in
+from framegate.tools.evaluation.metrics import check_answer, edit_distance, parse_seconds, score, token_f1
+from framegate.tools.evaluation.places import cell_in
 
 
 def test_text_is_compared_without_case_and_spacing():
@@ -130,7 +130,7 @@ def test_cells_are_read(text, cell):
 
 
 def test_the_generators_names_are_nine_cells():
-    from framegate.evaluation.generator.script import GRID_NAMES
+    from framegate.tools.evaluation.generator.script import GRID_NAMES
 
     cells = [cell_in(name) for row in GRID_NAMES for name in row]
     assert cells == [(row, column) for row in (1, 2, 3) for column in (1, 2, 3)]

@@ -9,8 +9,8 @@ from clips import cut_in_half
 
 import framegate
 from framegate.errors import AttachmentError, ConfigError
-from framegate.evaluation import compare, evaluate, read_folder, read_results, summarise
 from framegate.models.tiny import tiny_pair
+from framegate.tools.evaluation import compare, evaluate, read_folder, read_results, summarise
 
 LMMS_COLUMNS = {"doc_id", "doc", "target", "input", "arguments", "resps", "filtered_resps", "token_counts"}
 QUICK = {"fps": 4, "max_new_tokens": 3, "show_progress": False}
@@ -57,7 +57,7 @@ def test_every_question_has_a_row_in_lmms_evals_style(pair, good, tmp_path):
 
 
 def test_answers_are_those_of_a_model_that_was_attached_by_hand(pair, good, tmp_path):
-    from framegate.evaluation.ask import ask
+    from framegate.tools.evaluation.ask import ask
 
     def alone(asked):
         with framegate.attach(*pair, "framegate", keep_ratio=0.5, fps=4):
@@ -70,12 +70,12 @@ def test_answers_are_those_of_a_model_that_was_attached_by_hand(pair, good, tmp_
 
 
 def test_the_first_token_is_timed_after_one_forward_and_the_whole_after_all(pair, good, monkeypatch):
-    from framegate.evaluation.ask import ask
+    from framegate.tools.evaluation.ask import ask
 
     model, forwards = pair[0], []
     # a clock that ticks once per forward of the model: the times are counts, whatever the machine does
     clock = SimpleNamespace(perf_counter=lambda: float(len(forwards)))
-    monkeypatch.setattr("framegate.evaluation.ask.time", clock)
+    monkeypatch.setattr("framegate.tools.evaluation.ask.time", clock)
     hook = model.register_forward_hook(lambda *call: forwards.append(1))
     with framegate.attach(*pair, "framegate", keep_ratio=0.5, fps=4):
         found = ask(*pair, video=str(good.questions[0].path), question="What?", max_new_tokens=4)
@@ -133,14 +133,14 @@ def test_a_bug_of_ours_is_no_error_row(pair, good, tmp_path, monkeypatch):
     def broken(*arguments, **settings):
         raise KeyError("a bug of ours")
 
-    monkeypatch.setattr("framegate.evaluation.runner.ask", broken)
+    monkeypatch.setattr("framegate.tools.evaluation.runner.ask", broken)
     with pytest.raises(KeyError):
         run(pair, good, tmp_path / "results.jsonl")
     assert framegate.front_end_of(pair[0]) is None
 
 
 def test_no_memory_for_one_video_is_an_error_row(pair, good, tmp_path, monkeypatch):
-    from framegate.evaluation import runner
+    from framegate.tools.evaluation import runner
 
     def asked(*arguments, ask=runner.ask, **settings):
         if settings["video"].endswith("v1.mp4"):
@@ -154,7 +154,7 @@ def test_no_memory_for_one_video_is_an_error_row(pair, good, tmp_path, monkeypat
 
 
 def test_a_run_that_was_cut_off_goes_on(pair, good, tmp_path, monkeypatch):
-    from framegate.evaluation import runner
+    from framegate.tools.evaluation import runner
 
     whole, out = run(pair, good, tmp_path / "whole.jsonl"), tmp_path / "results.jsonl"
     lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)

@@ -8,11 +8,12 @@ import pytest
 from clips import write_clip
 
 from framegate.errors import ConfigError
-from framegate.evaluation.generator.backgrounds import BACKGROUNDS
-from framegate.evaluation.generator.fonts import FONTS
-from framegate.evaluation.generator.questions import KINDS, ask_about
-from framegate.evaluation.generator.render import Renderer
-from framegate.evaluation.generator.script import (
+from framegate.tokenizers.video_stream import open_video
+from framegate.tools.evaluation.generator.backgrounds import BACKGROUNDS
+from framegate.tools.evaluation.generator.fonts import FONTS
+from framegate.tools.evaluation.generator.questions import KINDS, ask_about
+from framegate.tools.evaluation.generator.render import Renderer
+from framegate.tools.evaluation.generator.script import (
     GLIDE_SECONDS,
     GRID_NAMES,
     NATIVE_FPS,
@@ -20,8 +21,7 @@ from framegate.evaluation.generator.script import (
     SPLITS,
     write_script,
 )
-from framegate.evaluation.generator.write import clip_frames, write_dataset, write_video
-from framegate.tokenizers.video_stream import open_video
+from framegate.tools.evaluation.generator.write import clip_frames, write_dataset, write_video
 
 
 def standing(script, seconds):

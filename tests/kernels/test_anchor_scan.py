@@ -6,8 +6,8 @@ import torch
 from moving import busy_clip
 
 from framegate.kernels.anchor_scan import anchor_scan
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.scan import GateRules, GateScan
 
 
 def test_slow_drift_is_encoded_once_it_adds_up():

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from framegate.kernels.block_residual import block_residual
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.residual import residual_of
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.residual import residual_of
 
 
 def pair(planes, height, width, seed=0):

@@ -13,8 +13,8 @@ from framegate.models.families import family_of
 from framegate.models.packed_tower import Tower, encode_kept, kept_patches
 from framegate.models.video_processor.area_patches import patchify_areas
 from framegate.models.video_processor.patches import patchify
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.levels import level_frames, mark
+from framegate.tokenizers.gate.areas.levels import level_frames, mark
+from framegate.tokenizers.gate.grid import CellGrid
 
 CLOSE = {"rtol": 0, "atol": 2e-5}
 

@@ -19,7 +19,7 @@ from framegate.models.attachment.gating import gate_call
 from framegate.models.families import family_of
 from framegate.models.mechanism import mechanism_of
 from framegate.report import Report
-from framegate.tokenizers.motion_gate.video import as_luma
+from framegate.tokenizers.gate.video import as_luma
 
 PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 CLOSE = {"rtol": 0, "atol": 2e-5}

@@ -7,10 +7,10 @@ from moving import jumping_clip
 from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
-from framegate.tokenizers.motion_gate.budget import Budget
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.on_device import device_run, scanned, searched
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.on_device import device_run, scanned, searched
 
 PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 NEW = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}

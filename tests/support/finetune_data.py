@@ -7,7 +7,7 @@ from tiny import moving_frames
 
 import framegate
 from framegate.models.tiny import tiny_pair
-from framegate.training import CompletionCollator, VideoQuestions, finetune_config
+from framegate.tools.training import CompletionCollator, VideoQuestions, finetune_config
 
 ANSWERS = ("7KP", "top left", "3.2")
 SIZES = ((112, 168), (128, 96), (96, 192))

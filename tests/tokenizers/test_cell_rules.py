@@ -10,7 +10,7 @@ import framegate
 from framegate.errors import BudgetError, ConfigError
 from framegate.tokenizers.cell_rules import CELL_RULES
 from framegate.tokenizers.cell_rules.registry import cell_rule, cell_scores, distance_of
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import MotionGateConfig
 from framegate.tokenizers.video_stream import open_video
 
 CELL, ROWS, COLUMNS = 8, 6, 8

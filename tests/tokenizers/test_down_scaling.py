@@ -7,8 +7,8 @@ import framegate
 from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
 from framegate.tokenizers.down_scaling import scaled_px, smaller_grid
-from framegate.tokenizers.motion_gate.video import plan_frames_array
-from framegate.view.figures import plan_figures
+from framegate.tokenizers.gate.video import plan_frames_array
+from framegate.tools.view.figures import plan_figures
 
 
 @pytest.mark.parametrize(

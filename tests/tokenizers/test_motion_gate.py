@@ -8,10 +8,10 @@ from moving import as_rgb, busy_clip
 
 from framegate.configs.loader import load_config
 from framegate.errors import BudgetError, FrameError
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.residual import residual_of
-from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
-from framegate.tokenizers.motion_gate.video import plan_frames_array
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.residual import residual_of
+from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.video import plan_frames_array
 
 CELL = 8
 METRIC_THRESHOLDS = {"mad": 6.0, "ssim": 0.1, "l2": 1.5}

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from moving import as_rgb, panned_clip, texture
 
 from framegate.configs.loader import load_config
-from framegate.tokenizers.motion_gate import camera_motion
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
-from framegate.tokenizers.motion_gate.video import plan_frames_array
+from framegate.tokenizers.gate import camera_motion
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.video import plan_frames_array
 
 HEIGHT, WIDTH, CELL = 112, 168, 28
 GRID = CellGrid.of(HEIGHT, WIDTH, cell_px=CELL, tube_frames=1)

@@ -10,12 +10,12 @@ from torch._subclasses import FakeTensorMode
 
 from framegate.errors import BudgetError, ConfigError
 from framegate.kernels.dispatch import recording
-from framegate.tokenizers.motion_gate.budget import Budget
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
-from framegate.tokenizers.motion_gate.gate import plan_gate
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.on_device import device_run, scanned, searched, why_not_on_device
-from framegate.tokenizers.motion_gate.thresholds import STRIDE, threshold_table
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.gate import plan_gate
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.on_device import device_run, scanned, searched, why_not_on_device
+from framegate.tokenizers.gate.thresholds import STRIDE, threshold_table
 
 CELL = 8
 

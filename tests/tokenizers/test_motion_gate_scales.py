@@ -9,9 +9,7 @@ from moving import as_rgb, busy_clip, panned_clip, texture
 
 from framegate.configs.loader import load_config
 from framegate.errors import ConfigError
-from framegate.tokenizers.motion_gate.config import MotionGateConfig
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.levels import (
+from framegate.tokenizers.gate.areas.levels import (
     areas_at,
     cells_in,
     covered_by,
@@ -21,10 +19,12 @@ from framegate.tokenizers.motion_gate.levels import (
     raised,
     representatives,
 )
-from framegate.tokenizers.motion_gate.residual import mad
-from framegate.tokenizers.motion_gate.scan import GateRules, GateScan
-from framegate.tokenizers.motion_gate.shown import ShownContent
-from framegate.tokenizers.motion_gate.video import plan_frames_array
+from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.residual import mad
+from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.shown import ShownContent
+from framegate.tokenizers.gate.video import plan_frames_array
 
 CELL = 8
 MIXED = [(1, 2), (1, 4), (1, 2, 4)]

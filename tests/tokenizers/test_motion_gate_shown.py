@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from moving import panned_clip
 
-from framegate.tokenizers.motion_gate import shown as shown_module
-from framegate.tokenizers.motion_gate.grid import CellGrid
-from framegate.tokenizers.motion_gate.shown import ShownContent
+from framegate.tokenizers.gate import shown as shown_module
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.shown import ShownContent
 
 GRID = CellGrid.of(56, 84, cell_px=28, tube_frames=1)
 EVERY, NONE = np.ones((2, 3), bool), np.zeros((2, 3), bool)

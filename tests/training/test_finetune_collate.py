@@ -9,7 +9,7 @@ from finetune_data import ANSWERS, SETTINGS, attached, benchmark_folder, checkpo
 
 import framegate
 from framegate.errors import ConfigError
-from framegate.training import CompletionCollator, VideoQuestions, draw_keep_ratio, follow_keep_ratio
+from framegate.tools.training import CompletionCollator, VideoQuestions, draw_keep_ratio, follow_keep_ratio
 
 RATIOS = (0.5, 0.25, 0.1)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from framegate.errors import ConfigError
-from framegate.training import FinetuneConfig, finetune_config, finetune_config_from_argv
+from framegate.tools.training import FinetuneConfig, finetune_config, finetune_config_from_argv
 
 ROOT = Path(__file__).parents[2]
 NAMED = {"model": "m", "data": "d"}

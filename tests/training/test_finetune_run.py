@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import framegate
 from framegate.errors import AttachmentError, ConfigError
-from framegate.training import (
+from framegate.tools.training import (
     add_lora,
     freeze_parts,
     load_finetuned,

@@ -7,15 +7,15 @@ from transformers import AutoModelForImageTextToText
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import ConfigError
-from framegate.evaluation.generator.script import ALPHABET, write_script
 from framegate.models.nano.build import TEXT, VISION, nano_model, nano_processor
 from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
 from framegate.models.tiny.builders import tiny_model_of
-from framegate.training.nano.batches import Batch, Lesson, make_batch
-from framegate.training.nano.grow import least_explained, load_grown
-from framegate.training.nano.optimizer import FlatPatchEmbed, Optimizers
-from framegate.training.nano.reading import MARKER, NO_LETTER, ReadingHead, draw_page
-from framegate.training.nano.train import (
+from framegate.tools.evaluation.generator.script import ALPHABET, write_script
+from framegate.tools.training.nano.batches import Batch, Lesson, make_batch
+from framegate.tools.training.nano.grow import least_explained, load_grown
+from framegate.tools.training.nano.optimizer import FlatPatchEmbed, Optimizers
+from framegate.tools.training.nano.reading import MARKER, NO_LETTER, ReadingHead, draw_page
+from framegate.tools.training.nano.train import (
     CURRICULUM,
     READING_SHARES,
     Trainer,
@@ -130,8 +130,8 @@ def test_no_marker_is_covered_or_named_wrongly():
 
 @pytest.mark.parametrize("lesson", [0, 1])
 def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path, lesson, monkeypatch):
-    monkeypatch.setattr("framegate.training.nano.train.READING_PAGES", 2)
-    monkeypatch.setattr("framegate.training.nano.train.CURRICULUM", (LESSON,))
+    monkeypatch.setattr("framegate.tools.training.nano.train.READING_PAGES", 2)
+    monkeypatch.setattr("framegate.tools.training.nano.train.CURRICULUM", (LESSON,))
 
     def trainer():
         made = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=3)
@@ -210,8 +210,8 @@ def test_weights_of_another_model_are_refused():
 
 
 def test_what_a_run_writes_is_read_by_plain_transformers_and_by_the_next_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("framegate.training.nano.train.READING_PAGES", 2)
-    monkeypatch.setattr("framegate.training.nano.train.CURRICULUM", (LESSON,))
+    monkeypatch.setattr("framegate.tools.training.nano.train.READING_PAGES", 2)
+    monkeypatch.setattr("framegate.tools.training.nano.train.CURRICULUM", (LESSON,))
     trainer = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=2, bf16=True)
     trainer.progress.lesson = 1
     train(trainer)

@@ -17,7 +17,7 @@ from framegate.errors import DisagreementError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from framegate.bench import Account, Place, Setting
+    from framegate.tools.bench import Account, Place, Setting
 
 QUICK_SUFFIX = "-quick"
 Skipped = dict[tuple[str, str, str, str, str], str]
@@ -66,7 +66,7 @@ class Outcome:
 
 def bench_command(options: BenchOptions, *, as_json: bool) -> bool:
     """Compare, time, write and print; tells whether no op was refused."""
-    from framegate.bench import check_ops, place_of, setting_of
+    from framegate.tools.bench import check_ops, place_of, setting_of
 
     ops = check_ops(options.ops)
     setting = setting_of(options.device, quick=options.quick, compiles=options.compiles)
@@ -84,7 +84,7 @@ def bench_command(options: BenchOptions, *, as_json: bool) -> bool:
 def _run(ops: Sequence[str], setting: Setting, place: Place, options: BenchOptions) -> Outcome:
     from tqdm import tqdm
 
-    from framegate.bench import write_rows
+    from framegate.tools.bench import write_rows
 
     outcome = Outcome()
     with tqdm(total=len(ops), unit="op", disable=None) as bar:
@@ -109,7 +109,7 @@ def _bench(
     op: str, setting: Setting, place: Place, options: BenchOptions, on_step: Callable[[str], None]
 ) -> Account | str:
     """Time an op, or say why it is refused: the other ops shall be timed all the same."""
-    from framegate.bench import bench_op, failed_trials
+    from framegate.tools.bench import bench_op, failed_trials
 
     if options.trials is not None:
         on_step(f"tests of {op}")

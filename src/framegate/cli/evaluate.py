@@ -15,10 +15,10 @@ from framegate.cli.run import load_pair
 from framegate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from framegate.evaluation.bootstrap import Estimate
-    from framegate.evaluation.records import QuestionSet
-    from framegate.evaluation.results import Results
-    from framegate.evaluation.summary import Comparison, Figure
+    from framegate.tools.evaluation.bootstrap import Estimate
+    from framegate.tools.evaluation.records import QuestionSet
+    from framegate.tools.evaluation.results import Results
+    from framegate.tools.evaluation.summary import Comparison, Figure
 
 GENERATED = "generated"
 GENERATED_VIDEOS, GENERATED_SPLIT = 20, "test"
@@ -78,9 +78,9 @@ class EvalOptions:
 def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
     """Evaluate, write and print; tells whether any question was answered."""
     from framegate import load_config
-    from framegate.evaluation import compare, evaluate, read_results, summarise
-    from framegate.evaluation.summary_csv import append_csv, csv_rows, read_csv
     from framegate.models.nano import NANO
+    from framegate.tools.evaluation import compare, evaluate, read_results, summarise
+    from framegate.tools.evaluation.summary_csv import append_csv, csv_rows, read_csv
 
     if options.csv_path == options.out:
         raise ConfigError(
@@ -115,9 +115,9 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
 
 
 def _read(options: EvalOptions) -> QuestionSet:
-    from framegate.evaluation import read_dive, read_folder
-    from framegate.evaluation.dive import is_dive
-    from framegate.evaluation.folder import QUESTIONS_NAME
+    from framegate.tools.evaluation import read_dive, read_folder
+    from framegate.tools.evaluation.dive import is_dive
+    from framegate.tools.evaluation.folder import QUESTIONS_NAME
 
     wanted = options.generate
     is_word = str(options.source) == GENERATED and not (options.source / QUESTIONS_NAME).is_file()
@@ -138,8 +138,8 @@ def _read(options: EvalOptions) -> QuestionSet:
 
 def _generate(options: EvalOptions, videos: int) -> None:
     """Render a benchmark, unless it is there already; a folder of other settings is never taken for it."""
-    from framegate.evaluation.generator import write_dataset
-    from framegate.evaluation.generator.script import GENERATOR_VERSION
+    from framegate.tools.evaluation.generator import write_dataset
+    from framegate.tools.evaluation.generator.script import GENERATOR_VERSION
 
     note = options.source / "generated.json"
     split = options.split or GENERATED_SPLIT
@@ -173,7 +173,7 @@ def clip_files(folder: Path) -> list[Path]:
     Raises:
         ConfigError: there is none.
     """
-    from framegate.evaluation.records import VIDEO_SUFFIXES
+    from framegate.tools.evaluation.records import VIDEO_SUFFIXES
 
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not found:

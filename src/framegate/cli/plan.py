@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from framegate.cli.console import make_console
 from framegate.cli.options import PlanOptions
-from framegate.view.figures import PlanFigures, plan_figures
-from framegate.view.html import figure_rows, plan_data
+from framegate.tools.view.figures import PlanFigures, plan_figures
+from framegate.tools.view.html import figure_rows, plan_data
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from framegate.tokenizers.motion_gate.plan import GatePlan
+    from framegate.tokenizers.gate.plan import GatePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
 
 def _import_what_planning_needs(options: PlanOptions) -> None:
     """Load modules beforehand: the time to plan is the plan's."""
-    import framegate.tokenizers.motion_gate.video  # noqa: F401
+    import framegate.tokenizers.gate.video  # noqa: F401
 
     if options.family is not None:
         import framegate.models.video_processor  # noqa: F401

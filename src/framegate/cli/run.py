@@ -11,7 +11,7 @@ from framegate.cli.console import make_console
 from framegate.errors import ConfigError, FramegateError
 
 if TYPE_CHECKING:
-    from framegate.evaluation.ask import Answer
+    from framegate.tools.evaluation.ask import Answer
 
 TINY_MODEL_WARNING = (
     "This is a tiny {family} model with random weights. Its words mean nothing; the counts of tokens and patches and "
@@ -76,7 +76,7 @@ def attached_answer(
         FramegateError: as `framegate.attach` and the attached model's `generate`.
     """
     import framegate
-    from framegate.evaluation.ask import ask
+    from framegate.tools.evaluation.ask import ask
 
     with framegate.attach(model, processor, preset, **overrides):
         return ask(

@@ -11,7 +11,7 @@ from framegate.cli.plan import make_plan, print_plan
 
 def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None:
     """Plan, draw, and say where the files are."""
-    from framegate.view import write_view
+    from framegate.tools.view import write_view
 
     planned = make_plan(options, show_progress=True)
     files = write_view(

@@ -1,0 +1,132 @@
+"""From cases to rows: first all of an op's providers are compared, then they are timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import torch
+
+from framegate.tools.bench.agreement import require_agreement
+from framegate.tools.bench.case import MODES, Case, Mode, Setting
+from framegate.tools.bench.cases import cases_of
+from framegate.tools.bench.floor import floor_ms, rate_calls
+from framegate.tools.bench.place import Place
+from framegate.tools.bench.providers import ready
+from framegate.tools.bench.rows import METRIC, spelled_row
+from framegate.tools.bench.timing import peak_mib, time_all
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a run of one op gave.
+
+    Args:
+        rows: as the CSV has them.
+        skipped: why a provider got no row, by (op, provider, mode, x_name, x).
+    """
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+    skipped: dict[tuple[str, str, str, str, str], str] = field(default_factory=dict)
+
+
+def bench_op(
+    op: str,
+    setting: Setting,
+    place: Place,
+    *,
+    command: str = "",
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Account:
+    """Compare and time an op.
+
+    Args:
+        op: name of the op.
+        setting: where, how large, how long.
+        place: what rows say of the device and the code.
+        command: what rows say of how they were made.
+        on_step: told in words what comes next.
+
+    Returns:
+        Rows, and the reasons of providers without one.
+
+    Raises:
+        ConfigError: an unknown op.
+        DisagreementError: a provider's results are not the reference's; nothing was timed.
+
+    Source: ours.
+    """
+    return bench_cases(lambda: cases_of(op, setting), setting, place, command=command, on_step=on_step)
+
+
+def bench_cases(
+    make_cases: Callable[[], Iterable[Case]],
+    setting: Setting,
+    place: Place,
+    *,
+    command: str = "",
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Account:
+    """Compare and time cases; see `bench_op`.
+
+    Args:
+        make_cases: gives the cases, the same ones each time, so that only one need be in memory.
+        setting: where, how large, how long.
+        place: what rows say of the device and the code.
+        command: what rows say of how they were made.
+        on_step: told in words what comes next.
+
+    Returns:
+        Rows, and the reasons of providers without one.
+
+    Raises:
+        DisagreementError: a provider's results are not the reference's; nothing was timed.
+
+    Source: ours.
+    """
+    account = Account()
+    with torch.no_grad():
+        for case, mode in _with_modes(make_cases()):
+            on_step(f"compare {case.op} {mode} {case.x_name} {case.x:g}")
+            found = ready(case, mode, setting)
+            require_agreement(case, mode, found)
+            for provider, why in found.skipped.items():
+                account.skipped[case.op, provider, mode, case.x_name, f"{case.x:g}"] = why
+        for case, mode in _with_modes(make_cases()):
+            on_step(f"time {case.op} {mode} {case.x_name} {case.x:g}")
+            account.rows.extend(_timed(case, mode, setting, place, command))
+    return account
+
+
+def _with_modes(cases: Iterable[Case]) -> Iterable[tuple[Case, Mode]]:
+    return ((case, mode) for case in cases for mode in MODES if mode in case.work)
+
+
+def _timed(case: Case, mode: Mode, setting: Setting, place: Place, command: str) -> list[dict[str, str]]:
+    calls = ready(case, mode, setting).calls
+    work = case.work[mode]
+    peaks = {name: peak_mib(call, setting.device) for name, call in calls.items()}
+    times = time_all(calls | rate_calls(work, case.dtype, setting), setting.device, quick=setting.quick)
+    floor = floor_ms(work, times, setting.size)
+    shared = {
+        "op": case.op,
+        "mode": mode,
+        "metric": METRIC,
+        "x_name": case.x_name,
+        "x": f"{case.x:g}",
+        "floor_ms": floor,
+        "shape": case.shape,
+        "dtype": str(case.dtype).removeprefix("torch."),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+    }
+    return [
+        spelled_row(
+            shared
+            | vars(place)
+            | times[name]._asdict()
+            | {"provider": name, "of_floor": floor / times[name].p50, "peak_mib": peaks[name]}
+        )
+        for name in calls
+    ]

@@ -1,0 +1,181 @@
+"""A run over a set of questions: one front end, one question at a time, a line of results for each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framegate.configs.loader import DEFAULT_PRESET
+from framegate.errors import FramegateError, UnanswerableError
+from framegate.tools.evaluation.ask import Answer, ask
+from framegate.tools.evaluation.header import RESUMES_ON, run_header
+from framegate.tools.evaluation.metrics import parse_seconds, score
+from framegate.tools.evaluation.records import Question, QuestionSet
+from framegate.tools.evaluation.results import Results, ResultsFile, read_results
+from framegate.tools.evaluation.reuse import last_video
+
+if TYPE_CHECKING:
+    from framegate.api import ConfigLike
+
+
+def evaluate(
+    model: Any,
+    processor: Any,
+    questions: QuestionSet,
+    preset: ConfigLike = DEFAULT_PRESET,
+    *,
+    out: str | Path,
+    model_name: str | None = None,
+    max_new_tokens: int = 32,
+    command: str = "",
+    show_progress: bool = True,
+    **overrides: Any,
+) -> Results:
+    """Ask every question and write what came back, going on where an earlier run of the same kind was cut off.
+
+    The front end is attached once. A video is read and gated for the first of its questions; the rows of the others
+    have no `input_seconds`. Questions are asked one by one (batch size 1), greedily. A question that fails
+    (a broken video, a time outside the clip, no memory) gives a row with status "error", scored as an empty answer; it
+    is asked again when the run is taken up.
+
+    Args:
+        model: a supported model without a front end, on its device.
+        processor: its processor.
+        questions: as a reader returns them.
+        preset: configuration as for `framegate.attach`.
+        out: the file of results, JSONL.
+        model_name: of the model, for the header; None takes the one in its configuration.
+        max_new_tokens: longest answer.
+        command: how the run was started, for the header.
+        show_progress: draw a progress bar on a terminal.
+        overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=4.
+
+    Returns:
+        Header and rows of the whole file.
+
+    Raises:
+        ConfigError: the configuration is not valid, or `out` holds something else than an earlier part of this run.
+        UnsupportedModelError: the model's class is in no row of the family table.
+        AttachmentError: a front end is attached already.
+
+    Source: ours.
+    """
+    from tqdm import tqdm
+
+    import framegate
+
+    header = run_header(
+        model,
+        questions,
+        preset,
+        overrides,
+        model_name=model_name,
+        max_new_tokens=max_new_tokens,
+        command=command,
+    )
+    seen: dict[Path, float] = {}
+    with (
+        framegate.attach(model, processor, preset, **overrides),
+        last_video(processor.video_processor) as memory,
+        ResultsFile(out, header, resumes_on=RESUMES_ON) as file,
+        tqdm(total=len(questions.questions), unit="question", disable=None if show_progress else True) as bar,
+    ):
+        for number, question in enumerate(questions.questions):
+            if question.id not in file.done:
+                reused = memory.num_reused
+                outcome = _outcome(model, processor, question, seen, max_new_tokens)
+                row = _row(number, question, outcome, max_new_tokens)
+                file.append(row if memory.num_reused == reused else row | {"input_seconds": None})
+            bar.update()
+    return read_results(out)
+
+
+def _outcome(
+    model: Any, processor: Any, question: Question, seen: dict[Path, float], max_new_tokens: int
+) -> Answer | Exception:
+    """The answer, or what stood against it; a bug of ours is raised."""
+    import torch
+
+    try:
+        path = check_answerable(question, seen)
+        return ask(
+            model, processor, video=str(path), question=question.question, max_new_tokens=max_new_tokens
+        )
+    except (FramegateError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+        return error
+
+
+def check_answerable(question: Question, seen: dict[Path, float]) -> Path:
+    """Find the file of a question's video, and see that the times it is about lie inside.
+
+    Args:
+        question: the question.
+        seen: durations in seconds of the videos looked at so far; grows.
+
+    Returns:
+        The file.
+
+    Raises:
+        UnanswerableError: it has none, the file is missing, or a time lies outside.
+        VideoError: the file cannot be read.
+    """
+    from framegate.tokenizers.video_stream import probe
+
+    path = question.path
+    if path is None:
+        raise UnanswerableError("unanswerable: the question names no video")
+    if not path.is_file():
+        raise UnanswerableError(f"unanswerable: there is no video {path}")
+    told = parse_seconds(question.answer) if question.kind == "when" else None
+    moments = [moment for moment in (question.time_seconds, told) if moment is not None]
+    if moments and path not in seen:
+        seen[path] = probe(path).duration_seconds
+    for moment in moments:
+        if not 0 <= moment < seen[path]:
+            raise UnanswerableError(f"unanswerable: {moment:g} s lies outside the clip of {seen[path]:g} s")
+    return path
+
+
+def _row(number: int, question: Question, outcome: Answer | Exception, max_new_tokens: int) -> dict[str, Any]:
+    """One line: lmms-eval's columns of a sample, the scores, then ours."""
+    answer = outcome if isinstance(outcome, Answer) else None
+    text = answer.text if answer else ""
+    document = question.document()
+    spelled = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+    counts = {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens} if answer else None
+    return {
+        "doc_id": number,
+        "doc": document,
+        "target": question.answer,
+        "input": question.question,
+        "arguments": [question.question, {"max_new_tokens": max_new_tokens, "do_sample": False}],
+        "resps": [text],
+        "filtered_resps": text,
+        "token_counts": [counts],
+        "doc_hash": hashlib.sha256(spelled.encode()).hexdigest(),
+        "input_media": [question.video],
+        **score(question.kind, text, question.answer),
+        "id": question.id,
+        "kind": question.kind,
+        "video": question.video,
+        "status": "ok" if answer else "error",
+        "error": None if answer else _worded(outcome),
+        **_costs(answer),
+    }
+
+
+def _worded(outcome: Any) -> str:
+    text = " ".join(str(outcome).split())
+    return text if isinstance(outcome, UnanswerableError) else f"{type(outcome).__name__}: {text}"
+
+
+def _costs(answer: Answer | None) -> dict[str, Any]:
+    return {
+        "video_tokens_dense": answer.report.dense_tokens if answer else None,
+        "video_tokens_kept": answer.report.kept_tokens if answer else None,
+        "input_seconds": answer.input_seconds if answer else None,
+        "first_token_seconds": answer.first_token_seconds if answer else None,
+        "generate_seconds": answer.generate_seconds if answer else None,
+    }

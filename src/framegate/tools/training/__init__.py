@@ -1,0 +1,46 @@
+"""Parts of a fine-tuning run: settings, data, collator, freezing, saving; examples/finetune.py puts them together."""
+
+from framegate.tools.training.budgets import draw_keep_ratio, follow_keep_ratio
+from framegate.tools.training.checkpoint import (
+    FrontEndCallback,
+    load_finetuned,
+    restore_front_end,
+    save_finetuned,
+)
+from framegate.tools.training.collate import CompletionCollator
+from framegate.tools.training.config import FinetuneConfig, finetune_config, finetune_config_from_argv
+from framegate.tools.training.curve import plot_loss
+from framegate.tools.training.data import VideoQuestions
+from framegate.tools.training.labels import completion_labels
+from framegate.tools.training.parts import (
+    add_lora,
+    freeze_parts,
+    lora_targets,
+    parameter_groups,
+    part_of,
+    trainable_table,
+)
+from framegate.tools.training.smoke import smoke_config
+
+__all__ = [
+    "CompletionCollator",
+    "FinetuneConfig",
+    "FrontEndCallback",
+    "VideoQuestions",
+    "add_lora",
+    "completion_labels",
+    "draw_keep_ratio",
+    "finetune_config",
+    "finetune_config_from_argv",
+    "follow_keep_ratio",
+    "freeze_parts",
+    "load_finetuned",
+    "lora_targets",
+    "parameter_groups",
+    "part_of",
+    "plot_loss",
+    "restore_front_end",
+    "save_finetuned",
+    "smoke_config",
+    "trainable_table",
+]

@@ -1,0 +1,153 @@
+"""One tube as a picture: kept cells clear, skipped cells dimmed, keyframes framed, times and counts above."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from framegate.tokenizers.gate.areas.levels import covered_by
+from framegate.tools.view.palette import AREAS, DARK, Colour, font
+from framegate.tools.view.tubes import TubeView
+from framegate.types import UInt8Array
+
+HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
+SMALLEST_WIDTH_PX = 400
+# Rec. 601 luma
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
+    """Paint the frames of a tube.
+
+    Args:
+        tube: the tube.
+
+    Yields:
+        uint8 [h, w, 3] RGB per frame, even sides: header, overlay (beside it what the kept cells alone can
+        show, when the tube has it), and a bar of the kept share.
+
+    Source: ours.
+    """
+    scale = max(1, -(-SMALLEST_WIDTH_PX // tube.source.shape[2]))
+    for index, source in enumerate(tube.source):
+        panes = [dim_skipped(source, tube.scale, scale=scale, is_keyframe=tube.is_keyframe)]
+        if tube.rebuilt is not None:
+            panes.append(enlarge(tube.rebuilt[index], scale))
+        yield np.asarray(_compose(tube, panes, float(tube.frame_times_seconds[index])))
+
+
+def dim_skipped(
+    frame: UInt8Array, sides: npt.NDArray[np.int8], *, scale: int = 1, is_keyframe: bool = False
+) -> UInt8Array:
+    """Show what is kept of a frame: kept cells as they are and outlined, the others dark and nearly grey.
+
+    Args:
+        frame: uint8 [h, w, 3] RGB.
+        sides: int8 [H, W], side in cells of the token that stands at each cell, 0 for none; cells divide the frame
+            evenly.
+        scale: whole number by which the picture is enlarged.
+        is_keyframe: put the keyframe's frame around it.
+
+    Returns:
+        uint8 [h * scale, w * scale, 3] RGB; areas of several cells in a colour of their side.
+
+    Source: ours.
+    """
+    pixels = enlarge(frame, scale)
+    height, width = pixels.shape[:2]
+    mask = _spread(covered_by(sides), width, height)
+    luma = pixels.astype(np.float32) @ LUMA  # [h, w]
+    dimmed = 0.40 * (0.8 * luma[..., None] + 0.2 * pixels) + 14
+    shown = np.where(mask[..., None] > 0, pixels, dimmed.astype(np.uint8))
+    fine = _spread(sides == 1, width, height)
+    edge = cv2.morphologyEx(
+        fine, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE
+    )
+    shown[(edge > 0) & (fine > 0)] = DARK.kept
+    _outline_areas(shown, sides)
+    if is_keyframe:
+        cv2.rectangle(shown, (0, 0), (width - 1, height - 1), DARK.keyframe, 2 * FRAME_PX)
+    return shown
+
+
+def _spread(cells: npt.NDArray[np.bool_], width: int, height: int) -> UInt8Array:
+    """Spread cells [H, W] over the pixels of a frame: uint8 [h, w] of 0 and 1."""
+    spread = cv2.resize(cells.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(spread, dtype=np.uint8)
+
+
+def _outline_areas(shown: UInt8Array, sides: npt.NDArray[np.int8]) -> None:
+    """Frame every area of several cells in the colour of its side."""
+    cell_px = shown.shape[0] // sides.shape[0]
+    for row, column in np.argwhere(sides > 1):
+        side = int(sides[row, column])
+        top, left = row // side * side * cell_px, column // side * side * cell_px
+        bottom = min(top + side * cell_px, shown.shape[0]) - 1
+        right = min(left + side * cell_px, shown.shape[1]) - 1
+        cv2.rectangle(shown, (left, top), (right, bottom), AREAS[side], 1)
+
+
+def enlarge(frame: UInt8Array, scale: int) -> UInt8Array:
+    """Enlarge a frame [h, w, 3] by a whole number, without smoothing."""
+    if scale == 1:
+        return np.array(frame)
+    return np.asarray(
+        cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST), dtype=np.uint8
+    )
+
+
+def describe(tube: TubeView) -> str:
+    """Word a tube's kept count: "36 of 144 kept (25%)"."""
+    return f"{tube.keep.sum()} of {tube.keep.size} kept ({tube.keep.mean():.0%})"
+
+
+def _compose(tube: TubeView, panes: list[UInt8Array], seconds: float) -> Image.Image:
+    height, width = panes[0].shape[:2]
+    total = len(panes) * width + (len(panes) - 1) * GAP_PX
+    size = (total + total % 2, HEADER_PX + height + FOOTER_PX + height % 2)
+    image = Image.new("RGB", size, DARK.ground)
+    for number, pane in enumerate(panes):
+        image.paste(Image.fromarray(pane), (number * (width + GAP_PX), HEADER_PX))
+    draw = ImageDraw.Draw(image)
+    _write_header(draw, tube, seconds, total)
+    _write_footer(draw, tube, HEADER_PX + height, (width, total))
+    return image
+
+
+def _write_header(draw: ImageDraw.ImageDraw, tube: TubeView, seconds: float, width: int) -> None:
+    draw.text((10, HEADER_PX // 2), f"{seconds:.2f} s", font=font(19), fill=DARK.ink, anchor="lm")
+    draw.text(
+        (108, HEADER_PX // 2),
+        f"tube {tube.index + 1}/{tube.count}",
+        font=font(14),
+        fill=DARK.faint,
+        anchor="lm",
+    )
+    if tube.is_keyframe:
+        _chip(draw, (212, HEADER_PX // 2), "keyframe", DARK.keyframe)
+    draw.text((width - 10, HEADER_PX // 2), describe(tube), font=font(16), fill=DARK.ink, anchor="rm")
+
+
+def _chip(draw: ImageDraw.ImageDraw, left_middle: tuple[int, int], text: str, colour: Colour) -> None:
+    x, y = left_middle
+    end = x + 16 + int(draw.textlength(text, font=font(13)))
+    draw.rounded_rectangle((x, y - 10, end, y + 10), radius=10, fill=colour)
+    draw.text((x + 8, y), text, font=font(13), fill=DARK.ground, anchor="lm")
+
+
+def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: tuple[int, int]) -> None:
+    pane_width, total = widths
+    draw.rectangle((0, top, total, top + 3), fill=DARK.line)
+    draw.rectangle((0, top, round(total * float(tube.keep.mean())), top + 3), fill=DARK.kept)
+    moved = float(np.hypot(*tube.motion_px))
+    areas = ", blue 2 x 2 and violet 4 x 4 cells a token" if bool((tube.scale > 1).any()) else ""
+    words = f"kept clear{areas}, skipped dimmed{f' and moved {moved:.0f} px' if moved >= 0.5 else ''}"
+    middle = top + 4 + (FOOTER_PX - 4) // 2
+    draw.text((10, middle), words, font=font(13), fill=DARK.faint, anchor="lm")
+    if tube.rebuilt is not None:
+        place = (pane_width + GAP_PX + 10, middle)
+        draw.text(place, "rebuilt from kept cells alone", font=font(13), fill=DARK.faint, anchor="lm")

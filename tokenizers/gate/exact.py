@@ -1,0 +1,302 @@
+"""Exact budgets: the plan with the smallest error that encodes just so many cells."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.tokenizers.gate.areas.levels import BoolArray
+from framegate.tokenizers.gate.camera_motion import CameraTracker, largest_shift_px
+from framegate.tokenizers.gate.config import Metric, MotionGateConfig
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
+from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.run import GateRun, record, replayed, still_run
+from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.types import UInt8Array
+
+THRESHOLD_STEPS = 1025
+WORTHWHILE_SHIFT_PX = 0.1
+# Judged on luma, at half resolution: a smaller gain may be a loss in colour.
+CAMERA_GAIN = 0.95
+CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.98, 0.99
+# Counts fall about as threshold ** -0.85 on pans; two runs tell a clip's own steepness, kept within reason.
+USUAL_STEEPNESS = 0.85
+STEEPNESS_RANGE = (0.25, 4.0)
+THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
+    "mad": (0.125, 255.0),
+    "ssim": (1e-5, 2.0),
+    "l2": (1e-3, 1e4),
+}
+
+
+def exact_run(
+    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+) -> GateRun:
+    """Plan a clip so that exactly `budget_cells` cells are encoded.
+
+    The budget comes first, then the first tube, then cuts, then max_age. Plans with and without camera motion
+    compete by the squared error of what is shown; motion must win by 5 %, so it never makes a clip worse.
+
+    Args:
+        luma: uint8 [T, k, h, w].
+        grid: geometry of these frames.
+        config: metric, reference, motion and rules; its threshold is not used.
+        budget_cells: cells to encode, at least 1, fewer than all.
+        forced: tubes to encode whole, bool [T], the first among them.
+
+    Returns:
+        The run; its notes name rules that the budget did not leave room for.
+
+    Source: ours.
+    """
+    return judged_run(luma, grid, config, budget_cells, forced, RememberedMotion(grid))[0]
+
+
+def judged_run(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget_cells: int,
+    forced: BoolArray,
+    motion_source: RememberedMotion,
+) -> tuple[GateRun, float]:
+    """Plan as exact_run does; also give the squared error of what is shown."""
+    if budget_cells <= grid.num_cells:
+        first = first_tube_only(luma, grid, config, budget_cells, forced)
+        run, error = replayed(luma, grid, first, config.metric)
+        return run, error
+    forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
+    still = _judged(luma, grid, config, _still_run(luma, grid, config, budget_cells, forced), budget_cells)
+    best = still
+    if config.motion == "camera":
+        moving = _searched(luma, grid, config, budget_cells, forced, motion_source)
+        if moving.moved.any():
+            best = _judged(luma, grid, config, moving, budget_cells)
+    if best[1] >= CAMERA_GAIN * still[1]:
+        best = still
+    return replace(best[0], notes=notes), best[1]
+
+
+def _notes_of_one_tube(
+    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray | None
+) -> tuple[str, ...]:
+    """Say what a budget of one tube or less leaves out."""
+    codec = 0 if forced is None else int(forced.sum()) - 1
+    notes = [
+        f"the budget is {budget_cells} cells and one tube holds {grid.num_cells}: only the first tube is encoded, "
+        "its cells of most contrast; later content is not shown"
+    ]
+    if codec > 0:
+        notes.append(f"{codec} codec keyframes stood aside: the budget comes first")
+    if config.max_age is not None:
+        notes.append(f"max_age {config.max_age} stood aside: the budget comes first")
+    return tuple(notes)
+
+
+def _judged(
+    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, run: GateRun, budget_cells: int
+) -> tuple[GateRun, float]:
+    """The run with its budget spent, and the squared error of what it shows."""
+    return replayed(luma, grid, filled(run, budget_cells), config.metric)
+
+
+def affordable_rules(
+    config: MotionGateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
+) -> tuple[BoolArray, MotionGateConfig, tuple[str, ...]]:
+    """Relax what the budget leaves no room for: max_age first, then the codec's keyframes.
+
+    Args:
+        config: the rules.
+        budget_cells: tokens to encode, at least one tube's.
+        tube_tokens: fewest tokens that encode a tube whole.
+        forced: tubes to encode whole, bool [T].
+
+    Returns:
+        Forced tubes and configuration that fit the budget, and a note on each rule that was relaxed.
+
+    Source: ours.
+    """
+    room, notes = budget_cells // tube_tokens, []
+    if int(forced.sum()) > room:
+        dropped = np.flatnonzero(forced)[room:]
+        forced = forced.copy()
+        forced[dropped] = False
+        notes.append(
+            f"{len(dropped)} codec keyframes stood aside: the budget has room for {room} whole tubes"
+        )
+    if config.max_age is not None and refreshes(forced, config.max_age) > room:
+        ages = range(config.max_age + 1, len(forced) + 1)
+        fitting = next((age for age in ages if refreshes(forced, age) <= room), None)
+        relaxed = "stood aside" if fitting is None else f"was relaxed to {fitting}"
+        notes.append(f"max_age {config.max_age} {relaxed}: the budget comes first")
+        config = replace(config, max_age=fitting)
+    return forced, config, tuple(notes)
+
+
+def refreshes(forced: BoolArray, max_age: int) -> int:
+    """Tubes that are encoded whole when nothing changes."""
+    count, age = 0, 0
+    for whole in forced:
+        age = 0 if whole or age >= max_age else age
+        count += age == 0
+        age += 1
+    return count
+
+
+def first_tube_only(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget_cells: int,
+    forced: BoolArray | None = None,
+) -> GateRun:
+    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one.
+
+    Args:
+        luma: uint8 [T, k, h, w]; only the first tube's pixels are read.
+        grid: geometry of these frames.
+        config: the rules, for the notes.
+        budget_cells: cells to encode, at most those of a tube.
+        forced: tubes to encode whole, bool [T], for the notes; None for the first alone.
+
+    Returns:
+        The run, residuals not measured, with notes on what the budget leaves out.
+
+    Source: ours.
+    """
+    contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
+    keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
+    keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
+    notes = _notes_of_one_tube(grid, config, budget_cells, forced)
+    return replace(still_run(keep, grid), notes=notes)
+
+
+def _still_run(
+    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+) -> GateRun:
+    """The plan without camera motion: the best holds for the mean difference, else the best threshold."""
+    if config.metric != "mad" or config.reference != "anchor":
+        return _searched(luma, grid, config, budget_cells, forced, None)
+    rules = HoldRules(forced=forced, max_age=config.max_age, keyframe_fraction=config.keyframe_fraction)
+    keep = best_holds(luma, grid, budget_cells, rules)
+    return replayed(luma, grid, still_run(keep, grid), config.metric)[0]
+
+
+class RememberedMotion:
+    """Estimates each tube's motion once, however many thresholds are tried."""
+
+    def __init__(self, grid: CellGrid) -> None:
+        self._tracker = CameraTracker(grid)
+        self._known: dict[int, FloatArray | None] = {}
+        self.found_motion = False
+
+    def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
+        """Find a tube's motion, as CameraTracker does."""
+        if tube not in self._known:
+            found = self._known[tube] = self._tracker.motion(before, after)
+            self.found_motion |= (
+                found is not None and largest_shift_px(found, after.shape) > WORTHWHILE_SHIFT_PX
+            )
+        return self._known[tube]
+
+
+def _searched(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget_cells: int,
+    forced: BoolArray,
+    motion_source: RememberedMotion | None,
+) -> GateRun:
+    """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
+
+    The anchored gate is not monotone in its threshold, so this finds a crossing, not always the only one; at
+    the highest threshold nothing but forced cells is kept, which the rules have made sure fits.
+    """
+
+    @cache
+    def run_at(threshold: float) -> GateRun:
+        rules = replace(GateRules.of(config), threshold=threshold)
+        scan = GateScan(grid, rules, motion_source=motion_source)
+        steps = [
+            scan.step(tube, force_keyframe=bool(whole)) for tube, whole in zip(luma, forced, strict=True)
+        ]
+        return record(steps, grid)
+
+    thresholds = np.geomspace(*THRESHOLD_RANGE[config.metric], THRESHOLD_STEPS)
+    start = min(int(np.searchsorted(thresholds, config.resolved_threshold)), len(thresholds) - 1)
+    if motion_source is not None:
+        first = run_at(float(thresholds[start]))
+        if not (motion_source.found_motion or first.moved.any()):
+            return first
+    return largest_within(run_at, thresholds, budget_cells, start)
+
+
+def largest_within(
+    run_at: Callable[[float], GateRun], thresholds: npt.NDArray[np.float64], budget_cells: int, start: int
+) -> GateRun:
+    """Search a geometric grid of thresholds for the run that uses the budget up.
+
+    Args:
+        run_at: the run at a threshold; at the highest of the grid it must fit the budget.
+        thresholds: rising, float64 [N].
+        budget_cells: most cells a run may keep.
+        start: index to begin at.
+
+    Returns:
+        The first run found that keeps 98 to 100 % of the budget, else the one with the lowest threshold tried
+        above the crossing.
+
+    Source: ours; the secant method on logarithmic scales. Every third guess inside a bracket is its middle, so
+    that the search ends soon whatever the counts do.
+    """
+    per_factor = (len(thresholds) - 1) / np.log(thresholds[-1] / thresholds[0])
+    low, high, best, guess = -1, len(thresholds) - 1, None, start
+    tried: list[tuple[int, float]] = []
+    for turn in itertools.count():
+        if high - low <= 1:
+            return best if best is not None else run_at(float(thresholds[high]))
+        middle = min(max(guess, low + 1), high - 1)
+        run = run_at(float(thresholds[middle]))
+        if CLOSE_ENOUGH * budget_cells <= run.num_kept <= budget_cells:
+            return run
+        if run.num_kept > budget_cells:
+            low = middle
+        else:
+            high, best = middle, run
+        tried.append(
+            (middle, per_factor * float(np.log(max(run.num_kept, 1) / (CENTRE_OF_CLOSE * budget_cells))))
+        )
+        halve = turn % 3 == 2 and best is not None and low >= 0
+        guess = (low + high) // 2 if halve else middle + round(tried[-1][1] / _steepness(tried))
+    raise AssertionError("the bracket shrinks with every turn")
+
+
+def _steepness(tried: list[tuple[int, float]]) -> float:
+    """How fast the count falls, from the last two (index, logarithm of the count in steps of the grid)."""
+    if len(tried) < 2 or tried[-1][0] == tried[-2][0]:
+        return USUAL_STEEPNESS
+    (first, high), (second, low) = tried[-2:]
+    return float(np.clip((high - low) / (second - first), *STEEPNESS_RANGE))
+
+
+def filled(run: GateRun, budget_cells: int) -> GateRun:
+    """Spend what is left on the skipped cells with the highest residual, ties to the earlier one."""
+    left = budget_cells - run.num_kept
+    assert left >= 0
+    if left == 0:
+        return run
+    scale = run.scale.copy()
+    scale.flat[highest(np.where(run.keep, -1.0, run.residual), left)] = 1
+    return replace(run, scale=scale, moved=run.moved & (scale == 0))
+
+
+def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
+    """Flat indices of the highest scores, ties to the lower index."""
+    return np.argsort(-scores, axis=None, kind="stable")[:count]

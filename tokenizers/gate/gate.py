@@ -1,0 +1,215 @@
+"""The gate over a whole clip: a causal pass, or the plan that meets an exact budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from framegate.tokenizers.gate.areas.levels import halved
+from framegate.tokenizers.gate.areas.planner import mixed_run
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.camera_motion import CameraTracker, is_large_enough, scaled
+from framegate.tokenizers.gate.config import MOTION_RULE, MotionGateConfig
+from framegate.tokenizers.gate.exact import exact_run
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.ruled import ruled_run
+from framegate.tokenizers.gate.run import GateRun, record, whole_run
+from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.thresholds import threshold_run
+from framegate.types import UInt8Array
+
+ForcedKeyframes = Callable[[int], bool]
+
+
+def never(_tube: int) -> bool:
+    """No tube is a keyframe by order of the codec."""
+    return False
+
+
+def plan_gate(
+    frames: Iterable[UInt8Array],
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget: Budget,
+    *,
+    forced_keyframe: ForcedKeyframes = never,
+) -> GateRun:
+    """Decide which cells of a clip are encoded.
+
+    Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
+    is shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width *
+    height / 4 bytes a frame; about 2 bytes a pixel with scales beyond (1,), for what coarse tokens lose shows
+    at full resolution only) and is met exactly.
+
+    Args:
+        frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its
+            last frame. Rules that compare colours take [h, w, 3] RGB.
+        grid: geometry of the frames.
+        config: metric, reference, motion and rules.
+        budget: what may be kept.
+        forced_keyframe: tells whether a tube (by number) is encoded whole whatever changed.
+
+    Returns:
+        The decisions on all tubes.
+
+    Raises:
+        BudgetError: the budget is less than one token.
+
+    Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and budgets: ours.
+    """
+    tubes = tubes_of(frames, grid.tube_frames)
+    if config.rule != MOTION_RULE:
+        return ruled_run(tubes, grid, config, budget)
+    config, notes = usable_config(grid, config)
+    if budget.keep_ratio is not None:
+        held = _Held(grid, config)
+        run = _meet(held.take_all(tubes), budget, config, forced_keyframe)
+    else:
+        run = _causal(tubes, grid, config, budget, forced_keyframe)
+    return replace(run, notes=notes + run.notes)
+
+
+def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Array]:
+    """Group frames into tubes; a last one that is not full repeats its last frame.
+
+    Args:
+        frames: uint8 [h, w] or [h, w, channels].
+        tube_frames: frames of a tube, k.
+
+    Returns:
+        Iterator over uint8 [k, h, w] or [k, h, w, channels], contiguous, with memory of their own.
+    """
+    waiting: list[UInt8Array] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == tube_frames:
+            yield np.stack(waiting)
+            waiting = []
+    if waiting:
+        yield np.stack(waiting + [waiting[-1]] * (tube_frames - len(waiting)))
+
+
+def usable_config(grid: CellGrid, config: MotionGateConfig) -> tuple[MotionGateConfig, tuple[str, ...]]:
+    """Leave out the camera motion that a clip cannot have.
+
+    Args:
+        grid: geometry of the frames.
+        config: what was asked for.
+
+    Returns:
+        What can be done, and a note on what stood aside.
+
+    Source: ours.
+    """
+    if config.motion == "none":
+        return config, ()
+    if config.reference == "previous":
+        reason = 'reference "previous" compares with the tube before, as printed'
+    elif not is_large_enough(grid):
+        reason = f"frames of {grid.width_px} x {grid.height_px} px hold too few features"
+    else:
+        return config, ()
+    return replace(config, motion="none"), (f"camera motion stands aside: {reason}",)
+
+
+def moving_scan(grid: CellGrid, rules: GateRules) -> GateScan:
+    """A causal gate that lets each tube try the camera's motion."""
+    tracker = CameraTracker(grid)
+    return GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
+
+
+class _Held:
+    """A clip's luma in memory, at the resolution at which budgets are planned."""
+
+    def __init__(self, grid: CellGrid, config: MotionGateConfig) -> None:
+        # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
+        # Coarse tokens lose what half a resolution does not show.
+        # A search by threshold sees what its thresholds are judged by, on every device.
+        full = config.metric != "mad" or config.is_mixed or config.search == "threshold"
+        self.halves = grid.can_halve and not full
+        self.full_grid = grid
+        self.grid = grid.halved() if self.halves else grid
+        self._tubes: list[UInt8Array] = []
+
+    def take(self, tube: UInt8Array) -> None:
+        self._tubes.append(halved(tube) if self.halves else tube)
+
+    def take_all(self, tubes: Iterable[UInt8Array]) -> _Held:
+        for tube in tubes:
+            self.take(tube)
+        return self
+
+    @property
+    def luma(self) -> UInt8Array:
+        """uint8 [T, k, h, w]."""
+        return np.stack(self._tubes)
+
+    @property
+    def num_cells(self) -> int:
+        return len(self._tubes) * self.grid.num_cells
+
+
+def _meet(
+    held: _Held,
+    budget: Budget,
+    config: MotionGateConfig,
+    forced_keyframe: ForcedKeyframes,
+    cells: int | None = None,
+) -> GateRun:
+    """Plan a held clip to its exact budget."""
+    wanted = budget.exact(held.num_cells) if cells is None else cells
+    luma = held.luma
+    if wanted == held.num_cells:
+        return whole_run(luma, held.grid)
+    assert wanted is not None
+    forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
+    if config.search == "threshold":
+        return threshold_run(luma, held.grid, config, wanted)
+    if config.is_mixed:
+        return mixed_run(luma, held.grid, config, wanted, forced)
+    run = exact_run(luma, held.grid, config, wanted, forced)
+    return replace(run, motion=scaled(run.motion, 2).astype(np.float32)) if held.halves else run
+
+
+def _causal(
+    tubes: Iterable[UInt8Array],
+    grid: CellGrid,
+    config: MotionGateConfig,
+    budget: Budget,
+    forced_keyframe: ForcedKeyframes,
+) -> GateRun:
+    """One pass with the threshold; with a cap, planned again to the cap when the pass goes over it."""
+    held = _Held(grid, config) if budget.max_tokens is not None else None
+    run = _threshold_run(_seen(tubes, held), grid, config, forced_keyframe)
+    if held is None or budget.max_tokens is None or run.num_kept <= budget.max_tokens:
+        return run
+    note = (
+        f"max_video_tokens {budget.max_tokens} replaced the threshold, which would have kept {run.num_kept}"
+    )
+    met = _meet(held, budget, config, forced_keyframe, cells=budget.max_tokens)
+    return replace(met, notes=(note, *met.notes))
+
+
+def _seen(tubes: Iterable[UInt8Array], held: _Held | None) -> Iterator[UInt8Array]:
+    for tube in tubes:
+        if held is not None:
+            held.take(tube)
+        yield tube
+
+
+def _threshold_run(
+    tubes: Iterable[UInt8Array], grid: CellGrid, config: MotionGateConfig, forced_keyframe: ForcedKeyframes
+) -> GateRun:
+    """Gate with and without camera motion side by side, and keep the one that encodes less."""
+    rules = GateRules.of(config)
+    scans = [GateScan(grid, rules)]
+    if config.motion == "camera":
+        scans.append(moving_scan(grid, rules))
+    decisions = [
+        [scan.step(tube, force_keyframe=forced_keyframe(number)) for scan in scans]
+        for number, tube in enumerate(tubes)
+    ]
+    runs = [record([step[index] for step in decisions], grid) for index in range(len(scans))]
+    return min(runs, key=lambda run: run.num_kept)

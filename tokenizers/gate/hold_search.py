@@ -1,0 +1,286 @@
+"""The best moments to encode each cell of a still camera, under an exact budget.
+
+Between two encodings a cell shows the first of them, so a plan for one cell is a list of moments and its cost
+the squared error of what is held. For a price per encoding, dynamic programming finds the best list of every
+cell; the price at which the counts add up to the budget gives the best plan of all cells together (Lagrange).
+A threshold on the residual cannot reach this: it encodes passers-by the moment they enter and again when they
+have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.tokenizers.gate.areas.levels import BoolArray
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.residual import FloatArray
+from framegate.types import UInt8Array
+
+WINDOW_TUBES = 128
+CARRIED_ANCHORS = 16
+# OpenBLAS runs products up to this size on one thread: small ones lose more by waiting for each other than they gain.
+LONE_THREAD_PRODUCTS = 2**18
+SAMPLED_CELLS = 24
+CELLS_AT_ONCE = 48
+SAMPLE_PRICES = 16
+SAMPLE_PRICE_STEP = 2.5
+LOWEST_PRICE = 64.0
+PRICE_STEPS = (0.5, 0.7, 1.0, 1.4, 2.0)
+FARTHER = 4.0
+NEGLIGIBLE_PRICE = 16.0
+
+Int32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldRules:
+    """What a plan must obey besides its price.
+
+    Args:
+        forced: tubes that are encoded whole, bool [T], the first among them.
+        max_age: a cell is encoded again after this many tubes, None never.
+        keyframe_fraction: a tube of which a larger share is encoded is encoded whole.
+    """
+
+    forced: BoolArray
+    max_age: int | None
+    keyframe_fraction: float
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Best plans of some cells at several prices, cheapest price first.
+
+    Args:
+        keep: bool [prices, cells, T].
+        error: squared error of each, float64 [prices, cells].
+    """
+
+    keep: BoolArray
+    error: npt.NDArray[np.float64]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Encodings of each, int64 [prices, cells]."""
+        return self.keep.sum(axis=2)
+
+
+def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules) -> BoolArray:
+    """Choose when to encode each cell so that the whole clip's squared error is small.
+
+    Args:
+        luma: uint8 [T, k, h, w].
+        grid: geometry of these frames.
+        budget_cells: cells that may be encoded; at least those that the rules force.
+        rules: what is forced.
+
+    Returns:
+        bool [T, H, W]; at most budget_cells are True, and hardly fewer.
+
+    Source: ours; shortest path over keep times (as in optimal segmentation), Lagrange multipliers after
+    Shoham and Gersho (1988). Exact up to 128 tubes; beyond, a window carries each cell's 16 best anchors on.
+    """
+    tubes = len(luma)
+    sampled = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))
+    share = budget_cells / grid.num_cells * len(sampled)
+    rough = _solve(luma, grid, sampled, _price_range(luma), rules)
+    index, price = _price_near(rough, share, _price_range(luma))
+    rules = _with_cuts(rules, rough.keep[index], budget_cells // grid.num_cells)
+    solutions = _bracketed(luma, grid, price, budget_cells, rules)
+    keep = _mixed(solutions, budget_cells)  # [cells, T]
+    return np.ascontiguousarray(keep.T).reshape(tubes, grid.rows, grid.columns)
+
+
+def _price_range(luma: UInt8Array) -> FloatArray:
+    """Prices of one encoding in squared grey levels: from below sensor noise to a cell that flips for minutes."""
+    return (LOWEST_PRICE * luma.shape[1] * SAMPLE_PRICE_STEP ** np.arange(SAMPLE_PRICES)).astype(np.float32)
+
+
+def _price_near(rough: Solutions, share: float, prices: FloatArray) -> tuple[int, float]:
+    """Interpolate, on logarithmic scales, the price at which the sampled cells meet their share of the budget."""
+    counts = rough.counts.sum(axis=1)  # falls with the price
+    index = int(np.argmax(counts <= share)) if (counts <= share).any() else len(counts) - 1
+    if index == 0 or counts[index] > share:
+        return index, float(prices[index])
+    high, low = np.log(counts[index - 1]), np.log(counts[index])
+    part = (high - np.log(share)) / max(high - low, 1e-9)
+    return index, float(prices[index - 1] * (prices[index] / prices[index - 1]) ** part)
+
+
+def _with_cuts(rules: HoldRules, keep: BoolArray, affordable_tubes: int) -> HoldRules:
+    """Force the tubes of which the sampled cells nearly all want encoding, as long as the budget has room."""
+    wanted = keep.mean(axis=0)  # [T]
+    forced = rules.forced.copy()
+    cuts = np.flatnonzero((wanted > rules.keyframe_fraction) & ~forced)
+    forced[cuts[: max(0, affordable_tubes - _whole_tubes(rules))]] = True
+    return replace(rules, forced=forced)
+
+
+def _whole_tubes(rules: HoldRules) -> int:
+    if rules.max_age is None:
+        return int(rules.forced.sum())
+    return int(rules.forced.sum()) + len(rules.forced) // rules.max_age
+
+
+def _bracketed(
+    luma: UInt8Array, grid: CellGrid, price: float, budget_cells: int, rules: HoldRules
+) -> Solutions:
+    """Solve all cells at prices around the estimate, moved until they bracket the budget."""
+    every = np.arange(grid.num_cells)
+    prices = np.array(PRICE_STEPS, np.float32) * np.float32(price)
+    solutions = _solve(luma, grid, every, prices, rules)
+    while solutions.counts[0].sum() < budget_cells and prices[-1] > NEGLIGIBLE_PRICE:
+        prices = prices / np.float32(FARTHER)
+        solutions = _solve(luma, grid, every, prices, rules)
+    while solutions.counts[-1].sum() > budget_cells:
+        prices = prices * np.float32(FARTHER)
+        solutions = _solve(luma, grid, every, prices, rules)
+    return solutions
+
+
+def _mixed(solutions: Solutions, budget_cells: int) -> BoolArray:
+    """Give each cell one of its plans, bool [cells, T]."""
+    level = steps_within(solutions.counts, solutions.error, budget_cells)
+    return solutions.keep[level, np.arange(len(level))]
+
+
+def steps_within(
+    counts: npt.NDArray[np.int64], error: npt.NDArray[np.float64], budget: int
+) -> npt.NDArray[np.intp]:
+    """Choose a plan for each part: the dearest price for all, then the steps down that save most per encoding.
+
+    Args:
+        counts: encodings of each part's plans, int64 [prices, parts]; those of the dearest fit the budget.
+        error: squared error of each, float64 [prices, parts].
+        budget: encodings of all parts together.
+
+    Returns:
+        Index of a price for each part, int [parts].
+
+    Source: ours.
+    """
+    fits = np.flatnonzero(counts.sum(axis=1) <= budget)
+    level = np.full(counts.shape[1], fits[0])
+    left = budget - int(counts[fits[0]].sum())
+    if fits[0] == 0:
+        return level
+    cheaper = fits[0] - 1
+    extra = counts[cheaper] - counts[fits[0]]
+    saved = error[fits[0]] - error[cheaper]
+    order = np.argsort(-saved / np.maximum(extra, 1), kind="stable")
+    for part in order:
+        if 0 < extra[part] <= left:
+            level[part] = cheaper
+            left -= int(extra[part])
+    return level
+
+
+def _solve(
+    luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], prices: FloatArray, rules: HoldRules
+) -> Solutions:
+    parts = [_Holds(chunk, prices, rules).solve() for chunk in _cell_histories(luma, grid, cells)]
+    return Solutions(
+        np.concatenate([part.keep for part in parts], axis=1),
+        np.concatenate([part.error for part in parts], axis=1),
+    )
+
+
+def _cell_histories(luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_]) -> Iterator[UInt8Array]:
+    """The pixels of a few cells at a time through all tubes: uint8 [cells, T, pixels]."""
+    cell, tubes = grid.cell_px, len(luma)
+    split = luma.reshape(tubes, grid.tube_frames, grid.rows, cell, grid.columns, cell)
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        row, column = np.divmod(cells[start : start + CELLS_AT_ONCE], grid.columns)
+        picked = split[
+            :, :, row, :, column
+        ]  # [cells, T, k, c, c]: numpy moves separated indices to the front
+        yield picked.reshape(len(row), tubes, -1)
+
+
+class _Holds:
+    """Dynamic programming over the tubes of a few cells, all prices at once.
+
+    `best[p, c]` is the cost of everything before the current tube; `cost[p, c, a]` the cost so far when the
+    cell now shows what anchor a encoded.
+    """
+
+    def __init__(self, history: UInt8Array, prices: FloatArray, rules: HoldRules) -> None:
+        self._history, self._prices, self._rules = history, prices[:, None], rules
+        cells, self._tubes = history.shape[:2]
+        self._chosen: Int32Array = np.zeros((len(prices), cells, self._tubes), np.int32)
+        self._best = np.zeros((len(prices), cells), np.float32)
+        self._anchors: Int32Array = np.zeros((cells, 0), np.int32)
+        self._cost = np.zeros((len(prices), cells, 0), np.float32)
+
+    def solve(self) -> Solutions:
+        for start in range(0, self._tubes, WINDOW_TUBES):
+            self._window(start, min(start + WINDOW_TUBES, self._tubes))
+        keep = self._traced()
+        error = self._best.astype(np.float64) - keep.sum(axis=2) * self._prices.astype(np.float64)
+        return Solutions(keep, error)
+
+    def _window(self, start: int, end: int) -> None:
+        """Let the tubes of a window compete with the anchors carried into it."""
+        cells, carried = len(self._history), self._anchors.shape[1]
+        inside = np.broadcast_to(np.arange(start, end, dtype=np.int32), (cells, end - start))
+        anchors = np.concatenate([self._anchors, inside], axis=1)
+        distance = self._distances(anchors, start, end)  # [window, cells, anchors]
+        cost = np.concatenate(
+            [self._cost, np.full((*self._best.shape, end - start), np.inf, np.float32)], axis=2
+        )
+        for tube in range(start, end):
+            alive = carried + tube - start + 1
+            self._step(tube, cost[:, :, :alive], anchors[:, :alive], distance[tube - start, :, :alive])
+        self._carry(cost, anchors)
+
+    def _step(self, tube: int, cost: FloatArray, anchors: Int32Array, distance: FloatArray) -> None:
+        rules = self._rules
+        if rules.forced[tube]:
+            cost[:, :, :-1] = np.inf
+        elif rules.max_age is not None:
+            cost[:, anchors <= tube - rules.max_age] = np.inf
+        cost[:, :, -1] = self._best + self._prices
+        cost += distance
+        winner = cost.argmin(axis=2)  # [prices, cells]
+        cells = np.arange(winner.shape[1])
+        self._best = cost[np.arange(len(winner))[:, None], cells, winner]
+        self._chosen[:, :, tube] = anchors[cells, winner]
+
+    def _distances(self, anchors: Int32Array, start: int, end: int) -> FloatArray:
+        """Squared distance of each tube of the window to the anchors before it, by matrix products."""
+        cells, carried = len(self._history), anchors.shape[1] - (end - start)
+        distance = np.zeros((end - start, cells, anchors.shape[1]), np.float32)
+        for cell, pixels in enumerate(self._history):
+            there = pixels[anchors[cell]].astype(np.float32)
+            there -= there.mean(axis=0)
+            norms = np.einsum("ap,ap->a", there, there)
+            rows = max(2, LONE_THREAD_PRODUCTS // there.size)
+            for first in range(carried, len(there), rows):
+                last = min(first + rows, len(there))
+                product = there[first:last] @ there[:last].T
+                block = distance[first - carried : last - carried, cell, :last]
+                np.subtract(norms[first:last, None] + norms[:last], 2.0 * product, out=block)
+        np.maximum(distance, 0.0, out=distance)
+        return distance
+
+    def _carry(self, cost: FloatArray, anchors: Int32Array) -> None:
+        """Keep the anchors with the least regret at any price for the next window."""
+        count = min(CARRIED_ANCHORS, anchors.shape[1])
+        regret = (cost - self._best[:, :, None]).min(axis=0)  # [cells, anchors]
+        nearest = np.sort(np.argsort(regret, axis=1, kind="stable")[:, :count], axis=1)
+        self._anchors = np.take_along_axis(anchors, nearest, axis=1)
+        self._cost = np.take_along_axis(cost, nearest[None], axis=2)
+
+    def _traced(self) -> BoolArray:
+        keep = np.zeros(self._chosen.shape, bool)
+        price, cell = np.indices(keep.shape[:2])
+        tube = np.full(keep.shape[:2], self._tubes - 1)
+        while (open_ := tube >= 0).any():
+            anchor = self._chosen[price[open_], cell[open_], tube[open_]]
+            keep[price[open_], cell[open_], anchor] = True
+            tube[open_] = anchor - 1
+        return keep

@@ -1,0 +1,186 @@
+"""The causal gate: one tube after the other, bounded memory, usable on live sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from framegate.tokenizers.gate.areas.coarse import coarsened
+from framegate.tokenizers.gate.areas.levels import BoolArray, Int8Array, covered_by
+from framegate.tokenizers.gate.config import Metric, MotionGateConfig, Reference
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.residual import FloatArray, residual_of
+from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
+from framegate.types import UInt8Array
+
+TRY_MOTION_ABOVE = 0.12
+
+MotionSource = Callable[[int, UInt8Array, UInt8Array], FloatArray | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRules:
+    """What the causal gate goes by.
+
+    Args:
+        metric: name of the residual.
+        threshold: a cell is encoded when its residual is above this.
+        reference: what a cell is compared with.
+        max_age: encoded again after this many tubes, None never.
+        keyframe_fraction: a tube of which a larger share changed is encoded whole.
+        scales: sides that tokens may have; beyond (1,) with metric "mad" only.
+    """
+
+    metric: Metric
+    threshold: float
+    reference: Reference = "anchor"
+    max_age: int | None = None
+    keyframe_fraction: float = 0.8
+    scales: tuple[int, ...] = (1,)
+
+    @classmethod
+    def of(cls, config: MotionGateConfig) -> GateRules:
+        """Take the rules out of a configuration."""
+        return cls(
+            metric=config.metric,
+            threshold=config.resolved_threshold,
+            reference=config.reference,
+            max_age=config.max_age,
+            keyframe_fraction=config.keyframe_fraction,
+            scales=config.scales,
+        )
+
+
+@dataclass(frozen=True)
+class TubeDecision:
+    """What the gate decided on one tube.
+
+    Args:
+        scale: sides of the tokens at their representative cells, int8 [H, W]; 0 elsewhere.
+        residual: what decided, float32 [H, W]; zero in the first tube, which has nothing to compare with.
+        moved: skipped cells that show their content moved by the camera, bool [H, W].
+        motion: float32 [k, 2, 3] when any cell moved, else None.
+    """
+
+    scale: Int8Array
+    residual: FloatArray
+    moved: BoolArray
+    motion: FloatArray | None
+
+    @cached_property
+    def keep(self) -> BoolArray:
+        """Cells at which a token is encoded, bool [H, W]."""
+        return self.scale > 0
+
+    @cached_property
+    def covered(self) -> BoolArray:
+        """Cells that a token of any side encodes, bool [H, W]."""
+        return covered_by(self.scale)
+
+
+class GateScan:
+    """Gates tubes as they come.
+
+    Args:
+        grid: geometry of the frames.
+        rules: what to go by.
+        motion_source: finds the camera's motion: (tube number, tube before, tube) -> float32 [k, 2, 3] or
+            None; None tries no motion at all.
+
+    Source: GRT (arXiv 2509.14199) section 3; anchored reference and mode decision: ours.
+    """
+
+    def __init__(
+        self, grid: CellGrid, rules: GateRules, *, motion_source: MotionSource | None = None
+    ) -> None:
+        self._grid, self._rules, self._motion_source = grid, rules, motion_source
+        self._residual_of = residual_of(rules.metric)
+        self._shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if motion_source else 0)
+        self._age = np.zeros((grid.rows, grid.columns), np.int64)
+        self._before: UInt8Array | None = None
+        self._tube = 0
+
+    def step(self, tube: UInt8Array, *, force_keyframe: bool = False) -> TubeDecision:
+        """Decide on the next tube.
+
+        Args:
+            tube: uint8 [k, h, w] luma, contiguous.
+            force_keyframe: encode it whole whatever changed.
+
+        Returns:
+            The decision.
+
+        Source: ours.
+        """
+        if self._before is None or force_keyframe:
+            decision, camera = self._whole(tube), None
+        else:
+            decision, camera = self._decide(tube, self._before)
+        self._shown.commit(tube, decision.scale, camera, decision.moved if camera else None)
+        self._age = np.where(decision.covered, 0, self._age) + 1
+        self._before = tube
+        self._tube += 1
+        return decision
+
+    @property
+    def shown(self) -> UInt8Array:
+        """The luma that kept cells alone can show after the last step, uint8 [k, h, w]."""
+        return self._shown.picture
+
+    def _whole(self, tube: UInt8Array) -> TubeDecision:
+        first = self._before is None
+        every = np.ones((self._grid.rows, self._grid.columns), bool)
+        residual = (
+            np.zeros(every.shape, np.float32)
+            if first
+            else self._residual_of(tube, self._reference, self._grid)
+        )
+        return TubeDecision(self._scale(every, tube, None, ~every), residual, ~every, None)
+
+    @property
+    def _reference(self) -> UInt8Array:
+        anchored = self._rules.reference == "anchor"
+        return self._shown.picture if anchored or self._before is None else self._before
+
+    def _decide(self, tube: UInt8Array, before: UInt8Array) -> tuple[TubeDecision, Prediction | None]:
+        residual = self._residual_of(tube, self._reference, self._grid)
+        moved, motion, camera = np.zeros(residual.shape, bool), None, None
+        if self._motion_source and self._share_above(residual) > TRY_MOTION_ABOVE:
+            motion = self._motion_source(self._tube, before, tube)
+        if motion is not None:
+            candidate = self._shown.predict(motion)
+            compensated = self._residual_of(tube, candidate.picture, self._grid)
+            compensated[candidate.outside] = np.inf
+            best = np.minimum(residual, compensated)
+            if self._share_above(best) < self._share_above(residual):
+                moved, residual, camera = compensated < residual, best, candidate
+        keep = self._keep(residual)
+        moved &= ~keep
+        scale = self._scale(keep, tube, camera, moved)
+        moved &= ~covered_by(scale)
+        return TubeDecision(scale, residual, moved, motion if moved.any() else None), camera
+
+    def _scale(
+        self, keep: BoolArray, tube: UInt8Array, camera: Prediction | None, moved: BoolArray
+    ) -> Int8Array:
+        rules = self._rules
+        if len(rules.scales) == 1 or np.count_nonzero(keep) < 2:
+            return keep.astype(np.int8)
+        picture = self._shown.picture
+        if camera is not None and moved.any():
+            picture = picture.copy()
+            self._grid.cells_of(picture)[moved] = self._grid.cells_of(camera.picture)[moved]
+        return coarsened(keep, tube, picture, self._grid, rules.scales, rules.threshold)
+
+    def _share_above(self, residual: FloatArray) -> float:
+        return float(np.count_nonzero(residual > self._rules.threshold) / residual.size)
+
+    def _keep(self, residual: FloatArray) -> BoolArray:
+        rules = self._rules
+        if self._share_above(residual) > rules.keyframe_fraction:
+            return np.ones(residual.shape, bool)
+        keep = residual > rules.threshold
+        return keep if rules.max_age is None else keep | (self._age >= rules.max_age)
