@@ -11,6 +11,7 @@ from framegate.errors import ConfigError
 from framegate.models.attachment.front_end import attach_front_end
 from framegate.models.families import Family, family_of_type
 from framegate.models.nano import shipped_folder
+from framegate.models.served import served_config
 
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -139,5 +140,5 @@ class AutoProcessor:
         name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
         (config, _), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
         processor = load_processor(name_or_path, family.model_type, **options)
-        attach_processor(processor, family, config)
+        attach_processor(processor, family, served_config(config, family).config.plan)
         return processor

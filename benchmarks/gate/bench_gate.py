@@ -79,7 +79,7 @@ def quality_rows(folder):
                     for ratio in (None, *ratios):
                         config = framegate.load_config("gate", keep_ratio=ratio, **settings)
                         plan = plan_frames_array(
-                            frames[:end], config=config, cell_px=28, tube_frames=tube_frames
+                            frames[:end], config=config.plan, cell_px=28, tube_frames=tube_frames
                         )
                         values = pooled_psnr(plan, frames[:end])
                         yield from rows_of(plan, values, clip, fps, span, method, ratio)
@@ -93,7 +93,7 @@ def search_rows(folder):
         for ratio in ratios:
             for search in ("optimum", "threshold"):
                 config = framegate.load_config("gate", keep_ratio=ratio, motion="none", search=search)
-                plan = plan_frames_array(frames, config=config, cell_px=28, tube_frames=2)
+                plan = plan_frames_array(frames, config=config.plan, cell_px=28, tube_frames=2)
                 values = pooled_psnr(plan, frames)
                 yield from rows_of(plan, values, clip, fps, "all", f"anchor none, {search}", ratio)
 

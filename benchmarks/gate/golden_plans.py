@@ -1,7 +1,7 @@
 """Are plans still the very arrays they were? Hashes of what the gate decides on fixed decoded pixels.
 
     python benchmarks/gate/golden_plans.py --clips clips          (seconds; compares with results/golden_plans.csv)
-    python benchmarks/gate/golden_plans.py --clips clips --write  (takes them anew: say in the commit which changed, and why)
+    python benchmarks/gate/golden_plans.py --clips clips --write  (takes them anew; the commit says why)
 
 Pixels are the clip's planes as decoded, turned to RGB by OpenCV and cropped to whole cells: no scaling that another
 build may do otherwise. A row whose pixels differ tells nothing of the plan, and says so.
@@ -59,7 +59,9 @@ def rows_of(path):
             if ratio is None and preset == "evs":
                 continue  # it has no threshold
             config = framegate.load_config(preset, keep_ratio=ratio)
-            plan = plan_frames_array(frames, None, config=config, cell_px=CELL_PX, tube_frames=TUBE_FRAMES)
+            plan = plan_frames_array(
+                frames, None, config=config.plan, cell_px=CELL_PX, tube_frames=TUBE_FRAMES
+            )
             yield {
                 "clip": path.name,
                 "preset": preset,

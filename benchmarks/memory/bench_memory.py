@@ -72,7 +72,9 @@ def run_attached(path):
     processor = build_processor(
         "qwen2_5_vl", tiny_tokenizer(), chat_template=chat_template("qwen2_5_vl"), size=SIZE
     )
-    attach_processor(processor, "qwen2_5_vl", framegate.load_config("gate", keep_ratio=0.25, fps=SAMPLE_FPS))
+    attach_processor(
+        processor, "qwen2_5_vl", framegate.load_config("gate", keep_ratio=0.25, fps=SAMPLE_FPS).plan
+    )
     out = processor(text=["<|video_pad|>"], videos=[path], return_tensors="pt")
     return int(out["video_grid_thw"][0, 0]) * 2, len(out["pixel_values_videos"])
 

@@ -41,7 +41,7 @@ def account_for_stamps(report: Report, attached: Attached, tubes: int, *, stampe
     if attached.config.timestamps is None or stamped or tubes < 2:
         return
     family = attached.mechanism.family.model_type
-    why = why_no_stamps(family, attached.config, has_processor=attached.has_processor)
+    why = why_no_stamps(family, attached.config.plan, has_processor=attached.has_processor)
     report.note(
         why or "timestamps: the prompt has none between its tubes; make it with the attached processor"
     )

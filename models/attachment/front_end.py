@@ -325,7 +325,7 @@ def attach_front_end(
     front_end = FrontEnd(outer, family, config)
     front_end.module = spatiotemporal_module(outer, config, weights)
     if processor is not None:
-        front_end.processor = attach_processor(processor, family, config)
+        front_end.processor = attach_processor(processor, family, front_end.served.config.plan)
     try:
         front_end._put_on()
     except BaseException:

@@ -18,7 +18,6 @@ from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import JudgedFrames, Mechanism
 from framegate.models.video_processor.notes import FULL_SIZE_KEY
 from framegate.tokenizers.gate.areas.levels import SIDES
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.provenance import held_anchors
@@ -87,7 +86,7 @@ def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig
 
 def _gate_on_device(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated | None:
     """Gate where the pixels are, None where that is the CPU or where only the CPU can."""
-    at, budget = call["pixel_values_videos"].device, Budget.of_gate(config)
+    at, budget = call["pixel_values_videos"].device, config.tower_budget
     assert config.gate is not None
     # in torch alone the gate of the CPU is the faster one, wherever the pixels are
     if not kernels_run(config.backend, at) or why_not_on_device(config.gate, budget):
@@ -108,7 +107,7 @@ def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) ->
     judged = mechanism.judged(call)
     plans = [
         plan_frames_array(
-            video.frames, None, config=config, cell_px=video.cell_px, tube_frames=video.tube_frames
+            video.frames, None, config=config.plan, cell_px=video.cell_px, tube_frames=video.tube_frames
         )
         for video in judged
     ]
@@ -147,7 +146,7 @@ def _why_on_the_cpu(call: dict[str, Any], config: FrontEndConfig) -> tuple[str, 
     at = call["pixel_values_videos"].device
     if (at.type == "cpu" and config.backend != "triton") or config.gate is None:
         return ()
-    why = why_not_on_device(config.gate, Budget.of_gate(config))
+    why = why_not_on_device(config.gate, config.tower_budget)
     if why is None and not kernels_run(config.backend, at):
         why = why_no_kernels(at) or f"backend is {config.backend!r}"
     return (f"the gate ran on the CPU: {why or 'frames of this tower are brought to whole cells there'}",)

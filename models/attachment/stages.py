@@ -20,7 +20,6 @@ from framegate.models.reduction.reduce import reduce_to
 from framegate.models.scene_merge.merge import merge_scenes
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
-from framegate.tokenizers.gate.budget import Budget
 
 
 def has_stages(config: FrontEndConfig) -> bool:
@@ -61,7 +60,7 @@ def run_stages(
 
 def _targets(tokens: VideoTokens, config: FrontEndConfig) -> list[int] | None:
     """Tokens that each video may have in the end; None without a budget."""
-    budget = Budget.of(config)
+    budget = config.budget
     if budget.keep_ratio is None and budget.max_tokens is None:
         return None
     dense = [t * h * w for t, h, w in tokens.shapes]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError
-from framegate.models.families import family_of_type
-from framegate.models.served import served_config
 from framegate.models.video_processor.hook import MethodHook
 from framegate.models.video_processor.placeholders import PLACEHOLDER_METHOD, PlaceholderHook
 from framegate.models.video_processor.processor import GatedVideoProcessor
@@ -21,6 +18,7 @@ from framegate.models.video_processor.stamps import (
     why_no_stamps,
 )
 from framegate.report import Report
+from framegate.tokenizers.plan_config import PlanConfig
 
 
 class ChatTemplateHook(MethodHook):
@@ -74,7 +72,7 @@ class ProcessorAttachment:
             report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
         report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
         report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, by the processor"
-        if self.video_processor.config.gates:
+        if self.video_processor.config.gate is not None:
             report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
         report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
         for note in (note for video in videos for note in video.notes):
@@ -90,13 +88,13 @@ class ProcessorAttachment:
             _remove_hooks(self.processor)
 
 
-def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> ProcessorAttachment:
+def attach_processor(processor: Any, family: Any, config: PlanConfig) -> ProcessorAttachment:
     """Let a processor decode and gate videos as it streams, on this instance only.
 
     Args:
         processor: a stock processor of the family, or one from `load_processor` or `build_processor`.
         family: row of the family table, or its model_type.
-        config: the front end's configuration.
+        config: what decides on frames and cells.
 
     Returns:
         The attachment; `.video_processor.last_call` has the account of each call.
@@ -110,7 +108,6 @@ def attach_processor(processor: Any, family: Any, config: FrontEndConfig) -> Pro
     model_type = getattr(family, "model_type", family)
     stock = _stock_video_processor(processor, model_type)
     check_stampable(processor, model_type, config)
-    config = served_config(config, family_of_type(model_type)).config
     gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
     processor.video_processor = gated
     install_hooks(processor)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from framegate.config import FrontEndConfig
 from framegate.models.video_processor.grid_clip import JudgedPixels
 from framegate.models.video_processor.notes import Stopwatch
 from framegate.models.video_processor.patches import Float32Array, PatchLayout
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.gate import never, plan_gate
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.provenance import anchors_of
+from framegate.tokenizers.plan_config import PlanConfig
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -39,13 +38,13 @@ class CellChoice:
 
 
 def choose_cells(
-    clip: JudgedPixels, config: FrontEndConfig, layout: PatchLayout, watch: Stopwatch
+    clip: JudgedPixels, config: PlanConfig, layout: PatchLayout, watch: Stopwatch
 ) -> CellChoice | None:
     """Run the gate over a clip.
 
     Args:
         clip: read once, in the pixels that decide; never held whole.
-        config: the front end's configuration.
+        config: what decides on frames and cells.
         layout: the size of cells and tubes.
         watch: the time of reading goes to "stream", the rest to "gate".
 
@@ -58,14 +57,14 @@ def choose_cells(
 
     Source: ours.
     """
-    if not config.gates or config.gate is None:
+    if config.gate is None:
         return None
     height_px, width_px = clip.size_px
     grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
     forced = clip.has_codec_keyframe if config.gate.codec_keyframes else never
     with watch.timing("gate", apart_from="stream"):
         pixels = watch.reading("stream", clip.pixels(config.judged_format))
-        run = plan_gate(pixels, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced)
+        run = plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced)
         anchor, motion_px = anchors_of(run, grid)
     notes = run.notes
     if config.gate.codec_keyframes and not clip.knows_codec_keyframes:

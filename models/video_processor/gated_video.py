@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from transformers.video_utils import VideoMetadata
 
-from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
 from framegate.models.video_processor.area_patches import Int8Array
 from framegate.models.video_processor.cells import CellChoice, Int32Array, choose_cells
@@ -24,6 +23,7 @@ from framegate.models.video_processor.resize import paid_size_px, resize_frames,
 from framegate.models.video_processor.sampling import file_plan, frames_config, stock_indices
 from framegate.models.video_processor.settings import VideoSettings
 from framegate.models.video_processor.sources import ClipPath, as_frames
+from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.video_stream import open_video
 from framegate.tokenizers.video_stream.window import WHOLE, Window, window_bounds, window_frames
 
@@ -38,13 +38,13 @@ class Request:
     Args:
         model_type: the family.
         settings: size rule, patch layout and stock sampling.
-        config: the front end's configuration.
+        config: what decides on frames and cells.
         call: the call's own keyword arguments that were given a value.
     """
 
     model_type: str
     settings: VideoSettings
-    config: FrontEndConfig
+    config: PlanConfig
     call: Mapping[str, Any]
 
 
@@ -206,7 +206,7 @@ def _result(
         scale=choice.scale.reshape(-1) if choice is not None and bool((choice.scale > 1).any()) else None,
         score=_score(choice, request.config) if choice is not None else None,
         times_ms=_times(clip, request),
-        full_size_tokens=dense if request.config.scales_frames else None,
+        full_size_tokens=dense if request.config.down_scaling else None,
         metadata=metadata,
         notes=VideoNotes(
             source=clip.source,
@@ -224,7 +224,7 @@ def _result(
 
 def _notes(clip: Clip, choice: CellChoice | None, metadata: VideoMetadata, request: Request) -> list[str]:
     found = [*clip.warnings(), *(choice.notes if choice is not None else ())]
-    if request.config.scales_frames:
+    if request.config.down_scaling:
         (height, width), (full_height, full_width) = clip.size_px, clip.full_px
         found.append(f"down_scaling: frames of {width} x {height} px instead of {full_width} x {full_height}")
     if clip.source is not None and "min_frames" in request.call:
@@ -236,23 +236,19 @@ def _notes(clip: Clip, choice: CellChoice | None, metadata: VideoMetadata, reque
     return found + time_notes(request.model_type, metadata, tube_frames, stamped=stamped)
 
 
-def _motion(choice: CellChoice, config: FrontEndConfig) -> Float32Array | None:
+def _motion(choice: CellChoice, config: PlanConfig) -> Float32Array | None:
     """Where anchors lie: only anchored context reads it."""
-    if config.context != "anchored" or not choice.motion_px.any():
+    if not choice.motion_px.any():
         return None
     return choice.motion_px.reshape(-1, 2)
 
 
 def _times(clip: Clip, request: Request) -> Int32Array | None:
     """When tubes begin, in whole milliseconds, which no cast blurs: the spatiotemporal module reads it."""
-    if request.config.spatiotemporal is None:
-        return None
     starts = clip.times_seconds[:: request.settings.layout.temporal_patch_size]
     return np.rint(starts * 1000).astype(np.int32)
 
 
-def _score(choice: CellChoice, config: FrontEndConfig) -> Int32Array | None:
+def _score(choice: CellChoice, config: PlanConfig) -> Int32Array | None:
     """How much cells had changed, in whole parts of SCORE_PARTS: the released code's choice of tokens reads it."""
-    if config.scene_merge is None or config.scene_merge.merge_rule != "top_k":
-        return None
     return np.rint(choice.residual.reshape(-1) * SCORE_PARTS).astype(np.int32)

@@ -14,7 +14,6 @@ from transformers.utils import TensorType
 from transformers.video_processing_utils import BatchFeature, VideoProcessorMixin
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
-from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, FrameError, nearest
 from framegate.models.grid_tower.geometry import SHAPE_KEY
 from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
@@ -28,6 +27,7 @@ from framegate.models.video_processor.settings import (
     video_settings,
 )
 from framegate.models.video_processor.sources import flat_videos
+from framegate.tokenizers.plan_config import PlanConfig
 
 
 class QwenVideoKwargs(VideosKwargs, total=False):  # type: ignore[misc, call-arg]
@@ -52,7 +52,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     Args:
         model_type: "qwen2_vl", "qwen2_5_vl", "qwen3_vl" or "llava_onevision".
         values: settings of the stock video processor, its `to_dict()`; the family's defaults fill it up.
-        config: the front end's configuration.
+        config: what decides on frames and cells.
         replaced: the object it stands in for, given back on detach; None when there is none.
 
     Raises:
@@ -76,7 +76,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         self,
         model_type: str,
         values: Mapping[str, Any] | None,
-        config: FrontEndConfig,
+        config: PlanConfig,
         *,
         replaced: Any = None,
     ) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from framegate.config import FrontEndConfig
 from framegate.errors import FrameError
 from framegate.models.video_processor.settings import VideoSettings, stock_values, video_settings
 from framegate.tokenizers.down_scaling import scaled_px
-from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import UInt8Array, VideoInfo
 
 _FRAMES_AT_ONCE = 16
@@ -52,7 +51,7 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
 
 
 def paid_size_px(
-    full_px: tuple[int, int], num_frames: int, settings: VideoSettings, config: FrontEndConfig
+    full_px: tuple[int, int], num_frames: int, settings: VideoSettings, config: PlanConfig
 ) -> tuple[int, int]:
     """Find the size that the budget pays for, where it is met by smaller frames.
 
@@ -60,7 +59,7 @@ def paid_size_px(
         full_px: height and width by the family's own rule.
         num_frames: frames that go in.
         settings: size of cells and tubes.
-        config: the front end's configuration.
+        config: what decides on frames and cells.
 
     Returns:
         Height and width, multiples of a cell; full_px where nothing is made smaller.
@@ -70,14 +69,14 @@ def paid_size_px(
 
     Source: ours; the rule's lower bound (min_pixels) does not hold below the budget.
     """
-    if not config.scales_frames:
+    if not config.down_scaling:
         return full_px
     tubes, (rows, columns) = -(-num_frames // settings.layout.temporal_patch_size), settings.cells_of(full_px)
     return scaled_px(
         full_px,
         cell_px=settings.layout.cell_px,
         num_tubes=tubes,
-        tokens=Budget.of(config).most(tubes * rows * columns),
+        tokens=config.budget.most(tubes * rows * columns),
     )
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from framegate.config import FramesConfig
 from framegate.errors import ConfigError, FrameError
 from framegate.models.video_processor.metadata import FALLBACK_FPS
 from framegate.models.video_processor.settings import VideoSettings
 from framegate.registry import sample_frames
+from framegate.tokenizers.samplers.config import FramesConfig
 from framegate.tokenizers.video_stream.window import Window, window_frames
 from framegate.types import FramePlan, Int64Array, VideoInfo
 

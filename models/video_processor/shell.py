@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, nearest
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.settings import stock_values
 from framegate.models.video_processor.stock_parts import STOCK_PARTS
+from framegate.tokenizers.plan_config import PlanConfig
 
-_DENSE = FrontEndConfig(preset="dense")
+_DENSE = PlanConfig(preset="dense")
 
 
 def load_processor(name_or_path: str | Path, family: Any = None, **options: Any) -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 
 from transformers.video_utils import VideoMetadata
 
-from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.families import FAMILIES
 from framegate.models.video_processor.hook import MethodHook
 from framegate.models.video_processor.metadata import frame_times_seconds
+from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, interleave, tube_times_seconds
 
 # The step of a processor that reads videos and writes their placeholders. `replace_video_token` alone would not do:
@@ -18,12 +18,12 @@ from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, inte
 STAMPED_METHOD = "_process_videos"
 
 
-def why_no_stamps(model_type: str, config: FrontEndConfig, *, has_processor: bool = True) -> str | None:
+def why_no_stamps(model_type: str, config: PlanConfig, *, has_processor: bool = True) -> str | None:
     """Say why the timestamps that a configuration asks for are not written.
 
     Args:
         model_type: the family.
-        config: the front end's configuration.
+        config: what decides on frames and cells.
         has_processor: a processor is attached beside the model.
 
     Returns:
@@ -40,7 +40,7 @@ def why_no_stamps(model_type: str, config: FrontEndConfig, *, has_processor: boo
     return None
 
 
-def check_stampable(processor: Any, model_type: str, config: FrontEndConfig) -> None:
+def check_stampable(processor: Any, model_type: str, config: PlanConfig) -> None:
     """Refuse a processor that has no step where stamps could be written.
 
     Raises:
@@ -60,7 +60,7 @@ class StampsHook(MethodHook):
     def __call__(self, videos: Any, **kwargs: Any) -> tuple[Any, list[str]]:
         """Call the method, then write the stamps into its texts."""
         stock, reader = self.stock(STAMPED_METHOD), self.processor.video_processor
-        config: FrontEndConfig | None = getattr(reader, "config", None)
+        config: PlanConfig | None = getattr(reader, "config", None)
         wanted = None if config is None else config.timestamps
         if config is None or wanted is None or why_no_stamps(reader.model_type, config) is not None:
             result: tuple[Any, list[str]] = stock(videos, **kwargs)

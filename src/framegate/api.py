@@ -171,7 +171,7 @@ def plan_video(
         cell_px, tube_frames, size_px = _geometry(family)
     return plan(
         video,
-        load_config(config, **overrides),
+        load_config(config, **overrides).plan,
         window_seconds=(start_seconds, end_seconds),
         width_px=width_px,
         cell_px=cell_px,
@@ -221,4 +221,4 @@ def gate_stream(
     from framegate.tokenizers.gate.stream import gate_stream as gated
 
     geometry = {"width_px": width_px, "cell_px": cell_px, "tube_frames": tube_frames}
-    return gated(stream, load_config(config, **overrides), **geometry)
+    return gated(stream, load_config(config, **overrides).plan, **geometry)

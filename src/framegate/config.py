@@ -16,62 +16,15 @@ from framegate.models.condensation.config import CondensationConfig
 from framegate.models.pruning.config import PruningConfig
 from framegate.models.scene_merge.config import SceneMergeConfig
 from framegate.models.spatiotemporal.config import SpatiotemporalConfig
-from framegate.samplers import SAMPLERS
+from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.plan_config import PlanConfig
+from framegate.tokenizers.samplers.config import FramesConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 Context = Literal["kept", "anchored"]
-KeyframeSource = Literal["auto", "codec", "content"]
 CONFIG_VERSION = 1
 CONFIG_NAME, WEIGHTS_NAME = "front_end_config.json", "front_end.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FramesConfig:
-    """Which frames are taken from a file or a live source (frames the caller sampled are all used).
-
-    Args:
-        sampler: registry key of the sampler: "fps", "uniform", "keyframes" or "tass".
-        fps: frames per second for "fps", scored frames per second for "tass", above 0.
-        num_frames: number of frames for "uniform", "keyframes" and "tass".
-        max_frames: no sampler takes more than this; None for no limit.
-        coverage: "keyframes": no gap longer than this share of the video is left, in (0, 1].
-        keyframe_source: "keyframes": "codec", "content", or "auto" for the codec's where they tell something.
-        min_gap_seconds: "tass": distance of frames in its first round, halved from round to round.
-
-    Raises:
-        ConfigError: an unknown sampler, a value out of range, or "uniform" without num_frames.
-    """
-
-    sampler: str = "fps"
-    fps: float = 2.0
-    num_frames: int | None = None
-    max_frames: int | None = 768
-    coverage: float = 0.05
-    keyframe_source: str = "auto"
-    min_gap_seconds: float = 20.0
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ConfigError(
-                f"Unknown frame sampler {self.sampler!r}. {nearest(str(self.sampler), SAMPLERS)}"
-            )
-        if not 0 < self.coverage <= 1:
-            raise ConfigError(f"frames.coverage is {self.coverage}; it must be in (0, 1].")
-        if self.keyframe_source not in get_args(KeyframeSource):
-            raise ConfigError(
-                f"frames.keyframe_source is {self.keyframe_source!r}; it must be one of {get_args(KeyframeSource)}."
-            )
-        if not (self.min_gap_seconds > 0 and math.isfinite(self.min_gap_seconds)):
-            raise ConfigError(f"frames.min_gap_seconds is {self.min_gap_seconds}; it must be above 0.")
-        if not (self.fps > 0 and math.isfinite(self.fps)):
-            raise ConfigError(f"frames.fps is {self.fps}; it must be above 0.")
-        for name in ("num_frames", "max_frames"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"frames.{name} is {value}; it must be at least 1, or None.")
-        if self.sampler == "uniform" and self.num_frames is None:
-            raise ConfigError('frames.sampler "uniform" needs frames.num_frames, for example num_frames=32.')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +137,40 @@ class FrontEndConfig:
         return self.down_scaling and not self.is_identity
 
     @property
-    def judged_format(self) -> Literal["gray", "rgb24"]:
-        """Pixels that decide on cells: luma, but for rules that compare colours."""
-        return "rgb24" if self.gates and self.gate is not None and self.gate.compares else "gray"
+    def budget(self) -> Budget:
+        """What a video may cost the language model in the end."""
+        return Budget(keep_ratio=self.keep_ratio, max_tokens=self.max_video_tokens)
+
+    @property
+    def tower_budget(self) -> Budget:
+        """What the gate may pass.
+
+        More than in the end where later stages reduce too; without limit where it saves patch embeddings ("reuse") and
+        the later stages alone decide on tokens.
+        """
+        if not self.reduces_after_tower:
+            return self.budget
+        if self.reuses:
+            return Budget()
+        ratio, cap, headroom = self.keep_ratio, self.max_video_tokens, self.gate_headroom
+        return Budget(
+            keep_ratio=None if ratio is None else min(1.0, ratio * headroom),
+            max_tokens=None if cap is None else math.floor(cap * headroom),
+        )
+
+    @property
+    def plan(self) -> PlanConfig:
+        """What decides on frames and cells, before the tower; all that samplers, gate and processor read."""
+        stages = () if self.is_identity else ("scene_merge", "condensation", "pruning")
+        return PlanConfig(
+            preset=self.preset,
+            frames=self.frames,
+            gate=self.gate if self.gates else None,
+            budget=self.tower_budget,
+            down_scaling=self.scales_frames,
+            timestamps=self.timestamps,
+            later_stages=tuple(name for name in stages if getattr(self, name) is not None),
+        )
 
     @property
     def reuses(self) -> bool:

@@ -8,9 +8,9 @@ from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
-from framegate.config import FramesConfig
 from framegate.errors import ConfigError, nearest
 from framegate.samplers import SAMPLERS
+from framegate.tokenizers.samplers.config import FramesConfig
 from framegate.types import FramePlan, VideoInfo
 
 Sampler = Callable[..., FramePlan]

@@ -39,7 +39,7 @@ def two_videos(processor):
 def test_without_a_gate_the_pixels_are_the_stock_ones():
     processor = llava_processor()
     want = two_videos(processor)
-    attach_processor(processor, FAMILY, load_config("dense"))
+    attach_processor(processor, FAMILY, load_config("dense").plan)
     got = two_videos(processor)
     assert got.keys() == want.keys()
     assert torch.equal(got["input_ids"], want["input_ids"])
@@ -66,7 +66,7 @@ def test_both_ways_in_keep_the_same_cells_and_say_the_same():
 
 def test_keys_say_what_the_rows_do_not():
     processor = llava_processor()
-    attach_processor(processor, FAMILY, load_config("gate", keep_ratio=0.3))
+    attach_processor(processor, FAMILY, load_config("gate", keep_ratio=0.3).plan)
     inputs = stock_inputs(processor, [[moving_frames()], [moving_frames(6, 84, 112, seed=1)]], ["a", "b"])
     shapes = inputs["framegate_video_shape"]
     assert shapes.tolist() == [[8, 4, 4], [6, 4, 4]]
@@ -107,7 +107,7 @@ def test_detach_gives_the_stock_processor_back():
     processor = llava_processor()
     stock, before = processor.video_processor, dict(vars(processor))
     want = two_videos(processor)
-    attachment = attach_processor(processor, FAMILY, load_config("gate", keep_ratio=0.3))
+    attachment = attach_processor(processor, FAMILY, load_config("gate", keep_ratio=0.3).plan)
     assert processor.video_processor is not stock
     attachment.detach()
     assert vars(processor) == before
@@ -117,7 +117,7 @@ def test_detach_gives_the_stock_processor_back():
 
 def test_videos_of_unlike_length_need_a_gate():
     processor = llava_processor()
-    attach_processor(processor, FAMILY, load_config("dense"))
+    attach_processor(processor, FAMILY, load_config("dense").plan)
     with pytest.raises(FrameError, match=r"\[8, 6\] frames.*num_frames"):
         stock_inputs(processor, [[moving_frames(), moving_frames(6)]], ["a"])
 
@@ -126,11 +126,11 @@ def test_sizes_that_the_tower_cannot_take_are_refused():
     with pytest.raises(ConfigError, match="'height' and 'width'"):
         build_processor(FAMILY, llava_processor().tokenizer, size={"height": 104, "width": 90})
     processor = llava_processor()
-    attach_processor(processor, FAMILY, load_config("gate"))
+    attach_processor(processor, FAMILY, load_config("gate").plan)
     with pytest.raises(FrameError, match="104 x 104"):
         stock_inputs(processor, [[moving_frames()]], ["a"], do_resize=False)
     with pytest.raises(AttachmentError, match="qwen2_vl expects"):
-        attach_processor(llava_processor(), "qwen2_vl", load_config("gate"))
+        attach_processor(llava_processor(), "qwen2_vl", load_config("gate").plan)
 
 
 def test_the_tiny_pair_answers_about_a_file(clip):

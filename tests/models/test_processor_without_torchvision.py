@@ -61,7 +61,7 @@ for family in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
     loaded = load_processor(root / family)
     results = {"stock_error": stock_error(root / family), "dense": ask(loaded, clip)}
     results["legacy"] = ask(load_processor(root / (family + "-legacy"), family), clip)
-    attachment = attach_processor(loaded, family, load_config("gate", keep_ratio=0.5))
+    attachment = attach_processor(loaded, family, load_config("gate", keep_ratio=0.5).plan)
     results["gated"] = ask(loaded, clip)
     loaded.save_pretrained(root / (family + "-saved"))
     attachment.detach()

@@ -96,7 +96,7 @@ class TestText:
             tmp_path / "uneven.mp4", gradient_frames(7, height_px=96, width_px=128), times_ms=times_ms
         )
         processor = build_processor(family, tiny_tokenizer(), chat_template(family))
-        attach_processor(processor, family, with_stamps(config))
+        attach_processor(processor, family, with_stamps(config).plan)
         inputs = chat(processor, [{"type": "video", "path": str(path)}], do_sample_frames=False)
         assert stamps_of(text_of(processor, inputs)) == ["<0.0s>", "<0.7s>", "<2.1s>", "<5.0s>"]
         assert "video_metadata" not in inputs
@@ -146,7 +146,7 @@ class TestHook:
     def test_detach_gives_the_stock_prompt_back(self, family):
         processor = stock_processor(family)
         names = set(vars(processor))
-        attachment = attach_processor(processor, family, with_stamps(DENSE))
+        attachment = attach_processor(processor, family, with_stamps(DENSE).plan)
         assert STAMPED_METHOD in vars(processor)
         attachment.detach()
         assert set(vars(processor)) == names
@@ -162,7 +162,7 @@ class TestHook:
 
     def test_copies_and_pickles_write_stamps_on_their_own(self):
         processor = stock_processor("qwen2_vl")
-        attachment = attach_processor(processor, "qwen2_vl", with_stamps(DENSE))
+        attachment = attach_processor(processor, "qwen2_vl", with_stamps(DENSE).plan)
         copies = [copy.deepcopy(processor), pickle.loads(pickle.dumps(processor))]
         attachment.detach()
         for twin in copies:
@@ -172,7 +172,7 @@ class TestHook:
     def test_native_markers_are_kept_not_doubled(self):
         expected = stock_inputs(stock_processor("qwen3_vl"), [[moving_frames(6)]], ["What?"])
         processor = stock_processor("qwen3_vl")
-        attachment = attach_processor(processor, "qwen3_vl", with_stamps(DENSE))
+        attachment = attach_processor(processor, "qwen3_vl", with_stamps(DENSE).plan)
         found = stock_inputs(processor, [[moving_frames(6)]], ["What?"])
         assert torch.equal(found["input_ids"], expected["input_ids"])
         report = Report(preset="date")
@@ -181,13 +181,13 @@ class TestHook:
 
     def test_reasons(self):
         wanted = with_stamps(DENSE)
-        assert why_no_stamps("qwen2_vl", wanted) is None
-        assert why_no_stamps("qwen2_vl", DENSE, has_processor=False) is None
-        assert "no processor" in why_no_stamps("qwen2_vl", wanted, has_processor=False)
-        assert "native" in why_no_stamps("qwen3_vl", wanted, has_processor=False)
+        assert why_no_stamps("qwen2_vl", wanted.plan) is None
+        assert why_no_stamps("qwen2_vl", DENSE.plan, has_processor=False) is None
+        assert "no processor" in why_no_stamps("qwen2_vl", wanted.plan, has_processor=False)
+        assert "native" in why_no_stamps("qwen3_vl", wanted.plan, has_processor=False)
 
     def test_a_processor_without_that_step_is_refused(self):
         processor = stock_processor("qwen2_vl")
         processor.__class__ = type("Other", (), {"tokenizer": None})
         with pytest.raises(AttachmentError, match="Other has no _process_videos"):
-            attach_processor(processor, "qwen2_vl", with_stamps(DENSE))
+            attach_processor(processor, "qwen2_vl", with_stamps(DENSE).plan)

@@ -26,7 +26,7 @@ class TestFramesInMemory:
         processor = stock_processor(family)
         videos = [[moving_frames(7, 200, 300)], [moving_frames(4, 150, 90), moving_frames(6, 64, 64)]]
         expected = stock_inputs(processor, videos, ["What?", "And what is this?"])
-        attach_processor(processor, family, DENSE)
+        attach_processor(processor, family, DENSE.plan)
         found = stock_inputs(processor, videos, ["What?", "And what is this?"])
         assert set(found) == set(expected)
         assert all(torch.equal(found[key], expected[key]) for key in expected)
@@ -39,7 +39,7 @@ class TestFramesInMemory:
         call = {"text": ["<|video_pad|>"], "videos": [frames], "video_metadata": metadata}
         options = {"do_sample_frames": True, "fps": 2, "return_tensors": "pt", "return_metadata": True}
         expected = processor(**call, **options)
-        attach_processor(processor, family, DENSE)
+        attach_processor(processor, family, DENSE.plan)
         found = processor(**call, **options)
         assert torch.equal(found["input_ids"], expected["input_ids"])
         assert torch.equal(found["pixel_values_videos"], expected["pixel_values_videos"])
@@ -48,7 +48,7 @@ class TestFramesInMemory:
 
     def test_every_spelling_of_the_same_frames_gives_the_same_patches(self, tmp_path):
         processor = stock_processor("qwen2_vl")
-        attach_processor(processor, "qwen2_vl", DENSE)
+        attach_processor(processor, "qwen2_vl", DENSE.plan)
         frames = moving_frames(4)
         for number, frame in enumerate(frames):
             Image.fromarray(frame).save(tmp_path / f"{number}.png")
@@ -77,12 +77,12 @@ class TestFramesInMemory:
         ],
     )
     def test_frames_that_are_none_are_refused(self, frames, words):
-        processor = GatedVideoProcessor("qwen2_vl", None, DENSE)
+        processor = GatedVideoProcessor("qwen2_vl", None, DENSE.plan)
         with pytest.raises(FrameError, match=words):
             processor(frames)
 
     def test_metadata_that_does_not_fit_is_refused(self):
-        processor, frames = GatedVideoProcessor("qwen2_vl", None, DENSE), moving_frames(4)
+        processor, frames = GatedVideoProcessor("qwen2_vl", None, DENSE.plan), moving_frames(4)
         with pytest.raises(FrameError, match="1 videos"):
             processor([frames], video_metadata=[{"fps": 1.0, "total_num_frames": 4}] * 2)
         with pytest.raises(FrameError, match="3 frames_indices for 4 frames"):
@@ -96,7 +96,7 @@ class TestFramesInMemory:
 
     def test_times_of_the_callers_own_are_sampled_with_the_frames(self):
         processor = stock_processor("qwen3_vl")
-        attach_processor(processor, "qwen3_vl", DENSE)
+        attach_processor(processor, "qwen3_vl", DENSE.plan)
         times = np.cumsum(np.linspace(0.1, 0.9, 20))
         metadata = TimedMetadata(
             times_seconds=times,
@@ -117,16 +117,16 @@ class TestFramesInMemory:
 
     def test_one_frame_fills_a_tube(self):
         for family in FAMILIES:
-            out = GatedVideoProcessor(family, None, DENSE)(moving_frames(1), return_tensors="pt")
+            out = GatedVideoProcessor(family, None, DENSE.plan)(moving_frames(1), return_tensors="pt")
             assert int(out["video_grid_thw"][0, 0]) == 1
 
     def test_unknown_settings_are_named(self):
         with pytest.raises(ConfigError, match="num_frames"):
-            GatedVideoProcessor("qwen2_vl", None, DENSE)(moving_frames(2), num_frame=3)
+            GatedVideoProcessor("qwen2_vl", None, DENSE.plan)(moving_frames(2), num_frame=3)
 
     def test_a_missing_rate_is_noted(self):
         processor = stock_processor("qwen2_5_vl")
-        attachment = attach_processor(processor, "qwen2_5_vl", DENSE)
+        attachment = attach_processor(processor, "qwen2_5_vl", DENSE.plan)
         processor(text=["<|video_pad|>"], videos=[moving_frames(4)], return_tensors="pt")
         assert any("24 frames per second assumed" in n for n in attachment.video_processor.last_call[0].notes)
 
@@ -137,7 +137,7 @@ class TestGate:
         processor = stock_processor(family)
         videos = [[moving_frames(8)], [moving_frames(5, 84, 140, seed=1)]]
         dense = stock_inputs(processor, videos, ["What?", "And?"])
-        attach_processor(processor, family, GATE)
+        attach_processor(processor, family, GATE.plan)
         gated = stock_inputs(processor, videos, ["What?", "And?"])
         for key in set(dense) - {"pixel_values_videos"}:
             assert torch.equal(gated[key], dense[key]), key
@@ -154,7 +154,7 @@ class TestGate:
     def test_a_budget_is_met_per_video(self, family):
         processor = stock_processor(family)
         videos = [[moving_frames(8)], [moving_frames(8, seed=1)]]
-        attachment = attach_processor(processor, family, load_config("gate", keep_ratio=0.5))
+        attachment = attach_processor(processor, family, load_config("gate", keep_ratio=0.5).plan)
         inputs = stock_inputs(processor, videos, ["What?", "And?"])
         account = attachment.video_processor.last_call
         assert [video.kept_tokens for video in account] == [video.dense_tokens // 2 for video in account]
@@ -165,7 +165,7 @@ class TestGate:
         processor = stock_processor("qwen2_vl")
         noise = np.random.default_rng(0).integers(0, 256, (4, 56, 84, 3), dtype=np.uint8)
         expected = stock_inputs(processor, [[noise]], ["What?"])
-        attach_processor(processor, "qwen2_vl", GATE)
+        attach_processor(processor, "qwen2_vl", GATE.plan)
         found = stock_inputs(processor, [[noise]], ["What?"])
         assert set(found) == set(expected) | {"framegate_anchor"}
         tubes, height, width = found["video_grid_thw"][0].tolist()
@@ -181,7 +181,7 @@ class TestGate:
         found = {}
         for context in ("kept", "anchored"):
             processor = stock_processor("qwen2_vl")
-            attach_processor(processor, "qwen2_vl", load_config("gate", keep_ratio=0.5, context=context))
+            attach_processor(processor, "qwen2_vl", load_config("gate", keep_ratio=0.5, context=context).plan)
             found[context] = stock_inputs(processor, [[pan]], ["What?"])
         assert "framegate_motion" not in found["kept"]
         motion = found["anchored"]["framegate_motion"]
@@ -189,13 +189,13 @@ class TestGate:
         assert motion.abs().max() > 2
 
     def test_codec_keyframes_of_frames_in_memory_are_noted_as_unknown(self):
-        processor = GatedVideoProcessor("qwen2_vl", None, load_config("gate", codec_keyframes=True))
+        processor = GatedVideoProcessor("qwen2_vl", None, load_config("gate", codec_keyframes=True).plan)
         processor(moving_frames(4))
         assert any("codec_keyframes stands aside" in note for note in processor.last_call[0].notes)
 
     def test_reuse_hands_over_the_same_keys(self):
         processor = stock_processor("qwen2_vl")
-        attach_processor(processor, "qwen2_vl", load_config("gate", mode="reuse", motion="none"))
+        attach_processor(processor, "qwen2_vl", load_config("gate", mode="reuse", motion="none").plan)
         inputs = stock_inputs(processor, [[moving_frames(8)]], ["What?"])
         own = np.repeat(np.arange(4), 24)
         assert len(inputs["pixel_values_videos"]) == 4 * int(
@@ -208,7 +208,7 @@ class TestAttach:
     def test_detach_gives_the_same_object_back(self, family):
         processor, other = stock_processor(family), stock_processor(family)
         stock, before = processor.video_processor, dict(vars(processor))
-        attachment = attach_processor(processor, SimpleNamespace(model_type=family), GATE)
+        attachment = attach_processor(processor, SimpleNamespace(model_type=family), GATE.plan)
         assert isinstance(processor.video_processor, GatedVideoProcessor)
         assert type(other.video_processor) is type(stock)
         attachment.detach()
@@ -218,7 +218,7 @@ class TestAttach:
 
     def test_copies_and_pickles_keep_working_on_their_own(self, clip):
         processor = stock_processor("qwen3_vl")
-        attachment = attach_processor(processor, "qwen3_vl", GATE)
+        attachment = attach_processor(processor, "qwen3_vl", GATE.plan)
         twin_attachment = copy.deepcopy(attachment)
         sent = pickle.loads(pickle.dumps(processor))
         twin_attachment.detach()
@@ -236,7 +236,7 @@ class TestAttach:
             return type(processor).apply_chat_template(processor, conversation, **options)
 
         processor.apply_chat_template = own_template
-        attachment = attach_processor(processor, "qwen2_vl", DENSE)
+        attachment = attach_processor(processor, "qwen2_vl", DENSE.plan)
         chat(processor, [{"type": "video", "path": clip, "video_start": 4.0}])
         assert seen == [(4.0, None)]
         attachment.detach()
@@ -245,18 +245,18 @@ class TestAttach:
     def test_what_cannot_carry_a_front_end_is_refused(self):
         processor = stock_processor("qwen2_vl")
         with pytest.raises(AttachmentError, match="qwen2_vl, qwen2_5_vl, qwen3_vl"):
-            attach_processor(processor.tokenizer, "qwen2_vl", GATE)
+            attach_processor(processor.tokenizer, "qwen2_vl", GATE.plan)
         with pytest.raises(AttachmentError, match="Qwen3VLVideoProcessor"):
-            attach_processor(processor, "qwen3_vl", GATE)
-        attach_processor(processor, "qwen2_vl", GATE)
+            attach_processor(processor, "qwen3_vl", GATE.plan)
+        attach_processor(processor, "qwen2_vl", GATE.plan)
         with pytest.raises(AttachmentError, match="detach it first"):
-            attach_processor(processor, "qwen2_vl", GATE)
+            attach_processor(processor, "qwen2_vl", GATE.plan)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_saving_writes_the_stock_files(self, family, tmp_path):
         processor = stock_processor(family)
         processor.save_pretrained(tmp_path / "stock")
-        attach_processor(processor, family, GATE)
+        attach_processor(processor, family, GATE.plan)
         processor.save_pretrained(tmp_path / "attached")
         names = sorted(path.name for path in (tmp_path / "stock").iterdir())
         assert sorted(path.name for path in (tmp_path / "attached").iterdir()) == names
@@ -266,14 +266,14 @@ class TestAttach:
 
     def test_settings_changed_on_the_attached_processor_hold(self):
         processor = stock_processor("qwen2_vl")
-        attach_processor(processor, "qwen2_vl", DENSE)
+        attach_processor(processor, "qwen2_vl", DENSE.plan)
         processor.video_processor.size = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 2}
         out = processor.video_processor(moving_frames(2), return_tensors="pt")
         assert out["video_grid_thw"].tolist() == [[1, 2, 2]]
 
     def test_the_account_goes_into_a_report(self, clip):
         processor = stock_processor("qwen2_vl")
-        attachment = attach_processor(processor, "qwen2_vl", GATE)
+        attachment = attach_processor(processor, "qwen2_vl", GATE.plan)
         report = Report(preset="gate")
         attachment.account(report)
         assert report.stages == []

@@ -22,7 +22,7 @@ class TestFiles:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_a_path_gives_what_the_stock_processor_makes_of_the_same_frames(self, family, clip):
         processor = stock_processor(family)
-        attachment = attach_processor(processor, family, DENSE)
+        attachment = attach_processor(processor, family, DENSE.plan)
         found = chat(
             processor, [{"type": "video", "path": str(clip)}], processor_kwargs={"return_metadata": True}
         )
@@ -51,7 +51,7 @@ class TestFiles:
     @pytest.mark.parametrize("key", ["path", "video", "url"])
     def test_the_gate_works_on_files(self, key, clip):
         processor = stock_processor("qwen2_5_vl")
-        attachment = attach_processor(processor, "qwen2_5_vl", load_config("gate", keep_ratio=0.25))
+        attachment = attach_processor(processor, "qwen2_5_vl", load_config("gate", keep_ratio=0.25).plan)
         inputs = chat(processor, [{"type": "video", key: str(clip)}])
         (account,) = attachment.video_processor.last_call
         assert (account.num_frames, account.video_seconds) == (20, pytest.approx(10.0, abs=0.2))
@@ -62,7 +62,7 @@ class TestFiles:
 
     def test_path_objects_windows_and_batches(self, clip):
         processor = stock_processor("qwen3_vl")
-        attachment = attach_processor(processor, "qwen3_vl", DENSE)
+        attachment = attach_processor(processor, "qwen3_vl", DENSE.plan)
         inputs = chat(processor, [{"type": "video", "path": clip, "video_start": 4.0, "video_end": 6.0}])
         assert "<4." in text_of(processor, inputs)
         assert "<3." not in text_of(processor, inputs)
@@ -75,7 +75,7 @@ class TestFiles:
 
     def test_a_calls_own_sampling_wins(self, clip):
         processor = stock_processor("qwen2_vl")
-        account = attach_processor(processor, "qwen2_vl", DENSE).video_processor
+        account = attach_processor(processor, "qwen2_vl", DENSE.plan).video_processor
         for options, frames in (({"fps": 1}, 10), ({"num_frames": 6}, 6), ({"do_sample_frames": False}, 100)):
             chat(processor, [{"type": "video", "path": str(clip)}], processor_kwargs=options)
             assert account.last_call[0].num_frames == frames
@@ -88,7 +88,7 @@ class TestFiles:
 
     def test_times_are_the_containers_on_uneven_files(self, uneven_clip):
         processor = stock_processor("qwen3_vl")
-        attach_processor(processor, "qwen3_vl", DENSE)
+        attach_processor(processor, "qwen3_vl", DENSE.plan)
         options = {"do_sample_frames": False, "return_metadata": True}
         inputs = chat(processor, [{"type": "video", "path": str(uneven_clip)}], processor_kwargs=options)
         times = np.array([*range(0, 2000, 100), *range(2000, 10000, 400)]) / 1000
@@ -98,7 +98,7 @@ class TestFiles:
 
     def test_the_time_step_of_qwen2_5_is_the_mean_one_and_collapse_is_noted(self, uneven_clip, clip):
         processor = stock_processor("qwen2_5_vl")
-        account = attach_processor(processor, "qwen2_5_vl", DENSE).video_processor
+        account = attach_processor(processor, "qwen2_5_vl", DENSE.plan).video_processor
         options = {"do_sample_frames": False}
         inputs = chat(processor, [{"type": "video", "path": str(uneven_clip)}], processor_kwargs=options)
         assert float(inputs["second_per_grid_ts"][0]) == pytest.approx(2 * 9.6 / 39, rel=1e-3)
@@ -110,7 +110,7 @@ class TestFiles:
 
     def test_a_missing_file_is_named(self):
         processor = stock_processor("qwen2_vl")
-        attach_processor(processor, "qwen2_vl", GATE)
+        attach_processor(processor, "qwen2_vl", GATE.plan)
         with pytest.raises(VideoNotFoundError, match="nowhere.mp4"):
             chat(processor, [{"type": "video", "path": "nowhere.mp4"}])
 

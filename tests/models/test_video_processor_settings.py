@@ -54,7 +54,7 @@ class TestSettings:
         import transformers
 
         stock = getattr(transformers, STOCK_DEFAULTS[family]["video_processor_type"])().to_dict()
-        ours = GatedVideoProcessor(family, None, DENSE).to_dict()
+        ours = GatedVideoProcessor(family, None, DENSE.plan).to_dict()
         assert {k: list(v) if isinstance(v, tuple) else v for k, v in stock.items()} == ours
 
     def test_older_files_spell_the_size_rule_by_pixels(self):
@@ -78,13 +78,13 @@ class TestSettings:
     )
     def test_the_size_rule_counts_the_stock_patches(self, family, num_frames, height, width):
         stock = stock_processor(family).video_processor
-        ours = GatedVideoProcessor(family, stock.to_dict(), DENSE)
+        ours = GatedVideoProcessor(family, stock.to_dict(), DENSE.plan)
         expected = stock.get_num_of_video_patches(num_frames, height, width, {})
         assert ours.get_num_of_video_patches(num_frames, height, width) == expected
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_frames_smaller_than_a_cell_are_refused_where_stock_blows_them_up(self, family):
-        processor = GatedVideoProcessor(family, stock_processor(family).video_processor.to_dict(), DENSE)
+        processor = GatedVideoProcessor(family, stock_processor(family).video_processor.to_dict(), DENSE.plan)
         for height, width in ((20, 200), (200, 20)):
             with pytest.raises(FrameError, match=f"{height} x {width} px are smaller than one cell"):
                 processor(np.zeros((2, height, width, 3), np.uint8), return_tensors="pt")
@@ -95,7 +95,7 @@ class TestSettings:
         stock = stock_processor(family).video_processor
         stock.cap_pixels_per_frame, stock.max_video_tokens = True, tokens
         stock.size = {"shortest_edge": 28 * 28, "longest_edge": 12 * 40 * 28 * 28}
-        ours, frames = GatedVideoProcessor(family, stock.to_dict(), DENSE), moving_frames(12, 200, 300)
+        ours, frames = GatedVideoProcessor(family, stock.to_dict(), DENSE.plan), moving_frames(12, 200, 300)
         grids = [
             side(frames, do_sample_frames=False, return_tensors="pt")["video_grid_thw"]
             for side in (stock, ours)

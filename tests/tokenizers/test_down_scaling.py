@@ -62,5 +62,5 @@ def test_it_goes_alone_and_needs_a_budget(frames):
     with pytest.raises(ConfigError, match="down_scaling spends the whole budget"):
         framegate.load_config("gate", down_scaling=True, keep_ratio=0.5)
     with pytest.raises(ConfigError, match="as they are"):
-        plan_frames_array(frames, config=framegate.load_config("down_scaling"), cell_px=8, tube_frames=2)
+        plan_frames_array(frames, config=framegate.load_config("down_scaling").plan, cell_px=8, tube_frames=2)
     assert not FrontEndConfig().scales_frames

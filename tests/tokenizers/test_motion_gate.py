@@ -30,7 +30,7 @@ tube_sizes = st.sampled_from([1, 2, 3])
 
 def plan(clip, tube_frames=1, **overrides):
     return plan_frames_array(
-        as_rgb(clip), config=load_config("gate", **overrides), cell_px=CELL, tube_frames=tube_frames
+        as_rgb(clip), config=load_config("gate", **overrides).plan, cell_px=CELL, tube_frames=tube_frames
     )
 
 
@@ -239,12 +239,12 @@ def test_stepwise_scan_equals_the_plan():
 def test_dense_preset_keeps_everything_and_times_are_those_of_first_frames():
     clip = as_rgb(busy_clip(0, 5, CELL, 2 * CELL))
     times = np.array([0.0, 0.5, 1.25, 2.0, 9.0])
-    made = plan_frames_array(clip, times, config=load_config("dense"), cell_px=CELL, tube_frames=2)
+    made = plan_frames_array(clip, times, config=load_config("dense").plan, cell_px=CELL, tube_frames=2)
     assert made.keep.all()
     assert made.timestamps_seconds.tolist() == [0.0, 1.25, 9.0]
     assert (made.num_cells, made.keep_ratio, made.cell_px, made.tube_frames) == (6, 1.0, CELL, 2)
     assert (made.height_px, made.width_px) == (CELL, 2 * CELL)
-    counted = plan_frames_array(clip, config=load_config("dense", fps=4), cell_px=CELL, tube_frames=2)
+    counted = plan_frames_array(clip, config=load_config("dense", fps=4).plan, cell_px=CELL, tube_frames=2)
     assert counted.timestamps_seconds.tolist() == [0.0, 0.5, 1.0]
 
 
@@ -260,7 +260,9 @@ def test_dense_preset_keeps_everything_and_times_are_those_of_first_frames():
 )
 def test_frames_that_cannot_be_gated_are_named(shape, dtype, message):
     with pytest.raises(FrameError, match=message):
-        plan_frames_array(np.zeros(shape, dtype), config=load_config("gate"), cell_px=CELL, tube_frames=1)
+        plan_frames_array(
+            np.zeros(shape, dtype), config=load_config("gate").plan, cell_px=CELL, tube_frames=1
+        )
 
 
 def test_wrong_number_of_times_is_named():
@@ -268,7 +270,7 @@ def test_wrong_number_of_times_is_named():
         plan_frames_array(
             np.zeros((3, 8, 8, 3), np.uint8),
             np.zeros(2),
-            config=load_config("gate"),
+            config=load_config("gate").plan,
             cell_px=8,
             tube_frames=1,
         )

@@ -19,7 +19,7 @@ GRID = CellGrid.of(HEIGHT, WIDTH, cell_px=CELL, tube_frames=1)
 
 def plan(clip, tube_frames=1, **overrides):
     return plan_frames_array(
-        as_rgb(clip), config=load_config("gate", **overrides), cell_px=CELL, tube_frames=tube_frames
+        as_rgb(clip), config=load_config("gate", **overrides).plan, cell_px=CELL, tube_frames=tube_frames
     )
 
 
@@ -196,7 +196,7 @@ def test_still_tubes_cost_no_motion_search():
 
 def test_small_frames_say_why_motion_stands_aside():
     made = plan_frames_array(
-        np.zeros((3, 16, 16, 3), np.uint8), config=load_config("gate"), cell_px=8, tube_frames=1
+        np.zeros((3, 16, 16, 3), np.uint8), config=load_config("gate").plan, cell_px=8, tube_frames=1
     )
     assert made.notes == ("camera motion stands aside: frames of 16 x 16 px hold too few features",)
     assert not made.moved.any()

@@ -44,7 +44,7 @@ mixed = st.sampled_from(MIXED)
 
 def plan(clip, tube_frames=1, cell=CELL, **overrides):
     return plan_frames_array(
-        as_rgb(clip), config=load_config("gate", **overrides), cell_px=cell, tube_frames=tube_frames
+        as_rgb(clip), config=load_config("gate", **overrides).plan, cell_px=cell, tube_frames=tube_frames
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError
 
 _ROUNDING_GUARD = 1e-9
@@ -22,29 +21,6 @@ class Budget:
 
     keep_ratio: float | None = None
     max_tokens: int | None = None
-
-    @classmethod
-    def of(cls, config: FrontEndConfig) -> Budget:
-        """Take what the video may cost in the end out of a configuration."""
-        return cls(keep_ratio=config.keep_ratio, max_tokens=config.max_video_tokens)
-
-    @classmethod
-    def of_gate(cls, config: FrontEndConfig) -> Budget:
-        """Take what the gate may pass out of a configuration.
-
-        More than in the end where later stages reduce too; without limit where it saves patch embeddings ("reuse") and
-        the later stages alone decide on tokens.
-        """
-        whole = cls.of(config)
-        if not config.reduces_after_tower:
-            return whole
-        if config.reuses:
-            return cls()
-        ratio, cap, headroom = whole.keep_ratio, whole.max_tokens, config.gate_headroom
-        return cls(
-            keep_ratio=None if ratio is None else min(1.0, ratio * headroom),
-            max_tokens=None if cap is None else math.floor(cap * headroom),
-        )
 
     def exact(self, dense_tokens: int) -> int | None:
         """Count the cells that keep_ratio asks for, capped.

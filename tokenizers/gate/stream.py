@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
 from framegate.registry import sample_frames
 from framegate.tokenizers.gate.areas.levels import SIDES, Int8Array, areas_at, representatives, sums_in
@@ -19,6 +18,7 @@ from framegate.tokenizers.gate.residual import FloatArray
 from framegate.tokenizers.gate.ruled import RuleScan
 from framegate.tokenizers.gate.scan import GateRules, GateScan, TubeDecision
 from framegate.tokenizers.gate.video import as_luma, grid_for
+from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.video_stream import VideoStream
 from framegate.types import Frame, FramePlan, UInt8Array
 
@@ -49,7 +49,7 @@ class GatedTube:
 
 def gate_stream(
     stream: VideoStream,
-    config: FrontEndConfig,
+    config: PlanConfig,
     *,
     width_px: int = 448,
     cell_px: int = 28,
@@ -78,23 +78,23 @@ def gate_stream(
 
     Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and cap: ours.
     """
-    if config.keep_ratio not in (None, 1.0):
+    if config.budget.keep_ratio not in (None, 1.0):
         raise BudgetError(
-            f"keep_ratio={config.keep_ratio} is an exact budget and needs the whole video; a stream takes "
+            f"keep_ratio={config.budget.keep_ratio} is an exact budget and needs the whole video; a stream takes "
             "max_video_tokens, a cap, or a threshold."
         )
     _check_causal(config)
     grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
     plan = None if stream.info.is_live else sample_frames(stream.info, config.frames)
-    gate = None if config.is_identity else config.gate
+    gate = config.gate
     stream.warnings.extend(plan.notes if plan is not None else ())
-    return _gated(stream, plan, grid, gate, config.max_video_tokens)
+    return _gated(stream, plan, grid, gate, config.budget.max_tokens)
 
 
-def _check_causal(config: FrontEndConfig) -> None:
+def _check_causal(config: PlanConfig) -> None:
     """Refuse what decides on the whole video at once."""
-    gate = None if config.is_identity else config.gate
-    if config.scales_frames:
+    gate = config.gate
+    if config.down_scaling:
         what = "down_scaling"
     elif gate is not None and not gate.has_threshold:
         what = f"gate.rule {gate.rule!r} without a threshold"

@@ -9,15 +9,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, FrameError
 from framegate.registry import sample_frames
 from framegate.tokenizers.down_scaling import scaled_px
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.gate import plan_gate, tubes_of
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.run import GateRun, whole_run
+from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.video_stream import VideoStream, open_video
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
 
@@ -26,7 +25,7 @@ Window = tuple[float | None, float | None]
 
 def plan_video(
     video: Any,
-    config: FrontEndConfig,
+    config: PlanConfig,
     *,
     window_seconds: Window = (None, None),
     width_px: int = 448,
@@ -95,7 +94,7 @@ def plan_frames_array(
     frames: UInt8Array,
     timestamps_seconds: Float64Array | None = None,
     *,
-    config: FrontEndConfig,
+    config: PlanConfig,
     cell_px: int,
     tube_frames: int,
 ) -> GatePlan:
@@ -118,7 +117,7 @@ def plan_frames_array(
 
     Source: ours.
     """
-    if config.scales_frames:
+    if config.down_scaling:
         raise ConfigError(
             "down_scaling makes frames smaller, and frames at tower size are taken as they are."
         )
@@ -171,16 +170,16 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
     return CellGrid.of(rows * cell_px, columns * cell_px, cell_px=cell_px, tube_frames=tube_frames)
 
 
-def _scaled(grid: CellGrid, num_frames: int | None, config: FrontEndConfig) -> CellGrid:
+def _scaled(grid: CellGrid, num_frames: int | None, config: PlanConfig) -> CellGrid:
     """The grid of the frames that down-scaling leaves."""
-    if not config.scales_frames or num_frames is None:
+    if not config.down_scaling or num_frames is None:
         return grid
     tubes = -(-num_frames // grid.tube_frames)
     size_px = scaled_px(
         (grid.height_px, grid.width_px),
         cell_px=grid.cell_px,
         num_tubes=tubes,
-        tokens=Budget.of(config).most(tubes * grid.num_cells),
+        tokens=config.budget.most(tubes * grid.num_cells),
     )
     return CellGrid.of(*size_px, cell_px=grid.cell_px, tube_frames=grid.tube_frames)
 
@@ -206,12 +205,12 @@ def as_rgb(frame: UInt8Array) -> UInt8Array:
 def _run(
     pixels: Iterable[UInt8Array],
     grid: CellGrid,
-    config: FrontEndConfig,
+    config: PlanConfig,
     forced_keyframe: Callable[[int], bool],
 ) -> GateRun:
-    if config.gate is None or config.is_identity:
+    if config.gate is None:
         return whole_run(tubes_of(pixels, grid.tube_frames), grid)
-    return plan_gate(pixels, grid, config.gate, Budget.of_gate(config), forced_keyframe=forced_keyframe)
+    return plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced_keyframe)
 
 
 class _Seen:
@@ -235,7 +234,7 @@ class _Seen:
         return bool(np.any((keyframes > before) & (keyframes <= self._indices[end])))
 
 
-def _opened(video: Any, config: FrontEndConfig, window_seconds: Window) -> VideoStream:
+def _opened(video: Any, config: PlanConfig, window_seconds: Window) -> VideoStream:
     is_file = isinstance(video, str) or hasattr(video, "__fspath__")
     stream = open_video(video, window_seconds=window_seconds, fps=None if is_file else config.frames.fps)
     if stream.info.is_live:
@@ -251,29 +250,27 @@ def _is_memory(info: VideoInfo) -> bool:
     return info.source is None
 
 
-def _chosen(
-    stream: VideoStream, config: FrontEndConfig, window: Window, *, in_memory: bool
-) -> FramePlan | None:
+def _chosen(stream: VideoStream, config: PlanConfig, window: Window, *, in_memory: bool) -> FramePlan | None:
     """The frames the sampler takes; None, for all of them, when the caller gave frames."""
     if in_memory:
         return None
     return sample_frames(stream.info, config.frames, window)
 
 
-def _wants_codec_keyframes(config: FrontEndConfig) -> bool:
+def _wants_codec_keyframes(config: PlanConfig) -> bool:
     return config.gate is not None and config.gate.codec_keyframes
 
 
-def _codec_note(config: FrontEndConfig, keyframes: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[str, ...]:
+def _codec_note(config: PlanConfig, keyframes: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[str, ...]:
     if not _wants_codec_keyframes(config) or len(keyframes):
         return ()
     return ("codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",)
 
 
-def _later_note(config: FrontEndConfig) -> tuple[str, ...]:
+def _later_note(config: PlanConfig) -> tuple[str, ...]:
     """A plan without a model ends at the tower's door."""
-    later = [name for name in ("scene_merge", "condensation", "pruning") if getattr(config, name) is not None]
-    if not later or config.is_identity:
+    later = config.later_stages
+    if not later:
         return ()
     enters = "what is embedded anew; every token enters it" if config.reuses else "what enters it"
     verb = "reduces" if len(later) == 1 else "reduce"

@@ -45,7 +45,7 @@ def processor_budget(processor: Any, keep_ratio: float | None) -> Iterator[None]
     if keep_ratio is None or config is None:
         yield
         return
-    reader.config = replace(config, keep_ratio=keep_ratio)
+    reader.config = replace(config, budget=replace(config.budget, keep_ratio=keep_ratio))
     try:
         yield
     finally:

@@ -1,0 +1,44 @@
+"""PlanConfig: what decides on a video before the tower: frames, cells and stamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.samplers.config import FramesConfig
+from framegate.tokenizers.timestamps.config import TimestampsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What samplers, gate and processor go by; `FrontEndConfig.plan` makes one.
+
+    Args:
+        preset: name for messages and reports.
+        frames: which frames are taken from a file.
+        gate: which cells are encoded; None where nothing is skipped.
+        budget: what the tower may encode of each video.
+        down_scaling: the budget is met by smaller frames.
+        timestamps: stamps of time in the prompt; None for none.
+        later_stages: names of the stages after the tower that reduce further, for notes.
+    """
+
+    preset: str = "custom"
+    frames: FramesConfig = field(default_factory=FramesConfig)
+    gate: MotionGateConfig | None = None
+    budget: Budget = field(default_factory=Budget)
+    down_scaling: bool = False
+    timestamps: TimestampsConfig | None = None
+    later_stages: tuple[str, ...] = ()
+
+    @property
+    def judged_format(self) -> Literal["gray", "rgb24"]:
+        """Pixels that decide on cells: luma, but for rules that compare colours."""
+        return "rgb24" if self.gate is not None and self.gate.compares else "gray"
+
+    @property
+    def reuses(self) -> bool:
+        """True when skipped cells keep a token and take their anchor's patch embedding."""
+        return self.gate is not None and self.gate.mode == "reuse"
