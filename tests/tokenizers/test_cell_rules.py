@@ -171,8 +171,8 @@ def test_settings_that_a_rule_does_not_read_are_refused(preset, settings, hint):
 def test_the_motion_gate_is_what_it_was():
     assert MotionGateConfig().rule == "motion"
     assert framegate.load_config("gate").plan.judged_format == "gray"
-    assert framegate.load_config("rlt").judged_format == "rgb24"
-    assert framegate.load_config("rlt", keep_ratio=1.0).judged_format == "gray"
+    assert framegate.load_config("rlt").plan.judged_format == "rgb24"
+    assert framegate.load_config("rlt", keep_ratio=1.0).plan.judged_format == "gray"
 
 
 @pytest.mark.parametrize("name", ["rlt", "dtd"])
