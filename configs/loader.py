@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from framegate.config import CONFIG_NAME, SECTION_NAMES, WEIGHTS_NAME, FrontEndConfig, check_version
+from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig, check_version
 from framegate.errors import ConfigError, nearest
 
 DEFAULT_PRESET = "framegate"
@@ -102,12 +102,7 @@ def _over_preset(values: Mapping[str, Any]) -> FrontEndConfig:
     check_version(values.get("config_version", 1))
     name = values.get("preset", DEFAULT_PRESET)
     base = FrontEndConfig.from_dict(_read_yaml(name if name in preset_names() else DEFAULT_PRESET))
-    merged = base.to_dict()
-    for section in SECTION_NAMES:
-        given = values.get(section, merged[section])
-        merged[section] = (merged[section] or {}) | dict(given) if isinstance(given, Mapping) else given
-    rest = {str(key): value for key, value in values.items() if key not in SECTION_NAMES}
-    return FrontEndConfig.from_dict(merged).override(**rest)
+    return base.override(**{str(key): value for key, value in values.items()})
 
 
 def _read_yaml(name: str | Path) -> dict[str, Any]:

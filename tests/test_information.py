@@ -177,7 +177,7 @@ def test_merged_tokens_show_their_mean(frames):
     still = np.repeat(frames[:1], 8, axis=0)
     still[4:] = np.minimum(still[4:], 245) + 10
     config = framegate.load_config(
-        "grt", keep_ratio=0.25, gate_headroom=2.0, keyframe_fraction=0.1, scene_cut_fraction=0.1
+        "grt", keep_ratio=0.25, tower_ratio=0.5, keyframe_fraction=0.1, scene_cut_fraction=0.1
     )
     plan = framegate.plan_video(still, config, width_px=64, cell_px=8, tube_frames=2)
     assert plan.keep[[0, 2]].all()

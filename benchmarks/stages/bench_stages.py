@@ -19,13 +19,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, interleaved_ms, ratio_of_medians, write_csv
 
-from framegate.models.condensation.condense import condense
-from framegate.models.condensation.config import CondensationConfig
-from framegate.models.reduction.reduce import reduce_to
-from framegate.models.scene_merge.config import SceneMergeConfig
-from framegate.models.scene_merge.merge import merge_scenes
-from framegate.models.spatiotemporal.config import SpatiotemporalConfig
-from framegate.models.spatiotemporal.module import SpatiotemporalModule
+from framegate.models.stages.condensation.condense import condense
+from framegate.models.stages.condensation.config import CondensationConfig
+from framegate.models.stages.reduction import reduce_to
+from framegate.models.stages.scene_merge.config import SceneMergeConfig
+from framegate.models.stages.scene_merge.merge import merge_scenes
+from framegate.models.stages.spatiotemporal.config import SpatiotemporalConfig
+from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
 from framegate.models.tiny import tiny_model
 from framegate.models.video_tokens import VideoTokens
 
@@ -59,7 +59,7 @@ def tokens(seed=0):
 def stages(given):
     merge = SceneMergeConfig(distribution="features", recurring=True, merge_repeats=True)
     pool = CondensationConfig(key_tubes_only=False)
-    module = SpatiotemporalModule(WIDTH, SpatiotemporalConfig()).eval()
+    module = SpatiotemporalModule(SpatiotemporalConfig(), WIDTH).eval()
     merged = merge_scenes(given, merge, head=None).tokens
     half = [given.num_tokens // 2]
     return {

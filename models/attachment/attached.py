@@ -18,7 +18,7 @@ class Attached:
         mechanism: its tower.
         config: the front end's configuration.
         head: the language-model head, None when the model has none.
-        module: the spatiotemporal module, None for none.
+        modules: the stages that are attached, in order.
         has_processor: a processor is attached beside the model.
     """
 
@@ -26,5 +26,5 @@ class Attached:
     mechanism: Mechanism
     config: FrontEndConfig
     head: Any
-    module: Any
+    modules: Any
     has_processor: bool

@@ -32,12 +32,13 @@ from framegate.models.attachment.gating import (
     full_size_tokens,
     gate_call,
 )
-from framegate.models.attachment.stages import has_stages, run_stages
-from framegate.models.attachment.surroundings import Surroundings, surroundings_of
-from framegate.models.cell_plan import whole_plan
+from framegate.models.attachment.modules import running
+from framegate.models.attachment.surroundings import stage_call
+from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded, Mechanism
 from framegate.models.packed_tower import ATTENTION_NAME
 from framegate.models.prompt import PromptMap, carried_map, carry_map, kept_columns
+from framegate.models.stages.registry import StageCall, run_stages
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 
@@ -101,7 +102,7 @@ def compress_call(
     if full_size is not None:
         account_for_size(report, full_size)
     stamped = mechanism.is_stamped(call)
-    stays = not has_stages(config) and not stamped
+    stays = not _changes_tokens(attached) and not stamped
     account_for_stamps(report, attached, max(shape[0] for shape in shapes), stamped=stamped)
     account_for_identity(report, config, stock=stays)
     if stays and config.is_identity and call.get(ANCHOR_KEY) is None:
@@ -117,15 +118,31 @@ def compress_call(
     )
     account_for_gate(report, gated, config)
     account_for_clock(report, mechanism.tower.device)
-    pixels = _stock_pixels(gated, attached, call) if stays else None
+    stage = stage_call(attached, call, gated, placeholders, report)
+    dense = gated.cells.cells_per_video
+    fits = stage.targets is None or all(
+        target >= cells for target, cells in zip(stage.targets, dense, strict=True)
+    )
+    pixels = _stock_pixels(gated, attached, call) if stays and fits else None
     if pixels is not None:
         if not config.reuses:
             report.note("Every cell was kept: the stock path ran.")
         return without_own_keys(call | {"pixel_values_videos": pixels}), None
-    around = surroundings_of(attached, call, gated, placeholders, report)
+    age = None
     if config.reuses:
-        gated = _reused(gated, mechanism, call)
-    return _shortened(attached, call, gated, placeholders, around, report)
+        age, gated = _ages(gated.cells), _reused(gated, mechanism, call)
+    return _shortened(attached, call, gated, placeholders, stage, age)
+
+
+def _changes_tokens(attached: Attached) -> bool:
+    """True when a stage has something to do even where every cell was kept."""
+    return bool(set(running(attached.modules, attached.config)) - {"refill", "reduction"})
+
+
+def _ages(cells: CellPlan) -> torch.Tensor:
+    """Tubes since what stands for each cell was encoded, int64 [C]."""
+    area = torch.cat([torch.full((t * h * w,), h * w) for t, h, w in cells.shapes])
+    return (torch.arange(len(cells.anchor)) - cells.anchor) // area
 
 
 def _stock_pixels(gated: Gated, attached: Attached, call: dict[str, Any]) -> torch.Tensor | None:
@@ -146,10 +163,10 @@ def _shortened(
     call: dict[str, Any],
     gated: Gated,
     placeholders: torch.Tensor,
-    around: Surroundings,
-    report: Report,
+    stage: StageCall,
+    age: torch.Tensor | None,
 ) -> tuple[dict[str, Any], PromptMap]:
-    mechanism, input_ids = attached.mechanism, call["input_ids"]
+    mechanism, input_ids, report = attached.mechanism, call["input_ids"], stage.report
     mask = call.get("attention_mask")
     mask = torch.ones_like(input_ids) if mask is None else _two_dimensional(mask)
     encoded = _encode(attached, call, gated, report)
@@ -157,7 +174,8 @@ def _shortened(
     tokens = VideoTokens.of_cells(
         encoded.layers, cells.keep, cells.anchor, cells.shapes, backend=attached.config.backend
     )
-    tokens = run_stages(tokens, attached.config, around, report)
+    tokens = tokens if age is None else replace(tokens, age=age)
+    tokens = run_stages(tokens, running(attached.modules, attached.config), stage)
     report.kept_tokens = tokens.num_tokens
     columns = kept_columns(
         attached.inner.config,

@@ -40,14 +40,13 @@ from framegate.models.attachment.generation import (
     expand_first_states,
     refuse_unsupported,
 )
-from framegate.models.attachment.learned import LEARNED_NAME, spatiotemporal_module
 from framegate.models.attachment.methods import METHODS
+from framegate.models.attachment.modules import FRONT_END_NAME, FrontEndModules, build_modules
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import Mechanism, mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.served import served_config
-from framegate.models.spatiotemporal.module import SpatiotemporalModule
-from framegate.models.spatiotemporal.weights import save_spatiotemporal
+from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
 from framegate.models.video_processor.notes import call_key
 from framegate.report import Report
@@ -79,7 +78,7 @@ class FrontEnd:
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
-        self.module: SpatiotemporalModule | None = None
+        self.modules = FrontEndModules({})
 
     @property
     def _attached(self) -> Attached:
@@ -90,9 +89,18 @@ class FrontEnd:
             mechanism=mechanism_of(inner, self.family),
             config=self.served.config,
             head=self.model.get_output_embeddings(),
-            module=self.module,
+            modules=self.modules,
             has_processor=self.processor is not None,
         )
+
+    @property
+    def module(self) -> SpatiotemporalModule | None:
+        """The trainable spatiotemporal module, None for none."""
+        return dict(self.modules.items()).get("spatiotemporal")  # type: ignore[return-value]
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What the front end learned, by stage and parameter; the model's own state dict holds none of it."""
+        return dict(self.modules.state_dict())
 
     @property
     def report(self) -> Report:
@@ -120,7 +128,7 @@ class FrontEnd:
         if self.processor is not None:
             self.processor.detach()
             self.processor = None
-        self.model._modules.pop(LEARNED_NAME, None)
+        self.model._modules.pop(FRONT_END_NAME, None)
         vars(self.model).pop(_OWNER, None)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -158,9 +166,8 @@ class FrontEnd:
         for name, method in METHODS.items():
             self._replaced[name] = vars(self.model).get(name)
             setattr(self.model, name, method(self))
-        if self.module is not None:
-            # a part of the model while attached: optimisers, devices, training mode and copies reach it
-            self.model.add_module(LEARNED_NAME, self.module)
+        # a part of the model while attached: print, optimisers, devices, training mode and copies reach it
+        self.model.add_module(FRONT_END_NAME, self.modules)
         setattr(self.model, _OWNER, self)
 
     def _stock(self, name: str) -> Any:
@@ -323,7 +330,7 @@ def attach_front_end(
         )
     _check_context(mechanism_of(outer.base_model, family), config)
     front_end = FrontEnd(outer, family, config)
-    front_end.module = spatiotemporal_module(outer, config, weights)
+    front_end.modules = build_modules(outer, config, weights)
     if processor is not None:
         front_end.processor = attach_processor(processor, family, front_end.served.config.plan)
     try:

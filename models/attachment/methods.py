@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from framegate.models.attachment.generation import named_call
-from framegate.models.attachment.learned import without_learned
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class SavePretrained(Method):
 
     def __call__(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
         """Save."""
-        with without_learned(self.front_end.model, options) as stock_options:
-            out = self.front_end._stock("save_pretrained")(save_directory, *args, **stock_options)
+        out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
         if options.get("is_main_process", args[0] if args else True):
             self.front_end.save_pretrained(save_directory)
         return out

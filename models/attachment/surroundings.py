@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,39 +11,17 @@ from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError, PlaceholderError
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import RELEVANCE_KEY, TIME_KEY, Gated
+from framegate.models.cell_plan import CellPlan
+from framegate.models.stages.registry import StageCall
 from framegate.models.video_tokens import Shape
 from framegate.report import Report
 
 MILLISECONDS = 1000.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What stages may ask for besides the tokens.
-
-    Args:
-        head: the language-model head, features [., D] to logits; None when the model has none.
-        score: how much each dense cell had changed, [C]; None when nothing says.
-        encoded: dense cells whose content was encoded where every cell has a token all the same ("reuse"), bool [C];
-            None where tokens themselves say it.
-        relevance: of each tube of all videos, float [tubes]; None where the caller gave none.
-        query: gives the embeddings [Q, D] of the text that asks about each video.
-        module: the spatiotemporal module, None for none.
-        times_seconds: of each tube per video, None when unknown.
-    """
-
-    head: Callable[[Tensor], Tensor] | None
-    score: Tensor | None
-    encoded: Tensor | None
-    relevance: Tensor | None
-    query: Callable[[], list[Tensor]]
-    module: Any
-    times_seconds: list[Tensor] | None
-
-
-def surroundings_of(
+def stage_call(
     attached: Attached, call: dict[str, Any], gated: Gated, placeholders: Tensor, report: Report
-) -> Surroundings:
+) -> StageCall:
     """Collect what the stages may ask of a call.
 
     Args:
@@ -53,49 +29,61 @@ def surroundings_of(
         call: the caller's keyword arguments.
         gated: its videos after the gate.
         placeholders: bool [B, S], the videos' placeholders.
-        report: notes on what was given and is not read, or is missing.
+        report: notes on what was given and is not read.
 
     Returns:
-        The surroundings.
+        What stages may ask for.
 
     Raises:
         PlaceholderError: times or scores of another number than tubes or cells.
-
-    Source: ours.
     """
     cells, config = gated.cells, attached.config
     if gated.score is not None and len(gated.score) != len(cells.keep):
         raise PlaceholderError(
             f"framegate_score has {len(gated.score)} cells; the videos have {len(cells.keep)}."
         )
-    times = tube_times(call, cells.shapes)
-    _note_what_is_missing(call, config, gated, times, report)
     given = call.get(RELEVANCE_KEY)
+    if given is not None and (config.condensation is None or config.is_identity):
+        report.note(f"{RELEVANCE_KEY} is not read: no condensation runs.")
     counts = [count + attached.mechanism.extra_placeholders for count in cells.cells_per_video]
     last = placeholders.nonzero()[torch.tensor(counts).cumsum(0) - 1].tolist()
-    return Surroundings(
+    return StageCall(
+        targets=None if config.is_identity else prompt_targets(config, cells, report),
+        exact=config.keep_ratio is not None,
         head=attached.head,
-        score=gated.score,
-        encoded=cells.keep if config.reuses else None,
+        change=gated.score,
         relevance=None if given is None else torch.as_tensor(given, dtype=torch.float32),
         query=lambda: question_embeddings(attached.inner, call, last),
-        module=attached.module,
-        times_seconds=times,
+        times_seconds=tube_times(call, cells.shapes),
+        report=report,
     )
 
 
-def _note_what_is_missing(
-    call: dict[str, Any], config: FrontEndConfig, gated: Gated, times: list[Tensor] | None, report: Report
-) -> None:
-    if call.get(RELEVANCE_KEY) is not None and (config.condensation is None or config.is_identity):
-        report.note(f"{RELEVANCE_KEY} is not read: no condensation runs.")
-    if config.spatiotemporal is not None and times is None:
-        report.note("spatiotemporal counts tubes: the call does not say their times.")
-    merge = config.scene_merge
-    if merge is not None and merge.merge_rule == "top_k" and gated.score is None and not config.is_identity:
-        report.note(
-            "scene_merge ranks by the change of features: the call does not say the gate's residuals."
-        )
+def prompt_targets(config: FrontEndConfig, cells: CellPlan, report: Report) -> list[int] | None:
+    """Count the tokens that each video may have in the prompt.
+
+    Args:
+        config: the front end's configuration.
+        cells: the flat plan of the call.
+        report: told which rule holds where no budget names a number.
+
+    Returns:
+        One count per video: what keep_ratio asks for, else max_video_tokens, else, where tokens are selected and
+        tower_ratio is not set, as many as the tower encoded; None where nothing limits the prompt.
+
+    Raises:
+        BudgetError: keep_ratio is less than one token of a video.
+    """
+    budget, dense = config.budget, cells.cells_per_video
+    if budget.keep_ratio is not None or budget.max_tokens is not None:
+        return [budget.most(count) for count in dense]
+    if config.select is None or config.tower_ratio is not None or not config.gates:
+        return None
+    report.note(
+        "no budget: the gate went by its threshold, and the prompt has as many tokens as the tower encoded"
+    )
+    least = [config.select.min_tokens_per_tube * shape[0] for shape in cells.shapes]
+    return [max(pair) for pair in zip(cells.kept_per_video, least, strict=True)]
 
 
 def tube_times(call: dict[str, Any], shapes: tuple[Shape, ...]) -> list[Tensor] | None:

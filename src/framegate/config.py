@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from numbers import Integral, Real
-from types import UnionType
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, Literal, get_args
 
-from framegate.errors import BudgetError, ConfigError, nearest
+from framegate.errors import BudgetError, ConfigError
 from framegate.kernels.backend import Backend, check_backend
-from framegate.models.condensation.config import CondensationConfig
-from framegate.models.pruning.config import PruningConfig
-from framegate.models.scene_merge.config import SceneMergeConfig
-from framegate.models.spatiotemporal.config import SpatiotemporalConfig
+from framegate.models.stages.registry import sections as stage_sections
+from framegate.settings import laid_over, make, names, sections, spelled, unknown
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import MotionGateConfig
 from framegate.tokenizers.plan_config import PlanConfig
@@ -23,20 +18,35 @@ from framegate.tokenizers.samplers.config import FramesConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 Context = Literal["kept", "anchored"]
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 CONFIG_NAME, WEIGHTS_NAME = "front_end_config.json", "front_end.safetensors"
+# a gate that drops, before a stage that merges, passes so many times the prompt's budget: GRT's stages share the work
+MERGE_HEADROOM = 1.5
+
+# one optional field per stage after the tower, in the order in which they run: adding a stage adds its section
+_StageSections: Any = make_dataclass(
+    "_StageSections",
+    [(name, cls | None, field(default=None)) for name, cls in stage_sections().items()],
+    frozen=True,
+    kw_only=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontEndConfig:
+class FrontEndConfig(_StageSections):
     """Everything that decides what a front end does.
+
+    Beside the settings below every stage after the tower has a section under its own name, None where it does not run:
+    scene_merge, condensation, select, spatiotemporal.
 
     Args:
         preset: name it started from, for the report.
-        keep_ratio: share of the dense tokens to keep, in (0, 1], met exactly; 1.0 is the identity of all that reduces.
-        max_video_tokens: cap on the tokens of each video; with keep_ratio the smaller of the two holds.
-        gate_headroom: with a budget and a stage that reduces after the tower, the gate passes so many times the
-            budget (1.0 or more) and the later stages bring it down.
+        keep_ratio: share of the dense tokens that the language model reads, in (0, 1], met exactly; alone it sets the
+            tower's share too, the same for presets with a gate (with `grt` half as much again).
+        max_video_tokens: cap on the tokens of each video that the language model reads; with keep_ratio the smaller
+            holds.
+        tower_ratio: share of the dense cells that the tower encodes, in (0, 1], met exactly. Alone it leaves every cell
+            that something shows a token where the gate refills.
         context: what a kept patch sees in the tower: "kept" the kept patches of its tube, "anchored" also the
             anchors of the skipped ones.
         backend: how framegate's own operations run: "auto" as Triton kernels on a GPU, in torch elsewhere; "torch";
@@ -45,15 +55,12 @@ class FrontEndConfig:
         down_scaling: the budget is met by smaller frames, before they are cut; for towers of native resolution, alone
             (no gate, no later stage that reduces), and on the attached processor.
         gate: the gate, before the tower; None for none.
-        scene_merge: merging of scenes, after the tower; None for none.
-        condensation: pooling per tube, after the tower; None for none.
-        pruning: tokens dropped by what they show, after the tower; None for none.
-        spatiotemporal: the trainable residual module; None for none.
         timestamps: stamps of time in the prompt; None for none.
         config_version: version of this layout.
 
     Raises:
-        BudgetError: keep_ratio or max_video_tokens out of range.
+        BudgetError: a ratio or max_video_tokens out of range, tower_ratio below 1 without a gate, or a prompt share
+            above the tower's where nothing shows skipped cells again.
         ConfigError: an unknown context or backend, settings that exclude each other, a budget without a stage that
             could meet it, a stage that needs a budget without one, or a version of the future.
     """
@@ -61,16 +68,12 @@ class FrontEndConfig:
     preset: str = "custom"
     keep_ratio: float | None = None
     max_video_tokens: int | None = None
-    gate_headroom: float = 1.0
+    tower_ratio: float | None = None
     context: Context = "kept"
     backend: Backend = "auto"
     frames: FramesConfig = field(default_factory=FramesConfig)
     down_scaling: bool = False
     gate: MotionGateConfig | None = None
-    scene_merge: SceneMergeConfig | None = None
-    condensation: CondensationConfig | None = None
-    pruning: PruningConfig | None = None
-    spatiotemporal: SpatiotemporalConfig | None = None
     timestamps: TimestampsConfig | None = None
     config_version: int = CONFIG_VERSION
 
@@ -81,55 +84,79 @@ class FrontEndConfig:
         check_backend(self.backend)
         if self.context == "anchored" and self.gate is not None and self.gate.scales != (1,):
             raise ConfigError("context 'anchored' needs one resolution: set scales=(1,), or context='kept'.")
-        if not (self.gate_headroom >= 1 and math.isfinite(self.gate_headroom)):
-            raise ConfigError(f"gate_headroom is {self.gate_headroom}; it must be 1.0 or more.")
         if self.down_scaling and (self.gate is not None or self.reduces_after_tower):
             raise ConfigError(
                 "down_scaling spends the whole budget on the size of frames: set gate, scene_merge, condensation and "
-                "pruning to None, or down_scaling to False."
+                "select to None, or down_scaling to False."
             )
-        self._check_budget()
+        self._check_ranges()
+        self._check_budgets()
 
-    def _check_budget(self) -> None:
-        if self.keep_ratio is not None and not 0 < self.keep_ratio <= 1:
-            raise BudgetError(
-                f"keep_ratio is {self.keep_ratio}; it must be in (0, 1], where 1 keeps everything."
-            )
+    def _check_ranges(self) -> None:
+        for name in ("keep_ratio", "tower_ratio"):
+            ratio = getattr(self, name)
+            if ratio is not None and not 0 < ratio <= 1:
+                raise BudgetError(f"{name} is {ratio}; it must be in (0, 1], where 1 keeps everything.")
         if self.max_video_tokens is not None and self.max_video_tokens < 1:
             raise BudgetError(
                 f"max_video_tokens is {self.max_video_tokens}; each video needs at least 1 token."
             )
-        if self.keep_ratio is None and self.max_video_tokens is None and self._needs_budget is not None:
+
+    def _check_budgets(self) -> None:
+        keep, tower = self.keep_ratio, self.tower_ratio
+        if tower is not None and tower < 1 and self.gate is None:
+            raise BudgetError(
+                f"tower_ratio is {tower}, and preset {self.preset!r} has no gate that could skip cells: set keep_ratio "
+                "alone, or use preset 'framegate'."
+            )
+        shows_again = self.gate is not None and (self.gate.refill or self.reuses)
+        if tower is not None and keep is not None and keep > tower and not shows_again:
+            raise BudgetError(
+                f"keep_ratio {keep} is above tower_ratio {tower}, and skipped cells have no token here: set "
+                "gate.refill to true, or keep_ratio to at most tower_ratio."
+            )
+        if keep is None and self.max_video_tokens is None and self._needs_budget is not None:
             raise ConfigError(
                 f"{self._needs_budget} goes by a budget alone: set keep_ratio, for example 0.25, or max_video_tokens."
             )
-        reduces = self.keep_ratio not in (None, 1.0) or self.max_video_tokens is not None
+        reduces = keep not in (None, 1.0) or self.max_video_tokens is not None
         if reduces and self.gate is None and not self.reduces_after_tower and not self.down_scaling:
             raise ConfigError(
                 f"preset {self.preset!r} has no stage that drops tokens, so it cannot meet "
-                f"keep_ratio={self.keep_ratio}, max_video_tokens={self.max_video_tokens}; use preset 'framegate'."
+                f"keep_ratio={keep}, max_video_tokens={self.max_video_tokens}; use preset 'framegate'."
             )
 
     @property
     def _needs_budget(self) -> str | None:
         """What cannot decide without a budget; None where everything can."""
-        if self.gate is not None and not self.gate.has_threshold:
+        if self.gate is not None and not self.gate.has_threshold and self.tower_ratio is None:
             return f"gate.rule {self.gate.rule!r}"
-        if self.pruning is not None:
-            return f"pruning by {self.pruning.pruner!r}"
+        if self.select is not None and self.gate is None:
+            return f"select by {self.select.select_rule!r} without a gate"
         return "down_scaling" if self.down_scaling else None
 
     @property
     def is_identity(self) -> bool:
         """True when nothing can be reduced, so that every stage that reduces stands aside."""
-        if self.keep_ratio == 1.0 and self.max_video_tokens is None:
+        whole = self.keep_ratio == 1.0 and self.tower_ratio in (None, 1.0)
+        if whole and self.max_video_tokens is None:
             return True
         return self.gate is None and not self.reduces_after_tower and not self.down_scaling
 
     @property
     def gates(self) -> bool:
         """True when cells may be skipped before the tower."""
-        return self.gate is not None and not self.is_identity
+        return self.gate is not None and not self.is_identity and self.tower_ratio != 1.0
+
+    @property
+    def refills(self) -> bool:
+        """True when skipped cells are shown again after the tower, by their anchors' features."""
+        return self.gates and self.gate is not None and self.gate.refill
+
+    @property
+    def reuses(self) -> bool:
+        """True when skipped cells keep a token and take their anchor's patch embedding."""
+        return self.gate is not None and self.gate.mode == "reuse"
 
     @property
     def scales_frames(self) -> bool:
@@ -138,21 +165,25 @@ class FrontEndConfig:
 
     @property
     def budget(self) -> Budget:
-        """What a video may cost the language model in the end."""
+        """What the language model may read of a video."""
         return Budget(keep_ratio=self.keep_ratio, max_tokens=self.max_video_tokens)
 
     @property
     def tower_budget(self) -> Budget:
-        """What the gate may pass.
+        """What the tower may encode of a video, by the rulings on shares.
 
-        More than in the end where later stages reduce too; without limit where it saves patch embeddings ("reuse") and
-        the later stages alone decide on tokens.
+        tower_ratio where it is set; else the prompt's budget, half as much again where a dropping gate feeds a stage
+        that merges; none where "reuse" encodes every row anyway, so that the gate goes by its threshold.
         """
-        if not self.reduces_after_tower:
+        if self.down_scaling or self.gate is None:
             return self.budget
+        if self.tower_ratio is not None:
+            return Budget(keep_ratio=self.tower_ratio)
         if self.reuses:
             return Budget()
-        ratio, cap, headroom = self.keep_ratio, self.max_video_tokens, self.gate_headroom
+        merges = self.scene_merge is not None or self.condensation is not None
+        headroom = MERGE_HEADROOM if merges and not self.gate.refill else 1.0
+        ratio, cap = self.keep_ratio, self.max_video_tokens
         return Budget(
             keep_ratio=None if ratio is None else min(1.0, ratio * headroom),
             max_tokens=None if cap is None else math.floor(cap * headroom),
@@ -161,7 +192,6 @@ class FrontEndConfig:
     @property
     def plan(self) -> PlanConfig:
         """What decides on frames and cells, before the tower; all that samplers, gate and processor read."""
-        stages = () if self.is_identity else ("scene_merge", "condensation", "pruning")
         return PlanConfig(
             preset=self.preset,
             frames=self.frames,
@@ -169,22 +199,22 @@ class FrontEndConfig:
             budget=self.tower_budget,
             down_scaling=self.scales_frames,
             timestamps=self.timestamps,
-            later_stages=tuple(name for name in stages if getattr(self, name) is not None),
+            later_stages=() if self.is_identity else self._reducing,
         )
 
     @property
-    def reuses(self) -> bool:
-        """True when skipped cells keep a token and take their anchor's patch embedding."""
-        return self.gate is not None and self.gate.mode == "reuse"
+    def _reducing(self) -> tuple[str, ...]:
+        """Names of the stages switched on that may make fewer tokens."""
+        return tuple(name for name in stage_sections(reducing=True) if getattr(self, name) is not None)
 
     @property
     def reduces_after_tower(self) -> bool:
         """True when a stage after the tower may make fewer tokens."""
-        return any(stage is not None for stage in (self.scene_merge, self.condensation, self.pruning))
+        return bool(self._reducing)
 
     def to_dict(self) -> dict[str, Any]:
         """Spell the configuration as plain nested dicts, ready for YAML or JSON."""
-        return dataclasses.asdict(self)
+        return spelled(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FrontEndConfig:
@@ -197,20 +227,12 @@ class FrontEndConfig:
             The validated configuration.
 
         Raises:
-            ConfigError: an unknown key (the message names the nearest one), a section that is no mapping, or a version
-                of the future.
+            ConfigError: an unknown key (the message names the nearest one), a value of the wrong kind, or a version of
+                the future.
         """
-        known = dict(values)
         # first: a newer version may hold keys that are unknown here
-        check_version(known.get("config_version", CONFIG_VERSION))
-        for name, section in _SECTIONS.items():
-            if isinstance(known.get(name), Mapping):
-                known[name] = section(**_checked(section, known[name], f"{name}."))
-            elif known.get(name) is not None and not isinstance(known[name], section):
-                raise ConfigError(
-                    f"{name} is {known[name]!r}; it must be a mapping of {', '.join(sorted(_names(section)))}."
-                )
-        return cls(**_checked(cls, known, ""))
+        check_version(values.get("config_version", CONFIG_VERSION))
+        return make(cls, values)
 
     def override(self, **changes: Any) -> FrontEndConfig:
         """Return a copy with fields replaced, those of the sections by their own names.
@@ -225,31 +247,28 @@ class FrontEndConfig:
             ConfigError: an unknown name (the message names the nearest one), or a gate setting without a gate.
         """
         values = self.to_dict()
+        flat: dict[str, dict[str, Any]] = {}
         for name, value in changes.items():
             section = _section_of(name)
-            if section is None:
-                merges = name in _SECTIONS and isinstance(value, Mapping)
-                values[name] = (values[name] or {}) | dict(value) if merges else value
-            elif values[section] is None:
+            if section is not None:
+                flat.setdefault(section, {})[name] = value
+            elif name in SECTIONS and isinstance(value, Mapping):
+                values[name] = laid_over(SECTIONS[name], values[name], value)
+            else:
+                values[name] = value
+        for section, settings in flat.items():
+            if values[section] is None:
+                name, value = next(iter(settings.items()))
                 raise ConfigError(
                     f"{name}={value!r} belongs to the {section}, which preset {self.preset!r} does not have; "
                     f"switch it on with {section}={{...}}."
                 )
-            else:
-                values[section][name] = value
+            values[section] = laid_over(SECTIONS[section], values[section], settings)
         return type(self).from_dict(values)
 
 
-_SECTIONS: dict[str, type[Any]] = {
-    "frames": FramesConfig,
-    "gate": MotionGateConfig,
-    "scene_merge": SceneMergeConfig,
-    "condensation": CondensationConfig,
-    "pruning": PruningConfig,
-    "spatiotemporal": SpatiotemporalConfig,
-    "timestamps": TimestampsConfig,
-}
-SECTION_NAMES = tuple(_SECTIONS)
+# name -> class: the sections whose settings may be spelled flat
+SECTIONS = sections(FrontEndConfig)
 
 
 def check_version(version: Any) -> None:
@@ -264,41 +283,12 @@ def check_version(version: Any) -> None:
         )
 
 
-def _names(section: type) -> set[str]:
-    return {f.name for f in dataclasses.fields(section)}
-
-
 def _section_of(name: str) -> str | None:
     """The section that owns a field, None for a field of the top level."""
-    if name in _names(FrontEndConfig):
+    own = names(FrontEndConfig)
+    if name in own:
         return None
-    for section, cls in _SECTIONS.items():
-        if name in _names(cls):
+    for section, cls in SECTIONS.items():
+        if name in names(cls):
             return section
-    everything = _names(FrontEndConfig).union(*map(_names, _SECTIONS.values()))
-    raise ConfigError(f"Unknown setting {name!r}. {nearest(name, everything)}")
-
-
-def _checked(section: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    for name in values:
-        if name not in _names(section):
-            raise ConfigError(
-                f"Unknown setting {prefix + str(name)!r}. {nearest(str(name), _names(section))}"
-            )
-    hints = get_type_hints(section)
-    for name, value in values.items():
-        if not _fits(value, hints[name]):
-            words = str(getattr(hints[name], "__name__", hints[name])).replace("|", "or")
-            raise ConfigError(f"{prefix}{name} is {value!r}; it must be {words}.")
-    return dict(values)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value has the plain type a setting asks for; choices and sections check themselves."""
-    kinds = {int: Integral, float: Real, str: str, bool: bool, type(None): type(None)}
-    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if not all(option in kinds for option in options):
-        return True
-    wanted = [kinds[option] for option in options]
-    # True is an Integral, and never meant as a number
-    return isinstance(value, tuple(wanted)) and (not isinstance(value, bool) or bool in wanted)
+    raise unknown(name, own.union(*map(names, SECTIONS.values())))

@@ -131,19 +131,19 @@ def test_sections_are_switched_on_and_off_by_keyword():
 
 
 def test_a_version_of_the_future_is_refused_before_its_keys(tmp_path):
-    values = framegate.load_config("gate").to_dict() | {"config_version": 2, "holograms": True}
-    with pytest.raises(ConfigError, match="config_version is 2.*Update framegate"):
+    values = framegate.load_config("gate").to_dict() | {"config_version": 3, "holograms": True}
+    with pytest.raises(ConfigError, match="config_version is 3.*Update framegate"):
         FrontEndConfig.from_dict(values)
     (tmp_path / "front_end_config.json").write_text(json.dumps(values))
     for spelling in (values, tmp_path, tmp_path / "front_end_config.json"):
-        with pytest.raises(ConfigError, match="config_version is 2.*Update framegate"):
+        with pytest.raises(ConfigError, match="config_version is 3.*Update framegate"):
             framegate.load_config(spelling)
 
 
 def test_settings_are_flat_because_no_two_sections_share_a_name():
-    from framegate.config import _SECTIONS
+    from framegate.config import SECTIONS
 
-    names = [field.name for section in _SECTIONS.values() for field in dataclasses.fields(section)]
+    names = [field.name for section in SECTIONS.values() for field in dataclasses.fields(section)]
     names += [field.name for field in dataclasses.fields(FrontEndConfig)]
     assert sorted(names) == sorted(set(names))
 
@@ -155,10 +155,40 @@ def test_a_saved_folder_is_a_configuration(tmp_path):
     assert framegate.load_config(str(tmp_path), keep_ratio=0.3).keep_ratio == 0.3
 
 
-@pytest.mark.parametrize("value", [0.5, float("inf"), float("nan")])
-def test_headroom_below_one_is_refused(value):
-    with pytest.raises(ConfigError, match="gate_headroom"):
-        framegate.load_config("grt", gate_headroom=value)
+def test_a_setting_that_is_gone_names_what_replaces_it():
+    with pytest.raises(ConfigError, match="gate_headroom.*tower_ratio"):
+        framegate.load_config("grt", gate_headroom=1.5)
+
+
+def test_shares_follow_the_rulings():
+    def tower(preset, **settings):
+        config = framegate.load_config(preset, **settings)
+        return config.tower_budget.keep_ratio, config.tower_budget.max_tokens
+
+    assert tower("gate", keep_ratio=0.25) == (0.25, None)
+    assert tower("grt", keep_ratio=0.25) == (0.375, None)
+    assert tower("grt", keep_ratio=0.8) == (1.0, None)
+    assert tower("grt_released", keep_ratio=0.25) == (None, None)
+    assert tower("gate", max_video_tokens=100) == (None, 100)
+    assert tower("gate", gate={"refill": True}, tower_ratio=0.5, max_video_tokens=100) == (0.5, None)
+    assert framegate.load_config("gate", keep_ratio=1.0).is_identity
+    assert not framegate.load_config(
+        "gate", keep_ratio=1.0, tower_ratio=0.5, gate={"refill": True}
+    ).is_identity
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "hint"),
+    [
+        ("gate", {"tower_ratio": 0.0}, r"tower_ratio is 0.0.*\(0, 1\]"),
+        ("gate", {"tower_ratio": 1.5}, r"tower_ratio is 1.5"),
+        ("vidcom2", {"tower_ratio": 0.5}, "no gate"),
+        ("gate", {"tower_ratio": 0.25, "keep_ratio": 0.5}, "gate.refill"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(preset, settings, hint):
+    with pytest.raises(ConfigError, match=hint):
+        framegate.load_config(preset, **settings)
 
 
 def test_what_was_saved_is_whole_and_takes_nothing_from_todays_default(tmp_path):

@@ -196,7 +196,7 @@ def test_gradients_are_those_of_torch():
 def test_a_grid_tower_merges_on_kernels():
     model = llava_model()
     inputs = stock_call(llava_inputs(llava_processor(), [[moving_frames(4)]], ["What moves?"]))
-    settings = {"keep_ratio": 0.5, "gate_headroom": 1.5, **POOLED}
+    settings = {"keep_ratio": 0.5, **POOLED}
     want, _ = run(model, inputs, "gate", **settings)
     got, report = run(model, inputs, "gate", **settings, backend="triton")
     torch.testing.assert_close(got, want, **CLOSE)

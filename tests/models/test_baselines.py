@@ -47,7 +47,7 @@ def test_budgets_on_frames_and_the_report_says_where_tokens_went(family, preset,
     assert torch.isfinite(logits).all()
     assert report.dense_tokens == dense
     assert met(report, preset, ratio)
-    name = {"down_scaling": "down_scaling", "vidcom2": "pruning"}.get(preset, "gate")
+    name = {"down_scaling": "down_scaling", "vidcom2": "select"}.get(preset, "gate")
     stage = report.stage(name)
     assert (stage.tokens_in, stage.tokens_out) == (dense, report.kept_tokens)
     assert name != "gate" or stage.note == f"by rule {preset}"
@@ -128,11 +128,11 @@ def test_rules_go_with_anchored_context_and_with_reuse(preset):
 
 @torch.no_grad()
 @pytest.mark.parametrize("ratio", [0.6, 0.3])
-def test_pruning_goes_after_a_gate(family, ratio):
+def test_selection_goes_after_a_gate(family, ratio):
     model = stock_model(family)
     inputs = stock_inputs(stock_processor(family), [[moving_frames()]], ["What moves?"])
     with framegate.attach(
-        model, None, "gate", keep_ratio=ratio, gate_headroom=1.5, pruning={"pruner": "vidcom2"}
+        model, None, "gate", keep_ratio=ratio, tower_ratio=1.5 * ratio, select={"select_rule": "vidcom2"}
     ) as front_end:
         model(**inputs)
         report = front_end.report

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.errors import ConfigError
-from framegate.models.condensation.condense import area_sides, condense
-from framegate.models.condensation.config import CondensationConfig
-from framegate.models.condensation.relevance import query_relevance
+from framegate.models.stages.condensation.condense import area_sides, condense
+from framegate.models.stages.condensation.config import CondensationConfig
+from framegate.models.stages.condensation.relevance import query_relevance
 from framegate.models.video_tokens import VideoTokens
 
 
@@ -38,6 +38,7 @@ def only(tokens, video):
         cell=tokens.cell[mine] - sum(cells[:video]),
         size=tokens.size[mine],
         source=torch.where(source >= 0, source - sum(tokens.counts[:video]), -1),
+        age=torch.zeros_like(tokens.cell[mine] - sum(cells[:video])),
         shapes=(tokens.shapes[video],),
     )
 
@@ -258,6 +259,7 @@ def test_every_layer_is_pooled_and_gradients_reach_every_token():
         cell=tokens.cell,
         size=tokens.size,
         source=tokens.source,
+        age=torch.zeros_like(tokens.cell),
         shapes=tokens.shapes,
     )
     left = condense(layered, CondensationConfig(), floor=[6]).tokens

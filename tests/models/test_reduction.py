@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.errors import BudgetError
-from framegate.models.condensation.condense import condense
-from framegate.models.condensation.config import CondensationConfig
-from framegate.models.reduction import reduce_to
-from framegate.models.reduction.neighbours import near_pairs
+from framegate.models.stages.condensation.condense import condense
+from framegate.models.stages.condensation.config import CondensationConfig
+from framegate.models.stages.reduction import near_pairs, reduce_to
 from framegate.models.video_tokens import VideoTokens
 
 
@@ -68,6 +67,7 @@ def test_a_merged_token_is_its_weighted_mean_to_the_next():
         cell=tokens.cell,
         size=torch.tensor([1, 1, 3, 1]),
         source=source,
+        age=torch.zeros_like(tokens.cell),
         shapes=((3, 1, 4),),
     )
     left = reduce_to(heavy, [2])

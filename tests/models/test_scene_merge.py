@@ -1,6 +1,7 @@
 """Scene merging: scenes by hand, floors to the token, the released code's rule, and what stands aside."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.errors import ConfigError
-from framegate.models.scene_merge.agglomerate import Join, nearest_joins
-from framegate.models.scene_merge.config import SceneMergeConfig
-from framegate.models.scene_merge.merge import merge_scenes
+from framegate.models.stages.scene_merge.config import SceneMergeConfig
+from framegate.models.stages.scene_merge.merge import merge_scenes
+from framegate.models.stages.scene_merge.scenes import Join, nearest_joins
 from framegate.models.video_tokens import VideoTokens
 
 WIDTH = 16
@@ -38,6 +39,9 @@ def together(*videos):
                 torch.where(video.source >= 0, video.source + start, -1)
                 for video, start in zip(videos, counts, strict=False)
             ]
+        ),
+        age=torch.zeros_like(
+            torch.cat([video.cell + start for video, start in zip(videos, cells, strict=False)])
         ),
         shapes=tuple(shape for video in videos for shape in video.shapes),
     )
@@ -315,11 +319,16 @@ def test_under_a_floor_the_most_alike_repeats_merge():
 TOP_K = SceneMergeConfig(merge_rule="top_k", distribution="features", top_k_minimum=2)
 
 
+def shown_again(tokens, first):
+    """The same tokens, of which only the first ones were encoded in their own tube, as in mode "reuse"."""
+    return replace(tokens, age=(torch.arange(tokens.num_tokens) >= first).long())
+
+
 def test_top_k_keeps_the_best_of_every_tube_in_order():
     tokens = gated(torch.ones(2, 1, 5, dtype=torch.bool), looks("A", "B", rows=1, columns=5))
     scores = torch.tensor([0.1, 0.9, 0.5, 1.0, 0.2, 1.0, 0.0, 0.3, 0.2, 0.9])
     # the first tube is a key tube; its tokens rank by norm, whatever their scores
-    left = merge_scenes(tokens, TOP_K, scores=scores, encoded=(torch.arange(10) < 5)).tokens
+    left = merge_scenes(shown_again(tokens, first=5), TOP_K, scores=scores).tokens
     norms = tokens.features[:5].norm(dim=1)
     best = norms.argsort(descending=True)[:3].sort().values
     assert left.cell.tolist() == [*best.tolist(), 5, 7, 9]
@@ -353,7 +362,7 @@ def test_without_scores_change_against_the_tube_before_counts():
     features[1, 0, 1] += 0.1
     features[1, 0, 3] += 0.2
     tokens = gated(torch.ones(2, 1, 4, dtype=torch.bool), features)
-    left = merge_scenes(tokens, TOP_K, encoded=torch.arange(8) < 4).tokens
+    left = merge_scenes(shown_again(tokens, first=4), TOP_K).tokens
     assert left.cell[left.cell >= 4].tolist() == [5, 7]
 
 
@@ -384,11 +393,6 @@ def test_top_k_that_drops_nothing_says_why():
 def test_scores_that_do_not_fit_are_refused(scores):
     with pytest.raises(ConfigError, match="each of 13 tokens"):
         merge_scenes(a_p_b_a(), TOP_K, scores=scores)
-
-
-def test_encoded_cells_that_do_not_fit_are_refused():
-    with pytest.raises(ConfigError, match="16 cells"):
-        merge_scenes(a_p_b_a(), TOP_K, encoded=torch.ones(3, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(

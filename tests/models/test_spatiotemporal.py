@@ -7,13 +7,24 @@ import torch
 from safetensors.torch import save_file
 
 from framegate.errors import ConfigError
-from framegate.models.spatiotemporal.config import SpatiotemporalConfig
-from framegate.models.spatiotemporal.embeddings import side_embedding, time_embedding
-from framegate.models.spatiotemporal.module import SpatiotemporalModule
-from framegate.models.spatiotemporal.weights import load_spatiotemporal, save_spatiotemporal
+from framegate.models.stages.registry import StageCall
+from framegate.models.stages.spatiotemporal.config import SpatiotemporalConfig
+from framegate.models.stages.spatiotemporal.module import (
+    SpatiotemporalModule,
+    load_spatiotemporal,
+    save_spatiotemporal,
+    side_embedding,
+    time_embedding,
+)
 from framegate.models.video_tokens import VideoTokens
 
 WIDTH = 16
+
+
+def at(times_seconds):
+    return StageCall(times_seconds=times_seconds)
+
+
 CONFIG = SpatiotemporalConfig(time_heads=4, max_side=8)
 
 
@@ -41,7 +52,9 @@ def opened(module):
 def test_untrained_it_leaves_every_bit(dtype, module_dtype):
     tokens = random_tokens((3, 2, 4), (1, 3, 3))
     tokens = tokens.with_features(tokens.features.to(dtype))
-    placed = SpatiotemporalModule(WIDTH, CONFIG).to(module_dtype)(tokens, [torch.arange(3.0), torch.zeros(1)])
+    placed = SpatiotemporalModule(CONFIG, WIDTH).to(module_dtype)(
+        tokens, at([torch.arange(3.0), torch.zeros(1)])
+    )
     assert placed.features.dtype == dtype
     assert torch.equal(placed.features, tokens.features)
     assert placed.layers[1] is tokens.layers[1]
@@ -49,7 +62,7 @@ def test_untrained_it_leaves_every_bit(dtype, module_dtype):
 
 
 def test_untrained_its_gates_have_gradients():
-    module = SpatiotemporalModule(WIDTH, CONFIG)
+    module = SpatiotemporalModule(CONFIG, WIDTH)
     features = module(random_tokens((3, 2, 4))).features
     (features * torch.randn(features.shape)).sum().backward()
     assert module.time_gate.grad.abs() > 1e-3
@@ -58,7 +71,7 @@ def test_untrained_its_gates_have_gradients():
 
 def test_it_can_be_trained():
     torch.manual_seed(0)
-    module = SpatiotemporalModule(WIDTH, CONFIG)
+    module = SpatiotemporalModule(CONFIG, WIDTH)
     tokens, wanted = random_tokens((4, 2, 4)), torch.randn(WIDTH)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
     losses = []
@@ -73,7 +86,7 @@ def test_it_can_be_trained():
 
 
 def test_the_formula():
-    module = opened(SpatiotemporalModule(WIDTH, CONFIG))
+    module = opened(SpatiotemporalModule(CONFIG, WIDTH))
     tokens, times = random_tokens((3, 2, 4), density=1.0), torch.tensor([0.0, 0.4, 7.0])
     means = tokens.features.reshape(3, 8, WIDTH).mean(1)  # [T, D]
     seen = module.norm(means + time_embedding(times, WIDTH))
@@ -83,33 +96,34 @@ def test_the_formula():
     learned = module.attention.out_proj(mixed)
     place = module.rows[:2, None] + module.columns[None, :4]  # [H, W, D]
     wanted = tokens.features.reshape(3, 2, 4, WIDTH) + 0.5 * learned[:, None, None] + 0.25 * place
-    found = module(tokens, [times]).features
+    found = module(tokens, at([times])).features
     torch.testing.assert_close(found, wanted.reshape(-1, WIDTH), rtol=1e-5, atol=1e-5)
 
 
 def test_times_matter_and_default_to_the_tubes_numbers():
-    module, tokens = opened(SpatiotemporalModule(WIDTH, CONFIG)), random_tokens((3, 2, 4))
+    module, tokens = opened(SpatiotemporalModule(CONFIG, WIDTH)), random_tokens((3, 2, 4))
     default = module(tokens).features
-    assert torch.equal(default, module(tokens, [torch.tensor([0, 1, 2])]).features)
-    assert not torch.allclose(default, module(tokens, [torch.tensor([0.0, 1.0, 90.0])]).features)
+    assert torch.equal(default, module(tokens, at([torch.tensor([0, 1, 2])])).features)
+    assert not torch.allclose(default, module(tokens, at([torch.tensor([0.0, 1.0, 90.0])])).features)
 
 
 def test_tubes_without_tokens_are_not_attended_to():
-    module, tokens = opened(SpatiotemporalModule(WIDTH, CONFIG)), random_tokens((2, 2, 2), density=1.0)
+    module, tokens = opened(SpatiotemporalModule(CONFIG, WIDTH)), random_tokens((2, 2, 2), density=1.0)
     cell = torch.cat([tokens.cell[:4], tokens.cell[4:] + 4])
     gap = VideoTokens(
         layers=tokens.layers,
         cell=cell,
         size=tokens.size,
         source=torch.cat([tokens.source[:4], torch.full((4,), -1), tokens.source[4:]]),
+        age=torch.zeros_like(cell),
         shapes=((3, 2, 2),),
     )
-    wanted = module(tokens, [torch.tensor([0.0, 5.0])]).features
-    assert torch.equal(module(gap, [torch.tensor([0.0, 2.0, 5.0])]).features, wanted)
+    wanted = module(tokens, at([torch.tensor([0.0, 5.0])])).features
+    assert torch.equal(module(gap, at([torch.tensor([0.0, 2.0, 5.0])])).features, wanted)
 
 
 def test_a_batch_is_its_videos_alone():
-    module = opened(SpatiotemporalModule(WIDTH, CONFIG))
+    module = opened(SpatiotemporalModule(CONFIG, WIDTH))
     videos = [random_tokens((3, 2, 4)), random_tokens((1, 3, 3), seed=1), random_tokens((2, 2, 2), seed=2)]
     times = [torch.rand(3), torch.rand(1), torch.rand(2)]
     starts = [0, *torch.tensor([video.num_cells for video in videos]).cumsum(0).tolist()]
@@ -120,17 +134,20 @@ def test_a_batch_is_its_videos_alone():
         cell=torch.cat([video.cell + start for video, start in zip(videos, starts, strict=False)]),
         size=torch.cat([video.size for video in videos]),
         source=torch.cat(sources),
+        age=torch.zeros_like(
+            torch.cat([video.cell + start for video, start in zip(videos, starts, strict=False)])
+        ),
         shapes=tuple(shape for video in videos for shape in video.shapes),
     )
-    alone = [module(video, [seconds]).features for video, seconds in zip(videos, times, strict=True)]
-    assert torch.equal(module(batch, times).features, torch.cat(alone))
+    alone = [module(video, at([seconds])).features for video, seconds in zip(videos, times, strict=True)]
+    assert torch.equal(module(batch, at(times)).features, torch.cat(alone))
 
 
 def test_a_video_without_tokens():
     empty = VideoTokens.of_cells(
         [torch.zeros(0, WIDTH)], torch.zeros(8).bool(), torch.full((8,), -1), [(2, 2, 2)]
     )
-    assert opened(SpatiotemporalModule(WIDTH, CONFIG))(empty).num_tokens == 0
+    assert opened(SpatiotemporalModule(CONFIG, WIDTH))(empty).num_tokens == 0
 
 
 def test_long_sides_spread_the_table():
@@ -138,7 +155,7 @@ def test_long_sides_spread_the_table():
     assert side_embedding(table, torch.arange(3), 3).flatten().tolist() == [0, 1, 4]
     assert side_embedding(table, torch.arange(2), 2).flatten().tolist() == [0, 1]
     assert side_embedding(table, torch.arange(5), 5).flatten().tolist() == [0, 0.5, 1, 2.5, 4]
-    module = opened(SpatiotemporalModule(WIDTH, CONFIG))
+    module = opened(SpatiotemporalModule(CONFIG, WIDTH))
     assert module(random_tokens((1, 20, 9))).features.isfinite().all()
 
 
@@ -152,14 +169,14 @@ def test_time_embedding_tells_seconds_and_hours_apart():
 
 
 def test_times_are_seconds_to_the_tenth_in_bfloat16():
-    module = opened(SpatiotemporalModule(WIDTH, CONFIG)).to(torch.bfloat16)
+    module = opened(SpatiotemporalModule(CONFIG, WIDTH)).to(torch.bfloat16)
     tokens = random_tokens((2, 2, 4))
-    first, second = (module(tokens, [torch.tensor([0.0, time])]).features for time in (1800.0, 1803.0))
+    first, second = (module(tokens, at([torch.tensor([0.0, time])])).features for time in (1800.0, 1803.0))
     assert not torch.equal(first, second)
 
 
 def test_round_trip(tmp_path):
-    module = opened(SpatiotemporalModule(WIDTH, CONFIG))
+    module = opened(SpatiotemporalModule(CONFIG, WIDTH))
     path = tmp_path / "front_end.safetensors"
     save_spatiotemporal(module, path)
     again = load_spatiotemporal(path, WIDTH, CONFIG)
@@ -170,19 +187,19 @@ def test_round_trip(tmp_path):
 
 
 def test_the_dtype_of_the_weights_is_kept(tmp_path):
-    save_spatiotemporal(SpatiotemporalModule(WIDTH, CONFIG).bfloat16(), tmp_path / "w.safetensors")
+    save_spatiotemporal(SpatiotemporalModule(CONFIG, WIDTH).bfloat16(), tmp_path / "w.safetensors")
     assert load_spatiotemporal(tmp_path / "w.safetensors", WIDTH, CONFIG).rows.dtype == torch.bfloat16
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
-    save_spatiotemporal(SpatiotemporalModule(WIDTH, CONFIG), path)
+    save_spatiotemporal(SpatiotemporalModule(CONFIG, WIDTH), path)
     with pytest.raises(ConfigError, match="weights of another width.*16 features.*has 32"):
         load_spatiotemporal(path, 32, CONFIG)
     with pytest.raises(ConfigError, match="set max_side=8"):
         load_spatiotemporal(path, WIDTH, SpatiotemporalConfig(time_heads=4))
     with pytest.raises(ConfigError, match="16 wide.*32"):
-        SpatiotemporalModule(WIDTH, CONFIG)(random_tokens((1, 2, 2), width=32))
+        SpatiotemporalModule(CONFIG, WIDTH)(random_tokens((1, 2, 2), width=32))
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):
@@ -201,7 +218,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
 )
 def test_times_that_do_not_fit_are_refused(times):
     with pytest.raises(ConfigError, match=r"\[2\] tubes"):
-        SpatiotemporalModule(WIDTH, CONFIG)(random_tokens((2, 2, 2)), times)
+        SpatiotemporalModule(CONFIG, WIDTH)(random_tokens((2, 2, 2)), at(times))
 
 
 def test_settings_out_of_range_are_refused():
@@ -210,4 +227,4 @@ def test_settings_out_of_range_are_refused():
     with pytest.raises(ConfigError, match="max_side is 1"):
         SpatiotemporalConfig(max_side=1)
     with pytest.raises(ConfigError, match="time_heads is 3; it must divide the model's width of 16"):
-        SpatiotemporalModule(WIDTH, SpatiotemporalConfig(time_heads=3))
+        SpatiotemporalModule(SpatiotemporalConfig(time_heads=3), WIDTH)

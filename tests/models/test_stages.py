@@ -16,7 +16,6 @@ EVERY = {
     "scene_merge": {"divergence_threshold": 0.3, "recurring": True, "merge_repeats": True},
     "condensation": {"key_tubes_only": False},
     "spatiotemporal": {"time_heads": 2},
-    "gate_headroom": 1.6,
     "timestamps": {},
 }
 
@@ -209,7 +208,7 @@ def test_scenes_are_seen_where_tokens_stand_for_areas(family):
     frames = np.concatenate([np.full((2, 112, 168, 3), 40 * shade, np.uint8) for shade in (1, 5, 1, 5)])
     frames[:, 30:50, 40:60] = np.random.default_rng(0).integers(0, 255, (20, 20, 3))
     inputs = stock_inputs(stock_processor(family), [[frames]], ["What moves?"])
-    settings = {"keep_ratio": 0.3, "scales": [1, 2, 4], "motion": "none", "gate_headroom": 1.5}
+    settings = {"keep_ratio": 0.3, "scales": [1, 2, 4], "motion": "none"}
     model = stock_model(family)
     merge = {"recurring": True, "distribution": "features", "divergence_threshold": 0.01}
     with framegate.attach(model, None, "gate", scene_merge=merge, **settings) as front_end:
@@ -226,7 +225,7 @@ def test_times_of_the_video_reach_the_module(family, clip, uneven_clip):
     seen = []
     settings = {"spatiotemporal": {"time_heads": 2}, "keep_ratio": 0.5, "fps": 10}
     with framegate.attach(model, processor, "gate", **settings) as front_end:
-        front_end.module.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+        front_end.module.register_forward_pre_hook(lambda _, args: seen.append(args[1].times_seconds))
         inputs = chat(processor, [{"type": "video", "path": str(uneven_clip)}])
         model(**{k: v.bfloat16().float() if v.is_floating_point() else v for k, v in inputs.items()})
         want = framegate.plan_frames(uneven_clip, fps=10).timestamps_seconds[::2]

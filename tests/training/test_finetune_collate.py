@@ -155,7 +155,7 @@ def test_each_batch_is_made_with_its_own_budget(pair, data):
 @torch.no_grad()
 def test_the_model_side_follows_the_batch(folder, data):
     """A stage after the tower has the budget of the batch, then again the configuration's."""
-    stages = {"scene_merge": {}, "gate_headroom": 2.0, **SETTINGS}
+    stages = {"scene_merge": {}, "tower_ratio": 1.0, **SETTINGS}
     model, processor, front_end = attached(folder, "gate", **stages)
     follow_keep_ratio(front_end)
     batch = collated(processor, data, (0,), keep_ratios=(0.25,))

@@ -57,6 +57,8 @@ class MotionGateConfig:
         codec_keyframes: also encode whole the tubes that hold a codec I-frame.
         mode: "drop" skipped cells become no token; "reuse" every token stays and takes its anchor's patch
             embedding (what the released GRT code does; the tower's work is not reduced).
+        refill: after the tower skipped cells are shown again, by their anchors' features; without it a skipped cell
+            leaves the prompt. Not read by the gate itself.
         scales: sides, in cells, of the areas that one token may stand for: 1 and any of 2 and 4, rising. Beyond
             (1,) an area may be encoded at half or a quarter of the resolution, in one token; needs metric "mad",
             reference "anchor" and mode "drop". A list is taken as a tuple.
@@ -82,6 +84,7 @@ class MotionGateConfig:
     keyframe_fraction: float = 0.8
     codec_keyframes: bool = False
     mode: Mode = "drop"
+    refill: bool = False
     scales: tuple[int, ...] = (1,)
     search: Search = "optimum"
     seed: int = 0
@@ -110,6 +113,8 @@ class MotionGateConfig:
             raise ConfigError(
                 'gate.mode "reuse" takes embeddings from the same grid cell: set gate.motion to "none".'
             )
+        if self.mode == "reuse" and self.refill:
+            raise ConfigError('gate.refill needs mode "drop": "reuse" gives every cell a token already.')
         self._check_scales()
         self._check_rule()
         self._check_search()

@@ -13,7 +13,7 @@ from framegate.api import from_pretrained, front_end_of
 from framegate.config import WEIGHTS_NAME
 from framegate.errors import AttachmentError, ConfigError
 from framegate.models.attachment import FrontEnd
-from framegate.models.spatiotemporal.weights import load_spatiotemporal
+from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
 
 ADAPTER_NAME = "adapter_config.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from framegate.errors import ConfigError, nearest
-from framegate.models.attachment.learned import LEARNED_NAME
+from framegate.models.attachment.modules import FRONT_END_NAME
 from framegate.tools.training.config import PARTS, FinetuneConfig
 
 _MERGERS = {"merger", "deepstack_merger_list", "multi_modal_projector", "image_newline"}
@@ -27,7 +27,7 @@ def part_of(name: str) -> str:
     Source: ours; the names are those of transformers.
     """
     names = set(name.split("."))
-    if LEARNED_NAME in names:
+    if FRONT_END_NAME in names:
         return "front_end"
     if names & _MERGERS:
         return "merger"

@@ -1,1 +1,0 @@
-"""Pruning: after the tower, tokens are dropped by what their features show."""

@@ -1,0 +1,137 @@
+"""The stages between tower and language model: found by their files, one shape, run in order, each accounted for.
+
+A stage is a file or a folder here with a `STAGE`: adding one touches nothing else. Its settings are a section of the
+configuration under its own name, and its module is an `nn.Module` called as `stage(tokens, call) -> tokens`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framegate.report import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from framegate.models.video_tokens import VideoTokens
+
+_NO_STAGES = ("registry",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec:
+    """What the configuration knows of a stage; importing it loads no torch where the module stands in another file.
+
+    Args:
+        config: class of its settings, a frozen dataclass; None for a stage that has none.
+        module: "module.path:Class" of its `nn.Module`, made as Class(settings, width).
+        order: stages run by rising order.
+        reduces: it may make fewer tokens, so it stands aside where nothing is to be reduced.
+    """
+
+    config: type[Any] | None
+    module: str
+    order: int
+    reduces: bool = True
+
+    def build(self, settings: Any, width: int) -> Any:
+        """Make the stage's module.
+
+        Args:
+            settings: an instance of `config`, None for a stage without.
+            width: D, features of a token of the model that it is for.
+
+        Returns:
+            The `nn.Module`.
+        """
+        path, name = self.module.split(":")
+        return getattr(import_module(path), name)(settings, width)
+
+
+@dataclass(kw_only=True)
+class StageCall:
+    """What a stage may ask of the call that it serves, besides its tokens.
+
+    Args:
+        targets: tokens that each video may have in the end; None without a budget.
+        exact: targets are to be met exactly, not only not exceeded.
+        head: the language-model head, features [., D] to logits; None when the model has none.
+        change: how much each dense cell had changed when the gate decided on it, float [C]; None when nothing says.
+        relevance: of each tube of all videos, float [tubes]; None where the caller gave none.
+        query: gives the embeddings [Q, D] of the text that asks about each video; None where there is no text to read.
+        times_seconds: of each tube per video, None when unknown.
+        report: notes go there.
+    """
+
+    targets: list[int] | None = None
+    exact: bool = False
+    head: Callable[[Tensor], Tensor] | None = None
+    change: Tensor | None = None
+    relevance: Tensor | None = None
+    query: Callable[[], list[Tensor]] | None = None
+    times_seconds: list[Tensor] | None = None
+    report: Report = field(default_factory=lambda: Report(preset="custom"))
+
+    @property
+    def floor(self) -> list[int] | None:
+        """Fewest tokens that a stage may leave in each video; None where it may leave as few as it likes."""
+        return self.targets if self.exact else None
+
+    def note(self, text: str) -> None:
+        """Tell the report why something stood aside."""
+        self.report.note(text)
+
+
+@cache
+def stages() -> dict[str, StageSpec]:
+    """Find all stages.
+
+    Returns:
+        Name, which is that of its file and of its section in the configuration, to what is known of it; in the order in
+        which they run.
+    """
+    found: dict[str, StageSpec] = {}
+    for entry in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if entry.name not in _NO_STAGES:
+            path = f"framegate.models.stages.{entry.name}"
+            found[entry.name] = import_module(f"{path}.config" if entry.ispkg else path).STAGE
+    return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+
+def sections(*, reducing: bool = False) -> dict[str, type[Any]]:
+    """Name and settings of every stage that a configuration can switch on, in order; or of those that reduce alone."""
+    return {
+        name: spec.config
+        for name, spec in stages().items()
+        if spec.config is not None and (spec.reduces or not reducing)
+    }
+
+
+def run_stages(tokens: VideoTokens, modules: Mapping[str, Any], call: StageCall) -> VideoTokens:
+    """Run stages one after the other, each timed and counted in the report.
+
+    Args:
+        tokens: of all videos of the call, as the tower made them.
+        modules: stage modules by name, in order.
+        call: what they may ask for.
+
+    Returns:
+        The tokens that enter the language model.
+
+    Raises:
+        ConfigError: a stage needs what the call does not bring (a query, a head).
+    """
+    for name, module in modules.items():
+        started, before = time.perf_counter(), tokens.num_tokens
+        tokens = module(tokens, call)
+        row = call.report.stage(name)
+        row.tokens_in, row.tokens_out = before, tokens.num_tokens
+        row.milliseconds = (time.perf_counter() - started) * 1000
+    return tokens

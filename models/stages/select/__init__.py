@@ -1,0 +1,1 @@
+"""Selection: which tokens of the filled grid the language model reads."""

@@ -1,0 +1,190 @@
+"""TokenSelect: brings the filled grid down to the prompt's budget by a rule that chooses tokens, none of them changed.
+
+A rule is a file of the folder `rules` with `rank(video, wanted, settings) -> (scores, counts)`: how telling each token
+of one video is, and how many tokens each tube may keep. Adding a rule touches nothing else. `BASELINE` marks a rival's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import torch
+from torch import Tensor, nn
+
+from framegate.errors import ConfigError
+from framegate.models.stages.registry import StageCall
+from framegate.models.stages.select.config import SelectConfig
+from framegate.models.video_tokens import VideoTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoToChoose:
+    """One video as a rule sees it: n tokens in the order of their cells, T tubes that hold tokens.
+
+    Args:
+        features: what would enter the language model, [n, D], where the model is.
+        tube: tube of each token, int64 [n], rising from 0 without gaps.
+        sizes: tokens of each tube, int64 [T].
+        age: tubes since each token's content was encoded, int64 [n].
+        change: how much each token's cell had changed when the gate decided, float [n]; None when nothing says.
+        query: embeddings of the question, [Q, D]; None unless `select.use_query` asks for it.
+    """
+
+    features: Tensor = field(repr=False)
+    tube: Tensor = field(repr=False)
+    sizes: Tensor = field(repr=False)
+    age: Tensor = field(repr=False)
+    change: Tensor | None = None
+    query: Tensor | None = None
+
+
+Rank = Callable[[VideoToChoose, int, SelectConfig], tuple[Tensor, Tensor]]
+
+
+class TokenSelect(nn.Module):
+    """Keeps as many tokens of each video as its budget says, chosen by a rule.
+
+    Args:
+        settings: rule and clocks.
+        width: unused: no rule has weights.
+    """
+
+    def __init__(self, settings: SelectConfig | None = None, width: int = 0) -> None:
+        super().__init__()
+        self.settings = settings or SelectConfig()
+        self.rank: Rank = import_module(
+            f"framegate.models.stages.select.rules.{self.settings.select_rule}"
+        ).rank
+
+    def extra_repr(self) -> str:
+        """Name the rule in `print(model)`."""
+        return self.settings.select_rule
+
+    def forward(self, tokens: VideoTokens, call: StageCall | None = None) -> VideoTokens:
+        """Choose.
+
+        Args:
+            tokens: of all videos of a call.
+            call: targets, and what rules may ask for.
+
+        Returns:
+            Exactly as many tokens of each video as its target says, unchanged and in order; all where there are fewer.
+
+        Raises:
+            ConfigError: `use_query` where the call brings no question, or `show_again_seconds` where it says no times.
+        """
+        call = call or StageCall()
+        if call.targets is None:
+            return tokens
+        keep, start, late = torch.zeros(tokens.num_tokens, dtype=torch.bool), 0, 0
+        for number, (present, target) in enumerate(zip(tokens.counts, call.targets, strict=True)):
+            mine = slice(start, start + present)
+            start += present
+            if present <= target:
+                keep[mine] = True
+                continue
+            keep[mine], missed = self._kept(tokens, call, number, mine, target)
+            late += missed
+        call.report.stage("select").note = self.settings.select_rule
+        if late:
+            call.note(
+                f"show_again_seconds {self.settings.show_again_seconds:g}: {late:,} times a cell that was due found no "
+                "room in its tube; the least recently shown went first"
+            )
+        return tokens.kept(keep)
+
+    @torch.no_grad()
+    def _kept(
+        self, tokens: VideoTokens, call: StageCall, number: int, mine: slice, wanted: int
+    ) -> tuple[Tensor, int]:
+        """Which tokens of a video stay, bool [n], and how often a cell that was due found no room."""
+        place, settings = tokens.tyx[mine], self.settings
+        tubes, tube, sizes = torch.unique(place[:, 0], return_inverse=True, return_counts=True)
+        video = VideoToChoose(
+            features=tokens.features[mine].detach(),
+            tube=tube,
+            sizes=sizes,
+            age=tokens.age[mine],
+            change=None if call.change is None else call.change[tokens.cell[mine]].float().cpu(),
+            query=self._query(call, number),
+        )
+        scores, counts = self.rank(video, wanted, settings)
+        assert int(counts.sum()) == wanted, (
+            f"{settings.select_rule} shares out {counts.sum()} of {wanted} tokens"
+        )
+        if settings.min_tokens_per_tube and wanted >= len(counts):
+            counts = _at_least_one(counts)
+        scores = scores.float().cpu()
+        if settings.show_again_seconds is None:
+            return best_of_tubes(scores, tube, counts), 0
+        if call.times_seconds is None:
+            raise ConfigError(
+                f"select.show_again_seconds is {settings.show_again_seconds}, and the call does not say when its tubes "
+                "are: make the inputs with the attached processor, or set it to None."
+            )
+        cell = place[:, 1] * tokens.shapes[number][2] + place[:, 2]
+        now, seconds = call.times_seconds[number][tubes], settings.show_again_seconds
+        return shown_again(scores, tube, counts, cell=cell, now=now, seconds=seconds)
+
+    def _query(self, call: StageCall, number: int) -> Tensor | None:
+        if not self.settings.use_query:
+            return None
+        if call.query is None:
+            raise ConfigError("select.use_query is set, and this call has no text to read a question from.")
+        return call.query()[number].detach()
+
+
+def best_of_tubes(scores: Tensor, tube: Tensor, counts: Tensor) -> Tensor:
+    """Keep the best tokens of every tube: scores [n], tube [n], counts [T] -> bool [n], ties to the earlier cell."""
+    order = scores.argsort(descending=True, stable=True)
+    order = order[tube[order].argsort(stable=True)]
+    sizes = torch.bincount(tube, minlength=len(counts))
+    rank = torch.arange(len(order)) - (sizes.cumsum(0) - sizes)[tube[order]]
+    keep = torch.zeros(len(order), dtype=torch.bool)
+    keep[order] = rank < counts[tube[order]]
+    return keep
+
+
+def shown_again(
+    scores: Tensor, tube: Tensor, counts: Tensor, *, cell: Tensor, now: Tensor, seconds: float
+) -> tuple[Tensor, int]:
+    """Keep the best of every tube, after the cells that were not shown for so long: the longest waiting first.
+
+    Args:
+        scores: float [n].
+        tube: int64 [n], rising from 0 without gaps.
+        counts: tokens that each tube keeps, int64 [T].
+        cell: place of each token in its tube, int64 [n].
+        now: time of each tube, float [T].
+        seconds: a cell that waited so long is due.
+
+    Returns:
+        bool [n], and how often a due cell found no room.
+    """
+    keep, late = torch.zeros(len(tube), dtype=torch.bool), 0
+    # a cell begins to wait when something shows it
+    shown = torch.full((int(cell.max()) + 1,), torch.inf, dtype=now.dtype)
+    shown = shown.scatter_reduce(0, cell, now[tube], "amin")
+    for number, (members, count) in enumerate(
+        zip(torch.arange(len(tube)).split(tube.bincount().tolist()), counts.tolist(), strict=True)
+    ):
+        waited = now[number] - shown[cell[members]]
+        due = torch.where(waited >= seconds, waited, -1)
+        order = scores[members].argsort(descending=True, stable=True)
+        order = order[due[order].argsort(descending=True, stable=True)]
+        chosen = members[order[:count]]
+        keep[chosen] = True
+        shown[cell[chosen]] = now[number]
+        late += int((due[order[count:]] >= 0).sum())
+    return keep, late
+
+
+def _at_least_one(counts: Tensor) -> Tensor:
+    """Give empty tubes a token, taken from those that have the most, the earlier one first; int64 [T]."""
+    counts = counts.clone()
+    for empty in (counts == 0).nonzero()[:, 0].tolist():
+        counts[int(counts.argmax())] -= 1
+        counts[empty] = 1
+    return counts

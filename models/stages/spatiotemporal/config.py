@@ -1,0 +1,42 @@
+"""Settings of the spatiotemporal module, validated when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from framegate.errors import ConfigError
+from framegate.models.stages.registry import StageSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatiotemporalConfig:
+    """Size of the spatiotemporal module.
+
+    Args:
+        time_heads: attention heads across tubes, at least 1; the language model's width must be a multiple.
+        max_side: rows and columns that have an embedding of their own, at least 2; longer sides spread the embeddings
+            evenly over their cells and interpolate.
+
+    Raises:
+        ConfigError: a value out of range.
+
+    Source: ours; KFFocus (arXiv 2508.08989) names the module, and its details were not recovered.
+    """
+
+    time_heads: int = 8
+    max_side: int = 64
+
+    def __post_init__(self) -> None:
+        for name, least in (("time_heads", 1), ("max_side", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"spatiotemporal.{name} is {getattr(self, name)}; it must be at least {least}."
+                )
+
+
+STAGE = StageSpec(
+    config=SpatiotemporalConfig,
+    module="framegate.models.stages.spatiotemporal.module:SpatiotemporalModule",
+    order=50,
+    reduces=False,
+)

@@ -1,0 +1,332 @@
+"""What a user writes, turned into what the code takes: unknown names refused, values checked by their annotations.
+
+One place for configurations, sampler settings and training files. An annotation says all that is checked: `int`,
+`float`, `str`, `bool`, `Literal[...]`, `X | None`, `tuple[X, ...]`, `dict[...]`, dataclasses, and ranges (`Count`,
+`Positive`, `Share`, or `Annotated[float, Range(...)]`). Anything else passes as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, wraps
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from framegate.errors import ConfigError, nearest
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+# settings whose meaning went -> what replaces them, for the message that refuses them
+REPLACED: dict[str, str] = {
+    "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
+    "pruning": "select, with select_rule for pruner",
+    "pruner": "select_rule",
+}
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    dict: "a mapping",
+    NoneType: "None",
+}
+# numbers that YAML 1.1 as PyYAML reads it takes for text
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Bounds of a number, beside being finite.
+
+    Args:
+        least: smallest value allowed.
+        above: bound that itself is not allowed.
+        most: largest value allowed.
+        below: bound that itself is not allowed.
+    """
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a number lies inside; NaN and infinity never do."""
+        return math.isfinite(value) and not (
+            (self.least is not None and value < self.least)
+            or (self.above is not None and value <= self.above)
+            or (self.most is not None and value > self.most)
+            or (self.below is not None and value >= self.below)
+        )
+
+    def __str__(self) -> str:
+        low, high = (
+            self.above if self.least is None else self.least,
+            self.below if self.most is None else self.most,
+        )
+        if low is not None and high is not None:
+            return f"in {'(' if self.least is None else '['}{low}, {high}{')' if self.most is None else ']'}"
+        if low is not None:
+            return f"above {low} and finite" if self.least is None else f"at least {low}"
+        return f"below {high}" if self.most is None else f"at most {high}"
+
+
+Count = Annotated[int, Range(least=1)]
+Positive = Annotated[float, Range(above=0)]
+Share = Annotated[float, Range(above=0, most=1)]
+
+
+def make(cls: type[T], values: Mapping[str, Any], place: str = "", *, what: str = "setting") -> T:
+    """Make a dataclass from what a user wrote.
+
+    Args:
+        cls: the dataclass; one that defines `from_settings(values, place)` is made by it.
+        values: its fields by name; fields that are dataclasses take mappings of their own.
+        place: dotted name of where the values stand, "" at the top.
+        what: what a field is called in messages.
+
+    Returns:
+        The instance.
+
+    Raises:
+        ConfigError: an unknown name (the message tells the nearest one, or what replaced it), or a value that does not
+            fit; place, value and what would work are told.
+    """
+    made: Callable[..., T] = getattr(cls, "from_settings", None) or (
+        lambda values, place: cls(**read_all(values, annotations(cls), place, what=what))
+    )
+    return made(values, place)
+
+
+def check(instance: Any, place: str) -> None:
+    """Check the fields of a frozen dataclass by their annotations, in its `__post_init__`; lists become tuples.
+
+    Args:
+        instance: the dataclass.
+        place: dotted name of where it stands.
+
+    Raises:
+        ConfigError: a value that does not fit.
+    """
+    fields = {name: getattr(instance, name) for name in annotations(type(instance))}
+    for name, value in read_all(fields, annotations(type(instance)), place).items():
+        object.__setattr__(instance, name, value)
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function check its keyword-only arguments by their annotations whenever it is called.
+
+    Args:
+        function: its file's name is the place that messages tell.
+
+    Returns:
+        The function; it raises ConfigError for what is unknown, missing or does not fit.
+    """
+    place = function.__module__.rpartition(".")[2]
+
+    @wraps(function)
+    def call(*args: P.args, **settings: P.kwargs) -> T:
+        read: Any = read_all(settings, annotations(function), place)
+        missing = [name for name in required(function) if name not in read]
+        if missing:
+            raise ConfigError(
+                f"{place!r} needs {', '.join(missing)}; its settings are {', '.join(annotations(function))}."
+            )
+        return function(*args, **read)
+
+    return call
+
+
+def read_all(
+    values: Mapping[str, Any], known: Mapping[str, Any], place: str = "", *, what: str = "setting"
+) -> dict[str, Any]:
+    """Check names and values.
+
+    Args:
+        values: what a user wrote.
+        known: annotation of each name.
+        place: dotted name of where the values stand.
+        what: what a name is called in messages.
+
+    Returns:
+        The values, in the types of their annotations.
+
+    Raises:
+        ConfigError: as `make`.
+    """
+    for name in values:
+        if name not in known:
+            raise unknown(str(name), known, place, what=what)
+    return {name: read(value, known[name], _dotted(place, name)) for name, value in values.items()}
+
+
+def unknown(name: str, known: Iterable[str], place: str = "", *, what: str = "setting") -> ConfigError:
+    """Word the error for a name that is not known: what replaced it, or the nearest one."""
+    spelt = repr(_dotted(place, name))
+    if name in REPLACED:
+        return ConfigError(f"The {what} {spelt} is gone; what replaces it: {REPLACED[name]}.")
+    return ConfigError(f"Unknown {what} {spelt}. {nearest(name, known)}")
+
+
+def read(value: Any, annotation: Any, place: str) -> Any:
+    """Check one value.
+
+    Args:
+        value: what a user wrote.
+        annotation: a type as in the module's first lines.
+        place: dotted name of the setting.
+
+    Returns:
+        The value in that type.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    failed: ConfigError | None = None
+    for option in options:
+        try:
+            return _read_one(value, option, place)
+        except _OtherKindError:
+            continue
+        except ConfigError as error:
+            failed = failed or error
+    raise failed or ConfigError(f"{place} is {value!r}; it must be {' or '.join(map(_worded, options))}.")
+
+
+class _OtherKindError(ConfigError):
+    """A value is of another kind than an annotation asks for; another one of a union may fit."""
+
+
+def _read_one(value: Any, option: Any, place: str) -> Any:
+    origin = get_origin(option)
+    if origin is Annotated:
+        return _in_range(_read_one(value, get_args(option)[0], place), get_args(option)[1:], place)
+    if origin is Literal:
+        if not any(value == choice and type(value) is type(choice) for choice in get_args(option)):
+            raise ConfigError(f"{place} is {value!r}. {nearest(str(value), map(str, get_args(option)))}")
+        return value
+    if origin is tuple:
+        return _read_tuple(value, get_args(option), place)
+    if dataclasses.is_dataclass(option) and isinstance(option, type):
+        if isinstance(value, Mapping):
+            return make(option, value, place)
+        return _of_kind(value, option)
+    if option is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
+    if option in (int, float):
+        number = _of_kind(value, Integral if option is int else Real)
+        return number if type(number) in (int, float) else option(number)
+    if option is dict or origin is dict:
+        return dict(_of_kind(value, Mapping))
+    return _of_kind(value, option) if option in (str, bool, NoneType) else value
+
+
+def _of_kind(value: Any, kind: Any) -> Any:
+    # True is an Integral, and never meant as a number
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
+        raise _OtherKindError
+    return value
+
+
+def _in_range(value: Any, bounds: tuple[Any, ...], place: str) -> Any:
+    for bound in bounds:
+        if isinstance(bound, Range) and not bound.holds(value):
+            raise ConfigError(f"{place} is {value}; it must be {bound}.")
+    return value
+
+
+def _read_tuple(value: Any, kinds: tuple[Any, ...], place: str) -> tuple[Any, ...]:
+    values = _of_kind(value, list | tuple)
+    if kinds[-1] is not Ellipsis and len(kinds) != len(values):
+        raise _OtherKindError
+    every = kinds[:1] * len(values) if kinds[-1] is Ellipsis else kinds
+    return tuple(
+        read(part, kind, f"{place}[{at}]") for at, (part, kind) in enumerate(zip(values, every, strict=True))
+    )
+
+
+def _worded(option: Any) -> str:
+    if get_origin(option) is Annotated:
+        return _worded(get_args(option)[0])
+    if get_origin(option) is tuple:
+        kinds = get_args(option)
+        return "a list" if kinds[-1] is Ellipsis else f"a list of {len(kinds)}"
+    if get_origin(option) is Literal:
+        return " or ".join(map(repr, get_args(option)))
+    if dataclasses.is_dataclass(option) and isinstance(option, type):
+        return f"a mapping of {', '.join(sorted(names(option)))}"
+    return _WORDS.get(get_origin(option) or option, str(getattr(option, "__name__", option)))
+
+
+@cache
+def annotations(source: Any) -> dict[str, Any]:
+    """List what can be set: the fields of a dataclass, or the keyword-only arguments of a function, annotated."""
+    hints = get_type_hints(source, include_extras=True)
+    if dataclasses.is_dataclass(source):
+        return {field.name: hints[field.name] for field in dataclasses.fields(source) if field.init}
+    return {name: hints.get(name, Any) for name in _keyword_only(source)}
+
+
+def required(function: Callable[..., Any]) -> list[str]:
+    """List the keyword-only arguments of a function that have no default."""
+    return [
+        name for name, parameter in _keyword_only(function).items() if parameter.default is parameter.empty
+    ]
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Tell the defaults of a function's keyword-only arguments, where they have one."""
+    found = _keyword_only(function)
+    return {name: found[name].default for name in found if found[name].default is not inspect.Parameter.empty}
+
+
+def _keyword_only(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
+    return {name: found for name, found in parameters.items() if found.kind is found.KEYWORD_ONLY}
+
+
+def sections(cls: type) -> dict[str, type[Any]]:
+    """List the fields of a dataclass that are dataclasses themselves, with their types."""
+    found = {}
+    for name, annotation in annotations(cls).items():
+        for option in get_args(annotation) or (annotation,):
+            if dataclasses.is_dataclass(option) and isinstance(option, type):
+                found[name] = option
+    return found
+
+
+def names(cls: type) -> set[str]:
+    """Names of what can be set in a dataclass; one whose settings depend on a choice defines `setting_names()`."""
+    own: Callable[[], Iterable[str]] | None = getattr(cls, "setting_names", None)
+    return set(annotations(cls)) if own is None else set(own())
+
+
+def laid_over(cls: type, below: Mapping[str, Any] | None, above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings of a section over others; a section whose settings depend on a choice defines `laid_over`."""
+    own: Callable[..., dict[str, Any]] | None = getattr(cls, "laid_over", None)
+    return {**(below or {}), **above} if own is None else own(below or {}, above)
+
+
+def spelled(instance: Any) -> dict[str, Any]:
+    """Spell a dataclass as plain nested dicts, as `make` takes them; one that defines `to_dict` is spelled by it."""
+    plain = {}
+    for name in annotations(type(instance)):
+        value = getattr(instance, name)
+        own = getattr(value, "to_dict", None)
+        if own is not None:
+            value = own()
+        plain[name] = spelled(value) if dataclasses.is_dataclass(value) else value
+    return plain
+
+
+def _dotted(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else str(name)
