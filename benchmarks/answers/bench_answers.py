@@ -31,12 +31,21 @@ from framegate.tools.evaluation.generator.script import GENERATOR_VERSION
 HERE = Path(__file__).parent
 KINDS = ("text_at", "grid", "text_at", "when", "text_at", "order", "count")
 CLIPS = ("vtest.avi", "bikes.mp4", "carphone_pristine.mp4")
+# what tells a run from another
+KEY = ("weights", "series", "split", "name", "tower_ratio", "keep_ratio", "fps")
 COLUMNS = (
     *(
         "weights",
         "series",
         "name",
+        "split",
+        "tower_ratio",
         "keep_ratio",
+        "refill",
+        "weight",
+        "context",
+        "select",
+        "motion",
         "fps",
         "kind",
         "metric",
@@ -59,7 +68,7 @@ def test_set(folder, options):
         part = folder.with_name(folder.name + ".part")
         write_dataset(
             part,
-            split="test",
+            split=options.split,
             videos=options.videos,
             seed=options.seed,
             questions=len(KINDS),
@@ -106,7 +115,7 @@ def asked(run, questions, options):
         processor,
         of_camera(questions, run.camera),
         run.preset,
-        out=options.out / options.weights / f"{run.label}.jsonl",
+        out=options.out / options.weights / f"{options.split}-{run.label}.jsonl",
         model_name="framegate/nano",
         max_new_tokens=8,
         **run.overrides,
@@ -118,6 +127,21 @@ def dense_twin(run):
     return Run(run.series, "dense", "dense", {"fps": run.overrides["fps"]}, camera=run.camera)
 
 
+def settings_of(run):
+    """What a row is told by: the two shares, and how the tokens were come by."""
+    config = framegate.load_config(run.preset, **run.overrides)
+    gate, select = config.gate, config.select
+    return {
+        "tower_ratio": 1.0 if gate is None or config.reuses else config.tower_budget.keep_ratio,
+        "keep_ratio": config.keep_ratio,
+        "refill": gate is not None and gate.refill,
+        "weight": "" if gate is None else gate.weight,
+        "context": config.context,
+        "select": "" if select is None else select.select_rule,
+        "motion": "" if gate is None else gate.motion,
+    }
+
+
 def rows_of(run, results, dense, options):
     """Rows of the table: every kind, its own metric."""
     ratios = {(one.kind, one.metric): one.ratio for one in compare(results, dense, seed=options.seed)}
@@ -125,7 +149,8 @@ def rows_of(run, results, dense, options):
         "weights": options.weights,
         "series": run.series,
         "name": run.name,
-        "keep_ratio": run.overrides.get("keep_ratio"),
+        "split": options.split,
+        **settings_of(run),
         "fps": run.overrides["fps"],
         "videos": options.videos,
         "seed": options.seed,
@@ -184,7 +209,7 @@ def put(path, rows):
     """Put rows into the table in place of those of the same run."""
 
     def key(row):
-        return tuple(spelled(row.get(name)) for name in ("weights", "series", "name", "keep_ratio", "fps"))
+        return tuple(spelled(row.get(name)) for name in KEY)
 
     old = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
     new = {key(row) for row in rows}
@@ -215,6 +240,7 @@ def main():
     parser.add_argument("--series", nargs="+", default=list(SERIES), choices=list(SERIES))
     parser.add_argument("--only", nargs="+", help="names of the runs to do; all of the series without it")
     parser.add_argument("--ratios", nargs="+", type=float, help="budgets to do; all without it")
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--videos", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -226,7 +252,7 @@ def main():
         "--speed", action="store_true", help="time dense and framegate in turns, and nothing else"
     )
     options = parser.parse_args()
-    name = f"test{GENERATOR_VERSION}-{options.seed}-{options.videos}{'-clips' if options.clips else ''}"
+    name = f"{options.split}{GENERATOR_VERSION}-{options.seed}-{options.videos}{'-clips' if options.clips else ''}"
     questions = test_set(options.out / name, options)
     (options.out / options.weights).mkdir(parents=True, exist_ok=True)
     if options.speed:

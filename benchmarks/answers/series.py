@@ -24,6 +24,9 @@ CONDENSE = {
     "relevance": "novelty",
     "key_tubes_only": False,
 }
+TOWERS, PROMPTS = (0.1, 0.25, 0.5), (0.1, 0.25)
+WEIGHTS, CONTEXTS = ("contrast", "luma"), ("kept", "anchored")
+SELECT_RULES = ("equal_shares", "change_floor", "vidcom2")
 STILL = "still"
 
 
@@ -47,7 +50,8 @@ class Run:
         """Name of the file of results; a plain dense run is the same in every series."""
         if self.preset == "dense" and self.markers:
             return f"dense_{self.camera or 'all'}_{self.overrides['fps']}"
-        parts = [self.series, self.name, self.overrides.get("keep_ratio", ""), self.overrides["fps"]]
+        shares = [self.overrides.get(name, "") for name in ("tower_ratio", "keep_ratio")]
+        parts = [self.series, self.name, *shares, self.overrides["fps"]]
         return "_".join(str(part) for part in parts if part != "").replace(" ", "-")
 
 
@@ -76,15 +80,54 @@ def context():
             yield Run("context", kind, "gate", settings)
 
 
+def composed(tower, prompt, *, weight, context, rule="equal_shares", refill=True):
+    """Settings of one composition of gate, refill and selection; anchored context follows cells in place."""
+    gate = {"refill": refill, "weight": weight} | ({"motion": "none"} if context == "anchored" else {})
+    shares = {"fps": 4, "tower_ratio": tower, "keep_ratio": prompt, "context": context}
+    return shares | {"gate": gate, "select": {"select_rule": rule}}
+
+
+def whole(rule, prompt):
+    """The whole tower under a rule of selection."""
+    return Run(
+        "shares", f"{rule}, whole tower", "vidcom2", {"fps": 4, "keep_ratio": prompt, "select_rule": rule}
+    )
+
+
+def shares():
+    """Both shares, refill or none, weights of change, what kept patches see, and rules of selection."""
+    yield Run("shares", "dense", "dense", {"fps": 4})
+    for prompt in PROMPTS:
+        yield whole("vidcom2", prompt)
+        yield whole("equal_shares", prompt)
+        for weight in WEIGHTS:
+            for context in CONTEXTS:
+                for tower in TOWERS:
+                    for refill in (True, False):
+                        if refill or prompt <= tower:
+                            name = f"{weight}, {context}, {'refill' if refill else 'drop'}"
+                            settings = composed(tower, prompt, weight=weight, context=context, refill=refill)
+                            yield Run("shares", name, "gate", settings)
+
+
+def rules():
+    """Rules of selection on the filled grid."""
+    yield Run("rules", "dense", "dense", {"fps": 4})
+    for prompt in PROMPTS:
+        for rule in SELECT_RULES:
+            settings = composed(0.25, prompt, weight="contrast", context="anchored", rule=rule)
+            yield Run("rules", rule, "gate", settings)
+
+
 def ablation():
     """The gate, and what is put behind it."""
     stages = {
         "gate": ("gate", {}),
-        "gate + merge": ("gate", {"scene_merge": MERGE, "gate_headroom": 1.5}),
-        "gate + condensation": ("gate", {"condensation": CONDENSE, "gate_headroom": 1.5}),
+        "gate + merge": ("gate", {"scene_merge": MERGE}),
+        "gate + condensation": ("gate", {"condensation": CONDENSE}),
         "gate + merge + condensation": (
             "gate",
-            {"scene_merge": MERGE, "condensation": CONDENSE, "gate_headroom": 1.5},
+            {"scene_merge": MERGE, "condensation": CONDENSE},
         ),
         "gate + areas": ("framegate", {}),
     }
@@ -101,4 +144,12 @@ def markers():
             yield Run("markers", f"{name}, {'marked' if there else 'none'}", name, settings, markers=there)
 
 
-SERIES = {"budget": budget, "fps": rates, "context": context, "ablation": ablation, "markers": markers}
+SERIES = {
+    "shares": shares,
+    "rules": rules,
+    "budget": budget,
+    "fps": rates,
+    "context": context,
+    "ablation": ablation,
+    "markers": markers,
+}
