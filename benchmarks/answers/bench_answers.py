@@ -226,8 +226,10 @@ def put(path, rows):
 def wanted(run, options):
     """Whether --only and --ratios leave a run in; dense runs have no budget."""
     ratio = run.overrides.get("keep_ratio")
+    tower = run.overrides.get("tower_ratio")
     named = options.only is None or run.name in options.only
-    return named and (options.ratios is None or ratio is None or ratio in options.ratios)
+    fits = options.towers is None or tower is None or tower in options.towers
+    return named and fits and (options.ratios is None or ratio is None or ratio in options.ratios)
 
 
 def main():
@@ -241,6 +243,7 @@ def main():
     parser.add_argument("--only", nargs="+", help="names of the runs to do; all of the series without it")
     parser.add_argument("--ratios", nargs="+", type=float, help="budgets to do; all without it")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
+    parser.add_argument("--towers", type=float, nargs="+", help="shares of the tower to do; all without it")
     parser.add_argument("--videos", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -67,7 +67,7 @@ def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> No
         config: the front end's configuration.
     """
     dense, kept = sum(gated.cells.cells_per_video), gated.cells.num_kept
-    report.kept_tokens = dense if config.reuses else kept
+    report.kept_tokens = report.encoded_cells = dense if config.reuses else kept
     for note in gated.notes:
         report.note(note)
     if config.gates:

@@ -98,6 +98,7 @@ def compress_call(
     shapes = mechanism.shapes(call)
     report.num_videos = len(shapes)
     report.dense_tokens = report.kept_tokens = sum(t * h * w for t, h, w in shapes)
+    report.encoded_cells = report.dense_tokens
     full_size = full_size_tokens(call, config)
     if full_size is not None:
         account_for_size(report, full_size)
@@ -187,6 +188,7 @@ def _shortened(
     )
     positions = mechanism.positions(call, mask).to(input_ids.device)
     prompt = PromptMap.build(columns.keep, input_ids, mask, positions)
+    report.kept_time_tokens = columns.num_stamped
     if columns.num_stamped:
         report.stage("timestamps").note = f"{columns.num_stamped:,} text tokens of stamps stay"
     media = EncodedMedia(mechanism.media(encoded, tokens, call))

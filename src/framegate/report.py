@@ -38,8 +38,11 @@ class Report:
         preset: name of the configuration.
         num_videos: videos in the call.
         video_seconds: their duration together, None when time stamps are unknown.
-        dense_tokens: video tokens the stock model would have had.
+        dense_tokens: video tokens the stock model would have had, one per cell.
+        encoded_cells: cells that the tower encoded.
         kept_tokens: video tokens the language model got.
+        dense_time_tokens: text tokens of time, with what sets them apart, in the stock prompt.
+        kept_time_tokens: the same in the prompt that the language model got.
         stages: per stage, in order of flow.
         notes: reasons, fallbacks and warnings, each once.
         peak_memory_bytes: peak resident memory of the process so far, None when unknown.
@@ -51,7 +54,10 @@ class Report:
     num_videos: int = 0
     video_seconds: float | None = None
     dense_tokens: int = 0
+    encoded_cells: int = 0
     kept_tokens: int = 0
+    dense_time_tokens: int = 0
+    kept_time_tokens: int = 0
     stages: list[StageReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     peak_memory_bytes: int | None = None
@@ -61,6 +67,17 @@ class Report:
     def keep_ratio(self) -> float:
         """Share of the dense tokens that was kept, 1.0 when there was no video."""
         return self.kept_tokens / self.dense_tokens if self.dense_tokens else 1.0
+
+    @property
+    def tower_ratio(self) -> float:
+        """Share of the dense cells that the tower encoded, 1.0 when there was no video."""
+        return self.encoded_cells / self.dense_tokens if self.dense_tokens else 1.0
+
+    @property
+    def prompt_ratio(self) -> float:
+        """Video tokens and text of time in the prompt, as a share of the same in the stock prompt."""
+        dense = self.dense_tokens + self.dense_time_tokens
+        return (self.kept_tokens + self.kept_time_tokens) / dense if dense else 1.0
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -82,7 +99,8 @@ class Report:
 
     def to_json(self) -> str:
         """Spell the report as JSON, with the derived figures."""
-        figures = {"keep_ratio": self.keep_ratio, "tokens_per_second": self.tokens_per_second}
+        names = ("tower_ratio", "keep_ratio", "prompt_ratio", "tokens_per_second")
+        figures = {name: getattr(self, name) for name in names}
         return json.dumps(asdict(self) | figures, indent=2)
 
     def __str__(self) -> str:
@@ -115,8 +133,11 @@ class Report:
 
     def _headline(self) -> str:
         parts = [
-            f"preset {self.preset}: {self.kept_tokens:,} of {self.dense_tokens:,} video tokens ({self.keep_ratio:.1%})"
+            f"preset {self.preset}: tower {self.tower_ratio:.1%} ({self.encoded_cells:,} of {self.dense_tokens:,} "
+            f"cells), prompt {self.keep_ratio:.1%} ({self.kept_tokens:,} video tokens)"
         ]
+        if self.kept_time_tokens or self.dense_time_tokens:
+            parts.append(f"{self.prompt_ratio:.1%} with {self.kept_time_tokens:,} tokens of time")
         if self.tokens_per_second is not None:
             parts.append(f"{self.tokens_per_second:,.1f} tokens per second of video")
         if self.peak_memory_bytes is not None:

@@ -1,0 +1,88 @@
+"""The modules of the card, alone: a plain tower with a plan, stamps between tubes; and inside an attached model."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
+from torch import nn
+
+import framegate
+from framegate.errors import FrameError, PlaceholderError
+from framegate.models.cell_plan import cell_plan
+
+
+def plan_of(keep):
+    """Flat plan of one video whose skipped cells show the last encoded one at their place."""
+    tube = np.arange(len(keep), dtype=np.int32)[:, None, None]
+    anchor = np.maximum.accumulate(np.where(keep, tube, np.int32(-1)), 0)
+    return cell_plan([anchor], [None], cell_px=28, merge_size=2)
+
+
+def test_a_plain_tower_and_a_plan_give_tokens_of_the_filled_grid():
+    keep = np.zeros((3, 2, 2), bool)
+    keep[0], keep[2, 0, 1] = True, True
+    tokenizer = framegate.GatedResidualTokenizer(nn.Linear(6, 4))
+    rows = torch.randn(5, 6)
+    tokens = tokenizer(rows, plan_of(keep))
+    encoded = tokenizer.tower(rows)
+    assert tokens.num_tokens == 12
+    assert torch.equal(tokens.features[:4], encoded[:4])
+    assert torch.equal(tokens.features[4:8], encoded[:4])
+    assert torch.equal(tokens.features[9], encoded[4])
+    assert tokens.age.tolist() == [0] * 4 + [1] * 4 + [2, 0, 2, 2]
+    assert {name for name, _ in tokenizer.named_parameters()} == {"tower.weight", "tower.bias"}
+    with pytest.raises(PlaceholderError, match="5 encoded cells"):
+        tokenizer(rows[:4], plan_of(keep))
+
+
+def test_a_tower_that_belongs_to_a_model_is_no_part_of_the_tokenizer():
+    tokenizer = framegate.GatedResidualTokenizer(nn.Linear(6, 4), owns_tower=False, refill=False)
+    assert not list(tokenizer.parameters())
+    keep = np.zeros((2, 1, 2), bool)
+    keep[0] = True
+    assert tokenizer(torch.randn(2, 6), plan_of(keep)).num_tokens == 2
+
+
+def test_stamps_follow_the_tokens_of_their_tube():
+    interleaver = framegate.TimestampInterleaver(embed_text=lambda text: torch.full((len(text), 4), -1.0))
+    assert interleaver.text([2, 0, 1], [0.0, 0.5, 1.0], "V") == "VV<0.0s><0.5s>V<1.0s>"
+    keep = np.zeros((3, 1, 2), bool)
+    keep[0], keep[2, 0, 0] = True, True
+    tokenizer = framegate.GatedResidualTokenizer(nn.Identity(), refill=False)
+    tokens = tokenizer(torch.ones(3, 4), plan_of(keep))
+    (video,) = interleaver(tokens, [torch.tensor([0.0, 0.5, 1.0])])
+    stamp = len("<0.0s>")
+    assert video.is_video.tolist() == [True] * 2 + [False] * stamp + [True] + [False] * stamp
+    assert torch.equal(video.features[video.is_video], tokens.features)
+    with pytest.raises(FrameError, match="one time per tube"):
+        interleaver(tokens, [torch.zeros(2)])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", FAMILIES[:1])
+def test_an_attached_front_end_is_made_of_the_same_modules(family):
+    model, processor = stock_model(family), stock_processor(family)
+    names = set(model.state_dict())
+    settings = {
+        "gate": {"refill": True},
+        "select": {},
+        "spatiotemporal": {"time_heads": 2},
+        "keep_ratio": 0.5,
+    }
+    with framegate.attach(model, None, "gate", **settings) as front_end:
+        shown = str(model)
+        for name in ("Refill", "TokenSelect", "equal_shares", "SpatiotemporalModule"):
+            assert name in shown
+        assert set(model.state_dict()) == names
+        model.load_state_dict(model.state_dict())
+        assert {key.split(".")[0] for key in front_end.state_dict()} == {"spatiotemporal"}
+        model.train()
+        assert front_end.modules.training
+        model.to(torch.float64)
+        assert front_end.module.rows.dtype == torch.float64
+        model.to(torch.float32).eval()
+        inputs = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
+        model(**inputs)
+        assert front_end.report.kept_tokens == round(0.5 * front_end.report.dense_tokens)
+        assert front_end.report.tower_ratio == pytest.approx(0.5, abs=0.05)
+    assert set(model.state_dict()) == names
