@@ -24,11 +24,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 # settings whose meaning went -> what replaces them, for the message that refuses them
-REPLACED: dict[str, str] = {
-    "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
-    "pruning": "select, with select_rule for pruner",
-    "pruner": "select_rule",
-}
+REPLACED: dict[str, str] = {}
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -101,7 +97,7 @@ def make(cls: type[T], values: Mapping[str, Any], place: str = "", *, what: str 
             fit; place, value and what would work are told.
     """
     made: Callable[..., T] = getattr(cls, "from_settings", None) or (
-        lambda values, place: cls(**read_all(values, annotations(cls), place, what=what))
+        lambda values, place: cls(**read_all(values, settings_of(cls), place, what=what))
     )
     return made(values, place)
 
@@ -116,8 +112,8 @@ def check(instance: Any, place: str) -> None:
     Raises:
         ConfigError: a value that does not fit.
     """
-    fields = {name: getattr(instance, name) for name in annotations(type(instance))}
-    for name, value in read_all(fields, annotations(type(instance)), place).items():
+    fields = {name: getattr(instance, name) for name in settings_of(type(instance))}
+    for name, value in read_all(fields, settings_of(type(instance)), place).items():
         object.__setattr__(instance, name, value)
 
 
@@ -134,11 +130,11 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **settings: P.kwargs) -> T:
-        read: Any = read_all(settings, annotations(function), place)
+        read: Any = read_all(settings, settings_of(function), place)
         missing = [name for name in required(function) if name not in read]
         if missing:
             raise ConfigError(
-                f"{place!r} needs {', '.join(missing)}; its settings are {', '.join(annotations(function))}."
+                f"{place!r} needs {', '.join(missing)}; its settings are {', '.join(settings_of(function))}."
             )
         return function(*args, **read)
 
@@ -268,7 +264,7 @@ def _worded(option: Any) -> str:
 
 
 @cache
-def annotations(source: Any) -> dict[str, Any]:
+def settings_of(source: Any) -> dict[str, Any]:
     """List what can be set: the fields of a dataclass, or the keyword-only arguments of a function, annotated."""
     hints = get_type_hints(source, include_extras=True)
     if dataclasses.is_dataclass(source):
@@ -297,7 +293,7 @@ def _keyword_only(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def sections(cls: type) -> dict[str, type[Any]]:
     """List the fields of a dataclass that are dataclasses themselves, with their types."""
     found = {}
-    for name, annotation in annotations(cls).items():
+    for name, annotation in settings_of(cls).items():
         for option in get_args(annotation) or (annotation,):
             if dataclasses.is_dataclass(option) and isinstance(option, type):
                 found[name] = option
@@ -307,7 +303,7 @@ def sections(cls: type) -> dict[str, type[Any]]:
 def names(cls: type) -> set[str]:
     """Names of what can be set in a dataclass; one whose settings depend on a choice defines `setting_names()`."""
     own: Callable[[], Iterable[str]] | None = getattr(cls, "setting_names", None)
-    return set(annotations(cls)) if own is None else set(own())
+    return set(settings_of(cls)) if own is None else set(own())
 
 
 def laid_over(cls: type, below: Mapping[str, Any] | None, above: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,7 +315,7 @@ def laid_over(cls: type, below: Mapping[str, Any] | None, above: Mapping[str, An
 def spelled(instance: Any) -> dict[str, Any]:
     """Spell a dataclass as plain nested dicts, as `make` takes them; one that defines `to_dict` is spelled by it."""
     plain = {}
-    for name in annotations(type(instance)):
+    for name in settings_of(type(instance)):
         value = getattr(instance, name)
         own = getattr(value, "to_dict", None)
         if own is not None:

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 import framegate
-from framegate.config import FrontEndConfig
+from framegate.config import SECTIONS, FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
+from framegate.settings import names
 from framegate.tokenizers.gate.config import MotionGateConfig
 
 
@@ -141,11 +142,8 @@ def test_a_version_of_the_future_is_refused_before_its_keys(tmp_path):
 
 
 def test_settings_are_flat_because_no_two_sections_share_a_name():
-    from framegate.config import SECTIONS
-
-    names = [field.name for section in SECTIONS.values() for field in dataclasses.fields(section)]
-    names += [field.name for field in dataclasses.fields(FrontEndConfig)]
-    assert sorted(names) == sorted(set(names))
+    spelt = [name for section in SECTIONS.values() for name in names(section)] + list(names(FrontEndConfig))
+    assert sorted(spelt) == sorted(set(spelt))
 
 
 def test_a_saved_folder_is_a_configuration(tmp_path):
