@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -130,13 +130,13 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **settings: P.kwargs) -> T:
-        read: Any = read_all(settings, settings_of(function), place)
-        missing = [name for name in required(function) if name not in read]
+        given: Any = read_all(settings, settings_of(function), place)
+        missing = [name for name in settings_of(function) if name not in {**defaults(function), **given}]
         if missing:
             raise ConfigError(
                 f"{place!r} needs {', '.join(missing)}; its settings are {', '.join(settings_of(function))}."
             )
-        return function(*args, **read)
+        return function(*args, **given)
 
     return call
 
@@ -263,7 +263,6 @@ def _worded(option: Any) -> str:
     return _WORDS.get(get_origin(option) or option, str(getattr(option, "__name__", option)))
 
 
-@cache
 def settings_of(source: Any) -> dict[str, Any]:
     """List what can be set: the fields of a dataclass, or the keyword-only arguments of a function, annotated."""
     hints = get_type_hints(source, include_extras=True)
@@ -272,17 +271,10 @@ def settings_of(source: Any) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in _keyword_only(source)}
 
 
-def required(function: Callable[..., Any]) -> list[str]:
-    """List the keyword-only arguments of a function that have no default."""
-    return [
-        name for name, parameter in _keyword_only(function).items() if parameter.default is parameter.empty
-    ]
-
-
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """Tell the defaults of a function's keyword-only arguments, where they have one."""
-    found = _keyword_only(function)
-    return {name: found[name].default for name in found if found[name].default is not inspect.Parameter.empty}
+    found = {name: parameter.default for name, parameter in _keyword_only(function).items()}
+    return {name: default for name, default in found.items() if default is not inspect.Parameter.empty}
 
 
 def _keyword_only(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
