@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import framegate
-from framegate.registry import SAMPLERS, sampler
+from framegate.tokenizers.samplers.registry import sampler, sampler_names
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,10 +35,13 @@ def test_every_preset_has_a_row_and_a_header():
         assert f"--preset {name}" in text
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLERS))
-def test_every_sampler_has_folder_row_and_tests(name):
-    assert SAMPLERS[name] == f"framegate.tokenizers.{name}"
-    assert name in folders("tokenizers") & rows("tokenizers")
+def test_samplers_are_the_rows_of_their_table():
+    assert rows("tokenizers", section=1) == set(sampler_names())
+
+
+@pytest.mark.parametrize("name", sampler_names())
+def test_every_sampler_has_a_file_and_tests(name):
+    assert (ROOT / "tokenizers/samplers" / f"{name}.py").is_file()
     assert (ROOT / "tests/tokenizers" / f"test_{name}.py").is_file()
     assert callable(sampler(name))
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import MotionGateConfig
-from framegate.tokenizers.samplers.config import FramesConfig
+from framegate.tokenizers.samplers.registry import FramesConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 

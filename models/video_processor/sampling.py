@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +11,7 @@ import torch
 from framegate.errors import ConfigError, FrameError
 from framegate.models.video_processor.metadata import FALLBACK_FPS
 from framegate.models.video_processor.settings import VideoSettings
-from framegate.registry import sample_frames
-from framegate.tokenizers.samplers.config import FramesConfig
+from framegate.tokenizers.samplers.registry import FramesConfig, sample_frames
 from framegate.tokenizers.video_stream.window import Window, window_frames
 from framegate.types import FramePlan, Int64Array, VideoInfo
 
@@ -43,7 +41,7 @@ def frames_config(config: FramesConfig, call: Mapping[str, Any]) -> FramesConfig
         changes |= {"sampler": "uniform", "num_frames": int(num_frames)}
     if call.get("max_frames") is not None:
         changes["max_frames"] = int(call["max_frames"])
-    return dataclasses.replace(config, **changes)
+    return config.over(**changes)
 
 
 def file_plan(

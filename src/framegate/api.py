@@ -118,10 +118,11 @@ def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", **settings:
 
     Source: ours.
     """
-    from framegate.registry import run_sampler
+    from framegate.tokenizers.samplers.registry import sampler as sampler_of
     from framegate.tokenizers.video_stream import probe
 
-    return run_sampler(sampler, video if isinstance(video, VideoInfo) else probe(video), settings)
+    info = video if isinstance(video, VideoInfo) else probe(video)
+    return sampler_of(sampler)(info, **settings)
 
 
 def plan_video(

@@ -14,7 +14,7 @@ from framegate.settings import laid_over, make, names, sections, spelled, unknow
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import MotionGateConfig
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tokenizers.samplers.config import FramesConfig
+from framegate.tokenizers.samplers.registry import FramesConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
 Context = Literal["kept", "anchored"]

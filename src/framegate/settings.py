@@ -78,6 +78,9 @@ class Range:
 Count = Annotated[int, Range(least=1)]
 Positive = Annotated[float, Range(above=0)]
 Share = Annotated[float, Range(above=0, most=1)]
+_PER_CALL = "given with each call"
+# an argument that a configuration never holds: a window, a query, an encoder
+PerCall = Annotated[T, _PER_CALL]
 
 
 def make(cls: type[T], values: Mapping[str, Any], place: str = "", *, what: str = "setting") -> T:
@@ -186,7 +189,7 @@ def read(value: Any, annotation: Any, place: str) -> Any:
     Raises:
         ConfigError: it does not fit.
     """
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    options = _options(annotation)
     failed: ConfigError | None = None
     for option in options:
         try:
@@ -196,6 +199,12 @@ def read(value: Any, annotation: Any, place: str) -> Any:
         except ConfigError as error:
             failed = failed or error
     raise failed or ConfigError(f"{place} is {value!r}; it must be {' or '.join(map(_worded, options))}.")
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Annotated and _PER_CALL in annotation.__metadata__:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 class _OtherKindError(ConfigError):
@@ -269,6 +278,12 @@ def settings_of(source: Any) -> dict[str, Any]:
     if dataclasses.is_dataclass(source):
         return {field.name: hints[field.name] for field in dataclasses.fields(source) if field.init}
     return {name: hints.get(name, Any) for name in _keyword_only(source)}
+
+
+def saved_settings_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """List the keyword-only arguments of a function that a configuration may hold, annotated."""
+    found = settings_of(function).items()
+    return {name: hint for name, hint in found if _PER_CALL not in getattr(hint, "__metadata__", ())}
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def test_configurations_are_frozen():
         ({"fps": 0}, "above 0"),
         ({"sampler": "uniform"}, "num_frames"),
         ({"sampler": "tas"}, "Did you mean 'tass'"),
-        ({"coverage": 7}, r"\(0, 1\]"),
-        ({"keyframe_source": "film"}, "codec"),
-        ({"min_gap_seconds": 0}, "above 0"),
+        ({"sampler": "keyframes", "coverage": 7}, r"\(0, 1\]"),
+        ({"sampler": "keyframes", "keyframe_source": "film"}, "codec"),
+        ({"sampler": "tass", "min_gap_seconds": 0}, "above 0"),
         ({"context": "everything"}, "anchored"),
     ],
 )

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from framegate import plan_frames
 from framegate.errors import ConfigError, FrameError
-from framegate.tokenizers import uniform
-from framegate.tokenizers.fps import sample
+from framegate.tokenizers.samplers import uniform
+from framegate.tokenizers.samplers.fps import sample
 from framegate.types import VideoInfo
 
 

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from moving import as_rgb, busy_clip, panned_clip, texture
 
 from framegate.errors import ConfigError, FrameError
-from framegate.tokenizers.keyframes import (
-    codec_keyframes,
-    compensated,
-    content_keyframes,
-    filled,
-    sample,
-    thinned,
-)
-from framegate.tokenizers.keyframes.content import difference, find_cuts
+from framegate.tokenizers.samplers._content import content_keyframes, difference, find_cuts
+from framegate.tokenizers.samplers._coverage import compensated, filled, thinned
+from framegate.tokenizers.samplers.keyframes import codec_keyframes, sample
 from framegate.tokenizers.video_stream import open_video, probe
 from framegate.types import VideoInfo
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from moving import as_rgb, busy_clip
 
 from framegate.errors import ConfigError, FrameError
-from framegate.tokenizers import tass
-from framegate.tokenizers.tass import sample, temporally_regularised
-from framegate.tokenizers.tass.selection import rounds
+from framegate.tokenizers.samplers import tass
+from framegate.tokenizers.samplers.tass import rounds, sample, temporally_regularised
 from framegate.tokenizers.video_stream import probe
 from framegate.types import VideoInfo
 
@@ -22,7 +21,11 @@ SCORED = st.lists(
 
 def choose(scores, times, count, *, gap=20.0, stop=0.5):
     return temporally_regularised(
-        np.asarray(scores, float), np.asarray(times, float), count, min_gap_seconds=gap, stop_gap_seconds=stop
+        np.asarray(scores, float),
+        np.asarray(times, float),
+        num_frames=count,
+        min_gap_seconds=gap,
+        stop_gap_seconds=stop,
     )
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from framegate import plan_frames
 from framegate.errors import ConfigError, FrameError
-from framegate.registry import run_sampler, sampler
-from framegate.tokenizers.uniform import sample
+from framegate.tokenizers.samplers.registry import sampler
+from framegate.tokenizers.samplers.uniform import sample
 from framegate.types import VideoInfo
 
 
@@ -76,11 +76,11 @@ def test_live_sources_have_no_plan():
 def test_registry_checks_names_and_values():
     info = video(np.arange(10) / 10)
     assert sampler("uniform") is sample
-    assert len(run_sampler("uniform", info, {"num_frames": 3, "max_frames": None})) == 3
+    assert len(sampler("uniform")(info, num_frames=3, max_frames=None)) == 3
     assert len(plan_frames(info, "uniform", num_frames=3)) == 3
     for name, settings, message in [
         ("unifrom", {}, "Unknown frame sampler 'unifrom'. Did you mean 'uniform'"),
-        ("uniform", {"num_frame": 3}, "has no setting 'num_frame'. Did you mean 'num_frames'"),
+        ("uniform", {"num_frame": 3}, "Unknown setting 'uniform.num_frame'. Did you mean 'num_frames'"),
         ("uniform", {}, "'uniform' needs num_frames"),
         ("uniform", {"num_frames": 2.5}, "uniform.num_frames is 2.5; it must be a whole number"),
         ("uniform", {"num_frames": True}, "uniform.num_frames is True"),
@@ -94,4 +94,4 @@ def test_registry_checks_names_and_values():
         ("fps", {"fps": None}, "fps.fps is None; it must be a number"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            run_sampler(name, info, settings)
+            plan_frames(info, name, **settings)

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.errors import BudgetError, ConfigError
-from framegate.registry import sample_frames
 from framegate.tokenizers.gate.areas.levels import SIDES, Int8Array, areas_at, representatives, sums_in
 from framegate.tokenizers.gate.config import MOTION_RULE, MotionGateConfig
 from framegate.tokenizers.gate.gate import moving_scan, usable_config
@@ -19,6 +18,7 @@ from framegate.tokenizers.gate.ruled import RuleScan
 from framegate.tokenizers.gate.scan import GateRules, GateScan, TubeDecision
 from framegate.tokenizers.gate.video import as_luma, grid_for
 from framegate.tokenizers.plan_config import PlanConfig
+from framegate.tokenizers.samplers.registry import sample_frames
 from framegate.tokenizers.video_stream import VideoStream
 from framegate.types import Frame, FramePlan, UInt8Array
 

@@ -10,13 +10,13 @@ import numpy as np
 from tqdm import tqdm
 
 from framegate.errors import ConfigError, FrameError
-from framegate.registry import sample_frames
 from framegate.tokenizers.down_scaling import scaled_px
 from framegate.tokenizers.gate.gate import plan_gate, tubes_of
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.run import GateRun, whole_run
 from framegate.tokenizers.plan_config import PlanConfig
+from framegate.tokenizers.samplers.registry import sample_frames
 from framegate.tokenizers.video_stream import VideoStream, open_video
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
 

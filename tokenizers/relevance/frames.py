@@ -9,8 +9,14 @@ from itertools import islice
 import numpy as np
 
 from framegate.errors import FrameError
-from framegate.tokenizers.relevance.encoder import FrameTextEncoder, encoded_frames, encoded_text
-from framegate.tokenizers.relevance.scores import luma_features, novelty, similarity
+from framegate.tokenizers.relevance.scores import (
+    FrameTextEncoder,
+    encoded_frames,
+    encoded_text,
+    luma_features,
+    novelty,
+    similarity,
+)
 from framegate.tokenizers.video_stream import VideoStream, open_video
 from framegate.tokenizers.video_stream.window import Window
 from framegate.types import Float64Array, Frame, FramePlan, Int64Array, VideoInfo
@@ -78,8 +84,6 @@ def score_by_novelty(stream: VideoStream, plan: FramePlan) -> FrameScores:
 
     Raises:
         VideoError: nothing can be decoded.
-
-    Source: ours.
     """
     size_px = small_size(stream.info, longer_px=NOVELTY_SIDE_PX)
     indices: list[int] = []
@@ -107,8 +111,6 @@ def open_file(info: VideoInfo, window_seconds: Window, sampler: str) -> VideoStr
     Raises:
         FrameError: the frames are in memory, so that there is nothing to open.
         VideoError: the file has gone, or cannot be read.
-
-    Source: ours.
     """
     if info.source is None:
         raise FrameError(
@@ -130,8 +132,6 @@ def small_size(
 
     Returns:
         Height and width in pixels, at least 1.
-
-    Source: ours.
     """
     sides = (info.height_px, info.width_px)
     scale = min(1.0, (longer_px or max(sides)) / max(sides), (shorter_px or min(sides)) / min(sides))

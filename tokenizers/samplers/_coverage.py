@@ -81,8 +81,6 @@ def filled(times_seconds: Float64Array, chosen: Int64Array, num_frames: int) -> 
 
     Returns:
         int64 [min(num_frames, F)], or [S] when that is more; of equal gaps the earlier one is halved first.
-
-    Source: ours.
     """
     ranks = [int(rank) for rank in chosen]
     gaps = [_gap(times_seconds, first, last) for first, last in zip(ranks, ranks[1:], strict=False)]
@@ -117,8 +115,6 @@ def thinned(
     Returns:
         int64 [min(num_frames, S)], the first and the last of chosen among them (the first alone for 1); of
         equal gaps the earlier frame goes first.
-
-    Source: ours.
     """
     if num_frames == 1:
         return chosen[:1]

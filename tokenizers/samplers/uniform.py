@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from framegate.errors import ConfigError
+from framegate.settings import Count, PerCall, checked
 from framegate.tokenizers.video_stream.window import window_bounds, window_frames
 from framegate.types import FramePlan, Int64Array, VideoInfo
 
 
+@checked
 def sample(
     info: VideoInfo,
     *,
-    num_frames: int,
-    max_frames: int | None = None,
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
+    num_frames: Count,
+    max_frames: Count | None = None,
+    start_seconds: PerCall[float | None] = None,
+    end_seconds: PerCall[float | None] = None,
 ) -> FramePlan:
     """Choose frames spread evenly over time, by container time stamps.
 
     Args:
         info: a video whose frame times are known.
-        num_frames: number of frames, at least 1; all frames once when the window holds no more.
+        num_frames: number of frames; all frames once when the window holds no more.
         max_frames: no more than this, None for no limit.
         start_seconds: start of the clip window, None for the beginning.
         end_seconds: end of the clip window, None for the end.
 
     Returns:
-        The plan: min(num_frames, max_frames, frames of the window) different frames in order of time.
+        The plan: min(num_frames, max_frames, frames of the window) different frames in order of time, at the centres of
+        segments of time, as TSN's test-time sampling takes centres of segments of indices.
 
     Raises:
-        ConfigError: num_frames or max_frames below 1.
+        ConfigError: a setting out of range.
         FrameError: a live source, or a window that holds no frame.
-
-    Source: ours (segment centres over time, as TSN's test-time sampling does over indices).
     """
-    for name, value in (("num_frames", num_frames), ("max_frames", max_frames)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1.")
     window = (start_seconds, end_seconds)
     inside = window_frames(info, window)
     count = min(num_frames, max_frames or num_frames, len(inside))

@@ -53,8 +53,6 @@ def content_keyframes(stream: VideoStream) -> Int64Array:
 
     Raises:
         VideoError: nothing can be decoded.
-
-    Source: ours.
     """
     trace = _watch(stream)
     cuts = find_cuts(np.array(trace.steps), np.array(trace.skips))
@@ -75,8 +73,6 @@ def find_cuts(steps: Float64Array, skips: Float64Array) -> list[int]:
 
     Returns:
         Ranks of the first frame after each cut, ascending.
-
-    Source: ours.
     """
     scores = np.array(steps, np.float64)
     scores[:1] = 0
@@ -100,8 +96,6 @@ def find_changes(looks: Iterable[tuple[int, Luma]], cuts: list[int]) -> list[int
 
     Returns:
         Ranks of looks that show something else than the scene's beginning or its last change, ascending.
-
-    Source: ours.
     """
     found: list[int] = []
     scene = -1
@@ -125,8 +119,6 @@ def difference(before: Luma, after: Luma) -> float:
 
     Returns:
         Mean absolute difference in levels.
-
-    Source: ours.
     """
     plain = _plain(before, after)
     if plain <= CUT_LEVELS or min(before.shape) < SMALLEST_SHIFTED_PX:

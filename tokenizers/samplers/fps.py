@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from framegate.errors import ConfigError
-from framegate.tokenizers import uniform
+from framegate.settings import Count, PerCall, Positive, checked
+from framegate.tokenizers.samplers import uniform
 from framegate.tokenizers.video_stream.window import window_bounds, window_frames
 from framegate.types import FramePlan, VideoInfo
 
@@ -18,19 +17,20 @@ EPSILON_SECONDS = 1e-6
 MAX_FPS = 1e6
 
 
+@checked
 def sample(
     info: VideoInfo,
     *,
-    fps: float = 2.0,
-    max_frames: int | None = None,
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
+    fps: Positive = 2.0,
+    max_frames: Count | None = None,
+    start_seconds: PerCall[float | None] = None,
+    end_seconds: PerCall[float | None] = None,
 ) -> FramePlan:
     """Choose the frame on screen at start, start + 1/fps, start + 2/fps, ...
 
     Args:
         info: a video whose frame times are known.
-        fps: frames per second, above 0; above the video's own rate every frame is taken once.
+        fps: frames per second; above the video's own rate every frame is taken once.
         max_frames: when the grid would take more, this many are spread evenly instead; None for no limit.
         start_seconds: start of the clip window, None for the beginning.
         end_seconds: end of the clip window, None for the end.
@@ -39,15 +39,9 @@ def sample(
         The plan: different frames in order of time, each with its own container time.
 
     Raises:
-        ConfigError: fps not above 0 or not finite, max_frames below 1.
+        ConfigError: a setting out of range.
         FrameError: a live source, or a window that holds no frame.
-
-    Source: ours.
     """
-    if not (fps > 0 and math.isfinite(fps)):
-        raise ConfigError(f"fps is {fps}; it must be above 0 and finite.")
-    if max_frames is not None and max_frames < 1:
-        raise ConfigError(f"max_frames is {max_frames}; it must be at least 1, or None.")
     window = (start_seconds, end_seconds)
     inside = window_frames(info, window)
     times = info.frame_times_seconds[inside]
@@ -57,12 +51,8 @@ def sample(
     slots[0] = 0
     last_of_slot = np.append(slots[1:] > slots[:-1], start + slots[-1] / fps < end - EPSILON_SECONDS)
     chosen = inside[last_of_slot]
-    if max_frames is not None and len(chosen) > max_frames:
-        spread = uniform.sample(
-            info, num_frames=max_frames, start_seconds=start_seconds, end_seconds=end_seconds
-        )
-        note = (
-            f"fps {fps:g} would take {len(chosen)} frames; max_frames {max_frames} were spread evenly instead"
-        )
-        return replace(spread, notes=(note,))
-    return FramePlan.from_indices(chosen, info.frame_times_seconds)
+    if max_frames is None or len(chosen) <= max_frames:
+        return FramePlan.from_indices(chosen, info.frame_times_seconds)
+    spread = uniform.sample(info, num_frames=max_frames, start_seconds=start_seconds, end_seconds=end_seconds)
+    note = f"fps {fps:g} would take {len(chosen)} frames; max_frames {max_frames} were spread evenly instead"
+    return replace(spread, notes=(note,))

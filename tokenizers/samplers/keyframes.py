@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from framegate.errors import ConfigError, nearest
-from framegate.tokenizers.keyframes.codec import codec_keyframes
-from framegate.tokenizers.keyframes.content import content_keyframes
-from framegate.tokenizers.keyframes.coverage import compensated, filled, thinned
+from framegate.settings import Count, PerCall, Share, checked
 from framegate.tokenizers.relevance.frames import open_file
+from framegate.tokenizers.samplers._content import content_keyframes
+from framegate.tokenizers.samplers._coverage import compensated, filled, thinned
+from framegate.tokenizers.video_stream import VideoStream
 from framegate.tokenizers.video_stream.window import Window, window_bounds, window_frames
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
-__all__ = ["codec_keyframes", "compensated", "content_keyframes", "filled", "sample", "thinned"]
-
-SOURCES = ("auto", "codec", "content")
+KeyframeSource = Literal["auto", "codec", "content"]
 
 
+@checked
 def sample(
     info: VideoInfo,
     *,
-    num_frames: int | None = None,
-    max_frames: int | None = None,
-    coverage: float = 0.05,
-    keyframe_source: str = "auto",
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
+    num_frames: Count | None = None,
+    max_frames: Count | None = None,
+    coverage: Share = 0.05,
+    keyframe_source: KeyframeSource = "auto",
+    start_seconds: PerCall[float | None] = None,
+    end_seconds: PerCall[float | None] = None,
 ) -> FramePlan:
     """Choose the keyframes, the first and the last frame, and frames between them wherever a gap is too long.
 
@@ -37,10 +37,10 @@ def sample(
 
     Args:
         info: a video file.
-        num_frames: K, at least 1: exactly so many frames, or all when the window holds fewer; None for as many
+        num_frames: K: exactly so many frames, or all when the window holds fewer; None for as many
             as it takes.
         max_frames: no more than this, None for no limit.
-        coverage: delta, longest gap as a share of the window's length, in (0, 1].
+        coverage: delta, longest gap as a share of the window's length.
         keyframe_source: "codec" for the file's I-frames, without decoding; "content" for cuts and changes seen
             in small luma pictures, which decodes the window once; "auto" for the codec's, unless they lie at a
             constant distance or there is but one, which tells of the encoder's setting and not of the content.
@@ -54,14 +54,13 @@ def sample(
         1). Below num_frames the longest gaps are halved.
 
     Raises:
-        ConfigError: num_frames or max_frames below 1, coverage out of range, an unknown keyframe_source.
+        ConfigError: a setting out of range, or an unknown keyframe_source.
         FrameError: a live source, frames in memory, or a window that holds no frame.
         VideoError: the file has gone, or nothing can be decoded.
 
-    Source: KFFocus (arXiv 2508.08989): I-frames, delta, compensation frames. Ours: the spacing of the latter
-        (evenly, as in the re-implementation of inside-china-ai), head and tail, "content", "auto", the budget.
+    Source: KFFocus (arXiv 2508.08989): I-frames, delta, compensation frames, these evenly spaced as in the
+        re-implementation of inside-china-ai; head and tail, "content", "auto" and the budget are added here.
     """
-    _check(num_frames, max_frames, coverage, keyframe_source)
     window = (start_seconds, end_seconds)
     inside = window_frames(info, window)
     times = info.frame_times_seconds[inside]
@@ -87,6 +86,36 @@ def _find(info: VideoInfo, window: Window, source: str) -> tuple[Int64Array, tup
             notes = (f"{doubt}; keyframes were found in the pictures instead",)
         known = len(stream.warnings)
         return content_keyframes(stream), (*notes, *stream.warnings[known:])
+
+
+def codec_keyframes(stream: VideoStream) -> tuple[Int64Array, str | None]:
+    """List the frames of a file that are coded on their own, without decoding.
+
+    Args:
+        stream: an open file.
+
+    Returns:
+        int64 [K] indices, and why they should not be trusted as keyframes (None: they can): there is but one,
+        or their distance is constant, in frames or in seconds, to one frame.
+    """
+    keyframes = stream.codec_keyframes
+    if len(keyframes) < 2:
+        return keyframes, f"the file has {len(keyframes)} codec keyframe{'' if len(keyframes) == 1 else 's'}"
+    times = stream.info.frame_times_seconds
+    one_frame_seconds = float(np.median(np.diff(times)))
+    for places, unit, one_frame in ((keyframes, "frames", 1.0), (times[keyframes], "s", one_frame_seconds)):
+        end = len(times) - 1 if unit == "frames" else times[-1]
+        if _is_constant(np.asarray(places, np.float64), float(end), one_frame):
+            step = float(np.median(np.diff(places)))
+            return keyframes, f"the file has a codec keyframe every {step:g} {unit} whatever it shows"
+    return keyframes, None
+
+
+def _is_constant(places: Float64Array, end: float, one_frame: float) -> bool:
+    """Whether all distances agree to one frame, and none longer is left at the end."""
+    steps = np.diff(places)
+    allowed = float(steps.min()) + one_frame * 1.01
+    return bool(steps.max() <= allowed and end - places[-1] <= allowed)
 
 
 def _fitted(
@@ -120,13 +149,3 @@ def _scenes(chosen: Int64Array, keyframes: Int64Array) -> Int64Array:
     """Number the scenes that are left 0, 1, 2, ...; a scene starts at every keyframe, also at one left out."""
     scenes = np.searchsorted(keyframes, chosen, side="right")
     return np.unique(scenes, return_inverse=True)[1].astype(np.int64)
-
-
-def _check(num_frames: int | None, max_frames: int | None, coverage: float, keyframe_source: str) -> None:
-    for name, value in (("num_frames", num_frames), ("max_frames", max_frames)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1, or None.")
-    if not 0 < coverage <= 1:
-        raise ConfigError(f"coverage is {coverage}; it must be in (0, 1], a share of the clip's length.")
-    if keyframe_source not in SOURCES:
-        raise ConfigError(f"keyframe_source is {keyframe_source!r}. {nearest(str(keyframe_source), SOURCES)}")

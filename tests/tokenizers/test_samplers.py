@@ -1,0 +1,85 @@
+"""Samplers by name: found by their files, their settings a section that is spelled flat and follows the sampler."""
+
+import copy
+import json
+import pickle
+
+import pytest
+
+import framegate
+from framegate.errors import ConfigError
+from framegate.settings import saved_settings_of, settings_of
+from framegate.tokenizers.samplers.registry import FramesConfig, sampler, sampler_names
+
+
+@pytest.mark.parametrize("name", sampler_names())
+def test_what_every_sampler_offers(name):
+    known, saved = settings_of(sampler(name)), saved_settings_of(sampler(name))
+    assert {"start_seconds", "end_seconds"} <= set(known)
+    assert not {"start_seconds", "end_seconds", "query", "encoder", "captioner"} & set(saved)
+    needed = {"num_frames": 8} if name == "uniform" else {}
+    config = FramesConfig(sampler=name, settings=needed)
+    assert set(config.settings) == set(saved)
+    assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
+    assert FramesConfig.from_settings(config.to_dict()) == config
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
+    assert isinstance(hash(config), int)
+
+
+def test_defaults_are_the_samplers_own_and_a_cap():
+    assert FramesConfig().to_dict() == {"sampler": "fps", "fps": 2.0, "max_frames": 768}
+    assert FramesConfig(settings={"max_frames": None}).settings["max_frames"] is None
+    assert FramesConfig(sampler="uniform", settings={"num_frames": 3}).fps == 2.0
+    assert FramesConfig(sampler="tass", settings={"fps": 1}).fps == 1.0
+
+
+def test_presets_keep_their_settings_and_keywords_reach_them():
+    kffocus = framegate.load_config("kffocus").frames
+    expected = {"num_frames": None, "max_frames": 768, "coverage": 0.05, "keyframe_source": "auto"}
+    assert kffocus.to_dict() == {"sampler": "keyframes", **expected}
+    assert framegate.load_config("kffocus", coverage=0.1).frames.settings["coverage"] == 0.1
+    assert framegate.load_config("date").frames.settings["min_gap_seconds"] == 20.0
+    config = framegate.load_config("framegate", fps=8, max_frames=None)
+    assert config.frames.to_dict() == {"sampler": "fps", "fps": 8, "max_frames": None}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"sampler": "uniform", "num_frames": 32},
+        {"num_frames": 32, "sampler": "uniform"},
+        {"frames": {"sampler": "uniform", "num_frames": 32}},
+        {"frames": {"sampler": "uniform"}, "num_frames": 32},
+    ],
+)
+def test_another_sampler_takes_only_what_it_has_as_well(overrides):
+    expected = {"sampler": "uniform", "num_frames": 32, "max_frames": 768}
+    assert framegate.load_config("framegate", **overrides).frames.to_dict() == expected
+    assert framegate.load_config("kffocus", **overrides).frames.to_dict() == expected
+    assert framegate.load_config({"preset": "kffocus", **overrides}).frames.to_dict() == expected
+    back = framegate.load_config("kffocus", frames={"sampler": "fps"}).frames
+    assert back == FramesConfig()
+
+
+def test_a_setting_of_another_sampler_is_refused_with_its_owner():
+    for preset, overrides, message in (
+        (
+            "gate",
+            {"coverage": 0.1},
+            r"frames\.coverage is no setting of frames\.sampler 'fps', whose settings are fps,",
+        ),
+        ("gate", {"coverage": 0.1}, "it belongs to 'keyframes': set sampler='keyframes' as well"),
+        ("kffocus", {"fps": 4}, r"frames\.fps is no setting .* 'keyframes'.* belongs to 'fps' and 'tass'"),
+        ("gate", {"frames": {"query": "who?"}}, r"Unknown setting 'frames\.query'"),
+        ("gate", {"frames": {"fsp": 2}}, r"Unknown setting 'frames\.fsp'\. Did you mean 'fps'"),
+        ("gate", {"frames": {"sampler": 3}}, "Unknown frame sampler 3"),
+        ("gate", {"sampler": "uniform"}, r"frames\.sampler 'uniform' needs frames\.num_frames"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            framegate.load_config(preset, **overrides)
+
+
+def test_a_copy_with_changes():
+    config = framegate.load_config("date").frames.over(sampler="uniform", num_frames=4)
+    assert config.to_dict() == {"sampler": "uniform", "num_frames": 4, "max_frames": 256}
+    assert FramesConfig().over(fps=4).fps == 4
