@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig, check_version
+from framegate.config import CONFIG_NAME, CONFIG_VERSION, WEIGHTS_NAME, FrontEndConfig, check_version
 from framegate.errors import ConfigError, nearest
 
 DEFAULT_PRESET = "framegate"
+
+# version -> what brings values of that version to the next one: values in, values and notes out
+Upgrade = Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...]]]
+UPGRADES: dict[int, Upgrade] = {}
 
 
 def preset_names() -> list[str]:
@@ -20,8 +25,6 @@ def preset_names() -> list[str]:
 
     Returns:
         Their names, sorted.
-
-    Source: ours.
     """
     folder = resources.files("framegate.configs") / "presets"
     return sorted(
@@ -37,7 +40,8 @@ def load_config(
     Args:
         config: a preset's name, the path of a YAML file or of a folder that a front end was saved in, a dict, or a
             FrontEndConfig. Files and dicts are laid over the preset that their `preset` names, else over the default
-            one; settings may stand in their section or flat.
+            one; settings may stand in their section or flat. What an older framegate saved is brought up to date, with
+            a warning for each setting whose meaning went.
         overrides: settings replaced by keyword, for example keep_ratio=0.25 or threshold=6.0.
 
     Returns:
@@ -46,20 +50,42 @@ def load_config(
     Raises:
         ConfigError: no such preset or file, a YAML file that is no mapping, or an unknown key; the message names
             the nearest known one.
-
-    Source: ours.
     """
-    if not isinstance(config, str | Path | Mapping | FrontEndConfig):
+    if isinstance(config, FrontEndConfig):
+        return config.override(**overrides) if overrides else config
+    if not isinstance(config, str | Path | Mapping):
         raise ConfigError(
             f"A configuration is a preset's name, a path, a dict or a FrontEndConfig, not {config!r}."
         )
     saved = _saved_file(config)
     if saved is not None:
         # what was saved is whole: today's default preset has no part in it
-        config = FrontEndConfig.from_dict(_read_yaml(saved))
-    if not isinstance(config, FrontEndConfig):
-        config = _over_preset(config if isinstance(config, Mapping) else _read_yaml(config))
-    return config.override(**overrides) if overrides else config
+        found = FrontEndConfig.from_dict(_upgraded({"config_version": 1} | _read_yaml(saved), str(saved)))
+    else:
+        found = _over_preset(config if isinstance(config, Mapping) else _read_yaml(config))
+    return found.override(**overrides)
+
+
+def upgrade(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Bring a saved configuration up to today's version.
+
+    Args:
+        values: as a front end saved them; without a `config_version` they are of today.
+
+    Returns:
+        Values of today's version, and a note for each setting whose meaning went.
+
+    Raises:
+        ConfigError: a version of the future.
+    """
+    found, notes = dict(values), ()
+    version = found.get("config_version", CONFIG_VERSION)
+    # first: a newer version may hold keys and sections that are unknown here
+    check_version(version)
+    for old in range(version, CONFIG_VERSION):
+        found, more = UPGRADES[old](found)
+        notes = (*notes, *more)
+    return found | {"config_version": CONFIG_VERSION}, notes
 
 
 def learned_weights(config: Any) -> Path | None:
@@ -73,8 +99,6 @@ def learned_weights(config: Any) -> Path | None:
 
     Raises:
         ConfigError: a saved configuration whose weights are gone.
-
-    Source: ours.
     """
     saved = _saved_file(config)
     if saved is None or load_config(saved).spatiotemporal is None:
@@ -98,34 +122,51 @@ def _saved_file(config: Any) -> Path | None:
 
 def _over_preset(values: Mapping[str, Any]) -> FrontEndConfig:
     """Lay settings over the preset that they name, or over the default one; sections may be partial or left out."""
-    # first: a newer version may hold keys and sections that are unknown here
-    check_version(values.get("config_version", 1))
+    values = _upgraded(values, "The configuration")
     name = values.get("preset", DEFAULT_PRESET)
     base = FrontEndConfig.from_dict(_read_yaml(name if name in preset_names() else DEFAULT_PRESET))
     return base.override(**{str(key): value for key, value in values.items()})
 
 
+def _upgraded(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    found, notes = upgrade(values)
+    for note in notes:
+        warnings.warn(f"{where} is of an older framegate: {note}", stacklevel=4)
+    return found
+
+
 def _read_yaml(name: str | Path) -> dict[str, Any]:
     if str(name) in preset_names():
-        text = (resources.files("framegate.configs") / "presets" / f"{name}.yaml").read_text()
+        path: Any = resources.files("framegate.configs") / "presets" / f"{name}.yaml"
     elif Path(name).is_file():
-        text = _text_of(Path(name))
+        path = Path(name)
     else:
         raise ConfigError(
             f"{str(name)!r} is neither a preset, nor a YAML file, nor a folder with {CONFIG_NAME}. "
             f"{nearest(str(name), preset_names())}"
         )
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{name} holds {type(values).__name__}; a configuration is a mapping of settings.")
-    return values
+    return read_mapping(path, "a configuration")
 
 
-def _text_of(path: Path) -> str:
+def read_mapping(path: Any, what: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Args:
+        path: the file.
+        what: what it holds, for messages.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        ConfigError: no UTF-8 text, no YAML, or no mapping.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}; {what} is a mapping of settings.")
+    return values

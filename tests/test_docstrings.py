@@ -1,4 +1,4 @@
-"""Public functions say what they take, give, and where it comes from."""
+"""Public functions say what they take and give."""
 
 import inspect
 from importlib import import_module
@@ -26,8 +26,7 @@ def exported():
 def test_docstring_is_whole(name):
     function = exported()[name]
     text, signature = inspect.getdoc(function) or "", inspect.signature(function)
-    wanted = ["Source:"]
-    wanted += ["Args:"] if signature.parameters else []
+    wanted = ["Args:"] if signature.parameters else []
     wanted += ["Returns:"] if signature.return_annotation not in ("None", None) else []
     assert [part for part in wanted if part not in text] == []
     documented = text[text.find("Args:") :]

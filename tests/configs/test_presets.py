@@ -194,3 +194,24 @@ def test_what_was_saved_is_whole_and_takes_nothing_from_todays_default(tmp_path)
     (tmp_path / "front_end_config.json").write_text(json.dumps(old))
     config = framegate.load_config(tmp_path)
     assert (config.gate.scales, config.timestamps) == ((1,), None)
+
+
+def test_what_an_older_framegate_saved_is_brought_up_to_date(tmp_path, monkeypatch):
+    def lifted(values):
+        rest = {name: value for name, value in values.items() if name != "headroom"}
+        return rest, (f"headroom {values['headroom']} is gone; tower_ratio replaces it.",)
+
+    for module in ("framegate.config", "framegate.configs.loader"):
+        monkeypatch.setattr(f"{module}.CONFIG_VERSION", 2)
+    monkeypatch.setattr("framegate.configs.loader.UPGRADES", {1: lifted})
+    old = {"preset": "mine", "headroom": 1.5, "gate": {"metric": "mad"}}
+    (tmp_path / "front_end_config.json").write_text(json.dumps(old))
+    with pytest.warns(
+        UserWarning, match=r"front_end_config\.json is of an older framegate: headroom 1\.5 is gone"
+    ):
+        config = framegate.load_config(tmp_path)
+    assert (config.preset, config.config_version) == ("mine", 2)
+    with pytest.warns(UserWarning, match="headroom"):
+        assert framegate.load_config(old | {"config_version": 1}).config_version == 2
+    with pytest.raises(ConfigError, match="Unknown setting 'headroom'"):
+        framegate.load_config(old)
