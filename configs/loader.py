@@ -78,7 +78,8 @@ def upgrade(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
     Raises:
         ConfigError: a version of the future.
     """
-    found, notes = dict(values), ()
+    found = dict(values)
+    notes: tuple[str, ...] = ()
     version = found.get("config_version", CONFIG_VERSION)
     # first: a newer version may hold keys and sections that are unknown here
     check_version(version)

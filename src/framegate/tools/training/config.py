@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
 
-from framegate.configs.loader import DEFAULT_PRESET
-from framegate.errors import ConfigError, nearest
+from framegate.configs.loader import DEFAULT_PRESET, read_mapping
+from framegate.errors import ConfigError
+from framegate.settings import Count, Positive, Range, Share, check, make
 
-TRAINERS = ("transformers", "trl")
-ON_TOO_LONG = ("error", "skip")
-LEARN = ("last", "all")
+Learn = Literal["last", "all"]
+AtLeastZero = Annotated[int, Range(least=0)]
+PARTS = ("tower", "merger", "llm", "front_end")
 ATTENTION_AND_MLP = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -36,12 +33,12 @@ class FinetuneConfig:
         learn: "last" learns the last answer of a conversation, "all" every one.
         front_end: preset, YAML file or saved folder of the front end.
         front_end_settings: settings laid over it, for example {fps: 4}.
-        keep_ratios: budgets in (0, 1], of which one is drawn for each batch; empty keeps the front end's own.
+        keep_ratios: budgets, of which one is drawn for each batch; empty keeps the front end's own.
         model_options: handed to the model's `from_pretrained`, for example {dtype: bfloat16}.
         lora: train adapters (PEFT) on the parts that are not frozen; False trains those parts whole.
         lora_rank: rank of the adapters.
         lora_alpha: scale of the adapters.
-        lora_dropout: dropout in front of the adapters, in [0, 1).
+        lora_dropout: dropout in front of the adapters.
         lora_targets: last names of the linear layers that get an adapter.
         freeze_tower: leave the vision tower as it is.
         freeze_merger: leave what brings the tower's features to the language model's width as it is.
@@ -82,71 +79,55 @@ class FinetuneConfig:
     output_dir: str = "out/finetune"
     split: str | None = None
     eval_split: str | None = None
-    turns: int = 1
-    learn: str = "last"
+    turns: Count = 1
+    learn: Learn = "last"
     front_end: str = DEFAULT_PRESET
     front_end_settings: dict[str, Any] = field(default_factory=dict)
-    keep_ratios: tuple[float, ...] = ()
+    keep_ratios: tuple[Share, ...] = ()
     model_options: dict[str, Any] = field(default_factory=dict)
     lora: bool = True
-    lora_rank: int = 8
-    lora_alpha: int = 16
-    lora_dropout: float = 0.0
+    lora_rank: Count = 8
+    lora_alpha: Count = 16
+    lora_dropout: Annotated[float, Range(least=0, below=1)] = 0.0
     lora_targets: tuple[str, ...] = ATTENTION_AND_MLP
     freeze_tower: bool = True
     freeze_merger: bool = True
     freeze_llm: bool = False
     freeze_front_end: bool = False
-    learning_rate: float = 1e-4
-    tower_learning_rate: float | None = None
-    merger_learning_rate: float | None = None
-    front_end_learning_rate: float | None = 1e-3
-    weight_decay: float = 0.0
+    learning_rate: Positive = 1e-4
+    tower_learning_rate: Positive | None = None
+    merger_learning_rate: Positive | None = None
+    front_end_learning_rate: Positive | None = 1e-3
+    weight_decay: Annotated[float, Range(least=0)] = 0.0
     scheduler: str = "linear"
-    warmup_steps: int = 0
-    epochs: float = 1.0
-    max_steps: int | None = None
-    batch_size: int = 1
-    gradient_accumulation_steps: int = 1
-    workers: int = 0
-    max_length: int | None = None
-    on_too_long: str = "error"
+    warmup_steps: AtLeastZero = 0
+    epochs: Positive = 1.0
+    max_steps: Count | None = None
+    batch_size: Count = 1
+    gradient_accumulation_steps: Count = 1
+    workers: AtLeastZero = 0
+    max_length: Count | None = None
+    on_too_long: Literal["error", "skip"] = "error"
     seed: int = 0
     bf16: bool = False
     gradient_checkpointing: bool = False
-    logging_steps: int = 10
-    save_steps: int = 500
-    save_total_limit: int | None = 2
+    logging_steps: Count = 10
+    save_steps: Count = 500
+    save_total_limit: Count | None = 2
     resume: bool = False
-    trainer: str = "transformers"
+    trainer: Literal["transformers", "trl"] = "transformers"
     report_to: str = "none"
     smoke: bool = False
 
     def __post_init__(self) -> None:
+        check(self, "")
         for name in ("model", "data"):
             if getattr(self, name) is None and not self.smoke:
                 raise ConfigError(f"{name} is not set; name one, or set smoke=true for a tiny one.")
-        for name, choices in (("trainer", TRAINERS), ("on_too_long", ON_TOO_LONG), ("learn", LEARN)):
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}. {nearest(getattr(self, name), choices)}"
-                )
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; it must be at least {least}.")
-        for name in _ABOVE_ZERO:
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"{name} is {value}; it must be above 0.")
         if self.turns > 1 and self.learn == "last":
             raise ConfigError(
                 f"turns is {self.turns} and learn is 'last': all but one answer would be left unlearnt; set learn: all."
             )
-        if not all(0 < ratio <= 1 for ratio in self.keep_ratios):
-            raise ConfigError(f"keep_ratios are {list(self.keep_ratios)}; each must be in (0, 1].")
-        if not 0 <= self.lora_dropout < 1:
-            raise ConfigError(f"lora_dropout is {self.lora_dropout}; it must be in [0, 1).")
 
     @property
     def frozen_parts(self) -> tuple[str, ...]:
@@ -160,31 +141,6 @@ class FinetuneConfig:
         return {part: self.learning_rate if rate is None else rate for part, rate in own.items()}
 
 
-PARTS = ("tower", "merger", "llm", "front_end")
-_LEAST: dict[str, float] = {
-    "turns": 1,
-    "lora_rank": 1,
-    "lora_alpha": 1,
-    "weight_decay": 0,
-    "warmup_steps": 0,
-    "max_steps": 1,
-    "batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "workers": 0,
-    "max_length": 1,
-    "logging_steps": 1,
-    "save_steps": 1,
-    "save_total_limit": 1,
-}
-_ABOVE_ZERO = (
-    "epochs",
-    "learning_rate",
-    "tower_learning_rate",
-    "merger_learning_rate",
-    "front_end_learning_rate",
-)
-
-
 def finetune_config(values: Mapping[str, Any]) -> FinetuneConfig:
     """Make the settings of a run from plain values.
 
@@ -196,15 +152,8 @@ def finetune_config(values: Mapping[str, Any]) -> FinetuneConfig:
 
     Raises:
         ConfigError: an unknown key (the message names the nearest one), a value of a wrong type or out of range.
-
-    Source: ours.
     """
-    hints = get_type_hints(FinetuneConfig)
-    names = {entry.name for entry in dataclasses.fields(FinetuneConfig)}
-    for name in values:
-        if name not in names:
-            raise ConfigError(f"Unknown fine-tuning setting {name!r}. {nearest(str(name), names)}")
-    return FinetuneConfig(**{name: _read(name, value, hints[name]) for name, value in values.items()})
+    return make(FinetuneConfig, values, what="fine-tuning setting")
 
 
 def finetune_config_from_argv(argv: Sequence[str]) -> FinetuneConfig:
@@ -218,23 +167,15 @@ def finetune_config_from_argv(argv: Sequence[str]) -> FinetuneConfig:
 
     Raises:
         ConfigError: no such file, a file that is no mapping, a word that belongs to no key, or as `finetune_config`.
-
-    Source: ours.
     """
     if not argv or argv[0].startswith("--"):
         raise ConfigError(
             "The first argument is the run's YAML file, for example examples/finetune/smoke.yaml."
         )
-    return finetune_config(_yaml_file(Path(argv[0])) | _pairs(list(argv[1:])))
-
-
-def _yaml_file(path: Path) -> dict[str, Any]:
+    path = Path(argv[0])
     if not path.is_file():
         raise ConfigError(f"{str(path)!r} is no file; give the YAML file of a run.")
-    values = _yaml(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}; a run is a mapping of settings.")
-    return {str(name): value for name, value in values.items()}
+    return finetune_config(read_mapping(path, "a run") | _pairs(list(argv[1:])))
 
 
 def _pairs(words: list[str]) -> dict[str, Any]:
@@ -246,40 +187,8 @@ def _pairs(words: list[str]) -> dict[str, Any]:
         name, given, value = word[2:].partition("=")
         if not given:
             value = words.pop(0) if words and not words[0].startswith("--") else "true"
-        found[name.replace("-", "_")] = _yaml(value, word)
-    return found
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}") from error
-
-
-def _read(name: str, value: Any, hint: Any) -> Any:
-    """A value in the type of its field; YAML takes 1e-4 for text, and lists for tuples."""
-    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    for option in options:
-        if get_origin(option) is tuple and isinstance(value, list | tuple):
-            return tuple(_read(name, part, get_args(option)[0]) for part in value)
-        if get_origin(option) is dict and isinstance(value, Mapping):
-            return dict(value)
-        if option is float and _is_number(value):
-            return float(value)
-        if option is int and isinstance(value, Integral) and not isinstance(value, bool):
-            return int(value)
-        if option in (str, bool, NoneType) and isinstance(value, option):
-            return value
-    words = str(getattr(hint, "__name__", hint)).replace("|", "or").replace("NoneType", "None")
-    raise ConfigError(f"{name} is {value!r}; it must be {words}.")
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, str):
         try:
-            float(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, Real) and not isinstance(value, bool)
+            found[name.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{word} is not valid YAML: {error}") from error
+    return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError, nearest
-from framegate.tools.training.config import LEARN
+from framegate.tools.training.config import Learn
 
 IGNORED = -100
 
@@ -64,8 +64,8 @@ def _turns(conversation: Sequence[Any], learn: str) -> list[int]:
     if not conversation or conversation[-1].get("role") != "assistant":
         role = conversation[-1].get("role") if conversation else None
         raise ConfigError(f"A training conversation ends with {role!r}; its last message is the assistant's.")
-    if learn not in LEARN:
-        raise ConfigError(f"Unknown learn {learn!r}. {nearest(learn, LEARN)}")
+    if learn not in get_args(Learn):
+        raise ConfigError(f"Unknown learn {learn!r}. {nearest(learn, get_args(Learn))}")
     if learn == "last":
         return [len(conversation) - 1]
     return [turn for turn, message in enumerate(conversation) if message.get("role") == "assistant"]
