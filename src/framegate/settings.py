@@ -24,7 +24,11 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 # settings whose meaning went -> what replaces them, for the message that refuses them
-REPLACED: dict[str, str] = {}
+REPLACED: dict[str, str] = {
+    "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
+    "pruning": "select, with select_rule for pruner",
+    "pruner": "select_rule",
+}
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -40,13 +44,13 @@ _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Bounds of a number, beside being finite.
+    """Bounds of a number, beside being finite: `least` and `most` are allowed themselves, `above` and `below` are not.
 
     Args:
-        least: smallest value allowed.
-        above: bound that itself is not allowed.
-        most: largest value allowed.
-        below: bound that itself is not allowed.
+        least: lower bound; this or `above` is given.
+        above: lower bound that itself is not allowed.
+        most: upper bound, None for none.
+        below: upper bound that itself is not allowed, None for none.
     """
 
     least: float | None = None
@@ -64,15 +68,11 @@ class Range:
         )
 
     def __str__(self) -> str:
-        low, high = (
-            self.above if self.least is None else self.least,
-            self.below if self.most is None else self.most,
-        )
-        if low is not None and high is not None:
-            return f"in {'(' if self.least is None else '['}{low}, {high}{')' if self.most is None else ']'}"
-        if low is not None:
-            return f"above {low} and finite" if self.least is None else f"at least {low}"
-        return f"below {high}" if self.most is None else f"at most {high}"
+        if self.most is None and self.below is None:
+            return f"above {self.above} and finite" if self.least is None else f"at least {self.least}"
+        low = f"({self.above}" if self.least is None else f"[{self.least}"
+        high = f"{self.below})" if self.most is None else f"{self.most}]"
+        return f"in {low}, {high}"
 
 
 Count = Annotated[int, Range(least=1)]
@@ -99,10 +99,8 @@ def make(cls: type[T], values: Mapping[str, Any], place: str = "", *, what: str 
         ConfigError: an unknown name (the message tells the nearest one, or what replaced it), or a value that does not
             fit; place, value and what would work are told.
     """
-    made: Callable[..., T] = getattr(cls, "from_settings", None) or (
-        lambda values, place: cls(**read_all(values, settings_of(cls), place, what=what))
-    )
-    return made(values, place)
+    own: Callable[..., T] | None = getattr(cls, "from_settings", None)
+    return cls(**read_all(values, settings_of(cls), place, what=what)) if own is None else own(values, place)
 
 
 def check(instance: Any, place: str) -> None:
