@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from framegate.config import CONFIG_NAME, CONFIG_VERSION, WEIGHTS_NAME, FrontEndConfig, check_version
+from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
+from framegate.configs.upgrade import upgrade
 from framegate.errors import ConfigError, nearest
 
 DEFAULT_PRESET = "framegate"
-
-# version -> what brings values of that version to the next one: values in, values and notes out
-Upgrade = Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...]]]
-UPGRADES: dict[int, Upgrade] = {}
 
 
 def preset_names() -> list[str]:
@@ -64,29 +61,6 @@ def load_config(
     else:
         found = _over_preset(config if isinstance(config, Mapping) else _read_yaml(config))
     return found.override(**overrides)
-
-
-def upgrade(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Bring a saved configuration up to today's version.
-
-    Args:
-        values: as a front end saved them; without a `config_version` they are of today.
-
-    Returns:
-        Values of today's version, and a note for each setting whose meaning went.
-
-    Raises:
-        ConfigError: a version of the future.
-    """
-    found = dict(values)
-    notes: tuple[str, ...] = ()
-    version = found.get("config_version", CONFIG_VERSION)
-    # first: a newer version may hold keys and sections that are unknown here
-    check_version(version)
-    for old in range(version, CONFIG_VERSION):
-        found, more = UPGRADES[old](found)
-        notes = (*notes, *more)
-    return found | {"config_version": CONFIG_VERSION}, notes
 
 
 def learned_weights(config: Any) -> Path | None:

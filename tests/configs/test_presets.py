@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 import framegate
-from framegate.config import SECTIONS, FrontEndConfig
+from framegate.config import CONFIG_VERSION, SECTIONS, FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
+from framegate.models.stages.select.config import SelectConfig
 from framegate.settings import names
 from framegate.tokenizers.gate.config import MotionGateConfig
 
@@ -196,22 +197,69 @@ def test_what_was_saved_is_whole_and_takes_nothing_from_todays_default(tmp_path)
     assert (config.gate.scales, config.timestamps) == ((1,), None)
 
 
-def test_what_an_older_framegate_saved_is_brought_up_to_date(tmp_path, monkeypatch):
-    def lifted(values):
-        rest = {name: value for name, value in values.items() if name != "headroom"}
-        return rest, (f"headroom {values['headroom']} is gone; tower_ratio replaces it.",)
+# what framegate 0.1 saved of its presets `grt` and `vidcom2`, the gate's settings cut short
+SAVED_BY_1 = {
+    "preset": "grt",
+    "keep_ratio": 0.2,
+    "max_video_tokens": None,
+    "gate_headroom": 1.5,
+    "context": "kept",
+    "backend": "auto",
+    "frames": {
+        "sampler": "keyframes",
+        "fps": 2.0,
+        "num_frames": None,
+        "max_frames": 768,
+        "coverage": 0.1,
+        "keyframe_source": "codec",
+        "min_gap_seconds": 20.0,
+    },
+    "down_scaling": False,
+    "gate": {"metric": "ssim", "reference": "previous", "motion": "none", "mode": "drop"},
+    "scene_merge": {"divergence_threshold": 0.0693},
+    "condensation": None,
+    "pruning": None,
+    "spatiotemporal": None,
+    "timestamps": None,
+    "config_version": 1,
+}
 
-    for module in ("framegate.config", "framegate.configs.loader"):
-        monkeypatch.setattr(f"{module}.CONFIG_VERSION", 2)
-    monkeypatch.setattr("framegate.configs.loader.UPGRADES", {1: lifted})
-    old = {"preset": "mine", "headroom": 1.5, "gate": {"metric": "mad"}}
-    (tmp_path / "front_end_config.json").write_text(json.dumps(old))
-    with pytest.warns(
-        UserWarning, match=r"front_end_config\.json is of an older framegate: headroom 1\.5 is gone"
-    ):
+
+@pytest.mark.filterwarnings("error")
+def test_what_an_older_framegate_saved_opens_as_it_was(tmp_path):
+    (tmp_path / "front_end_config.json").write_text(json.dumps(SAVED_BY_1))
+    config = framegate.load_config(tmp_path)
+    assert (config.preset, config.config_version, config.tower_ratio) == ("grt", CONFIG_VERSION, None)
+    assert config.tower_budget.keep_ratio == pytest.approx(0.3)
+    frames = {"num_frames": None, "max_frames": 768, "coverage": 0.1, "keyframe_source": "codec"}
+    assert config.frames.to_dict() == {"sampler": "keyframes", **frames}
+
+
+@pytest.mark.parametrize(
+    ("changes", "note", "expected"),
+    [
+        ({"gate_headroom": 2.0}, "gate_headroom 2.0 is now tower_ratio 0.4", {"tower_ratio": 0.4}),
+        ({"gate_headroom": 9.0}, "is now tower_ratio 1", {"tower_ratio": 1.0}),
+        ({"gate_headroom": 2.0, "keep_ratio": None}, "2.0 is gone; tower_ratio sets", {"tower_ratio": None}),
+        (
+            {"gate": None, "pruning": {"pruner": "vidcom2", "channel_share": 0.4}},
+            "pruning.channel_share 0.4 is gone; the rule's own is 0.5",
+            {"select": SelectConfig(select_rule="vidcom2")},
+        ),
+    ],
+)
+def test_what_became_of_settings_of_version_1_is_told(tmp_path, changes, note, expected):
+    (tmp_path / "front_end_config.json").write_text(json.dumps(SAVED_BY_1 | changes))
+    with pytest.warns(UserWarning, match=f"front_end_config.json is of an older framegate: .*{note}"):
         config = framegate.load_config(tmp_path)
-    assert (config.preset, config.config_version) == ("mine", 2)
-    with pytest.warns(UserWarning, match="headroom"):
-        assert framegate.load_config(old | {"config_version": 1}).config_version == 2
-    with pytest.raises(ConfigError, match="Unknown setting 'headroom'"):
-        framegate.load_config(old)
+    with pytest.warns(UserWarning, match=note):
+        assert framegate.load_config(SAVED_BY_1 | changes).frames == config.frames
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_settings_that_are_gone_are_refused_with_what_replaces_them():
+    for settings in ({"gate_headroom": 1.5}, {"pruning": {"pruner": "vidcom2"}}):
+        with pytest.raises(ConfigError, match=r"is gone; what replaces it: (tower_ratio|select)"):
+            framegate.load_config("gate", **settings)
+        with pytest.raises(ConfigError, match=r"is gone; what replaces it: (tower_ratio|select)"):
+            framegate.load_config(settings)
