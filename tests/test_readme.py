@@ -1,21 +1,17 @@
-"""The README's Python runs as printed, on a tiny model and the shipped clip."""
+"""What the README promises is there: its Python runs as printed, its commands and settings exist."""
 
 import re
 from importlib import resources
-from pathlib import Path
 
-import numpy as np
 import pytest
+import typer
+from pages import README, ROOT, blocks_in, commands_in, pages, tables_in
 
 import framegate
+from framegate.cli import app
 from framegate.models.tiny import tiny_pair
 
-ROOT = Path(__file__).parents[1]
 CLIP = str(resources.files("framegate") / "assets" / "slides.mp4")
-
-
-def blocks():
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -33,26 +29,59 @@ def names(tmp_path, monkeypatch):
 
 
 def test_every_snippet_runs(names):
-    found = blocks()
-    assert len(found) == 4
+    """One after the other, with the names that those before have made."""
+    found = blocks_in(README.read_text(), "python")
+    assert found
     for code in found:
         code = code.replace("path/or/hub-id", "checkpoint").replace('"clip.mp4"', repr(CLIP))
         code = code.replace('"rtsp://camera/stream", live_fps=4', f'{CLIP!r}, format="mov", live_fps=4')
         exec(compile(code, "README.md", "exec"), names)
-    assert framegate.front_end_of(names["model"]).config.preset == "kffocus"
-    plan = names["plan"]
-    assert plan.keep.shape == plan.anchor.shape == plan.motion_px.shape[:3]
-    assert np.isclose(plan.keep_ratio, 0.25, atol=1 / plan.num_cells)
 
 
-def test_every_setting_of_the_table_exists():
-    text = (ROOT / "README.md").read_text()
-    table = text[text.index("| setting |") : text.index("Exact budgets")]
-    names = [
-        name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)
+def test_every_command_exists():
+    """Subcommands and options of framegate, targets of make, files that python is given."""
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in typer.main.get_command(app).commands.items()
+    }
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    missing, programs = [], set()
+    for program, *words in commands_in(README.read_text()):
+        programs.add(program)
+        if program == "framegate":
+            options = known.get(words[0], set())
+            missing += [word for word in words if word.startswith("--") and word not in options]
+            missing += [words[0]] * (words[0] not in known)
+        elif program == "make":
+            missing += sorted(set(words) - targets)
+        else:
+            missing += [word for word in words if word.endswith(".py") and not (ROOT / word).is_file()]
+    assert missing == []
+    assert programs >= {"framegate", "make"}
+
+
+def test_every_setting_of_a_table_exists():
+    tables = [
+        table for page in pages() for table in tables_in(page.read_text()) if table.startswith("| setting")
     ]
+    names = {
+        name
+        for table in tables
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
     assert len(names) >= 12
     sections = {"scene_merge": {}, "condensation": {}, "timestamps": {}}
     known = framegate.load_config("framegate", **sections).to_dict()
     flat = {name for section in known.values() if isinstance(section, dict) for name in section}
-    assert set(names) <= {*known, *flat}
+    assert names <= {*known, *flat}
+
+
+def test_every_link_inside_the_repository_leads_somewhere():
+    dead = {
+        f"{page.name}: {link}"
+        for page in pages()
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+        if "://" not in link and not (page.parent / link).exists()
+    }
+    assert dead == set()
