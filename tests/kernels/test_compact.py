@@ -17,15 +17,15 @@ def test_by_hand():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8])
 @pytest.mark.parametrize(("rows", "width"), [(1, 1), (9, 3), (40, 129), (12, 2100)])
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_kernel_is_the_reference(rows, width, share, dtype, device):
+def test_kernel_is_the_reference(rows, width, dtype, device):
     values = (torch.randn(rows, width) * 50).abs().to(dtype).to(device)
-    keep = torch.rand(rows, device=device) < share
-    with recording() as ran:
-        found = compact(values, keep, int(keep.sum()), backend="triton")
-    assert dict(ran) == {("compact", "triton"): 1}
-    assert torch.equal(found, values[keep])
-    assert torch.equal(compact(values, keep, int(keep.sum()), backend="torch"), values[keep])
+    for share in (0.0, 0.3, 1.0):
+        keep = torch.rand(rows, device=device) < share
+        with recording() as ran:
+            found = compact(values, keep, int(keep.sum()), backend="triton")
+        assert dict(ran) == {("compact", "triton"): 1}
+        assert torch.equal(found, values[keep])
+        assert torch.equal(compact(values, keep, int(keep.sum()), backend="torch"), values[keep])
 
 
 def test_views_are_taken(device):

@@ -1,5 +1,7 @@
 """The gate where the pixels are: the CPU's decisions, kernels or not, and no waiting for the device."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -41,12 +43,11 @@ def on_the_cpu(luma, gate, budget):
 
 @pytest.mark.parametrize("metric", ["mad", "ssim", "l2"])
 @pytest.mark.parametrize("rules", [{}, {"max_age": 2}, {"keyframe_fraction": 0.2}])
-@pytest.mark.parametrize(
-    "budget", [{}, {"keep_ratio": 0.5}, {"keep_ratio": 0.1}, {"max_tokens": 60}, {"keep_ratio": 1.0}]
-)
-def test_decisions_are_the_cpus(metric, rules, budget):
-    gate, allowed = config(metric=metric, **rules), Budget(**budget)
-    for luma in (clip(), jumping()):
+def test_decisions_are_the_cpus(metric, rules):
+    gate = config(metric=metric, **rules)
+    budgets = ({}, {"keep_ratio": 0.5}, {"keep_ratio": 0.1}, {"max_tokens": 60}, {"keep_ratio": 1.0})
+    for luma, budget in product((clip(), jumping()), budgets):
+        allowed = Budget(**budget)
         wanted = on_the_cpu(luma, gate, allowed)
         found = device_run(torch.from_numpy(luma), gate, allowed, cell_px=CELL, backend="torch")
         np.testing.assert_array_equal(found.keep, wanted.keep)

@@ -1,20 +1,30 @@
-"""Runs of examples/finetune.py: the loss falls, frozen parts rest, what was learned comes back, runs go on."""
+"""Runs of examples/finetune.py: the loss falls, frozen parts rest, what was learned comes back, runs go on.
 
+One real run (`run`), and one that goes on from its middle, carry most of it; `-m slow` runs every kind.
+"""
+
+import contextlib
 import importlib.util
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from finetune_data import attached, benchmark_folder, checkpoint, collated, run_config
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
 import framegate
 from framegate.errors import AttachmentError, ConfigError
 from framegate.tools.training import (
+    CompletionCollator,
+    VideoQuestions,
     add_lora,
     freeze_parts,
     load_finetuned,
@@ -50,7 +60,7 @@ def data(tmp_path_factory):
     return benchmark_folder(tmp_path_factory.mktemp("data") / "bench")
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[FAMILIES[0], pytest.param(FAMILIES[1], marks=pytest.mark.slow)])
 def folder(request, tmp_path_factory):
     return checkpoint(tmp_path_factory.mktemp("model"), request.param)
 
@@ -160,65 +170,119 @@ def test_saving_without_a_front_end_or_a_base_is_refused(folder, tmp_path):
         load_finetuned(tmp_path)
 
 
-@pytest.mark.parametrize("lora", [True, False])
-def test_a_resumed_run_ends_where_the_whole_run_ends(folder, data, tmp_path, lora):
-    """The data order, the drawn budgets, the adapters and the module all go on where they stopped."""
-    path = tmp_path / "run.yaml"
-    shared = {"lora": lora, "lora_dropout": 0.1 if lora else 0.0, "learning_rate": 0.01, "max_steps": 6}
-    shared |= {"save_steps": 3, "logging_steps": 1, "smoke": False, "keep_ratios": [0.9, 0.6], **KFFOCUS}
-    path.write_text(json.dumps({"model": str(folder), "data": str(data), **shared}))
-    main = script().main
-    main([str(path), "--output_dir", str(tmp_path / "whole")])
-    assert (tmp_path / "whole/loss.png").stat().st_size > 0
+class Run(NamedTuple):
+    """A run of the script: its settings, where it wrote, and what it printed."""
 
-    # the first half of the same run
-    for name in ("checkpoint-6", "final"):
-        (tmp_path / "whole" / name).rename(tmp_path / name)
-    with pytest.raises(ConfigError, match="checkpoint-3' is there already"):
-        main([str(path), "--output_dir", str(tmp_path / "whole")])
-    main([str(path), "--output_dir", str(tmp_path / "whole"), "--resume"])
-    for name in ("front_end.safetensors", "adapter_model.safetensors" if lora else "model.safetensors"):
-        first, second = load_file(tmp_path / "final" / name), load_file(tmp_path / "whole/final" / name)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[key], second[key]) for key in first), name
-        in_checkpoint = load_file(tmp_path / "whole/checkpoint-6" / name)
-        assert all(torch.equal(second[key], in_checkpoint[key]) for key in second), name
-    saved = framegate.load_config(tmp_path / "whole/final")
-    assert saved.keep_ratio is None
+    settings: Path
+    folder: Path
+    printed: str
 
 
-def logged(folder, name):
+# dropout, drawn budgets and a module that learns: what a run that goes on must find again
+WHOLE = {"learning_rate": 0.01, "keep_ratios": [0.9, 0.6], "max_steps": 4, "save_steps": 2, **KFFOCUS}
+LORA = {"lora": True, "lora_dropout": 0.1}
+
+
+def run_script(model, data, folder, **settings):
+    path, printed = folder.with_suffix(".yaml"), io.StringIO()
+    path.write_text(json.dumps({"model": str(model), "data": str(data), "logging_steps": 1, **settings}))
+    with contextlib.redirect_stdout(printed):
+        script().main([str(path), "--output_dir", str(folder)])
+    return Run(path, folder, printed.getvalue())
+
+
+def logged(run, name):
     """Values of a run that were logged step by step."""
-    (last,) = folder.glob("checkpoint-4")
-    return [
-        row[name]
-        for row in json.loads((last / "trainer_state.json").read_text())["log_history"]
-        if name in row
-    ]
+    state = json.loads((run.folder / "checkpoint-4/trainer_state.json").read_text())
+    return [row[name] for row in state["log_history"] if name in row]
 
 
-def short_run(model, data, output, **changes):
-    path = output.with_suffix(".yaml")
-    named = {"model": str(model), "data": str(data), "output_dir": str(output), "split": "train"}
-    budgets = {"front_end_settings": {"fps": 10}, "keep_ratios": [0.5, 0.25, 0.1]}
-    steps = {"max_steps": 4, "save_steps": 2, "logging_steps": 1, "learning_rate": 0.01}
-    path.write_text(json.dumps(named | budgets | steps | changes))
-    script().main([str(path)])
-    return logged(output, "loss")
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """The one real run of the suite."""
+    folder = tmp_path_factory.mktemp("run")
+    model = checkpoint(folder / "model", FAMILIES[0])
+    return run_script(model, data, folder / "whole", eval_split="validation", **WHOLE, **LORA)
 
 
-def test_workers_checkpointing_and_evaluation_change_no_loss(folder, data, tmp_path):
-    plain = short_run(folder, data, tmp_path / "plain")
+def test_a_run_logs_evaluates_and_saves(run):
+    assert len(set(logged(run, "loss"))) == 4
+    assert len(logged(run, "eval_loss")) == 2
+    assert (run.folder / "loss.png").stat().st_size > 0
+    assert f"saved in {run.folder / 'final'}" in run.printed
+    assert "learned: '" in run.printed
+    assert framegate.load_config(run.folder / "final").keep_ratio is None
+
+
+def check_going_on(run, folder):
+    """A run that was cut off at step 2 ends where the whole run ends, to the bit."""
+    shutil.copytree(run.folder / "checkpoint-2", folder / "checkpoint-2")
+    words = [str(run.settings), "--output_dir", str(folder)]
+    with pytest.raises(ConfigError, match="checkpoint-2' is there already"):
+        script().main(words)
+    script().main([*words, "--resume"])
+    learned = [path.name for path in (run.folder / "final").glob("*.safetensors")]
+    assert len(learned) == 2
+    for name in learned:
+        want = load_file(run.folder / "final" / name)
+        for place in ("final", "checkpoint-4"):
+            found = load_file(folder / place / name)
+            assert found.keys() == want.keys()
+            assert all(torch.equal(found[key], want[key]) for key in want), (place, name)
+
+
+def test_a_resumed_run_ends_where_the_whole_run_ends(run, tmp_path):
+    """The data order, the drawn budgets, the adapters and the module all go on where they stopped."""
+    check_going_on(run, tmp_path / "again")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [True, False])
+def test_every_kind_of_run_can_be_resumed(folder, data, tmp_path, lora):
+    whole = run_script(folder, data, tmp_path / "whole", **WHOLE, **(LORA if lora else {"lora": False}))
+    check_going_on(whole, tmp_path / "again")
+
+
+def test_workers_hand_over_the_same_batches(folder, data):
+    _, processor, _ = attached(folder)
+    collator = CompletionCollator(
+        processor=processor, dataset=VideoQuestions(data), keep_ratios=(0.5, 0.25, 0.1)
+    )
+    alone, beside = (
+        list(DataLoader(collator.dataset, batch_size=1, collate_fn=collator, num_workers=number))
+        for number in (0, 2)
+    )
+    assert len(alone) == len(beside) == 3
+    for want, found in zip(alone, beside, strict=True):
+        assert want.keys() == found.keys()
+        assert all(torch.equal(want[key], found[key]) for key in want if torch.is_tensor(want[key]))
+
+
+def test_checkpointing_changes_no_gradient(folder, data):
+    model, processor, _ = attached(folder, "kffocus", **KFFOCUS["front_end_settings"])
+    batch, found = collated(processor, data), []
+    for saves_memory in (False, True):
+        if saves_memory:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.train().zero_grad()
+        model(**batch).loss.backward()
+        found.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_workers_checkpointing_evaluation_and_trl_change_no_loss(folder, data, tmp_path):
+    shared = {"learning_rate": 0.01, "keep_ratios": [0.5, 0.25, 0.1], "max_steps": 4, "save_steps": 2}
+    shared |= {"front_end_settings": {"fps": 10}, "split": "train"}
+    plain = logged(run_script(folder, data, tmp_path / "plain", **shared), "loss")
     changes = {"workers": 2, "gradient_checkpointing": True, "eval_split": "validation"}
-    assert short_run(folder, data, tmp_path / "other", **changes) == pytest.approx(plain, rel=1e-4)
-    assert len(logged(tmp_path / "other", "eval_loss")) == 2
-    assert len(set(plain)) == 4
-
-
-def test_trl_gives_the_losses_of_transformers(folder, data, tmp_path):
+    other = run_script(folder, data, tmp_path / "other", **shared, **changes)
+    assert logged(other, "loss") == pytest.approx(plain, rel=1e-4)
     pytest.importorskip("trl")
-    plain = short_run(folder, data, tmp_path / "plain")
-    assert short_run(folder, data, tmp_path / "trl", trainer="trl") == pytest.approx(plain, rel=1e-4)
+    by_trl = run_script(folder, data, tmp_path / "trl", **shared, trainer="trl")
+    assert logged(by_trl, "loss") == pytest.approx(plain, rel=1e-4)
 
 
 def test_resuming_nothing_is_refused(folder, data, tmp_path):
@@ -238,11 +302,17 @@ def test_the_front_end_of_a_checkpoint_is_put_back_in_place(folder, tmp_path):
     assert gate == 0.5
 
 
-def test_smoke_runs_alone_and_under_accelerate(tmp_path):
-    smoke = ROOT / "examples/finetune/smoke.yaml"
-    alone = launch(smoke, "--output_dir", tmp_path / "alone", "--max_steps", "2", folder=tmp_path)
+SMOKE = ROOT / "examples/finetune/smoke.yaml"
+
+
+def test_smoke_runs_alone(tmp_path):
+    alone = launch(SMOKE, "--output_dir", tmp_path / "alone", "--max_steps", "2", folder=tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert "learned: 'Why dense video is cheap<|im_end|>'" in alone.stdout
+
+
+@pytest.mark.slow
+def test_smoke_runs_under_accelerate(tmp_path):
     accelerate = (
         str(Path(sys.executable).with_name("accelerate")),
         "launch",
@@ -251,7 +321,7 @@ def test_smoke_runs_alone_and_under_accelerate(tmp_path):
         "2",
     )
     pair = launch(
-        smoke, "--output_dir", tmp_path / "pair", "--max_steps", "2", first=accelerate, folder=tmp_path
+        SMOKE, "--output_dir", tmp_path / "pair", "--max_steps", "2", first=accelerate, folder=tmp_path
     )
     assert pair.returncode == 0, pair.stderr
     assert pair.stdout.count("saved in") == 1
@@ -259,12 +329,11 @@ def test_smoke_runs_alone_and_under_accelerate(tmp_path):
 
 
 def test_a_mistyped_key_ends_the_script_with_the_nearest():
-    run = launch(ROOT / "examples/finetune/smoke.yaml", "--learning-rat", "1")
-    assert run.returncode == 1
-    assert (
-        "ConfigError: Unknown fine-tuning setting 'learning_rat'. Did you mean 'learning_rate'?" in run.stderr
-    )
-    assert "Traceback" not in run.stderr
+    mistyped = launch(SMOKE, "--learning-rat", "1")
+    assert mistyped.returncode == 1
+    told = "ConfigError: Unknown fine-tuning setting 'learning_rat'. Did you mean 'learning_rate'?"
+    assert told in mistyped.stderr
+    assert "Traceback" not in mistyped.stderr
 
 
 def test_a_curve_needs_losses(tmp_path):
