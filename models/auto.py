@@ -9,9 +9,9 @@ from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
 from framegate.models.attachment.front_end import attach_front_end
+from framegate.models.attachment.served import served_config
 from framegate.models.families import Family, family_of_type
 from framegate.models.nano import shipped_folder
-from framegate.models.served import served_config
 
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")

@@ -1,16 +1,15 @@
-"""What the attachment needs of a kind of tower; each folder that skips cells before a tower offers one such class."""
+"""What the attachment needs of a family's tower; each kind of tower in models/towers offers one such class."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
 from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families import Family
+from framegate.models.family import Family
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.types import UInt8Array
 
@@ -129,16 +128,17 @@ class Mechanism(Protocol):
 
 
 def mechanism_of(inner: Any, family: Family) -> Mechanism:
-    """Bind the mechanism of a family to a model.
+    """Bind a family's tower to a model.
 
     Args:
         inner: the model without its language-model head.
-        family: its row; `mechanism` names the folder.
+        family: its family.
 
     Returns:
-        The mechanism.
+        What a call of that model goes through.
 
-    Source: ours.
+    Raises:
+        UnsupportedModelError: the model has another tower than its family's; the message names the one that works.
     """
-    bound: Mechanism = import_module(f"framegate.models.{family.mechanism}").Tower(inner, family)
+    bound: Mechanism = family.bind(inner, family)
     return bound

@@ -59,4 +59,6 @@ def test_every_family_is_in_the_readme():
     assert {
         name.lower().replace("-", "_").replace(".", "_") for name in re.findall(r"^\| ([A-Z]\S+)", text, re.M)
     } == families
-    assert {row["mechanism"] for row in framegate.supported_models()} <= folders("models")
+    assert {row["tower"] for row in framegate.supported_models()} <= {
+        path.stem for path in (ROOT / "models/towers").glob("*.py")
+    }

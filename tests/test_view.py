@@ -218,7 +218,7 @@ def test_large_videos_are_linked(plan, tmp_path, monkeypatch):
 def test_figures_count_cells_patches_and_bytes():
     plan = handmade_plan(moving_square(6), fps=2.0, tube_frames=2)
     figures = plan_figures(plan)
-    assert (figures.dense_tokens, figures.dense_patches) == (3 * 60, 3 * 60 * 4)
+    assert figures.dense_tokens == 3 * 60
     assert figures.kept_tokens == plan.keep.sum()
     assert figures.dense_patch_bytes == 3 * 60 * 4 * (3 * 2 * 14 * 14) * 4
     assert figures.video_seconds == 3.0

@@ -31,7 +31,7 @@ from common import interleaved_ms, write_csv
 import framegate
 from framegate.models.families import family_of_type
 from framegate.models.tiny import tiny_model
-from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.models.towers.patches import PatchLayout, patchify
 from framegate.tools.bench import place_of, setting_of
 
 FAMILY = "qwen2_5_vl"

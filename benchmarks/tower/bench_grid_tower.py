@@ -19,9 +19,10 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, interleaved_ms, ratio_of_medians, write_csv
 
-from framegate.models.grid_tower import encode_kept, patches_of_cells
-from framegate.models.grid_tower.pixels import cut_patches
+from framegate.models.families import family_of
+from framegate.models.mechanism import mechanism_of
 from framegate.models.tiny import tiny_model
+from framegate.models.towers.grid_geometry import cut_patches, patches_of_cells
 
 FRAMES, SIDE_PX, PATCH_PX, CELLS, PATCHES = 4, 384, 14, 14, 27
 VISION = {
@@ -53,7 +54,8 @@ def block_mask(ratio, rng):
 
 
 def bench(kind, mask, rounds):
-    model = tiny_model("llava_onevision", vision=VISION).model
+    outer = tiny_model("llava_onevision", vision=VISION)
+    model, tower = outer.model, mechanism_of(outer.model, family_of(outer))
     pixels = torch.randn(1, FRAMES, 3, SIDE_PX, SIDE_PX)
     rows = cut_patches(pixels[0], PATCH_PX)
     functions = {"dense": lambda: model.get_video_features(pixels, return_dict=True)}
@@ -61,7 +63,7 @@ def bench(kind, mask, rounds):
     needed = {ratio: patches_of_cells(keep, PATCHES) for ratio, keep in keeps.items()}
     for ratio, keep in keeps.items():
         kept = rows[needed[ratio]].contiguous()
-        functions[ratio] = lambda kept=kept, keep=keep: encode_kept(model, kept, keep)
+        functions[ratio] = lambda kept=kept, keep=keep: tower.encode_kept(kept, keep)
     times = interleaved_ms(functions, rounds=rounds)
     for ratio, keep in keeps.items():
         value, share = ratio_of_medians(times, ratio, "dense"), float(keep.float().mean())

@@ -18,14 +18,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, interleaved_ms, ratio_of_medians, write_csv
 
-from framegate.models.packed_tower import (
-    ATTENTION_NAME,
-    cell_plan,
-    encode_kept,
-    framegate_attention,
-    kept_patches,
-)
+from framegate.models.cell_plan import cell_plan
 from framegate.models.tiny import tiny_model
+from framegate.models.towers.packed import encode_kept
+from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
+from framegate.models.towers.packed_layout import kept_patches
 
 GRID = (16, 16, 28)  # tubes, patch rows, patch columns: 448 x 256 px at 16 px a patch
 DEPTH = 8

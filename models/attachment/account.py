@@ -7,7 +7,7 @@ import torch
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import Gated
-from framegate.models.video_processor.stamps import why_no_stamps
+from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.report import Report
 from framegate.tokenizers.gate.config import MOTION_RULE
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from framegate.config import FrontEndConfig
 from framegate.kernels.dispatch import kernels_run
-from framegate.models.families import Family
-from framegate.models.packed_tower import ATTENTION_NAME, framegate_attention
+from framegate.models.family import Family
+from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
 
 
 def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> bool:
@@ -24,14 +24,12 @@ def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> b
 
     Returns:
         True for framegate's; calls that are not framegate's are then attended as before, to the bit.
-
-    Source: ours.
     """
     if config.is_identity:
         return False
     if config.context == "anchored" and config.gates:
         return True
-    loops = family.mechanism == "packed_tower" and tower.config._attn_implementation == "sdpa"
+    loops = family.tower == "packed" and tower.config._attn_implementation == "sdpa"
     return loops and kernels_run(config.backend, tower.device)
 
 

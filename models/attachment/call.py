@@ -36,9 +36,9 @@ from framegate.models.attachment.modules import running
 from framegate.models.attachment.surroundings import stage_call
 from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded, Mechanism
-from framegate.models.packed_tower import ATTENTION_NAME
 from framegate.models.prompt import PromptMap, carried_map, carry_map, kept_columns
 from framegate.models.stages.registry import StageCall, run_stages
+from framegate.models.towers.packed_anchored import ATTENTION_NAME
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 

@@ -42,10 +42,10 @@ from framegate.models.attachment.generation import (
 )
 from framegate.models.attachment.methods import METHODS
 from framegate.models.attachment.modules import FRONT_END_NAME, FrontEndModules, build_modules
+from framegate.models.attachment.served import served_config
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import Mechanism, mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
-from framegate.models.served import served_config
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
 from framegate.models.video_processor.notes import call_key

@@ -14,8 +14,8 @@ from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, BudgetError, PlaceholderError
 from framegate.kernels.dispatch import kernels_run, why_no_kernels
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
-from framegate.models.grid_tower import SHAPE_KEY
 from framegate.models.mechanism import JudgedFrames, Mechanism
+from framegate.models.towers.grid_geometry import SHAPE_KEY
 from framegate.models.video_processor.notes import FULL_SIZE_KEY
 from framegate.tokenizers.gate.areas.levels import SIDES
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from framegate.errors import AttachmentError
-from framegate.models.video_processor.hook import MethodHook
-from framegate.models.video_processor.placeholders import PLACEHOLDER_METHOD, PlaceholderHook
-from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.settings import STOCK_DEFAULTS
-from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
-from framegate.models.video_processor.stamps import (
+from framegate.models.families import families, family_of_type
+from framegate.models.video_processor.hooks import (
+    PLACEHOLDER_METHOD,
     STAMPED_METHOD,
+    MethodHook,
+    PlaceholderHook,
     StampsHook,
     check_stampable,
     why_no_stamps,
 )
+from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
 from framegate.report import Report
 from framegate.tokenizers.plan_config import PlanConfig
 
@@ -62,8 +63,6 @@ class ProcessorAttachment:
 
         Args:
             report: filled in: duration, the stages "stream", "gate" and "patches", notes.
-
-        Source: ours.
         """
         videos = self.video_processor.last_call
         if not videos:
@@ -102,8 +101,6 @@ def attach_processor(processor: Any, family: Any, config: PlanConfig) -> Process
     Raises:
         AttachmentError: the processor has no tokenizer or video processor, belongs to another family,
             carries a front end already, or cannot carry the timestamps that the configuration asks for.
-
-    Source: ours.
     """
     model_type = getattr(family, "model_type", family)
     stock = _stock_video_processor(processor, model_type)
@@ -138,18 +135,18 @@ def _stock_video_processor(processor: Any, model_type: str) -> Any:
     if found is None or getattr(processor, "tokenizer", None) is None:
         raise AttachmentError(
             f"{type(processor).__name__} has no {'video processor' if found is None else 'tokenizer'}; "
-            f"supported are the processors of {', '.join(STOCK_DEFAULTS)}."
+            f"supported are the processors of {', '.join(families())}."
         )
     if isinstance(found, GatedVideoProcessor) and found.replaced is not None:
         raise AttachmentError(
             f"This {type(processor).__name__} carries a front end already; detach it first."
         )
-    expected = STOCK_DEFAULTS.get(model_type, {}).get("video_processor_type")
+    expected = family_of_type(model_type).recipe.video_values["video_processor_type"]
     kinds = [cls.__name__ for cls in type(found).__mro__] + [found.to_dict().get("video_processor_type")]
     if expected not in kinds:
         raise AttachmentError(
-            f"{model_type} expects a {expected or 'video processor that is not supported'}, and this "
+            f"{model_type} expects a {expected}, and this "
             f"{type(processor).__name__} has a {kinds[0]}; supported are the processors of "
-            f"{', '.join(STOCK_DEFAULTS)}."
+            f"{', '.join(families())}."
         )
     return found

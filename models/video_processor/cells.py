@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from framegate.models.towers.patches import Float32Array, PatchLayout
 from framegate.models.video_processor.grid_clip import JudgedPixels
 from framegate.models.video_processor.notes import Stopwatch
-from framegate.models.video_processor.patches import Float32Array, PatchLayout
 from framegate.tokenizers.gate.gate import never, plan_gate
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.provenance import anchors_of

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import VideoError
+from framegate.models.towers.patches import BoolArray
 from framegate.models.video_processor.metadata import file_metadata
-from framegate.models.video_processor.patches import BoolArray
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array
 
 PixelFormat = Literal["gray", "rgb24"]

@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from framegate.models.grid_tower.geometry import JudgedSize, patches_of_cells
-from framegate.models.video_processor.area_patches import patchify_areas
-from framegate.models.video_processor.patches import CHANNELS, BoolArray, Float32Array, PatchLayout, patchify
-from framegate.models.video_processor.settings import VideoSettings
+from framegate.models.family import VideoSettings
+from framegate.models.towers.grid_geometry import JudgedSize, patches_of_cells
+from framegate.models.towers.patches import (
+    CHANNELS,
+    BoolArray,
+    Float32Array,
+    PatchLayout,
+    patchify,
+    patchify_areas,
+)
 from framegate.types import UInt8Array
 
 Int8Array = npt.NDArray[np.int8]

@@ -11,17 +11,16 @@ import numpy as np
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import FrameError
-from framegate.models.video_processor.area_patches import Int8Array
+from framegate.models.family import VideoSettings
+from framegate.models.towers.patches import BoolArray, Float32Array, Int8Array
 from framegate.models.video_processor.cells import CellChoice, Int32Array, choose_cells
 from framegate.models.video_processor.clip import Clip, FileClip, FrameClip
 from framegate.models.video_processor.cutting import cutter_of
 from framegate.models.video_processor.grid_clip import JudgedClip
 from framegate.models.video_processor.metadata import frame_times_seconds, sampled_metadata, time_notes
 from framegate.models.video_processor.notes import Stopwatch, VideoNotes
-from framegate.models.video_processor.patches import BoolArray, Float32Array
 from framegate.models.video_processor.resize import paid_size_px, resize_frames, tower_size_px
 from framegate.models.video_processor.sampling import file_plan, frames_config, stock_indices
-from framegate.models.video_processor.settings import VideoSettings
 from framegate.models.video_processor.sources import ClipPath, as_frames
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.video_stream import open_video

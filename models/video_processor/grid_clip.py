@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from framegate.models.grid_tower.geometry import JudgedSize
-from framegate.models.grid_tower.judged import judged_frame
+from framegate.models.towers.grid_geometry import JudgedSize, judged_frame
 from framegate.models.video_processor.clip import PixelFormat
 from framegate.types import UInt8Array
 

@@ -9,14 +9,11 @@ import numpy as np
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import FrameError
+from framegate.models.families import family_of_type
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 FALLBACK_FPS = 24.0
 _MILLISECONDS = 1000.0
-# Time ids of Qwen2.5-VL advance by tokens_per_second (2 in every released checkpoint), cut to whole numbers.
-_TOKENS_PER_SECOND = 2
-# Families that carry times of their own.
-_TIMED = ("qwen2_5_vl", "qwen3_vl")
 
 
 class TimedMetadata(VideoMetadata):  # type: ignore[misc]
@@ -143,14 +140,14 @@ def time_notes(
 
     Source: ours.
     """
-    notes = []
+    notes, family = [], family_of_type(model_type)
     timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
-    if not timed and (stamped or model_type in _TIMED):
+    if not timed and (stamped or family.reads_times):
         notes.append(f"no frame rate in video_metadata: {FALLBACK_FPS:.0f} frames per second assumed")
-    step = _TOKENS_PER_SECOND * temporal_patch_size / metadata.sampled_fps
-    if model_type == "qwen2_5_vl" and step < 1 and not stamped:
+    step = (family.time_ids_per_second or 0) * temporal_patch_size / metadata.sampled_fps
+    if 0 < step < 1 and not stamped:
         notes.append(
-            f"{metadata.sampled_fps:.1f} sampled frames per second are more than Qwen2.5-VL's whole-number "
-            f"time ids can tell apart (they advance by {step:.2f} a tube): neighbouring tubes share an id"
+            f"{metadata.sampled_fps:.1f} sampled frames per second are more than the whole-number time ids of "
+            f"{model_type} can tell apart (they advance by {step:.2f} a tube): neighbouring tubes share an id"
         )
     return notes

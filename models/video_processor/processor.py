@@ -15,17 +15,14 @@ from transformers.video_processing_utils import BatchFeature, VideoProcessorMixi
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
 from framegate.errors import ConfigError, FrameError, nearest
-from framegate.models.grid_tower.geometry import SHAPE_KEY
+from framegate.models.families import family_of_type
+from framegate.models.family import VideoSettings
+from framegate.models.towers.grid_geometry import SHAPE_KEY
+from framegate.models.towers.patches import Float32Array
 from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
 from framegate.models.video_processor.notes import FULL_SIZE_KEY, VideoNotes, call_key
-from framegate.models.video_processor.patches import Float32Array
 from framegate.models.video_processor.resize import tower_size_px
-from framegate.models.video_processor.settings import (
-    STOCK_DEFAULTS,
-    VideoSettings,
-    stock_values,
-    video_settings,
-)
+from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_processor.sources import flat_videos
 from framegate.tokenizers.plan_config import PlanConfig
 
@@ -50,7 +47,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     It needs no torchvision. Its settings are attributes with the stock names (`size`, `image_mean`, ...).
 
     Args:
-        model_type: "qwen2_vl", "qwen2_5_vl", "qwen3_vl" or "llava_onevision".
+        model_type: of a supported family.
         values: settings of the stock video processor, its `to_dict()`; the family's defaults fill it up.
         config: what decides on frames and cells.
         replaced: the object it stands in for, given back on detach; None when there is none.
@@ -155,7 +152,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         """Return what the stock video processor would save, so that plain transformers opens the folder."""
         values = {name: copy.deepcopy(getattr(self, name)) for name in self._names}
         values["size"] = {edge: pixels for edge, pixels in dict(values["size"]).items() if pixels is not None}
-        defaults = STOCK_DEFAULTS[self.model_type]
+        defaults = family_of_type(self.model_type).recipe.video_values
         return {
             name: value for name, value in values.items() if value is not None or defaults[name] is not None
         }

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from framegate.errors import FrameError
-from framegate.models.video_processor.settings import VideoSettings, stock_values, video_settings
+from framegate.models.family import VideoSettings
+from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.tokenizers.down_scaling import scaled_px
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import UInt8Array, VideoInfo
 
 _FRAMES_AT_ONCE = 16
-_MAX_ASPECT = 200
 
 
 def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: VideoSettings) -> tuple[int, int]:
@@ -33,21 +32,15 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
     Raises:
         FrameError: a side is smaller than one cell, one side is more than 200 times the other, or, without resizing, no
             multiple of a cell or not the square that the tower takes.
-
-    Source: smart_resize of transformers' Qwen2VLVideoProcessor and Qwen3VLVideoProcessor.
     """
     if min(height_px, width_px) < settings.layout.cell_px:
         raise FrameError(
             f"Frames of {height_px} x {width_px} px are smaller than one cell of {settings.layout.cell_px} px; give "
             "larger frames."
         )
-    if settings.judged is not None:
-        return _square_rule(height_px, width_px, settings)
-    if not settings.do_resize:
+    if settings.judged is None and not settings.do_resize:
         return height_px, width_px
-    if settings.counts_time:
-        return _video_rule(num_frames, height_px, width_px, settings)
-    return _frame_rule(num_frames, height_px, width_px, settings)
+    return settings.size_rule(num_frames, height_px, width_px, settings)
 
 
 def paid_size_px(
@@ -67,7 +60,7 @@ def paid_size_px(
     Raises:
         BudgetError: less than one token per tube.
 
-    Source: ours; the rule's lower bound (min_pixels) does not hold below the budget.
+    The rule's lower bound (min_pixels) does not hold below the budget.
     """
     if not config.down_scaling:
         return full_px
@@ -97,8 +90,6 @@ def stock_geometry(
 
     Raises:
         AttachmentError: no such family here.
-
-    Source: ours; the defaults are transformers'.
     """
     settings = video_settings(model_type, stock_values(model_type, {"size": dict(size)} if size else None))
 
@@ -133,68 +124,3 @@ def resize_frames(frames: UInt8Array, size_px: tuple[int, int], resample: str = 
         scaled = torch.nn.functional.interpolate(planes, size_px, mode=resample, antialias=True)
         out[first : first + _FRAMES_AT_ONCE] = scaled.permute(0, 2, 3, 1).numpy()
     return out
-
-
-def _square_rule(height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
-    """LLaVA-OneVision: every frame to one square, whatever its shape."""
-    side = math.isqrt(settings.max_pixels)
-    if not settings.do_resize and (height, width) != (side, side):
-        raise FrameError(
-            f"Frames of {height} x {width} px with do_resize=False; this tower takes {side} x {side}."
-        )
-    return side, side
-
-
-def _frame_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
-    """Qwen2-VL: pixels are counted per frame."""
-    factor, most, least = settings.layout.cell_px, settings.max_pixels, settings.min_pixels
-    if settings.cap_pixels_per_frame:
-        total = int(settings.max_video_tokens * factor * factor * 0.9)
-        share = total * settings.layout.temporal_patch_size // num_frames
-        most = max(min(most, share), int(least * 1.05))
-    _check_aspect(height, width)
-    rows, columns = round(height / factor) * factor, round(width / factor) * factor
-    if rows * columns > most:
-        return _shrunk(height, width, math.sqrt(height * width / most), factor)
-    if rows * columns < least:
-        return _grown(height, width, math.sqrt(least / (height * width)), factor)
-    return rows, columns
-
-
-def _video_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
-    """Qwen3-VL: pixels are counted over all frames."""
-    factor, tube = settings.layout.cell_px, settings.layout.temporal_patch_size
-    num_frames = max(num_frames, tube)  # a single frame is repeated to fill its tube
-    most, least = settings.max_pixels, settings.min_pixels
-    if settings.cap_pixels_per_frame:
-        cap = settings.max_video_tokens * factor * factor
-        most = max(min(cap, most // num_frames), int(least * 1.05)) * num_frames
-    if height < factor or width < factor:
-        scale = max(factor / height, factor / width)
-        height, width = int(height * scale), int(width * scale)
-    _check_aspect(height, width)
-    rows, columns = round(height / factor) * factor, round(width / factor) * factor
-    frames = round(num_frames / tube) * tube
-    if frames * rows * columns > most:
-        return _shrunk(height, width, math.sqrt(num_frames * height * width / most), factor)
-    if frames * rows * columns < least:
-        return _grown(height, width, math.sqrt(least / (num_frames * height * width)), factor)
-    return rows, columns
-
-
-def _shrunk(height: int, width: int, beta: float, factor: int) -> tuple[int, int]:
-    rows, columns = (math.floor(side / beta / factor) * factor for side in (height, width))
-    return max(factor, rows), max(factor, columns)
-
-
-def _grown(height: int, width: int, beta: float, factor: int) -> tuple[int, int]:
-    return math.ceil(height * beta / factor) * factor, math.ceil(width * beta / factor) * factor
-
-
-def _check_aspect(height: int, width: int) -> None:
-    if not height or not width:
-        raise FrameError(f"Frames of {height} x {width} px hold no pixel.")
-    if max(height, width) / min(height, width) > _MAX_ASPECT:
-        raise FrameError(
-            f"Frames of {height} x {width} px: one side may be at most {_MAX_ASPECT} times the other."
-        )

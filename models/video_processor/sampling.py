@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from framegate.errors import ConfigError, FrameError
+from framegate.models.family import VideoSettings
 from framegate.models.video_processor.metadata import FALLBACK_FPS
-from framegate.models.video_processor.settings import VideoSettings
 from framegate.tokenizers.samplers.registry import FramesConfig, sample_frames
 from framegate.tokenizers.video_stream.window import Window, window_frames
 from framegate.types import FramePlan, Int64Array, VideoInfo

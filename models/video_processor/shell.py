@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from framegate.errors import AttachmentError, nearest
+from framegate.models.families import families, family_of_type
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.settings import stock_values
-from framegate.models.video_processor.stock_parts import STOCK_PARTS
 from framegate.tokenizers.plan_config import PlanConfig
 
 _DENSE = PlanConfig(preset="dense")
@@ -30,10 +29,8 @@ def load_processor(name_or_path: str | Path, family: Any = None, **options: Any)
         processor that needs none and drops nothing until a front end is attached.
 
     Raises:
-        AttachmentError: torchvision is missing and the family is not known here.
+        UnsupportedModelError: torchvision is missing and the family is not known here.
         OSError: no processor's files there.
-
-    Source: ours.
     """
     if torchvision_found():
         from transformers import AutoProcessor
@@ -60,15 +57,14 @@ def build_processor(
         is attached.
 
     Raises:
-        AttachmentError: an unknown family; the message names the nearest one.
-
-    Source: ours.
+        UnsupportedModelError: an unknown family; the message names the nearest one.
     """
-    model_type = _known(getattr(family, "model_type", family))
-    stock, values = STOCK_PARTS[model_type], stock_values(model_type, {"size": size} if size else None)
-    of_images, own = stock.built(values)
+    model_type = getattr(family, "model_type", family)
+    recipe = family_of_type(model_type).recipe
+    values = stock_values(model_type, {"size": size} if size else None)
+    of_images, own = recipe.built(values)
     parts = {
-        "image_processor": stock.image_processor_class()(**of_images),
+        "image_processor": recipe.image_processor_class()(**of_images),
         "tokenizer": tokenizer,
         "video_processor": GatedVideoProcessor(model_type, values, _DENSE),
         "chat_template": chat_template or getattr(tokenizer, "chat_template", None),
@@ -81,8 +77,6 @@ def torchvision_found() -> bool:
 
     Returns:
         True when it is installed; whether it can be imported is another question (`framegate doctor`).
-
-    Source: ours.
     """
     from transformers.utils import is_torchvision_available
 
@@ -97,9 +91,9 @@ def _parts(name_or_path: str, model_type: str, options: Mapping[str, Any]) -> di
     values, _ = VideoProcessorMixin.get_video_processor_dict(name_or_path, **options)
     files, _ = ProcessorMixin.get_processor_dict(name_or_path, **options)
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
-    stock = STOCK_PARTS[model_type]
-    return {name: files[name] for name in stock.settings if name in files} | {
-        "image_processor": stock.image_processor_class().from_pretrained(name_or_path, **options),
+    recipe = family_of_type(model_type).recipe
+    return {name: files[name] for name in recipe.arguments if name in files} | {
+        "image_processor": recipe.image_processor_class().from_pretrained(name_or_path, **options),
         "tokenizer": tokenizer,
         "video_processor": GatedVideoProcessor(model_type, values, _DENSE),
         "chat_template": files.get("chat_template") or getattr(tokenizer, "chat_template", None),
@@ -110,7 +104,7 @@ def _assemble(model_type: str, parts: Mapping[str, Any]) -> Any:
     """Make an instance of the stock class; its check of argument classes cannot run without torchvision."""
     import transformers
 
-    cls = getattr(transformers, STOCK_PARTS[_known(model_type)].processor)
+    cls = getattr(transformers, family_of_type(model_type).recipe.processor)
     processor = object.__new__(cls)
     processor.check_argument_for_proper_class = lambda *_: None
     processor.__init__(**parts)
@@ -124,15 +118,7 @@ def _model_type(name_or_path: str | Path, options: Mapping[str, Any]) -> str:
     from transformers.processing_utils import ProcessorMixin
 
     files, _ = ProcessorMixin.get_processor_dict(str(name_or_path), **options)
-    for model_type, stock in STOCK_PARTS.items():
-        if files.get("processor_class") == stock.processor:
+    for model_type, family in families().items():
+        if files.get("processor_class") == family.recipe.processor:
             return model_type
-    return _known(AutoConfig.from_pretrained(name_or_path, **options).model_type)
-
-
-def _known(model_type: str) -> str:
-    if model_type not in STOCK_PARTS:
-        raise AttachmentError(
-            f"No processor for {model_type!r} without torchvision. {nearest(model_type, STOCK_PARTS)}"
-        )
-    return model_type
+    return str(AutoConfig.from_pretrained(name_or_path, **options).model_type)

@@ -11,7 +11,7 @@ import numpy as np
 from transformers.video_utils import make_batched_videos
 
 from framegate.errors import FrameError
-from framegate.models.video_processor.patches import CHANNELS
+from framegate.models.towers.patches import CHANNELS
 from framegate.types import UInt8Array
 
 _GRAY_OR_RGB = (1, CHANNELS)

@@ -10,9 +10,9 @@ import framegate
 from framegate.errors import ConfigError, PlaceholderError
 from framegate.models.cell_plan import cell_plan, covering
 from framegate.models.families import family_of
-from framegate.models.packed_tower import Tower, encode_kept, kept_patches
-from framegate.models.video_processor.area_patches import patchify_areas
-from framegate.models.video_processor.patches import patchify
+from framegate.models.towers.packed import PackedTower, encode_kept
+from framegate.models.towers.packed_layout import kept_patches
+from framegate.models.towers.patches import patchify, patchify_areas
 from framegate.tokenizers.gate.areas.levels import level_frames, mark
 from framegate.tokenizers.gate.grid import CellGrid
 
@@ -86,7 +86,7 @@ def test_covered_cells_point_at_the_token_that_covers_them():
 def test_a_tube_of_areas_has_the_features_of_the_smaller_video(family):
     """The tower sees areas as a video of a lower resolution, bit for bit what it makes of such a video."""
     model = stock_model(family)
-    tower = Tower(model.model, family_of(model))
+    tower = PackedTower(model.model, family_of(model))
     layout = tower.layout
     cell = layout.cell_px
     frames = noise(4, 4 * cell, 6 * cell)
@@ -117,7 +117,7 @@ def test_a_tube_of_areas_has_the_features_of_the_smaller_video(family):
 def test_one_resolution_a_token_order_of_its_own(family):
     """Tokens of several sides come back in the order of their cells, over several videos."""
     model = stock_model(family)
-    tower = Tower(model.model, family_of(model))
+    tower = PackedTower(model.model, family_of(model))
     cell, m = tower.layout.cell_px, tower.layout.merge_size
     shapes = [(2, 5, 7), (1, 4, 4)]
     scales = [mixed_scale(*shape, seed=seed) for seed, shape in enumerate(shapes)]

@@ -7,23 +7,29 @@ import torch.nn.functional as F
 from tiny_llava import llava_model
 
 from framegate.errors import ConfigError
-from framegate.models.grid_tower import (
+from framegate.models.families import family_of_type
+from framegate.models.mechanism import mechanism_of
+from framegate.models.towers.grid_encode import groups_of
+from framegate.models.towers.grid_geometry import (
     MediaFeatures,
     anchor_tubes,
-    encode_kept,
-    grid_side,
+    cut_patches,
     judged_size,
     patches_of_cells,
     pooled_side,
+    reused_patches,
     supports,
+    whole_frames,
 )
-from framegate.models.grid_tower.encoder import groups_of
-from framegate.models.grid_tower.pixels import cut_patches, reused_patches, whole_frames
 
 # odd with an even number of cells as in 384 px, odd with an odd one, even
 SIZES_PX = (104, 75, 56)
 LAYERS = (-1, -2, [1, -1], 0)
 CLOSE = {"rtol": 0, "atol": 2e-5}
+
+
+def tower_of(inner):
+    return mechanism_of(inner, family_of_type("llava_onevision"))
 
 
 def keeps(side, frames=5, ratio=0.4, seed=0):
@@ -40,7 +46,7 @@ def frames_of(model, frames=5, seed=0):
 
 
 def kept_rows(model, pixels, keep):
-    return cut_patches(pixels, 14)[patches_of_cells(keep, grid_side(model.model))]
+    return cut_patches(pixels, 14)[patches_of_cells(keep, tower_of(model.model).side)]
 
 
 def first_block_rows(model):
@@ -54,7 +60,7 @@ def first_block_rows(model):
 def masked_dense(model, pixels, keep, layers):
     """Stock modules on whole frames, keys of skipped patches hidden: an independent definition of `context: kept`."""
     inner, tower = model.model, model.model.vision_tower
-    shown = patches_of_cells(keep, grid_side(inner)).flatten(1)
+    shown = patches_of_cells(keep, tower_of(inner).side).flatten(1)
     shown[~shown.any(1)] = True  # softmax over nothing; no cell of such a frame is looked at
     states = [tower.embeddings(pixels)]
     for block in tower.encoder.layers:
@@ -131,8 +137,8 @@ def test_groups_hold_frames_in_order_and_no_more_rows_than_a_dense_frame():
 def test_everything_kept_has_the_stock_features(image_px):
     model = llava_model(vision={"image_size": image_px})
     pixels = frames_of(model)
-    keep = torch.ones_like(keeps(grid_side(model.model)))
-    got = encode_kept(model.model, kept_rows(model, pixels, keep), keep)
+    keep = torch.ones_like(keeps(tower_of(model.model).side))
+    got = tower_of(model.model).encode_kept(kept_rows(model, pixels, keep), keep)
     want = model.model.get_video_features(pixels[None], return_dict=True).pooler_output[0, :-1]
     torch.testing.assert_close(got, want, **CLOSE)
 
@@ -142,10 +148,10 @@ def test_everything_kept_has_the_stock_features(image_px):
 @torch.no_grad()
 def test_kept_context_equals_the_dense_tower_with_skipped_keys_masked(image_px, layers):
     model = llava_model(vision={"image_size": image_px}, vision_feature_layer=layers)
-    pixels, keep = frames_of(model), keeps(grid_side(model.model))
+    pixels, keep = frames_of(model), keeps(tower_of(model.model).side)
     rows = first_block_rows(model)
     patches = kept_rows(model, pixels, keep)
-    got = encode_kept(model.model, patches, keep)
+    got = tower_of(model.model).encode_kept(patches, keep)
     assert sum(rows) == (len(patches) if layers != 0 else 0)
     assert len(got) == int(keep.sum())
     torch.testing.assert_close(got, masked_dense(model, pixels, keep, layers), **CLOSE)
@@ -155,9 +161,9 @@ def test_kept_context_equals_the_dense_tower_with_skipped_keys_masked(image_px, 
 @torch.no_grad()
 def test_whole_frames_have_the_dense_features(image_px):
     model = llava_model(vision={"image_size": image_px})
-    pixels, keep = frames_of(model), torch.zeros_like(keeps(grid_side(model.model)))
+    pixels, keep = frames_of(model), torch.zeros_like(keeps(tower_of(model.model).side))
     keep[[1, 3]] = True
-    got = encode_kept(model.model, kept_rows(model, pixels, keep), keep)
+    got = tower_of(model.model).encode_kept(kept_rows(model, pixels, keep), keep)
     want = model.model.get_video_features(pixels[None], return_dict=True).pooler_output[0, :-1]
     torch.testing.assert_close(got, want[keep.flatten()], **CLOSE)
 
@@ -165,11 +171,13 @@ def test_whole_frames_have_the_dense_features(image_px):
 @torch.no_grad()
 def test_the_calls_own_layers_replace_the_configurations():
     model = llava_model()
-    pixels, keep = frames_of(model), keeps(grid_side(model.model))
-    got = encode_kept(model.model, kept_rows(model, pixels, keep), keep, layers=-2)
+    pixels, keep = frames_of(model), keeps(tower_of(model.model).side)
+    got = tower_of(model.model).encode_kept(
+        kept_rows(model, pixels, keep), keep, {"vision_feature_layer": -2}
+    )
     torch.testing.assert_close(got, masked_dense(model, pixels, keep, -2), **CLOSE)
     with pytest.raises(ConfigError, match=r"is 9; .* -4 to 3"):
-        encode_kept(model.model, kept_rows(model, pixels, keep), keep, layers=9)
+        tower_of(model.model).encode_kept(kept_rows(model, pixels, keep), keep, {"vision_feature_layer": 9})
 
 
 @torch.no_grad()
@@ -177,9 +185,9 @@ def test_attention_functions_agree_and_one_that_takes_no_pairs_gets_frames_alone
     from transformers import AttentionInterface
 
     model, seen = llava_model(), []
-    pixels, keep = frames_of(model), keeps(grid_side(model.model))
+    pixels, keep = frames_of(model), keeps(tower_of(model.model).side)
     patches = kept_rows(model, pixels, keep)
-    want = encode_kept(model.model, patches, keep)
+    want = tower_of(model.model).encode_kept(patches, keep)
 
     def no_masks(module, query, key, value, attention_mask, scaling, **_):
         assert attention_mask is None
@@ -190,15 +198,15 @@ def test_attention_functions_agree_and_one_that_takes_no_pairs_gets_frames_alone
     AttentionInterface.register("framegate_test_no_masks", no_masks)
     for name in ("eager", "framegate_test_no_masks"):
         model.model.vision_tower.config._attn_implementation = name
-        torch.testing.assert_close(encode_kept(model.model, patches, keep), want, **CLOSE)
+        torch.testing.assert_close(tower_of(model.model).encode_kept(patches, keep), want, **CLOSE)
     lengths = patches_of_cells(keep, 7).flatten(1).sum(1)
     assert seen == [length for length in lengths.tolist() if length for _ in range(3)]
 
 
 def test_gradients_reach_every_part_of_the_tower():
     model = llava_model()
-    pixels, keep = frames_of(model), keeps(grid_side(model.model))
-    encode_kept(model.model, kept_rows(model, pixels, keep), keep).square().sum().backward()
+    pixels, keep = frames_of(model), keeps(tower_of(model.model).side)
+    tower_of(model.model).encode_kept(kept_rows(model, pixels, keep), keep).square().sum().backward()
     tower = model.model.vision_tower
     parts = [tower.embeddings, *tower.encoder.layers, model.model.multi_modal_projector]
     for part in parts:
@@ -209,7 +217,7 @@ def test_gradients_reach_every_part_of_the_tower():
 def test_nothing_kept_gives_no_rows():
     model = llava_model()
     keep = torch.zeros(3, 4, 4, dtype=torch.bool)
-    assert encode_kept(model.model, torch.zeros(0, 588), keep).shape == (0, 64)
+    assert tower_of(model.model).encode_kept(torch.zeros(0, 588), keep).shape == (0, 64)
 
 
 def test_patches_are_cut_and_put_together():

@@ -16,8 +16,8 @@ from tiny_llava import FAMILY, llava_model, llava_processor
 import framegate
 from framegate.configs.loader import load_config
 from framegate.errors import AttachmentError, ConfigError, FrameError
-from framegate.models.grid_tower import patches_of_cells
 from framegate.models.tiny import tiny_pair
+from framegate.models.towers.grid_geometry import patches_of_cells
 from framegate.models.video_processor import attach_processor, build_processor, load_processor
 
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}

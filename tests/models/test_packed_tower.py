@@ -7,13 +7,10 @@ from tiny import FAMILIES, stock_model
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from framegate.models.packed_tower import (
-    ATTENTION_NAME,
-    cell_plan,
-    encode_kept,
-    framegate_attention,
-    kept_patches,
-)
+from framegate.models.cell_plan import cell_plan
+from framegate.models.towers.packed import encode_kept
+from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
+from framegate.models.towers.packed_layout import kept_patches
 
 GRIDS = torch.tensor([[4, 8, 12], [2, 6, 6]])
 
@@ -84,7 +81,7 @@ def test_kept_context_equals_the_dense_tower_with_skipped_keys_masked(tower):
 
 def masked_dense(tower, values, plan):
     """The dense tower, skipped rows hidden from every query: an independent definition of `context: kept`."""
-    from framegate.models.packed_tower.packing import layout
+    from framegate.models.towers.packed_layout import layout
 
     hidden = ~plan.keep[layout(tower, GRIDS).order].repeat_interleave(4)
     original = tower.config._attn_implementation
@@ -156,8 +153,8 @@ def test_anchored_keys_are_turned_to_the_skipped_cells_place(family):
     """First block, content moved by a whole cell: the gathered keys equal those of the shifted content itself."""
     tower = stock_model(family).model.visual
     from framegate.kernels.anchored_attention.reference import gathered
-    from framegate.models.packed_tower.anchored import anchor_rows
-    from framegate.models.packed_tower.packing import layout
+    from framegate.models.towers.packed_anchored import anchor_rows
+    from framegate.models.towers.packed_layout import layout
 
     grid = torch.tensor([[2, 4, 8]])
     cell_px = tower.config.patch_size * 2

@@ -18,8 +18,8 @@ from framegate.models.prompt import token_types
 from framegate.models.tiny import tiny_tokenizer
 from framegate.models.tiny.builders import chat_template
 from framegate.models.video_processor import attach_processor, build_processor
+from framegate.models.video_processor.hooks import STAMPED_METHOD, stamped_text, why_no_stamps
 from framegate.models.video_processor.metadata import TimedMetadata
-from framegate.models.video_processor.stamps import STAMPED_METHOD, stamped_text, why_no_stamps
 from framegate.report import Report
 
 

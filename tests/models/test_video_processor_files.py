@@ -11,9 +11,9 @@ from tiny import FAMILIES, stock_processor
 
 from framegate.configs.loader import load_config
 from framegate.errors import ConfigError, VideoNotFoundError
+from framegate.models.towers.patches import unpatchify
 from framegate.models.video_processor import attach_processor
 from framegate.models.video_processor.clip import FileClip
-from framegate.models.video_processor.patches import unpatchify
 from framegate.tokenizers.video_stream import open_video
 from framegate.types import Frame, FramePlan
 

@@ -9,10 +9,11 @@ from processor_cases import DENSE, LAYOUT
 from tiny import FAMILIES, moving_frames, stock_processor
 
 from framegate.errors import AttachmentError, ConfigError, FrameError
+from framegate.models.families import family_of_type
+from framegate.models.towers.patches import patchify, unpatchify
 from framegate.models.video_processor import GatedVideoProcessor
-from framegate.models.video_processor.patches import patchify, unpatchify
 from framegate.models.video_processor.sampling import stock_indices
-from framegate.models.video_processor.settings import STOCK_DEFAULTS, stock_values, video_settings
+from framegate.models.video_processor.settings import stock_values, video_settings
 
 
 class TestPatches:
@@ -53,7 +54,9 @@ class TestSettings:
     def test_defaults_are_those_of_the_stock_class(self, family):
         import transformers
 
-        stock = getattr(transformers, STOCK_DEFAULTS[family]["video_processor_type"])().to_dict()
+        stock = getattr(
+            transformers, family_of_type(family).recipe.video_values["video_processor_type"]
+        )().to_dict()
         ours = GatedVideoProcessor(family, None, DENSE.plan).to_dict()
         assert {k: list(v) if isinstance(v, tuple) else v for k, v in stock.items()} == ours
 

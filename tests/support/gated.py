@@ -36,7 +36,8 @@ def token_mask(model, inputs, keeps):
 
 def kept_features(model, inputs, keeps):
     """Features of the tower on kept cells, put into dense lists (zeros where dropped) for the stock model."""
-    from framegate.models.packed_tower import cell_plan, encode_kept
+    from framegate.models.cell_plan import cell_plan
+    from framegate.models.towers.packed import encode_kept
 
     gated = with_keeps(inputs, keeps)
     anchors = np.split(gated["framegate_anchor"].numpy(), np.cumsum([k.size for k in keeps])[:-1])

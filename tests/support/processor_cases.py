@@ -1,7 +1,7 @@
 """What the tests of the video processor share."""
 
 from framegate.configs.loader import load_config
-from framegate.models.video_processor.patches import PatchLayout
+from framegate.models.towers.patches import PatchLayout
 
 DENSE, GATE = load_config("dense"), load_config("gate")
 LAYOUT = PatchLayout(

@@ -5,15 +5,16 @@ import torch
 from tiny import moving_frames
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from framegate.models.families import unwrap
-from framegate.models.grid_tower import encode_kept, patches_of_cells
-from framegate.models.grid_tower.pixels import cut_patches
+from framegate.models.families import family_of, unwrap
+from framegate.models.families.llava_onevision import grid_pinpoints
+from framegate.models.mechanism import mechanism_of
 from framegate.models.tiny import tiny_model, tiny_tokenizer
 from framegate.models.tiny.builders import chat_template
-from framegate.models.tiny.llava_onevision import IMAGE_PX, grid_pinpoints
+from framegate.models.towers.grid_geometry import cut_patches, patches_of_cells
 
 HALF = [0.5, 0.5, 0.5]
 FAMILY = "llava_onevision"
+IMAGE_PX = 104
 
 
 def llava_model(seed=0, vision=None, text=None, **settings):
@@ -40,7 +41,7 @@ def llava_processor(image_px=IMAGE_PX):
     scaling = {"size": size, "image_mean": HALF, "image_std": HALF}
     return tf.LlavaOnevisionProcessor(
         image_processor=tf.LlavaOnevisionImageProcessor(
-            image_grid_pinpoints=grid_pinpoints(image_px), **scaling
+            image_grid_pinpoints=grid_pinpoints(image_px, 2), **scaling
         ),
         tokenizer=tiny_tokenizer(FAMILY),
         video_processor=tf.LlavaOnevisionVideoProcessor(**scaling),
@@ -148,11 +149,11 @@ def masked_logits(model, inputs, keeps, extra_ids=None):
 
 def _features(model, inputs, keeps):
     """One row per placeholder, zeros where it was dropped."""
-    parts = []
+    parts, tower = [], mechanism_of(model.model, family_of(model))
     for frames, keep in zip(inputs["frames"], keeps, strict=True):
         whole = torch.zeros(keep.size, model.config.text_config.hidden_size)
         flat = torch.from_numpy(keep)
-        whole[flat.flatten()] = encode_kept(model.model, kept_rows(frames, keep), flat)
+        whole[flat.flatten()] = tower.encode_kept(kept_rows(frames, keep), flat)
         parts += [whole, model.model.image_newline[None]]
     return torch.cat(parts)
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils.hooks import RemovableHandle
 
 from framegate.models.attachment import FrontEnd
-from framegate.models.served import served_config
+from framegate.models.attachment.served import served_config
 
 KEEP_RATIO_KEY = "framegate_keep_ratio"
 

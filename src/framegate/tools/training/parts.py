@@ -9,10 +9,8 @@ from torch import nn
 
 from framegate.errors import ConfigError, nearest
 from framegate.models.attachment.modules import FRONT_END_NAME
+from framegate.models.families import families
 from framegate.tools.training.config import PARTS, FinetuneConfig
-
-_MERGERS = {"merger", "deepstack_merger_list", "multi_modal_projector", "image_newline"}
-_TOWERS = {"visual", "vision_tower"}
 
 
 def part_of(name: str) -> str:
@@ -23,15 +21,14 @@ def part_of(name: str) -> str:
 
     Returns:
         "front_end", "merger", "tower" or "llm" (everything else).
-
-    Source: ours; the names are those of transformers.
     """
     names = set(name.split("."))
     if FRONT_END_NAME in names:
         return "front_end"
-    if names & _MERGERS:
+    rows = families().values()
+    if names & {name for family in rows for name in family.merger_modules}:
         return "merger"
-    return "tower" if names & _TOWERS else "llm"
+    return "tower" if names & {name for family in rows for name in family.tower_modules} else "llm"
 
 
 def freeze_parts(model: Any, frozen: Sequence[str]) -> None:

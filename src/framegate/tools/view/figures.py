@@ -12,7 +12,6 @@ from framegate.types import Float64Array
 if TYPE_CHECKING:
     from framegate.tokenizers.gate.plan import GatePlan
 
-PATCHES_PER_CELL = 4
 BYTES_PER_VALUE = 4
 
 
@@ -27,8 +26,6 @@ class PlanFigures:
         video_seconds: from the first tube to the end of the last, None for a single tube.
         dense_tokens: cells of all tubes; one cell is one language-model token.
         kept_tokens: cells that are encoded.
-        dense_patches: rows the tower would read, four a cell.
-        kept_patches: rows the tower reads.
         dense_patch_bytes: float32 pixels of the dense patches.
         kept_patch_bytes: float32 pixels of the kept ones.
     """
@@ -39,8 +36,6 @@ class PlanFigures:
     video_seconds: float | None
     dense_tokens: int
     kept_tokens: int
-    dense_patches: int
-    kept_patches: int
     dense_patch_bytes: int
     kept_patch_bytes: int
 
@@ -84,8 +79,6 @@ def plan_figures(plan: GatePlan) -> PlanFigures:
         video_seconds=float(tube_ends_seconds(starts)[-1] - starts[0]) if num_tubes > 1 else None,
         dense_tokens=dense,
         kept_tokens=kept,
-        dense_patches=PATCHES_PER_CELL * dense,
-        kept_patches=PATCHES_PER_CELL * kept,
         dense_patch_bytes=cell_bytes * dense,
         kept_patch_bytes=cell_bytes * kept,
     )

@@ -114,7 +114,6 @@ def figure_rows(figures: PlanFigures) -> list[tuple[str, str, str]]:
     rows, columns = figures.grid
     table = [
         ("tokens", f"{figures.dense_tokens:,}", f"{figures.kept_tokens:,}"),
-        ("patches in the tower", f"{figures.dense_patches:,}", f"{figures.kept_patches:,}"),
         ("patch memory (float32)", mebibytes(figures.dense_patch_bytes), mebibytes(figures.kept_patch_bytes)),
     ]
     if figures.video_seconds:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.models.towers.patches import PatchLayout, patchify
 from framegate.tools.evaluation.generator.questions import Asked, ask_about
 from framegate.tools.evaluation.generator.render import Renderer
 from framegate.tools.evaluation.generator.script import Script, write_script

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from framegate.models.video_processor.patches import PatchLayout, patchify
+from framegate.models.towers.patches import PatchLayout, patchify
 from framegate.tools.evaluation.generator.fonts import advance_px
 from framegate.tools.evaluation.generator.render import Renderer, draw_marker, paste, sign
 from framegate.tools.evaluation.generator.script import ALPHABET, CODE_LENGTH, Look, write_script

@@ -1,4 +1,4 @@
-"""A SigLIP encoder on kept patches: packed rows, patches of one frame attending one another alone."""
+"""Encoders of whole frames on kept patches: packed rows, patches of one frame attending one another alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from framegate.errors import ConfigError
 
+# Frames that are pooled at once: their whole grids are laid out at the width of what is pooled.
+_FRAMES_AT_ONCE = 16
 # Attention functions that take a mask over pairs of rows; under any other each frame is a call of its own.
 _PAIR_MASKS: dict[str, Callable[[Tensor, torch.dtype], Tensor]] = {
     "sdpa": lambda allowed, dtype: allowed,
@@ -20,7 +22,7 @@ _PAIR_MASKS: dict[str, Callable[[Tensor, torch.dtype], Tensor]] = {
 
 
 def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
-    """Project patches and add the position embedding of their places.
+    """Project patches that are cut already, and add the position embedding of their places, as SigLIP's embeddings do.
 
     Args:
         tower: a SigLIP vision tower.
@@ -29,8 +31,6 @@ def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
 
     Returns:
         [K, D].
-
-    Source: the forward of transformers' SiglipVisionEmbeddings, on patches that are cut already.
     """
     embeddings = tower.embeddings
     projection, size = embeddings.patch_embedding, embeddings.patch_size
@@ -40,7 +40,7 @@ def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
 
 
 def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | Sequence[int]) -> Tensor:
-    """Run packed rows through the encoder and select hidden states as the family does.
+    """Run packed rows through the encoder and select hidden states as LLaVA models do.
 
     Args:
         tower: a SigLIP vision tower.
@@ -53,8 +53,6 @@ def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | 
 
     Raises:
         ConfigError: an index that the tower has no hidden state for.
-
-    Source: ours; the selection is that of transformers' LlavaOnevisionModel.
     """
     blocks = tower.encoder.layers
     wanted = _indices(layers, len(blocks) + 1)
@@ -117,3 +115,35 @@ def _indices(layers: int | Sequence[int], count: int) -> list[int]:
                 f"vision_feature_layer is {layers}; this tower has hidden states {-count} to {count - 1}."
             )
     return [index % count for index in given]
+
+
+def pool_kept(rows: Tensor, needed: Tensor, keep: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+    """Pool encoded patches by the family's own pooling, and take the kept cells out.
+
+    A kept cell's token is pooled from the patches that it reads, and all of those are encoded. So nothing is ever read
+    from a place that was skipped, and such places need no filling from their anchors: they hold zeros.
+
+    Args:
+        rows: [K, D], frame by frame.
+        needed: bool [F, n*n], places of the rows.
+        keep: bool [F, H*W].
+        pool: whole grids [f, n*n, D] to cells [f, H*W, D'].
+
+    Returns:
+        [kept cells, D'].
+    """
+    needed, keep = needed.to(rows.device), keep.to(rows.device)
+    lengths = needed.sum(1).tolist()
+    shown = [number for number, length in enumerate(lengths) if length]
+    parts, start = [], 0
+    for first in range(0, len(shown), _FRAMES_AT_ONCE):
+        frames = shown[first : first + _FRAMES_AT_ONCE]
+        end = start + sum(lengths[number] for number in frames)
+        grid = rows.new_zeros(len(frames), needed.shape[1], rows.shape[1])  # [f, n*n, D]
+        grid[needed[frames]] = rows[start:end]
+        parts.append(pool(grid)[keep[frames]])  # [f, H*W, D'] -> [kept, D']
+        start = end
+    if parts:
+        return torch.cat(parts)
+    width = pool(rows.new_zeros(1, needed.shape[1], rows.shape[1])).shape[-1]
+    return rows.new_zeros(0, width)

@@ -1,14 +1,15 @@
-"""Timestamps on the processor: the text that replaces a video's placeholder gets a stamp after every tube."""
+"""Hooks on a processor's methods: stamps of time after every tube, and placeholders counted by cells."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import AttachmentError, PlaceholderError
-from framegate.models.families import FAMILIES
-from framegate.models.video_processor.hook import MethodHook
+from framegate.models.families import family_of_type
+from framegate.models.towers.grid_geometry import SHAPE_KEY
 from framegate.models.video_processor.metadata import frame_times_seconds
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, interleave, tube_times_seconds
@@ -16,6 +17,38 @@ from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, inte
 # The step of a processor that reads videos and writes their placeholders. `replace_video_token` alone would not do:
 # Qwen2-VL's is not told the times, unless metadata is asked for here.
 STAMPED_METHOD = "_process_videos"
+PLACEHOLDER_METHOD = "replace_video_token"
+
+
+@dataclass(frozen=True)
+class MethodHook:
+    """Stands before a method of one processor; a plain object, so that copies and pickles of it work.
+
+    Args:
+        processor: the processor it is set on.
+        previous: what was set on that instance before, None for the class's own method.
+    """
+
+    processor: Any
+    previous: Any = None
+
+    def stock(self, name: str) -> Any:
+        """The method it stands before, bound to the processor."""
+        return self.previous or getattr(type(self.processor), name).__get__(self.processor)
+
+
+class PlaceholderHook(MethodHook):
+    """Before `replace_video_token`: where the video's cells are said, they are counted, not its frames."""
+
+    def __call__(self, video_inputs: Any, video_idx: int, **kwargs: Any) -> str:
+        """Write the placeholders of one video, as many as the stock processor writes for whole frames."""
+        if SHAPE_KEY not in video_inputs:
+            text: str = self.stock(PLACEHOLDER_METHOD)(video_inputs, video_idx=video_idx, **kwargs)
+            return text
+        tubes, rows, columns = (int(side) for side in video_inputs[SHAPE_KEY][video_idx])
+        token: str = self.processor.video_token
+        newlines = family_of_type(self.processor.video_processor.model_type).newlines
+        return token * (tubes * rows * columns + newlines)
 
 
 def why_no_stamps(model_type: str, config: PlanConfig, *, has_processor: bool = True) -> str | None:
@@ -28,12 +61,10 @@ def why_no_stamps(model_type: str, config: PlanConfig, *, has_processor: bool = 
 
     Returns:
         A note for the report; None when they are written, or nobody asked.
-
-    Source: ours.
     """
     if config.timestamps is None:
         return None
-    if any(row.model_type == model_type and "native" in row.timestamps for row in FAMILIES):
+    if family_of_type(model_type).writes_times:
         return f"timestamps: {model_type} writes a time before every tube itself; native markers kept, not doubled"
     if not has_processor:
         return "timestamps: none written, for no processor is attached: they are text in the prompt"

@@ -1,4 +1,4 @@
-"""Grid towers as the attachment sees them: `framegate.models.mechanism.Mechanism` for LLaVA-OneVision."""
+"""Towers that pool whole frames to cells, as the attachment sees them (`framegate.models.mechanism.Mechanism`)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framegate.errors import FrameError, PlaceholderError, UnsupportedModelError
+from framegate.errors import FrameError, PlaceholderError
 from framegate.kernels.backend import Backend
 from framegate.kernels.compact import compact
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families import Family
-from framegate.models.grid_tower.encode import encode_kept, grid_side
-from framegate.models.grid_tower.features import MediaFeatures
-from framegate.models.grid_tower.geometry import (
+from framegate.models.family import Family
+from framegate.models.mechanism import Encoded, JudgedFrames
+from framegate.models.prompt import is_interleaved, token_types
+from framegate.models.prompt.text_positions import text_positions
+from framegate.models.towers.grid_encode import pool_kept
+from framegate.models.towers.grid_geometry import (
     POOLED_PATCHES,
     SHAPE_KEY,
     JudgedSize,
     anchor_tubes,
+    cut_patches,
+    first_bad_frame,
+    judged_frame,
     judged_size,
     patches_of_cells,
     pooled_side,
+    reused_patches,
+    whole_frames,
 )
-from framegate.models.grid_tower.judged import judged_frame
-from framegate.models.grid_tower.pixels import cut_patches, first_bad_frame, reused_patches, whole_frames
-from framegate.models.mechanism import Encoded, JudgedFrames
-from framegate.models.prompt import is_interleaved, token_types
-from framegate.models.prompt.text_positions import text_positions
 from framegate.models.video_tokens import Shape, VideoTokens
 
 # Dimensions of stock pixels, [V, F, C, h, w]; rows of patches have two.
@@ -36,40 +38,55 @@ _WHOLE = 5
 
 
 class GridTower:
-    """SigLIP in LLaVA-OneVision, of one model.
+    """A tower that takes whole frames and whose grid of patches is pooled to cells; a family says how.
 
     Args:
         inner: the model without its language-model head.
-        family: its row of the family table.
-
-    Raises:
-        UnsupportedModelError: another vision tower than SigLIP, or its first patch is cut off.
+        family: its family.
     """
 
-    consumed = (
-        "pixel_values",
-        "image_sizes",
-        "image_sizes_videos",
-        "batch_num_images",
-        "vision_feature_layer",
-        "vision_feature_select_strategy",
-    )
-    extra_placeholders = 1  # image_newline
+    consumed: tuple[str, ...] = ("pixel_values",)
     merge_size = POOLED_PATCHES
+    tower_name = "vision_tower"
 
     def __init__(self, inner: Any, family: Family) -> None:
         self.inner, self.family = inner, family
-        vision, strategy = inner.config.vision_config, inner.config.vision_feature_select_strategy
-        if vision.model_type != "siglip_vision_model" or strategy != "full":
-            raise UnsupportedModelError(
-                f"{family.model_class} with a {vision.model_type} tower and vision_feature_select_strategy "
-                f"{strategy!r} is not supported; supported is siglip_vision_model with 'full'."
-            )
+
+    def states(self, patches: Tensor, place: Tensor, lengths: list[int], call: dict[str, Any]) -> Tensor:
+        """Run patches [K, C * p * p] through the tower, each frame on its own.
+
+        Args:
+            patches: frame by frame.
+            place: int64 [K], where each stands in its frame, row by row.
+            lengths: patches of each frame.
+            call: the call's keyword arguments.
+
+        Returns:
+            [K, D] as `pool` takes them.
+        """
+        raise NotImplementedError
+
+    def pool(self, grid: Tensor) -> Tensor:
+        """Pool whole grids [f, n*n, D] to cells at the language model's width, [f, H*W, D']."""
+        raise NotImplementedError
+
+    def stock_features(self, pixels: Tensor, call: dict[str, Any]) -> Tensor:
+        """Features [V, F*H*W, D] of whole frames [V, F, C, h, w], by the stock model's own path."""
+        raise NotImplementedError
+
+    def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
+        """`mm_encoder_outputs`: the tokens of each video, and the features of images."""
+        raise NotImplementedError
+
+    @property
+    def extra_placeholders(self) -> int:
+        """Placeholders per video, after its cells, that stand for no cell and always stay."""
+        return self.family.newlines
 
     @property
     def tower(self) -> Any:
         """The vision tower."""
-        return self.inner.vision_tower
+        return getattr(self.inner, self.tower_name)
 
     @property
     def cell_px(self) -> int:
@@ -79,7 +96,7 @@ class GridTower:
     @property
     def side(self) -> int:
         """Patches along one side of a frame."""
-        return grid_side(self.inner)
+        return self._image_px // self._patch_px
 
     @property
     def _patch_px(self) -> int:
@@ -167,32 +184,26 @@ class GridTower:
     ) -> Encoded:
         """Features of the kept cells in token order."""
         assert not anchored, "refused at attach"
-        names = ("vision_feature_layer", "vision_feature_select_strategy")
-        given = {name: call.get(name) for name in names}
         if pixels.ndim == _WHOLE:
-            stock = self.inner.get_video_features(pixels, return_dict=True, **given).pooler_output
-            return Encoded([stock[:, : -self.extra_placeholders].flatten(0, 1)], None)
-        layers = given["vision_feature_layer"]
-        return Encoded([encode_kept(self.inner, pixels, self._frames(cells.keep), layers=layers)], None)
+            return Encoded([self.stock_features(pixels, call).flatten(0, 1)], None)
+        return Encoded([self.encode_kept(pixels, self._frames(cells.keep), call)], None)
 
-    def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
-        """`mm_encoder_outputs`: the tokens of each video and the newline after them, and the features of images."""
-        newline = self.inner.image_newline[None].to(tokens.features)
-        rows = [torch.cat([part, newline]) for part in tokens.features.split(tokens.counts)]
-        media: dict[str, Any] = {"video": MediaFeatures(pooler_output=rows)}
-        if call.get("pixel_values") is not None:
-            names = (
-                "image_sizes",
-                "vision_feature_layer",
-                "vision_feature_select_strategy",
-                "batch_num_images",
-            )
-            images = self.inner.get_image_features(
-                call["pixel_values"], return_dict=True, **{name: call.get(name) for name in names}
-            )
-            # the tower's own states go back in the model's output, where they would be taken for the prompt's
-            media["image"] = MediaFeatures(pooler_output=images.pooler_output)
-        return media
+    def encode_kept(self, patches: Tensor, keep: Tensor, call: dict[str, Any] | None = None) -> Tensor:
+        """Encode the patches under the kept cells of all frames, and pool them to those cells.
+
+        Args:
+            patches: [K, C * p * p], those under kept cells, frame by frame, row by row.
+            keep: bool [F, H, W], kept cells of the frames of all videos.
+            call: the call's keyword arguments.
+
+        Returns:
+            [kept cells, D] in token order.
+        """
+        needed = patches_of_cells(keep, self.side).flatten(1)  # [F, n*n]
+        assert len(patches) == int(needed.sum())
+        place = needed.nonzero(as_tuple=True)[1]
+        states = self.states(patches, place, needed.sum(1).tolist(), call or {})
+        return pool_kept(states, needed, keep.flatten(1), self.pool)
 
     def is_stamped(self, call: dict[str, Any]) -> bool:
         """True when stamps of time stand between the frames of a video."""

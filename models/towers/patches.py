@@ -1,4 +1,4 @@
-"""Frames to the rows a Qwen-VL tower reads, and back: pure functions on arrays."""
+"""Frames to the rows that a packed tower reads, and back: pure functions on arrays, and luma of rows on a device."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from einops import rearrange
+from torch import Tensor
 
 from framegate.errors import FrameError
+from framegate.tokenizers.gate.areas.levels import areas_at, level_frames
+from framegate.tokenizers.gate.grid import CellGrid
 from framegate.types import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Int8Array = npt.NDArray[np.int8]
 
 CHANNELS = 3
+# of red, green and blue in 2 ** -15: the very luma that OpenCV makes of RGB
+LUMA_WEIGHTS = (9798, 19235, 3735)
+LUMA_BITS = 15
+TUBES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +100,27 @@ def patchify(frames: UInt8Array, layout: PatchLayout, keep: BoolArray | None = N
     return pixels.reshape(-1, layout.patch_dim)
 
 
+def patchify_areas(frames: UInt8Array, layout: PatchLayout, scale: Int8Array) -> Float32Array:
+    """Cut frames into the tower's rows, one cell of rows per token, whatever area it stands for.
+
+    Args:
+        frames: uint8 [F, h, w, 3], sides multiples of layout.cell_px; the last frame fills up the last tube.
+        layout: how to cut and scale.
+        scale: int8 [T, H, W], side of the token that stands at each cell, 0 for none.
+
+    Returns:
+        float32 [4 * K, C * tp * p * p] in token order: tube by tube, by the cells at which the tokens stand.
+    """
+    _, height_px, width_px, _ = frames.shape
+    grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
+    sides = scale[scale > 0]
+    rows = np.empty((len(sides), layout.patches_per_cell, layout.patch_dim), np.float32)
+    for side in np.unique(sides).tolist():
+        cut = patchify(level_frames(frames, grid, side), layout, areas_at(scale, side))
+        rows[sides == side] = cut.reshape(-1, *rows.shape[1:])
+    return rows.reshape(-1, layout.patch_dim)
+
+
 def unpatchify(pixel_values: Any, grid_thw: tuple[int, int, int], layout: PatchLayout) -> UInt8Array:
     """Put the rows of one whole video together again.
 
@@ -118,6 +148,42 @@ def unpatchify(pixel_values: Any, grid_thw: tuple[int, int, int], layout: PatchL
     pixels = rows.reshape(len(rows), CHANNELS, -1) * std + mean  # [N, C, tp*p*p]
     whole = np.rint(pixels, out=pixels).clip(0, 255).astype(np.uint8)
     return _frames(whole, (t, h // layout.merge_size, w // layout.merge_size), layout)
+
+
+def luma_of_rows(rows: Tensor, grid_thw: tuple[int, int, int], layout: PatchLayout) -> Tensor:
+    """Put the rows of one whole video together again, as luma.
+
+    Args:
+        rows: [t * h * w, C * tp * p * p], every patch of the video, floating point.
+        grid_thw: tubes, patch rows and patch columns.
+        layout: how the rows were cut and scaled.
+
+    Returns:
+        uint8 [t, tp, h * p, w * p], on the rows' device; what `unpatchify` and the CPU's gate see, bit for bit.
+
+    Raises:
+        FrameError: the number or the width of the rows does not fit the grid.
+    """
+    t, h, w = grid_thw
+    if rows.shape != (t * h * w, layout.patch_dim):
+        raise FrameError(
+            f"Patches of shape {tuple(rows.shape)} do not fit the grid {grid_thw}: expected "
+            f"{(t * h * w, layout.patch_dim)}."
+        )
+    # a few tubes at a time: on the way pixels are several times as large as the rows
+    parts = rows.detach().split(TUBES_AT_ONCE * h * w)
+    return rearrange(
+        torch.cat([_luma(part, layout) for part in parts]),
+        "(t H W m n) (a p q) -> t a (H m p) (W n q)",
+        t=t,
+        H=h // layout.merge_size,
+        W=w // layout.merge_size,
+        m=layout.merge_size,
+        n=layout.merge_size,
+        a=layout.temporal_patch_size,
+        p=layout.patch_size_px,
+        q=layout.patch_size_px,
+    ).contiguous()
 
 
 def _check_frames(frames: UInt8Array, layout: PatchLayout) -> None:
@@ -168,3 +234,14 @@ def _as_float32(values: Any) -> Float32Array:
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy()
     return np.asarray(values, dtype=np.float32)
+
+
+def _luma(rows: Tensor, layout: PatchLayout) -> Tensor:
+    """Luma of some rows: [N, C * tp * p * p] -> uint8 [N, tp * p * p]."""
+    mean, std = (
+        torch.from_numpy(values).to(rows.device, non_blocking=True)[:, None] for values in layout.scaling()
+    )
+    pixels = rows.float().unflatten(1, (CHANNELS, -1)) * std + mean  # [N, C, tp*p*p]
+    whole = pixels.round_().clamp_(0, 255).int()
+    red, green, blue = (whole[:, channel] * weight for channel, weight in enumerate(LUMA_WEIGHTS))
+    return ((red + green + blue + (1 << LUMA_BITS - 1)) >> LUMA_BITS).to(torch.uint8)

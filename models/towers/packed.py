@@ -1,4 +1,4 @@
-"""Packed towers as the attachment sees them: `framegate.models.mechanism.Mechanism` for Qwen-VL."""
+"""Towers that take packed sequences, as the attachment sees them (`framegate.models.mechanism.Mechanism`)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from framegate.errors import FrameError, PlaceholderError
 from framegate.kernels.backend import Backend
 from framegate.kernels.compact import compact
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families import Family
+from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
-from framegate.models.packed_tower.encode import encode_kept
-from framegate.models.packed_tower.luma import luma_of_rows
-from framegate.models.packed_tower.pyramid import levels_of
 from framegate.models.prompt import full_positions, has_stamps, token_types
-from framegate.models.video_processor.area_patches import patchify_areas
-from framegate.models.video_processor.patches import PatchLayout, unpatchify
+from framegate.models.towers.packed_anchored import ATTENTION_NAME, anchor_rows
+from framegate.models.towers.packed_layout import layout, levels_of, packed_kwargs
+from framegate.models.towers.patches import PatchLayout, luma_of_rows, patchify_areas, unpatchify
 from framegate.models.video_tokens import Shape, VideoTokens
 
 
@@ -186,6 +184,46 @@ class PackedTower:
                 f"pixel_values_videos has {found} patches; video_grid_thw {grids} asks for {wanted}. If an attached "
                 "processor made them, framegate_anchor got lost on the way: Trainer needs remove_unused_columns=False."
             )
+
+
+def encode_kept(
+    tower: Any,
+    pixel_values: Tensor,
+    grid_thw: Tensor,
+    cells: CellPlan,
+    *,
+    anchored: bool = False,
+    backend: Backend = "auto",
+) -> Any:
+    """Encode the kept cells of all videos in one call of the tower.
+
+    Args:
+        tower: a vision tower that takes packed sequences (Qwen2-VL, Qwen2.5-VL, Qwen3-VL).
+        pixel_values: [kept patches, C * t * p * p], kept cells only, in token order.
+        grid_thw: int64 [V, 3], the dense grids in patches.
+        cells: the flat plan of all videos.
+        anchored: let kept queries see the anchors of skipped cells; needs the attention function of
+            `towers.packed_anchored` set on the tower.
+        backend: how that function runs, where it is set.
+
+    Returns:
+        The tower's output object; `pooler_output` is a list of [kept_i, D], one per video, and
+        `deepstack_features`, where the tower has them, a list of such lists.
+    """
+    grid = grid_thw.cpu()
+    dense = layout(tower, grid)
+    kwargs = packed_kwargs(tower, grid, cells.keep, dense, keep_empty=anchored)
+    kwargs = {name: tensor.to(tower.device) for name, tensor in kwargs.items()}
+    if tower.config._attn_implementation == ATTENTION_NAME:
+        kwargs |= {"framegate_backend": backend, "framegate_tiles": {}}
+    if anchored:
+        kwargs["framegate_anchors"] = anchor_rows(tower, cells, dense)
+    out = tower(pixel_values.to(tower.device, tower.dtype), grid_thw=grid_thw, return_dict=True, **kwargs)
+    counts = cells.kept_per_video
+    out.pooler_output = list(out.pooler_output.split(counts))
+    if getattr(out, "deepstack_features", None) is not None:
+        out.deepstack_features = [list(layer.split(counts)) for layer in out.deepstack_features]
+    return out
 
 
 def _layers(out: Any) -> list[Tensor]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from framegate.kernels.anchored_attention import Tiles, anchored_attention
 from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
-from framegate.models.packed_tower.packing import Layout, boundaries, segment_lengths
+from framegate.models.towers.packed_layout import Layout, boundaries, segment_lengths
 
 # transformers hands packed segments only to functions whose name contains "flash".
 ATTENTION_NAME = "flash_attention_framegate"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
-from framegate.models.families import Family
+from framegate.models.family import Family
 
 
 class Served(NamedTuple):
@@ -34,10 +34,8 @@ def served_config(config: FrontEndConfig, family: Family) -> Served:
 
     Raises:
         ConfigError: down-scaling, on a tower that takes one size alone.
-
-    Source: ours.
     """
-    if config.scales_frames and family.mechanism == "grid_tower":
+    if config.scales_frames and not family.scales_frames:
         raise ConfigError(
             f"down_scaling needs a tower of native resolution, and that of {family.model_class} takes frames of one "
             "size: use preset 'uniform_frames', 'random' or 'rlt' there."

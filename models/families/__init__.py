@@ -1,0 +1,81 @@
+"""The supported families: each file here holds all facts of one, and is its row of the table."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from framegate.errors import UnsupportedModelError, nearest
+from framegate.models.family import Family
+
+__all__ = ["Family", "families", "family_of", "family_of_type", "table", "unwrap"]
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Import the files of this folder.
+
+    Returns:
+        Model type to family, in alphabetical order; files whose names begin with an underscore are shared by several.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_")
+    return {name: import_module(f"{__name__}.{name}").FAMILY for name in names}
+
+
+def unwrap(model: Any) -> Any:
+    """Return the transformers model inside PEFT, torch.compile and data-parallel wrappers."""
+    while True:
+        if hasattr(model, "get_base_model"):
+            model = model.get_base_model()
+        elif "_orig_mod" in getattr(model, "_modules", {}):
+            model = model._orig_mod
+        elif "module" in getattr(model, "_modules", {}):
+            model = model.module
+        else:
+            return model
+
+
+def family_of(model: Any) -> Family:
+    """Find the family of a model.
+
+    Args:
+        model: a transformers model, unwrapped.
+
+    Returns:
+        Its family.
+
+    Raises:
+        UnsupportedModelError: its class, and every class it derives from, is in no row; the message lists the rows.
+    """
+    of_class = {family.model_class: family for family in families().values()}
+    for cls in type(model).__mro__:
+        if cls.__name__ in of_class:
+            return of_class[cls.__name__]
+    supported = ", ".join(of_class)
+    raise UnsupportedModelError(f"{type(model).__name__} is not supported. Supported: {supported}.")
+
+
+def family_of_type(model_type: str) -> Family:
+    """Find the family of a configuration's model type.
+
+    Args:
+        model_type: `config.model_type`.
+
+    Returns:
+        Its family.
+
+    Raises:
+        UnsupportedModelError: no row has that model type; the message lists the rows.
+    """
+    if model_type not in families():
+        raise UnsupportedModelError(
+            f"model_type {model_type!r} is not supported. {nearest(model_type, families())}"
+        )
+    return families()[model_type]
+
+
+def table() -> list[dict[str, Any]]:
+    """Return the rows as dicts, in order."""
+    return [family.row() for family in families().values()]

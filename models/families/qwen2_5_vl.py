@@ -1,0 +1,36 @@
+"""Qwen2.5-VL: Qwen2-VL with window attention in its tower, and a position axis that counts time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from framegate.models.families._qwen import qwen2_recipe, qwen_token_ids, tiny_text
+from framegate.models.family import Family, TinyRecipe, Values
+from framegate.models.towers.packed import PackedTower
+
+
+def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
+    from transformers import Qwen2_5_VLConfig
+
+    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
+    windows = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3], "tokens_per_second": 2}
+    shared = {"spatial_merge_size": 2, "temporal_patch_size": 2}
+    return Qwen2_5_VLConfig(
+        text_config=tiny_text(tokenizer, text, rope={"mrope_section": [2, 3, 3]}),
+        vision_config=tower | windows | shared | vision,
+        **qwen_token_ids(tokenizer),
+    )
+
+
+FAMILY = Family(
+    model_type="qwen2_5_vl",
+    model_class="Qwen2_5_VLForConditionalGeneration",
+    bind=PackedTower,
+    recipe=qwen2_recipe("Qwen2_5_VLProcessor"),
+    tiny=TinyRecipe(config=_tiny_config),
+    timestamps="stamps after every tube (framegate); else M-RoPE time axis (second_per_grid_ts)",
+    reads_times=True,
+    # tokens_per_second of every released checkpoint
+    time_ids_per_second=2,
+    notes="Window attention: windows are recounted for the kept cells.",
+)

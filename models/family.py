@@ -1,0 +1,191 @@
+"""What a model family is: the facts in which supported classes differ, one `Family` a file of models/families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any
+
+from framegate.models.towers.grid_geometry import POOLED_PATCHES, JudgedSize
+from framegate.models.towers.patches import PatchLayout
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings:
+    """What a family's video processor is set to for one call, checked.
+
+    Args:
+        layout: how frames are cut into patches and scaled.
+        size_rule: the family's; number of frames, height and width of the source, and these settings to the size at
+            which the tower sees the video.
+        min_pixels: least pixels of a frame (of a whole video where counts_time is set).
+        max_pixels: most pixels, counted like min_pixels.
+        counts_time: pixels are counted over all frames, and frames in memory are spread evenly (Qwen3-VL).
+        cap_pixels_per_frame: bound each frame as well, by max_video_tokens.
+        max_video_tokens: the bound's tokens: per video, or per frame where counts_time is set.
+        do_resize: False takes frames at their own size.
+        resample: "bicubic" or "bilinear".
+        do_sample_frames: frames in memory are sampled, by the stock rule.
+        fps: frames per second for that rule.
+        num_frames: number of frames for that rule.
+        min_frames: fewest frames for that rule.
+        max_frames: most frames for that rule.
+        judged: how the gate judges frames whose patches the tower pools to cells; None where cells are whole patches.
+    """
+
+    layout: PatchLayout
+    size_rule: SizeRule
+    min_pixels: int
+    max_pixels: int
+    counts_time: bool
+    cap_pixels_per_frame: bool
+    max_video_tokens: int
+    do_resize: bool
+    resample: str
+    do_sample_frames: bool
+    fps: float | None
+    num_frames: int | None
+    min_frames: int
+    max_frames: int
+    judged: JudgedSize | None = None
+
+    @property
+    def cell_layout(self) -> PatchLayout:
+        """The size of cells and tubes as the gate judges them."""
+        return self.layout if self.judged is None else replace(self.layout, merge_size=POOLED_PATCHES)
+
+    def cells_of(self, size_px: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of cells of a frame at tower size."""
+        if self.judged is not None:
+            size_px = (self.judged.judged_px, self.judged.judged_px)
+        return size_px[0] // self.cell_layout.cell_px, size_px[1] // self.cell_layout.cell_px
+
+
+SizeRule = Callable[[int, int, int, VideoSettings], tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessorRecipe:
+    """What a family's processor is put together from, with torchvision or without.
+
+    Args:
+        processor: name of the class in transformers.
+        image_processor: module under transformers.models and class, of the one that works without torchvision.
+        arguments: arguments of the processor's own that its files hold.
+        built: settings of the video processor to arguments of image processor and processor, for a processor that is
+            built by defaults.
+        video_values: the stock video processor's settings by their names in transformers, its class among them as
+            "video_processor_type".
+        model_values: settings that the stock processor leaves to the model, for families that bring every frame to one
+            square size.
+        judged: side of a frame and of a patch to how the gate judges it, for the same families.
+        size_rule: how large the tower sees a video.
+        counts_time: see VideoSettings.
+    """
+
+    processor: str
+    image_processor: tuple[str, str]
+    arguments: tuple[str, ...] = ()
+    built: Callable[[Mapping[str, Any]], tuple[Values, Values]]
+    video_values: Mapping[str, Any]
+    model_values: Mapping[str, Any] = field(default_factory=dict)
+    judged: Callable[[int, int], JudgedSize] | None = None
+    size_rule: SizeRule
+    counts_time: bool = False
+
+    def image_processor_class(self) -> Any:
+        """The class, imported when it is needed."""
+        module, name = self.image_processor
+        return getattr(import_module(f"transformers.models.{module}"), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRecipe:
+    """How a family's model of a few hundred thousand parameters is made, for tests and `framegate run --family`.
+
+    Args:
+        config: tokenizer, and settings of the vision and of the text configuration to replace, to the configuration.
+        tokens: special tokens beside those that all families share.
+        video_mark: what stands for a video in its chat template.
+        image_mark: what stands for a picture.
+        size: bounds of the video size rule; empty for the family's own.
+        token_names: attributes that the family's processor reads from a tokenizer, and their tokens.
+    """
+
+    config: Callable[[Any, Values, Values], Any]
+    tokens: tuple[str, ...] = ()
+    video_mark: str = "<|vision_start|><|video_pad|><|vision_end|>"
+    image_mark: str = "<|vision_start|><|image_pad|><|vision_end|>"
+    size: Mapping[str, int] = field(default_factory=dict)
+    token_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One supported model family.
+
+    Args:
+        model_type: `config.model_type` of its checkpoints, and the name of its file.
+        model_class: the class with a language-model head.
+        tower: kind of its vision tower, a file of models/towers: "packed", "grid" or "frames".
+        bind: the model without its head, and this family, to what the attachment calls
+            (`framegate.models.mechanism.Mechanism`).
+        recipe: how its processor is made.
+        tiny: how its tiny model is made.
+        positions: how the language model places tokens.
+        timestamps: where the prompt carries time, in words.
+        writes_times: the processor writes a time before every tube itself, so that stamps would say it twice.
+        reads_times: the processor or the model reads the frames' times, stamps or not.
+        time_ids_per_second: steps of the position axis of time in a second, cut to whole numbers; None where the axis
+            counts tubes.
+        newlines: placeholders after a video that stand for no cell.
+        tower_modules: names of the modules that make up the tower.
+        merger_modules: names of the modules between tower and language model.
+        video_size: bounds of the video size rule that released checkpoints set, where they are not the defaults of
+            the class: "shortest_edge" and "longest_edge" in pixels.
+        learned_positions: a learned position embedding enters the tower's keys and values.
+        contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
+        mixes_scales: a token may stand for an area of several cells (gate.scales).
+        scales_frames: the tower takes frames of any size, so that a budget can be met by smaller frames.
+        notes: what a user should know.
+    """
+
+    model_type: str
+    model_class: str
+    tower: str = "packed"
+    bind: Callable[[Any, Family], Any]
+    recipe: ProcessorRecipe
+    tiny: TinyRecipe
+    positions: str = "M-RoPE"
+    timestamps: str = "none"
+    writes_times: bool = False
+    reads_times: bool = False
+    time_ids_per_second: float | None = None
+    newlines: int = 0
+    tower_modules: tuple[str, ...] = ("visual",)
+    merger_modules: tuple[str, ...] = ("merger",)
+    video_size: Mapping[str, int] = field(default_factory=dict)
+    learned_positions: bool = False
+    contexts: tuple[str, ...] = ("kept", "anchored")
+    mixes_scales: bool = True
+    scales_frames: bool = True
+    notes: str = ""
+
+    @property
+    def image_mean(self) -> tuple[float, ...]:
+        """Per-channel mean that its processor subtracts, RGB, in [0, 1]."""
+        return tuple(self.recipe.video_values["image_mean"])
+
+    @property
+    def image_std(self) -> tuple[float, ...]:
+        """Per-channel spread that its processor divides by, RGB."""
+        return tuple(self.recipe.video_values["image_std"])
+
+    def row(self) -> dict[str, Any]:
+        """What a user reads of it in `framegate.supported_models()`."""
+        names = ("model_type", "model_class", "tower", "positions", "timestamps", "image_mean", "image_std")
+        more = ("learned_positions", "contexts", "mixes_scales", "scales_frames", "notes")
+        return {name: getattr(self, name) for name in (*names, *more)}

@@ -1,0 +1,1 @@
+"""Vision towers on kept cells alone, and what frames become for them; nothing here knows a model family."""

@@ -1,0 +1,219 @@
+"""A square grid of patches: the cells it is pooled to, the frames that the gate judges, and pixels from patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from framegate.types import UInt8Array
+
+# Tubes, rows and columns of cells of each video, int64 [V, 3]: what rows of kept patches do not say.
+SHAPE_KEY = "framegate_video_shape"
+
+
+# Patches along the side of a cell.
+POOLED_PATCHES = 2
+
+
+class JudgedSize(NamedTuple):
+    """How a frame at tower size becomes the frame that the gate judges.
+
+    Args:
+        seen_px: side of the top left square that the strided patch projection reads.
+        judged_px: side to scale that square to, a whole number of cells.
+        cell_px: side of a cell in the judged frame.
+    """
+
+    seen_px: int
+    judged_px: int
+    cell_px: int
+
+
+def pooled_side(side: int) -> int:
+    """Cells along one side of a frame of `side` patches.
+
+    Args:
+        side: patches along one side, at least 1.
+
+    Returns:
+        ceil(side / 2).
+
+    Source: apply_pooling of transformers' LlavaOnevisionModel.
+    """
+    return -(-side // POOLED_PATCHES)
+
+
+def judged_size(side: int, patch_px: int) -> JudgedSize:
+    """Find the size at which the middle of cell i is the very point that the family's pooling samples for it.
+
+    Pooled cell i samples patch coordinate (i + .5) * side / cells - .5. In frames of cells of 2 * patch_px that point
+    is the cell's middle, so what the gate judges is what the token shows.
+
+    Args:
+        side: patches along one side.
+        patch_px: side of a patch.
+
+    Returns:
+        The crop, the size it is scaled to, and the side of a cell.
+    """
+    cell_px = POOLED_PATCHES * patch_px
+    return JudgedSize(side * patch_px, pooled_side(side) * cell_px, cell_px)
+
+
+def supports(side: int) -> Tensor:
+    """First and last patch along an axis that each pooled cell reads.
+
+    Args:
+        side: patches along one side.
+
+    Returns:
+        int64 [cells, 2], both ends included.
+
+    Source: bilinear interpolation of torch without aligned corners: the floor of the sampled coordinate, and the next.
+    """
+    cells = pooled_side(side)
+    # (i + .5) * side / cells - .5 over a common denominator: in floats, a whole coordinate may fall to either side
+    first = ((2 * torch.arange(cells) + 1) * side - cells).clamp(min=0) // (2 * cells)
+    return torch.stack([first, (first + 1).clamp(max=side - 1)], dim=1)
+
+
+def reads(side: int) -> Tensor:
+    """Which patches along an axis each pooled cell reads: bool [cells, side]."""
+    ends, patch = supports(side), torch.arange(side)
+    return (patch >= ends[:, :1]) & (patch <= ends[:, 1:])
+
+
+def patches_of_cells(keep: Tensor, side: int) -> Tensor:
+    """Spread a choice of pooled cells to the patches that they read.
+
+    Args:
+        keep: bool [T, H, W], H = W = pooled_side(side).
+        side: patches along one side.
+
+    Returns:
+        bool [T, side, side]; neighbouring cells share the patch in the middle of an odd side.
+    """
+    axis = reads(side).to(keep.device, torch.float32)  # [cells, side]
+    # sums of ones: exact in float32
+    spread = axis.T @ keep.float() @ axis  # [T, side, side]
+    return spread > 0
+
+
+def anchor_tubes(encoded: Tensor) -> Tensor:
+    """Find, for each patch, the latest tube up to its own that encoded it.
+
+    Args:
+        encoded: bool [T, side, side].
+
+    Returns:
+        int64 [T, side, side]; -1 where no tube has yet.
+    """
+    tubes = torch.arange(len(encoded), device=encoded.device)[:, None, None]
+    return tubes.where(encoded, -1).cummax(dim=0).values
+
+
+def judged_frame(frame: UInt8Array, size: JudgedSize) -> UInt8Array:
+    """Crop a frame to what the tower sees and scale it to whole cells.
+
+    Args:
+        frame: uint8 [h, w] or [h, w, 3], at tower size.
+        size: the crop and the scale.
+
+    Returns:
+        uint8 [judged_px, judged_px] or [judged_px, judged_px, 3].
+    """
+    seen = frame[: size.seen_px, : size.seen_px]
+    if size.judged_px == size.seen_px:
+        return np.ascontiguousarray(seen)
+    scaled: UInt8Array = cv2.resize(seen, (size.judged_px, size.judged_px), interpolation=cv2.INTER_LINEAR)
+    return scaled
+
+
+def cut_patches(pixels: Tensor, patch_px: int) -> Tensor:
+    """View frames as the patches that a strided projection sees; what is left at the right and bottom is unseen.
+
+    Args:
+        pixels: [F, C, h, w].
+        patch_px: side of a patch.
+
+    Returns:
+        [F, n, n, C * p * p].
+
+    Source: ours; the order inside a patch is that of a convolution's weight.
+    """
+    rows, columns = pixels.shape[-2] // patch_px, pixels.shape[-1] // patch_px
+    seen = pixels[..., : rows * patch_px, : columns * patch_px]
+    return rearrange(seen, "f c (h p) (w q) -> f h w (c p q)", p=patch_px, q=patch_px)
+
+
+def whole_frames(patches: Tensor, patch_px: int, image_px: int) -> Tensor:
+    """Put the patches of whole frames together.
+
+    Args:
+        patches: [F, n, n, C * p * p].
+        patch_px: side of a patch.
+        image_px: side of a frame at tower size; what no patch covers is zero, and no projection reads it.
+
+    Returns:
+        [F, C, image_px, image_px].
+
+    Source: ours; inverse of `cut_patches`.
+    """
+    seen = rearrange(patches, "f h w (c p q) -> f c (h p) (w q)", p=patch_px, q=patch_px)
+    unseen = image_px - seen.shape[-1]
+    return F.pad(seen, (0, unseen, 0, unseen))
+
+
+def reused_patches(patches: Tensor, encoded: Tensor, anchors: Tensor) -> Tensor:
+    """Give every skipped patch its anchor's pixels.
+
+    The projection sees one patch at a time: embedding a copy of the anchor's pixels is embedding reuse, bit for bit.
+
+    Args:
+        patches: [K, C * p * p], those of encoded places.
+        encoded: bool [T, n, n].
+        anchors: int64 [T, n, n], tube whose patch stands at each place; none is -1.
+
+    Returns:
+        [T, n, n, C * p * p].
+
+    Source: the released GRT code's behaviour (its `reuse` path); this way of getting it is ours.
+    """
+    rank = (encoded.flatten().long().cumsum(0) - 1).view_as(encoded)
+    rows = rank.gather(0, anchors)  # [T, n, n]
+    return patches[rows.to(patches.device)]
+
+
+def first_bad_frame(pixels: Tensor) -> int | None:
+    """Number of the first frame of [F, C, h, w] that holds NaN or infinite values."""
+    bad = ~torch.isfinite(pixels).flatten(1).all(1)
+    return int(bad.nonzero()[0]) if bool(bad.any()) else None
+
+
+class MediaRows(list[Tensor]):
+    """Features of each video or image, [K_i, D]; flattens as the stock tensor [V, K, D] does.
+
+    generate repeats and slices features per medium where they are a list, and the model flattens them: a list that
+    flattens serves both, where a tensor of unlike rows cannot be made.
+    """
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """All rows, [K, D], whatever dimensions the caller names."""
+        return torch.cat(list(self))
+
+
+class MediaFeatures(BaseModelOutputWithPooling):  # type: ignore[misc]
+    """What takes the place of the output of `get_video_features`; a list given as pooler_output flattens."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "pooler_output" and isinstance(value, Iterable) and not isinstance(value, Tensor):
+            value = MediaRows(value)
+        super().__setattr__(name, value)
