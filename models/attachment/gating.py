@@ -20,8 +20,6 @@ from framegate.models.video_processor.notes import FULL_SIZE_KEY
 from framegate.tokenizers.gate.areas.levels import SIDES
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.provenance import held_anchors
-from framegate.tokenizers.gate.run import GateRun
 from framegate.tokenizers.gate.video import plan_frames_array
 
 ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
@@ -98,7 +96,7 @@ def _gate_on_device(call: dict[str, Any], mechanism: Mechanism, config: FrontEnd
         device_run(luma, config.gate, budget, cell_px=mechanism.cell_px, backend=config.backend)
         for luma in videos
     ]
-    anchors = [held_anchors(run.covered) for run in runs]
+    anchors = [run.anchor for run in runs]
     cells = cell_plan(anchors, [None] * len(runs), cell_px=mechanism.cell_px, merge_size=mechanism.merge_size)
     return _gated(call, mechanism, config, cells, [], runs)
 
@@ -116,7 +114,7 @@ def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) ->
         [plan.motion_px for plan in plans],
         cell_px=judged[0].cell_px,
         merge_size=mechanism.merge_size,
-        scales=[plan.scale for plan in plans],
+        scales=[plan.side for plan in plans],
     )
     gated = _gated(call, mechanism, config, cells, judged, plans)
     return replace(gated, notes=(*gated.notes, *_why_on_the_cpu(call, config)))
@@ -128,7 +126,7 @@ def _gated(
     config: FrontEndConfig,
     cells: CellPlan,
     judged: list[JudgedFrames],
-    decided: Sequence[GatePlan | GateRun],
+    decided: Sequence[GatePlan],
 ) -> Gated:
     """Fetch the kept pixels and collect what was decided on every video."""
     return Gated(

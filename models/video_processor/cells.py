@@ -12,7 +12,6 @@ from framegate.models.video_processor.grid_clip import JudgedPixels
 from framegate.models.video_processor.notes import Stopwatch
 from framegate.tokenizers.gate.gate import never, plan_gate
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.provenance import anchors_of
 from framegate.tokenizers.plan_config import PlanConfig
 
 Int32Array = npt.NDArray[np.int32]
@@ -65,10 +64,10 @@ def choose_cells(
     with watch.timing("gate", apart_from="stream"):
         pixels = watch.reading("stream", clip.pixels(config.judged_format))
         run = plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced)
-        anchor, motion_px = anchors_of(run, grid)
+        anchor, motion_px = run.anchor, run.motion_px
     notes = run.notes
     if config.gate.codec_keyframes and not clip.knows_codec_keyframes:
         notes += (
             "codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",
         )
-    return CellChoice(scale=run.scale, anchor=anchor, motion_px=motion_px, residual=run.residual, notes=notes)
+    return CellChoice(scale=run.side, anchor=anchor, motion_px=motion_px, residual=run.residual, notes=notes)

@@ -42,6 +42,10 @@ class FrameError(FramegateError, ValueError):
     """Frames or their time stamps cannot be used: wrong shape, too small, NaN, times that go back."""
 
 
+class PlanError(FramegateError, ValueError):
+    """A plan is cut, of another version, without its frames, or does not belong to what it is used for."""
+
+
 class VideoError(FramegateError, OSError):
     """A video cannot be opened or decoded."""
 

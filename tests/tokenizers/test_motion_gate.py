@@ -231,8 +231,8 @@ def test_stepwise_scan_equals_the_plan():
     scan = GateScan(grid, GateRules.of(config))
     steps = [scan.step(tube) for tube in clip.reshape(6, 2, *clip.shape[1:])]
     made = plan(clip, 2, motion="none", max_age=5)
-    np.testing.assert_array_equal(made.keep, np.stack([step.keep for step in steps]))
-    np.testing.assert_array_equal(made.residual, np.stack([step.residual for step in steps]))
+    np.testing.assert_array_equal(made.keep, np.concatenate([step.keep for step in steps]))
+    np.testing.assert_array_equal(made.residual, np.concatenate([step.residual for step in steps]))
     np.testing.assert_array_equal(scan.shown[..., None].repeat(3, -1), made.reconstruct()[-2:])
 
 

@@ -71,10 +71,10 @@ def luma_error(made):
 
 
 def check_tokens(made, scales):
-    assert set(np.unique(made.scale)) <= {0, *scales}
-    np.testing.assert_array_equal(made.keep, made.scale > 0)
+    assert set(np.unique(made.side)) <= {0, *scales}
+    np.testing.assert_array_equal(made.keep, made.side > 0)
     for tube in range(len(made.keep)):
-        count = owners(made.scale[tube])
+        count = owners(made.side[tube])
         assert count.max() <= 1
         np.testing.assert_array_equal(made.covered[tube], count == 1)
     np.testing.assert_array_equal(made.keyframes, made.covered.all(axis=(1, 2)))
@@ -189,7 +189,7 @@ def test_no_cell_is_farther_from_what_is_shown_than_the_threshold(clip, tube_fra
     for tube in range(len(made.keep)):
         residual = mad(source[tube], shown[tube], made.grid)
         assert (residual <= threshold + 1e-5).all()
-        assert (residual[made.scale[tube] == 1] == 0).all()
+        assert (residual[made.side[tube] == 1] == 0).all()
 
 
 @few
@@ -223,7 +223,7 @@ def test_smooth_content_takes_one_token_per_area():
     clip = np.stack([x * 2 + y + 5 * t for t in range(6)]).astype(np.uint8)
     made = plan(clip, scales=(1, 2, 4), threshold=4.0)
     assert made.keyframes.any()
-    assert set(np.unique(made.scale[made.scale > 0])) == {4}
+    assert set(np.unique(made.side[made.side > 0])) == {4}
 
 
 def test_coarse_areas_show_nothing_that_no_token_stands_for():
@@ -261,7 +261,7 @@ def test_moved_content_is_followed_through_coarse_areas(tube_frames):
     clip = panned_clip(offsets, 4 * 28, 8 * 28, noise=1.0)
     made = plan(clip, tube_frames, cell=28, keep_ratio=0.15, scales=(1, 2, 4))
     check_tokens(made, (1, 2, 4))
-    coarse = made.covered & (made.scale != 1)
+    coarse = made.covered & (made.side != 1)
     assert made.moved.any()
     assert coarse.any()
     tubes, rows, columns = np.nonzero(made.moved & (made.anchor >= 0))
@@ -309,7 +309,7 @@ def test_the_first_tube_is_covered_before_it_is_fine():
 def test_plans_are_the_same_every_time():
     clip = panned_clip([(2.0 * t, 0.5 * t) for t in range(12)], 4 * 28, 8 * 28, noise=2.0)
     first, second = (plan(clip, cell=28, keep_ratio=0.2, scales=(1, 2, 4)) for _ in range(2))
-    np.testing.assert_array_equal(first.scale, second.scale)
+    np.testing.assert_array_equal(first.side, second.side)
     np.testing.assert_array_equal(first.residual, second.residual)
 
 
@@ -320,5 +320,5 @@ def test_stepwise_scan_equals_the_plan():
     scan = GateScan(grid, GateRules.of(config))
     steps = [scan.step(tube) for tube in clip.reshape(6, 2, *clip.shape[1:])]
     made = plan(clip, 2, motion="none", max_age=5, scales=(1, 2, 4))
-    np.testing.assert_array_equal(made.scale, np.stack([step.scale for step in steps]))
+    np.testing.assert_array_equal(made.side, np.concatenate([step.side for step in steps]))
     np.testing.assert_array_equal(scan.shown[..., None].repeat(3, -1), made.reconstruct()[-2:])

@@ -15,8 +15,9 @@ from framegate.tokenizers.gate.camera_motion import CameraTracker, largest_shift
 from framegate.tokenizers.gate.config import Metric, MotionGateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.replay import replayed
 from framegate.tokenizers.gate.residual import FloatArray
-from framegate.tokenizers.gate.run import GateRun, record, replayed, still_run
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.types import UInt8Array
 
@@ -37,7 +38,7 @@ THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
 
 def exact_run(
     luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
-) -> GateRun:
+) -> GatePlan:
     """Plan a clip so that exactly `budget_cells` cells are encoded.
 
     The budget comes first, then the first tube, then cuts, then max_age. Plans with and without camera motion
@@ -65,14 +66,16 @@ def judged_run(
     budget_cells: int,
     forced: BoolArray,
     motion_source: RememberedMotion,
-) -> tuple[GateRun, float]:
+) -> tuple[GatePlan, float]:
     """Plan as exact_run does; also give the squared error of what is shown."""
     if budget_cells <= grid.num_cells:
         first = first_tube_only(luma, grid, config, budget_cells, forced)
         run, error = replayed(luma, grid, first, config.metric)
         return run, error
     forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
-    still = _judged(luma, grid, config, _still_run(luma, grid, config, budget_cells, forced), budget_cells)
+    still = _judged(
+        luma, grid, config, _without_motion(luma, grid, config, budget_cells, forced), budget_cells
+    )
     best = still
     if config.motion == "camera":
         moving = _searched(luma, grid, config, budget_cells, forced, motion_source)
@@ -100,8 +103,8 @@ def _notes_of_one_tube(
 
 
 def _judged(
-    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, run: GateRun, budget_cells: int
-) -> tuple[GateRun, float]:
+    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, run: GatePlan, budget_cells: int
+) -> tuple[GatePlan, float]:
     """The run with its budget spent, and the squared error of what it shows."""
     return replayed(luma, grid, filled(run, budget_cells), config.metric)
 
@@ -155,7 +158,7 @@ def first_tube_only(
     config: MotionGateConfig,
     budget_cells: int,
     forced: BoolArray | None = None,
-) -> GateRun:
+) -> GatePlan:
     """Less than one tube: the cells of the first with the most contrast, ties to the earlier one.
 
     Args:
@@ -174,18 +177,18 @@ def first_tube_only(
     keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
     keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
     notes = _notes_of_one_tube(grid, config, budget_cells, forced)
-    return replace(still_run(keep, grid), notes=notes)
+    return replace(GatePlan.still(keep, grid), notes=notes)
 
 
-def _still_run(
+def _without_motion(
     luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
-) -> GateRun:
+) -> GatePlan:
     """The plan without camera motion: the best holds for the mean difference, else the best threshold."""
     if config.metric != "mad" or config.reference != "anchor":
         return _searched(luma, grid, config, budget_cells, forced, None)
     rules = HoldRules(forced=forced, max_age=config.max_age, keyframe_fraction=config.keyframe_fraction)
     keep = best_holds(luma, grid, budget_cells, rules)
-    return replayed(luma, grid, still_run(keep, grid), config.metric)[0]
+    return replayed(luma, grid, GatePlan.still(keep, grid), config.metric)[0]
 
 
 class RememberedMotion:
@@ -213,7 +216,7 @@ def _searched(
     budget_cells: int,
     forced: BoolArray,
     motion_source: RememberedMotion | None,
-) -> GateRun:
+) -> GatePlan:
     """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
 
     The anchored gate is not monotone in its threshold, so this finds a crossing, not always the only one; at
@@ -221,13 +224,13 @@ def _searched(
     """
 
     @cache
-    def run_at(threshold: float) -> GateRun:
+    def run_at(threshold: float) -> GatePlan:
         rules = replace(GateRules.of(config), threshold=threshold)
         scan = GateScan(grid, rules, motion_source=motion_source)
         steps = [
             scan.step(tube, force_keyframe=bool(whole)) for tube, whole in zip(luma, forced, strict=True)
         ]
-        return record(steps, grid)
+        return GatePlan.stacked(steps)
 
     thresholds = np.geomspace(*THRESHOLD_RANGE[config.metric], THRESHOLD_STEPS)
     start = min(int(np.searchsorted(thresholds, config.resolved_threshold)), len(thresholds) - 1)
@@ -239,8 +242,8 @@ def _searched(
 
 
 def largest_within(
-    run_at: Callable[[float], GateRun], thresholds: npt.NDArray[np.float64], budget_cells: int, start: int
-) -> GateRun:
+    run_at: Callable[[float], GatePlan], thresholds: npt.NDArray[np.float64], budget_cells: int, start: int
+) -> GatePlan:
     """Search a geometric grid of thresholds for the run that uses the budget up.
 
     Args:
@@ -286,15 +289,15 @@ def _steepness(tried: list[tuple[int, float]]) -> float:
     return float(np.clip((high - low) / (second - first), *STEEPNESS_RANGE))
 
 
-def filled(run: GateRun, budget_cells: int) -> GateRun:
+def filled(run: GatePlan, budget_cells: int) -> GatePlan:
     """Spend what is left on the skipped cells with the highest residual, ties to the earlier one."""
     left = budget_cells - run.num_kept
     assert left >= 0
     if left == 0:
         return run
-    scale = run.scale.copy()
-    scale.flat[highest(np.where(run.keep, -1.0, run.residual), left)] = 1
-    return replace(run, scale=scale, moved=run.moved & (scale == 0))
+    side = run.side.copy()
+    side.flat[highest(np.where(run.keep, -1.0, run.residual), left)] = 1
+    return replace(run, side=side, moved=run.moved & (side == 0))
 
 
 def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:

@@ -13,9 +13,10 @@ from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.camera_motion import CameraTracker, is_large_enough, scaled
 from framegate.tokenizers.gate.config import MOTION_RULE, MotionGateConfig
 from framegate.tokenizers.gate.exact import exact_run
-from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.grid import CellGrid, tubes_of
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.replay import whole_plan
 from framegate.tokenizers.gate.ruled import ruled_run
-from framegate.tokenizers.gate.run import GateRun, record, whole_run
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.thresholds import threshold_run
 from framegate.types import UInt8Array
@@ -35,7 +36,7 @@ def plan_gate(
     budget: Budget,
     *,
     forced_keyframe: ForcedKeyframes = never,
-) -> GateRun:
+) -> GatePlan:
     """Decide which cells of a clip are encoded.
 
     Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
@@ -52,12 +53,12 @@ def plan_gate(
         forced_keyframe: tells whether a tube (by number) is encoded whole whatever changed.
 
     Returns:
-        The decisions on all tubes.
+        The plan of all tubes; its caller tells times and where the frames come from.
 
     Raises:
         BudgetError: the budget is less than one token.
 
-    Source: GRT (arXiv 2509.14199) section 3; anchored reference, mode decision and budgets: ours.
+    Source: GRT (arXiv 2509.14199) section 3 for the gate by threshold.
     """
     tubes = tubes_of(frames, grid.tube_frames)
     if config.rule != MOTION_RULE:
@@ -69,26 +70,6 @@ def plan_gate(
     else:
         run = _causal(tubes, grid, config, budget, forced_keyframe)
     return replace(run, notes=notes + run.notes)
-
-
-def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Array]:
-    """Group frames into tubes; a last one that is not full repeats its last frame.
-
-    Args:
-        frames: uint8 [h, w] or [h, w, channels].
-        tube_frames: frames of a tube, k.
-
-    Returns:
-        Iterator over uint8 [k, h, w] or [k, h, w, channels], contiguous, with memory of their own.
-    """
-    waiting: list[UInt8Array] = []
-    for frame in frames:
-        waiting.append(frame)
-        if len(waiting) == tube_frames:
-            yield np.stack(waiting)
-            waiting = []
-    if waiting:
-        yield np.stack(waiting + [waiting[-1]] * (tube_frames - len(waiting)))
 
 
 def usable_config(grid: CellGrid, config: MotionGateConfig) -> tuple[MotionGateConfig, tuple[str, ...]]:
@@ -150,6 +131,13 @@ class _Held:
     def num_cells(self) -> int:
         return len(self._tubes) * self.grid.num_cells
 
+    def on_full_frames(self, plan: GatePlan) -> GatePlan:
+        """Carry a plan over from the resolution it was made at."""
+        if not self.halves:
+            return plan
+        motion = scaled(plan.camera_motion, 2).astype(np.float32)
+        return replace(plan, grid=self.full_grid, camera_motion=motion)
+
 
 def _meet(
     held: _Held,
@@ -157,20 +145,19 @@ def _meet(
     config: MotionGateConfig,
     forced_keyframe: ForcedKeyframes,
     cells: int | None = None,
-) -> GateRun:
+) -> GatePlan:
     """Plan a held clip to its exact budget."""
     wanted = budget.exact(held.num_cells) if cells is None else cells
     luma = held.luma
     if wanted == held.num_cells:
-        return whole_run(luma, held.grid)
+        return held.on_full_frames(whole_plan(luma, held.grid))
     assert wanted is not None
     forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
     if config.search == "threshold":
         return threshold_run(luma, held.grid, config, wanted)
     if config.is_mixed:
         return mixed_run(luma, held.grid, config, wanted, forced)
-    run = exact_run(luma, held.grid, config, wanted, forced)
-    return replace(run, motion=scaled(run.motion, 2).astype(np.float32)) if held.halves else run
+    return held.on_full_frames(exact_run(luma, held.grid, config, wanted, forced))
 
 
 def _causal(
@@ -179,7 +166,7 @@ def _causal(
     config: MotionGateConfig,
     budget: Budget,
     forced_keyframe: ForcedKeyframes,
-) -> GateRun:
+) -> GatePlan:
     """One pass with the threshold; with a cap, planned again to the cap when the pass goes over it."""
     held = _Held(grid, config) if budget.max_tokens is not None else None
     run = _threshold_run(_seen(tubes, held), grid, config, forced_keyframe)
@@ -201,7 +188,7 @@ def _seen(tubes: Iterable[UInt8Array], held: _Held | None) -> Iterator[UInt8Arra
 
 def _threshold_run(
     tubes: Iterable[UInt8Array], grid: CellGrid, config: MotionGateConfig, forced_keyframe: ForcedKeyframes
-) -> GateRun:
+) -> GatePlan:
     """Gate with and without camera motion side by side, and keep the one that encodes less."""
     rules = GateRules.of(config)
     scans = [GateScan(grid, rules)]
@@ -211,5 +198,5 @@ def _threshold_run(
         [scan.step(tube, force_keyframe=forced_keyframe(number)) for scan in scans]
         for number, tube in enumerate(tubes)
     ]
-    runs = [record([step[index] for step in decisions], grid) for index in range(len(scans))]
+    runs = [GatePlan.stacked([step[index] for step in decisions]) for index in range(len(scans))]
     return min(runs, key=lambda run: run.num_kept)

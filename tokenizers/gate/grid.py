@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -121,3 +122,23 @@ class CellGrid:
         """Spread a choice of cells to their blocks: bool [H, W] -> [1, rows of blocks, columns of blocks]."""
         per_cell = self.cell_px // self.block_px
         return cells.repeat(per_cell, axis=0).repeat(per_cell, axis=1)[None]
+
+
+def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Array]:
+    """Group frames into tubes; a last one that is not full repeats its last frame.
+
+    Args:
+        frames: uint8 [h, w] or [h, w, channels].
+        tube_frames: frames of a tube, k.
+
+    Returns:
+        Iterator over uint8 [k, h, w] or [k, h, w, channels], contiguous, with memory of their own.
+    """
+    waiting: list[UInt8Array] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == tube_frames:
+            yield np.stack(waiting)
+            waiting = []
+    if waiting:
+        yield np.stack(waiting + [waiting[-1]] * (tube_frames - len(waiting)))

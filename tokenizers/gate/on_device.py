@@ -15,7 +15,7 @@ from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import MotionGateConfig
 from framegate.tokenizers.gate.exact import affordable_rules, first_tube_only
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.run import GateRun, still_run
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.thresholds import STRIDE, opened, threshold_table
 
 
@@ -44,7 +44,7 @@ def why_not_on_device(config: MotionGateConfig, budget: Budget) -> str | None:
 
 def device_run(
     luma: Tensor, config: MotionGateConfig, budget: Budget, *, cell_px: int, backend: Backend = "auto"
-) -> GateRun:
+) -> GatePlan:
     """Decide which cells of a clip are encoded, as `plan_gate` does on the CPU.
 
     Args:
@@ -79,10 +79,10 @@ def device_run(
 
 def _budget_run(
     luma: Tensor, grid: CellGrid, config: MotionGateConfig, cells: int, backend: Backend
-) -> GateRun:
+) -> GatePlan:
     tubes = len(luma)
     if cells == tubes * grid.num_cells:
-        return _whole_run(luma, grid, backend)
+        return _whole_plan(luma, grid, backend)
     if cells <= grid.num_cells:
         first = luma[:1].cpu().numpy()
         return first_tube_only(np.broadcast_to(first, luma.shape), grid, config, cells)
@@ -90,7 +90,7 @@ def _budget_run(
     return replace(_fetched(searched(luma, grid, config, cells, backend), grid), notes=notes)
 
 
-def _whole_run(luma: Tensor, grid: CellGrid, backend: Backend) -> GateRun:
+def _whole_plan(luma: Tensor, grid: CellGrid, backend: Backend) -> GatePlan:
     """Everything is encoded; residuals are mean differences from the tube before."""
     keep = luma.new_ones(len(luma), grid.rows, grid.columns, dtype=torch.bool)
     changes = block_residual(luma[1:], luma[:-1], grid.cell_px, backend=backend)
@@ -164,6 +164,6 @@ def _scan(
     )
 
 
-def _fetched(decisions: Decisions, grid: CellGrid) -> GateRun:
+def _fetched(decisions: Decisions, grid: CellGrid) -> GatePlan:
     keep = decisions.keep.cpu().numpy()
-    return replace(still_run(keep, grid), residual=decisions.residual.cpu().numpy())
+    return replace(GatePlan.still(keep, grid), residual=decisions.residual.cpu().numpy())

@@ -2,119 +2,190 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from framegate.tokenizers.gate.areas.levels import BoolArray, Int8Array
-from framegate.tokenizers.gate.gate import tubes_of
-from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.provenance import Int32Array, anchors_of
-from framegate.tokenizers.gate.residual import FloatArray
-from framegate.tokenizers.gate.run import GateRun
+from framegate.errors import PlanError
+from framegate.tokenizers.gate.areas.levels import covered_by
+from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
-from framegate.types import Float64Array, UInt8Array
+from framegate.tokenizers.gate.trace import traced_anchors
+from framegate.types import BoolArray, Float32Array, Float64Array, Int8Array, Int32Array, UInt8Array
+
+if TYPE_CHECKING:
+    from framegate.tokenizers.gate.packing import Account, Packed
 
 OpenFrames = Callable[[], Iterator[UInt8Array]]
+_NO_TIME = np.full(1, np.nan)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class GatePlan:
     """Which cells are encoded, per tube.
 
     Args:
-        keep: cells at which a token is encoded, bool [T, H, W].
-        scale: side, in cells, of the area that the token encoded at this cell stands for, int8 [T, H, W]: 1 for
+        side: side, in cells, of the area that the token encoded at this cell stands for, int8 [T, H, W]: 1 for
             the cell alone; 0 where no token is encoded, other cells of a larger area included.
-        covered: cells whose content is encoded in their tube by a token of any side, bool [T, H, W].
-        anchor: tube whose encoded content stands for the cell, int32 [T, H, W]: its own when covered, -1 when
-            never shown.
-        motion_px: displacement (x, y) from the cell to where its anchor's content lies, float32 [T, H, W, 2].
         residual: by how much the cell differed from what was shown when it was decided on, float32 [T, H, W];
             0 in the first tube.
-        timestamps_seconds: time of each tube's first frame, float64 [T].
-        keyframes: tubes that are covered whole, bool [T].
+        moved: skipped cells that follow the camera, bool [T, H, W].
+        camera_motion: float32 [T, k, 2, 3], affine maps from each tube's pixels to those of the tube before; identity
+            where not used.
+        timestamps_seconds: time of each tube's first frame, float64 [T]; NaN where nobody told.
         grid: geometry: cell_px, tube_frames, height_px, width_px.
         notes: what stood aside or was relaxed, and why.
         dense_cells: cells of the video at full size where frames were made smaller; None where they were not.
-        moved: skipped cells that follow the camera, bool [T, H, W].
-        camera_motion: float32 [T, k, 2, 3], affine maps from each tube's pixels to those of the tube before.
-        open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB.
+        open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB; None where the plan travelled without them.
+        traced: anchor and motion_px of a plan that was unpacked; None where moved and camera_motion tell them.
     """
 
-    keep: BoolArray = field(repr=False)
-    scale: Int8Array = field(repr=False)
-    covered: BoolArray = field(repr=False)
-    anchor: Int32Array = field(repr=False)
-    motion_px: FloatArray = field(repr=False)
-    residual: FloatArray = field(repr=False)
+    side: Int8Array = field(repr=False)
+    residual: Float32Array = field(repr=False)
+    moved: BoolArray = field(repr=False)
+    camera_motion: Float32Array = field(repr=False)
     timestamps_seconds: Float64Array = field(repr=False)
-    keyframes: BoolArray = field(repr=False)
     grid: CellGrid
     notes: tuple[str, ...] = ()
     dense_cells: int | None = None
-    moved: BoolArray = field(repr=False)
-    camera_motion: FloatArray = field(repr=False)
-    open_frames: OpenFrames = field(repr=False, compare=False)
+    open_frames: OpenFrames | None = field(default=None, repr=False)
+    traced: tuple[Int32Array, Float32Array] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(
-        cls,
-        run: GateRun,
-        grid: CellGrid,
-        timestamps_seconds: Float64Array,
-        open_frames: OpenFrames,
-        *,
-        notes: tuple[str, ...] = (),
-        dense_cells: int | None = None,
-    ) -> GatePlan:
-        """Make a plan of a run's decisions.
+    def still(cls, side: BoolArray | Int8Array, grid: CellGrid) -> GatePlan:
+        """Wrap a choice of tokens that no camera moves.
 
         Args:
-            run: decisions; motion in pixels of the grid's frames.
+            side: sides of tokens, int8 [T, H, W], or cells that are encoded one by one, bool [T, H, W].
             grid: geometry.
-            timestamps_seconds: time of each frame, float64 [F].
-            open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB.
-            notes: what stood aside or was relaxed, and why.
-            dense_cells: cells of the video at full size where frames were made smaller.
 
         Returns:
-            The plan.
-
-        Source: ours.
+            The plan, residuals not measured (0), times not told (NaN).
         """
-        anchor, motion_px = anchors_of(run, grid)
         return cls(
-            keep=run.keep,
-            scale=run.scale,
-            covered=run.covered,
-            anchor=anchor,
-            motion_px=motion_px,
-            residual=run.residual,
-            timestamps_seconds=np.asarray(timestamps_seconds, np.float64)[:: grid.tube_frames],
-            keyframes=np.all(run.covered.reshape(len(run.covered), -1), axis=1),
+            side=side.astype(np.int8),
+            residual=np.zeros(side.shape, np.float32),
+            moved=np.zeros(side.shape, bool),
+            camera_motion=_no_motion(grid.tube_frames).repeat(len(side), axis=0),
+            timestamps_seconds=np.full(len(side), np.nan),
             grid=grid,
-            notes=notes,
-            dense_cells=dense_cells,
-            moved=run.moved,
-            camera_motion=run.motion,
-            open_frames=open_frames,
         )
 
+    @classmethod
+    def of_tube(
+        cls,
+        side: BoolArray | Int8Array,
+        residual: Float32Array,
+        moved: BoolArray,
+        motion: Float32Array | None,
+        grid: CellGrid,
+    ) -> GatePlan:
+        """Make the plan of one tube from arrays [H, W] and the motion [k, 2, 3] that its moved cells follow."""
+        return cls(
+            side=side[None].astype(np.int8),
+            residual=residual[None],
+            moved=moved[None],
+            camera_motion=_no_motion(grid.tube_frames) if motion is None else motion[None],
+            timestamps_seconds=_NO_TIME,
+            grid=grid,
+        )
+
+    @classmethod
+    def stacked(cls, plans: Sequence[GatePlan]) -> GatePlan:
+        """Put plans of one clip's tubes one behind the other, as they are; notes once each."""
+        grids = {plan.grid for plan in plans}
+        if len(grids) != 1 or any(plan.traced is not None for plan in plans):
+            raise PlanError(
+                f"Plans of {len(grids)} grids, or unpacked ones, cannot be joined; join plans of one grid as the gate "
+                "gives them, before they are packed."
+            )
+        dense = [plan.dense_cells for plan in plans]
+        return cls(
+            side=np.concatenate([plan.side for plan in plans]),
+            residual=np.concatenate([plan.residual for plan in plans]),
+            moved=np.concatenate([plan.moved for plan in plans]),
+            camera_motion=np.concatenate([plan.camera_motion for plan in plans]),
+            timestamps_seconds=np.concatenate([plan.timestamps_seconds for plan in plans]),
+            grid=plans[0].grid,
+            notes=tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
+            dense_cells=None if None in dense else sum(cells for cells in dense if cells),
+        )
+
+    @classmethod
+    def concatenate(cls, plans: Sequence[GatePlan]) -> GatePlan:
+        """Join plans of successive tubes of a stream into one run that stands alone.
+
+        Args:
+            plans: at least one, in order of time, on one grid.
+
+        Returns:
+            The run, its anchors inside the run: cells of the first tube that an earlier tube, or none, would show are
+            encoded.
+
+        Raises:
+            PlanError: no plan, plans of several grids, or plans that were unpacked.
+        """
+        if not plans:
+            raise PlanError("A run needs at least one plan, got none.")
+        run = cls.stacked(plans)
+        first = ~run.covered[0]
+        if not first.any():
+            return run
+        side, moved = run.side.copy(), run.moved.copy()
+        side[0][first] = 1
+        moved[0] = False
+        note = (
+            f"{int(first.sum())} cells of the run's first tube are encoded: what showed them lies before it"
+        )
+        return replace(run, side=side, moved=moved, notes=(*run.notes, note))
+
     def __repr__(self) -> str:
-        tubes, rows, columns = self.keep.shape
+        tubes, rows, columns = self.side.shape
         return f"GatePlan({self.num_kept} of {self.num_cells} cells, {tubes} tubes of {rows} x {columns})"
+
+    @cached_property
+    def keep(self) -> BoolArray:
+        """Cells at which a token is encoded, bool [T, H, W]."""
+        return self.side > 0
+
+    @cached_property
+    def covered(self) -> BoolArray:
+        """Cells whose content is encoded in their tube by a token of any side, bool [T, H, W]."""
+        return covered_by(self.side)
+
+    @property
+    def anchor(self) -> Int32Array:
+        """Tube whose encoded content stands for the cell, int32 [T, H, W]: its own if covered, -1 if never shown."""
+        return self._traced[0]
+
+    @property
+    def motion_px(self) -> Float32Array:
+        """Displacement (x, y) from the cell to where its anchor's content lies, float32 [T, H, W, 2]."""
+        return self._traced[1]
+
+    @cached_property
+    def _traced(self) -> tuple[Int32Array, Float32Array]:
+        if self.traced is not None:
+            return self.traced
+        return traced_anchors(self.covered, self.moved, self.camera_motion, self.grid)
+
+    @property
+    def keyframes(self) -> BoolArray:
+        """Tubes that are covered whole, bool [T]."""
+        return np.all(self.covered.reshape(len(self.covered), -1), axis=1)
 
     @property
     def num_kept(self) -> int:
         """Tokens that are encoded."""
-        return int(self.keep.sum())
+        return int(np.count_nonzero(self.side))
 
     @property
     def num_cells(self) -> int:
         """All cells, T * H * W, those of frames at full size."""
-        return self.keep.size if self.dense_cells is None else self.dense_cells
+        return self.side.size if self.dense_cells is None else self.dense_cells
 
     @property
     def keep_ratio(self) -> float:
@@ -141,8 +212,26 @@ class GatePlan:
         """Width of the frames that were judged."""
         return self.grid.width_px
 
+    def pack(self, account: Account | None = None) -> Packed:
+        """Write the plan as two arrays that travel with a batch; `packing.unpack_plans` reads them.
+
+        Args:
+            account: whose configuration decided, and what it cost; None for an empty one.
+
+        Returns:
+            `framegate_plan` int32 [cells, 6] and `framegate_notes` uint8 [n], one JSON line; those of several videos
+            are joined along the first axis.
+        """
+        from framegate.tokenizers.gate.packing import packed
+
+        return packed(self, account)
+
     def iter_source(self) -> Iterator[UInt8Array]:
         """Read the source again, tube by tube: uint8 [k, h, w, 3] RGB; the last tube repeats its last frame."""
+        if self.open_frames is None:
+            raise PlanError(
+                "This plan travelled without its video, so it has no frames to show; take the plan of plan_video."
+            )
         return tubes_of(self.open_frames(), self.tube_frames)
 
     def iter_reconstruction(self) -> Iterator[UInt8Array]:
@@ -152,7 +241,7 @@ class GatePlan:
         for tube, frames in enumerate(self.iter_source()):
             moved = self.moved[tube]
             camera = shown.predict(self.camera_motion[tube]) if moved.any() else None
-            shown.commit(frames, self.scale[tube], camera, moved)
+            shown.commit(frames, self.side[tube], camera, moved)
             yield shown.picture
 
     def source_frames(self) -> UInt8Array:
@@ -169,13 +258,18 @@ class GatePlan:
 
         Raises:
             VideoError: the file can no longer be read.
-
-        Source: ours.
+            PlanError: the plan travelled without its video.
         """
         return self._gathered(self.iter_reconstruction())
 
     def _gathered(self, tubes: Iterator[UInt8Array]) -> UInt8Array:
-        frames = np.empty((len(self.keep), self.tube_frames, self.height_px, self.width_px, 3), np.uint8)
+        frames = np.empty((len(self.side), self.tube_frames, self.height_px, self.width_px, 3), np.uint8)
         for number, tube in enumerate(tubes):
             frames[number] = tube
         return frames.reshape(-1, *frames.shape[2:])  # [T * k, h, w, 3]
+
+
+@cache
+def _no_motion(tube_frames: int) -> Float32Array:
+    """The identity map of one tube, float32 [1, k, 2, 3]."""
+    return np.tile(np.eye(2, 3, dtype=np.float32), (1, tube_frames, 1, 1))

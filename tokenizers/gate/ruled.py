@@ -15,14 +15,13 @@ from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import MotionGateConfig
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.run import GateRun, still_run
-from framegate.tokenizers.gate.scan import TubeDecision
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.types import UInt8Array
 
 
 def ruled_run(
     tubes: Iterable[UInt8Array], grid: CellGrid, config: MotionGateConfig, budget: Budget
-) -> GateRun:
+) -> GatePlan:
     """Decide which cells of a clip are encoded by the rule that the configuration names.
 
     Args:
@@ -48,7 +47,7 @@ def ruled_run(
         scores = random.scores((_count(tubes), grid.rows, grid.columns), seed=config.seed)
     keep, notes = _kept(scores, config, budget)
     residual = np.where(np.isfinite(scores), scores, 0).astype(np.float32)
-    return replace(still_run(keep, grid), residual=residual, notes=notes)
+    return replace(GatePlan.still(keep, grid), residual=residual, notes=notes)
 
 
 class RuleScan:
@@ -64,17 +63,15 @@ class RuleScan:
         self._distance = distance_of(config.rule)
         self._before: UInt8Array | None = None
 
-    def step(self, tube: UInt8Array) -> TubeDecision:
+    def step(self, tube: UInt8Array) -> GatePlan:
         """Decide on the next tube, uint8 [k, h, w, 3] RGB; the first is encoded whole."""
         cells, before = self._grid.cells_of(tube), self._before
         self._before = cells
         nothing = np.zeros(cells.shape[:2], bool)
         if before is None:
-            return TubeDecision((~nothing).astype(np.int8), nothing.astype(np.float32), nothing, None)
+            return GatePlan.of_tube(~nothing, nothing.astype(np.float32), nothing, None, self._grid)
         score = self._distance(before, cells)
-        return TubeDecision(
-            (score > self._threshold).astype(np.int8), score.astype(np.float32), nothing, None
-        )
+        return GatePlan.of_tube(score > self._threshold, score.astype(np.float32), nothing, None, self._grid)
 
 
 def _count(tubes: Iterable[UInt8Array]) -> int:
@@ -93,7 +90,7 @@ def _kept(scores: Scores, config: MotionGateConfig, budget: Budget) -> tuple[Boo
     return top(scores, budget.max_tokens), (note,)
 
 
-def _whole_tubes(shape: tuple[int, int, int], grid: CellGrid, budget: Budget) -> GateRun:
+def _whole_tubes(shape: tuple[int, int, int], grid: CellGrid, budget: Budget) -> GatePlan:
     tokens = budget.most(int(np.prod(shape)))
     if tokens < grid.num_cells:
         raise BudgetError(
@@ -103,4 +100,4 @@ def _whole_tubes(shape: tuple[int, int, int], grid: CellGrid, budget: Budget) ->
     keep = uniform_frames.keep(shape, tokens)
     left = tokens - int(keep.sum())
     note = f"uniform_frames keeps whole tubes: {left:,} of {tokens:,} tokens are left unspent"
-    return replace(still_run(keep, grid), notes=(note,) if left else ())
+    return replace(GatePlan.still(keep, grid), notes=(note,) if left else ())

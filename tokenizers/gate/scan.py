@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from framegate.tokenizers.gate.areas.coarse import coarsened
-from framegate.tokenizers.gate.areas.levels import BoolArray, Int8Array, covered_by
+from framegate.tokenizers.gate.areas.levels import covered_by
 from framegate.tokenizers.gate.config import Metric, MotionGateConfig, Reference
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.residual import FloatArray, residual_of
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
-from framegate.types import UInt8Array
+from framegate.types import BoolArray, Float32Array, Int8Array, UInt8Array
 
 TRY_MOTION_ABOVE = 0.12
 
-MotionSource = Callable[[int, UInt8Array, UInt8Array], FloatArray | None]
+MotionSource = Callable[[int, UInt8Array, UInt8Array], Float32Array | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,33 +54,6 @@ class GateRules:
         )
 
 
-@dataclass(frozen=True)
-class TubeDecision:
-    """What the gate decided on one tube.
-
-    Args:
-        scale: sides of the tokens at their representative cells, int8 [H, W]; 0 elsewhere.
-        residual: what decided, float32 [H, W]; zero in the first tube, which has nothing to compare with.
-        moved: skipped cells that show their content moved by the camera, bool [H, W].
-        motion: float32 [k, 2, 3] when any cell moved, else None.
-    """
-
-    scale: Int8Array
-    residual: FloatArray
-    moved: BoolArray
-    motion: FloatArray | None
-
-    @cached_property
-    def keep(self) -> BoolArray:
-        """Cells at which a token is encoded, bool [H, W]."""
-        return self.scale > 0
-
-    @cached_property
-    def covered(self) -> BoolArray:
-        """Cells that a token of any side encodes, bool [H, W]."""
-        return covered_by(self.scale)
-
-
 class GateScan:
     """Gates tubes as they come.
 
@@ -103,7 +76,7 @@ class GateScan:
         self._before: UInt8Array | None = None
         self._tube = 0
 
-    def step(self, tube: UInt8Array, *, force_keyframe: bool = False) -> TubeDecision:
+    def step(self, tube: UInt8Array, *, force_keyframe: bool = False) -> GatePlan:
         """Decide on the next tube.
 
         Args:
@@ -111,16 +84,14 @@ class GateScan:
             force_keyframe: encode it whole whatever changed.
 
         Returns:
-            The decision.
-
-        Source: ours.
+            The plan of this tube, its time not told; anchors outside it are -1.
         """
         if self._before is None or force_keyframe:
             decision, camera = self._whole(tube), None
         else:
             decision, camera = self._decide(tube, self._before)
-        self._shown.commit(tube, decision.scale, camera, decision.moved if camera else None)
-        self._age = np.where(decision.covered, 0, self._age) + 1
+        self._shown.commit(tube, decision.side[0], camera, decision.moved[0] if camera else None)
+        self._age = np.where(decision.covered[0], 0, self._age) + 1
         self._before = tube
         self._tube += 1
         return decision
@@ -130,7 +101,7 @@ class GateScan:
         """The luma that kept cells alone can show after the last step, uint8 [k, h, w]."""
         return self._shown.picture
 
-    def _whole(self, tube: UInt8Array) -> TubeDecision:
+    def _whole(self, tube: UInt8Array) -> GatePlan:
         first = self._before is None
         every = np.ones((self._grid.rows, self._grid.columns), bool)
         residual = (
@@ -138,14 +109,15 @@ class GateScan:
             if first
             else self._residual_of(tube, self._reference, self._grid)
         )
-        return TubeDecision(self._scale(every, tube, None, ~every), residual, ~every, None)
+        side = self._side(every, tube, None, ~every)
+        return GatePlan.of_tube(side, residual, ~every, None, self._grid)
 
     @property
     def _reference(self) -> UInt8Array:
         anchored = self._rules.reference == "anchor"
         return self._shown.picture if anchored or self._before is None else self._before
 
-    def _decide(self, tube: UInt8Array, before: UInt8Array) -> tuple[TubeDecision, Prediction | None]:
+    def _decide(self, tube: UInt8Array, before: UInt8Array) -> tuple[GatePlan, Prediction | None]:
         residual = self._residual_of(tube, self._reference, self._grid)
         moved, motion, camera = np.zeros(residual.shape, bool), None, None
         if self._motion_source and self._share_above(residual) > TRY_MOTION_ABOVE:
@@ -159,11 +131,12 @@ class GateScan:
                 moved, residual, camera = compensated < residual, best, candidate
         keep = self._keep(residual)
         moved &= ~keep
-        scale = self._scale(keep, tube, camera, moved)
-        moved &= ~covered_by(scale)
-        return TubeDecision(scale, residual, moved, motion if moved.any() else None), camera
+        side = self._side(keep, tube, camera, moved)
+        moved &= ~covered_by(side)
+        used = motion if moved.any() else None
+        return GatePlan.of_tube(side, residual, moved, used, self._grid), camera
 
-    def _scale(
+    def _side(
         self, keep: BoolArray, tube: UInt8Array, camera: Prediction | None, moved: BoolArray
     ) -> Int8Array:
         rules = self._rules
@@ -175,10 +148,10 @@ class GateScan:
             self._grid.cells_of(picture)[moved] = self._grid.cells_of(camera.picture)[moved]
         return coarsened(keep, tube, picture, self._grid, rules.scales, rules.threshold)
 
-    def _share_above(self, residual: FloatArray) -> float:
+    def _share_above(self, residual: Float32Array) -> float:
         return float(np.count_nonzero(residual > self._rules.threshold) / residual.size)
 
-    def _keep(self, residual: FloatArray) -> BoolArray:
+    def _keep(self, residual: Float32Array) -> BoolArray:
         rules = self._rules
         if self._share_above(residual) > rules.keyframe_fraction:
             return np.ones(residual.shape, bool)

@@ -13,9 +13,10 @@ from framegate.tokenizers.gate.areas.levels import SIDES, Int8Array, areas_at, r
 from framegate.tokenizers.gate.config import MOTION_RULE, MotionGateConfig
 from framegate.tokenizers.gate.gate import moving_scan, usable_config
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import FloatArray
 from framegate.tokenizers.gate.ruled import RuleScan
-from framegate.tokenizers.gate.scan import GateRules, GateScan, TubeDecision
+from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.video import as_luma, grid_for
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers.registry import sample_frames
@@ -118,7 +119,7 @@ def _gated(
         if scan is not None:
             luma = not isinstance(scan, RuleScan)
             decision = scan.step(np.stack([as_luma(frame) for frame in pixels]) if luma else pixels)
-            scale = decision.scale if max_tokens is None else _capped(decision, max_tokens - kept)
+            scale = decision.side[0] if max_tokens is None else _capped(decision, max_tokens - kept)
         kept += int(np.count_nonzero(scale))
         yield GatedTube(
             index=index,
@@ -156,23 +157,24 @@ def _tubes(frames: Iterator[Frame], tube_frames: int) -> Iterator[list[Frame]]:
             waiting = []
 
 
-def _capped(decision: TubeDecision, room: int) -> Int8Array:
-    """The tokens that fit, the most changed first, ties to the earlier one."""
-    if decision.keep.sum() <= room:
-        return decision.scale
-    score = np.where(decision.keep, _change(decision), -np.inf).reshape(-1)
-    scale = np.zeros(decision.scale.size, np.int8)
+def _capped(decision: GatePlan, room: int) -> Int8Array:
+    """The tokens of one tube that fit, the most changed first, ties to the earlier one: int8 [H, W]."""
+    if decision.num_kept <= room:
+        return decision.side[0]
+    score = np.where(decision.keep[0], _change(decision), -np.inf).reshape(-1)
+    scale = np.zeros(decision.side.size, np.int8)
     kept = np.argsort(-score, kind="stable")[:room]
-    scale[kept] = decision.scale.flat[kept]
-    return scale.reshape(decision.scale.shape)
+    scale[kept] = decision.side.flat[kept]
+    return scale.reshape(decision.side[0].shape)
 
 
-def _change(decision: TubeDecision) -> FloatArray:
+def _change(decision: GatePlan) -> FloatArray:
     """What each token's area changed by, summed over its cells, at its representative cell: float32 [H, W]."""
-    change = decision.residual.copy()
+    residual, tokens = decision.residual[0], decision.side[0]
+    change = residual.copy()
     rows, columns = change.shape
     for side in SIDES[1:]:
         row, column = representatives(rows, columns, side)
-        here = areas_at(decision.scale, side)
-        change[row, column] = np.where(here, sums_in(decision.residual, side), change[row, column])
+        here = areas_at(tokens, side)
+        change[row, column] = np.where(here, sums_in(residual, side), change[row, column])
     return change

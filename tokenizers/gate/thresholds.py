@@ -14,8 +14,8 @@ import numpy as np
 from framegate.tokenizers.gate.config import Metric, MotionGateConfig
 from framegate.tokenizers.gate.exact import THRESHOLD_RANGE, affordable_rules, filled, first_tube_only
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import FloatArray
-from framegate.tokenizers.gate.run import GateRun, record
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.types import UInt8Array
 
@@ -28,7 +28,7 @@ def threshold_table(metric: Metric) -> FloatArray:
     return np.geomspace(*THRESHOLD_RANGE[metric], STRIDE * STRIDE).astype(np.float32)
 
 
-def threshold_run(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int) -> GateRun:
+def threshold_run(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int) -> GatePlan:
     """Plan a clip so that exactly `budget_cells` cells are encoded.
 
     Args:
@@ -47,7 +47,7 @@ def threshold_run(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, bu
     forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, opened(len(luma)))
     table = threshold_table(config.metric)
 
-    def first_fit(entries: range) -> tuple[int, GateRun]:
+    def first_fit(entries: range) -> tuple[int, GatePlan]:
         for entry in entries:
             run = _scanned(luma, grid, replace(config, threshold=float(table[entry])))
             if run.num_kept <= budget_cells:
@@ -64,6 +64,6 @@ def opened(tubes: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.arange(tubes) == 0
 
 
-def _scanned(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig) -> GateRun:
+def _scanned(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig) -> GatePlan:
     scan = GateScan(grid, GateRules.of(config))
-    return record([scan.step(tube) for tube in luma], grid)
+    return GatePlan.stacked([scan.step(tube) for tube in luma])

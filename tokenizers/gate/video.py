@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -11,10 +12,10 @@ from tqdm import tqdm
 
 from framegate.errors import ConfigError, FrameError
 from framegate.tokenizers.down_scaling import scaled_px
-from framegate.tokenizers.gate.gate import plan_gate, tubes_of
-from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.gate import plan_gate
+from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.run import GateRun, whole_run
+from framegate.tokenizers.gate.replay import whole_plan
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers.registry import sample_frames
 from framegate.tokenizers.video_stream import VideoStream, open_video
@@ -87,7 +88,13 @@ def plan_video(
             yield from (frame.pixels for frame in again.frames(chosen, size_px=judged_px))
 
     dense_cells = None if grid == full else len(run.keep) * full.num_cells
-    return GatePlan.of(run, grid, np.array(seen.times_seconds), source, notes=notes, dense_cells=dense_cells)
+    return replace(
+        run,
+        timestamps_seconds=np.array(seen.times_seconds, np.float64)[::tube_frames],
+        notes=notes,
+        dense_cells=dense_cells,
+        open_frames=source,
+    )
 
 
 def plan_frames_array(
@@ -136,7 +143,12 @@ def plan_frames_array(
     judged = as_rgb if config.judged_format == "rgb24" else as_luma
     run = _run((judged(frame) for frame in frames), grid, config, lambda _: False)
     notes = (*run.notes, *_codec_note(config, np.zeros(0, np.int64)))
-    return GatePlan.of(run, grid, times, lambda: map(as_rgb, frames), notes=notes)
+    return replace(
+        run,
+        timestamps_seconds=times.astype(np.float64)[::tube_frames],
+        notes=notes,
+        open_frames=lambda: map(as_rgb, frames),
+    )
 
 
 def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) -> CellGrid:
@@ -207,9 +219,9 @@ def _run(
     grid: CellGrid,
     config: PlanConfig,
     forced_keyframe: Callable[[int], bool],
-) -> GateRun:
+) -> GatePlan:
     if config.gate is None:
-        return whole_run(tubes_of(pixels, grid.tube_frames), grid)
+        return whole_plan(tubes_of(pixels, grid.tube_frames), grid)
     return plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced_keyframe)
 
 

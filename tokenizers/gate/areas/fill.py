@@ -17,13 +17,13 @@ from framegate.tokenizers.gate.areas.levels import (
     sums_in,
 )
 from framegate.tokenizers.gate.exact import highest
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import FloatArray
-from framegate.tokenizers.gate.run import GateRun
 
 
 def filled(
-    run: GateRun, budget_tokens: int, scales: tuple[int, ...], lost: FloatArray, forced: BoolArray
-) -> GateRun | None:
+    run: GatePlan, budget_tokens: int, scales: tuple[int, ...], lost: FloatArray, forced: BoolArray
+) -> GatePlan | None:
     """Add tokens to a run until it has exactly so many.
 
     Uncovered cells come first, by residual; then coarse areas fall into smaller ones, by what they lose. Where
@@ -45,7 +45,7 @@ def filled(
     assert left >= 0
     if left == 0:
         return run
-    scale = run.scale.copy()
+    scale = run.side.copy()
     spots = ~run.covered
     count = min(left, int(spots.sum()))
     if count:
@@ -55,7 +55,7 @@ def filled(
         _split(scale, left, scales[level], scales[level - 1], lost[level])
     if not _evened(scale, budget_tokens, scales, run.residual, forced):
         return None
-    return replace(run, scale=scale, moved=run.moved & ~covered_by(scale))
+    return replace(run, side=scale, moved=run.moved & ~covered_by(scale))
 
 
 def _gains(shape: tuple[int, ...], side: int, smaller: int) -> npt.NDArray[np.int64]:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from framegate.tokenizers.gate.areas.holds import Patch, cheapest, scale_of
 from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import FloatArray, squared, squared_error
-from framegate.tokenizers.gate.run import GateRun, record
-from framegate.tokenizers.gate.scan import TRY_MOTION_ABOVE, MotionSource, TubeDecision
+from framegate.tokenizers.gate.scan import TRY_MOTION_ABOVE, MotionSource
 from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
 from framegate.types import UInt8Array
 
@@ -54,7 +54,7 @@ class MovingClip:
         """The cells, filled up to whole areas."""
         return Patch.of(self.grid.rows, self.grid.columns, self.scales)
 
-    def run_at(self, price: float) -> tuple[GateRun, float]:
+    def run_at(self, price: float) -> tuple[GatePlan, float]:
         """Choose, tube after tube, what costs least in squared error plus price per token.
 
         Args:
@@ -67,17 +67,17 @@ class MovingClip:
         """
         shown = ShownContent(self.grid, ring_tubes=ring_tubes_for(self.grid))
         age = np.zeros(self.lost.shape[2:], np.int64)
-        decisions: list[TubeDecision] = []
+        decisions: list[GatePlan] = []
         error = 0.0
         for tube, frames in enumerate(self.luma):
             decision, camera = _Choice(self, tube, age, price).made(shown)
-            shown.commit(frames, decision.scale, camera, decision.moved if camera else None)
-            age = np.where(decision.covered, 0, age) + 1
+            shown.commit(frames, decision.side[0], camera, decision.moved[0] if camera else None)
+            age = np.where(decision.covered[0], 0, age) + 1
             decisions.append(decision)
             error += squared_error(frames, shown.picture)
-        return record(decisions, self.grid), error
+        return GatePlan.stacked(decisions), error
 
-    def weighted_by(self, run: GateRun) -> MovingClip:
+    def weighted_by(self, run: GatePlan) -> MovingClip:
         """The same clip with errors weighted by the lives that contents have in a run."""
         # The root, for what is refreshed at another price lives as long no more.
         weight = np.sqrt(lives(run, self.grid))
@@ -93,7 +93,7 @@ class _Choice:
     age: npt.NDArray[np.int64]
     price: float
 
-    def made(self, shown: ShownContent) -> tuple[TubeDecision, Prediction | None]:
+    def made(self, shown: ShownContent) -> tuple[GatePlan, Prediction | None]:
         clip, frames = self.clip, self.clip.luma[self.tube]
         skip = squared(frames, shown.picture, clip.grid)
         moved, motion, camera = np.zeros(skip.shape, bool), None, None
@@ -109,7 +109,7 @@ class _Choice:
             cover = self._cover(skip)
         moved &= cover == 0
         used = motion if moved.any() else None
-        decision = TubeDecision(scale_of(cover, clip.scales), skip, moved, used)
+        decision = GatePlan.of_tube(scale_of(cover, clip.scales), skip, moved, used, clip.grid)
         return decision, camera if used is not None else None
 
     def _cover(self, skip: FloatArray) -> npt.NDArray[np.int8]:
@@ -128,20 +128,20 @@ class _Choice:
         return cheapest(errors[0], errors[1:], price, patch)[0, :rows, :columns]
 
 
-def lives(run: GateRun, grid: CellGrid) -> FloatArray:
+def lives(run: GatePlan, grid: CellGrid) -> FloatArray:
     """For how many tubes, about, each cell's content is shown, its own included: float32 [T, H, W].
 
     Counted backwards: a skipped cell hands its life on to where its content lay a tube before, shared between the
     cells there.
     """
-    life = np.ones(run.scale.shape, np.float32)
+    life = np.ones(run.side.shape, np.float32)
     passed_on = ~run.covered
     for tube in range(len(life) - 2, -1, -1):
         later = life[tube + 1] * passed_on[tube + 1]
         moved = run.moved[tube + 1]
         life[tube] += later * ~moved
         if moved.any():
-            life[tube] += _drawn_back(later * moved, run.motion[tube + 1, 0], grid)
+            life[tube] += _drawn_back(later * moved, run.camera_motion[tube + 1, 0], grid)
         np.minimum(life[tube], LONGEST_LIFE_TUBES, out=life[tube])
     return life
 

@@ -22,8 +22,9 @@ from framegate.tokenizers.gate.exact import (
 )
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.replay import replayed
 from framegate.tokenizers.gate.residual import FloatArray
-from framegate.tokenizers.gate.run import GateRun, replayed, still_run
 from framegate.types import UInt8Array
 
 # Under motion counts fall about so with the price, as a power; less from the first run, which has no weights yet.
@@ -37,7 +38,7 @@ UNIFORM_DOUBT = 0.95
 # A plan at one scale is judged by its own frames only where it may win.
 HOPELESS = 0.5
 
-Judged = tuple[GateRun, float]
+Judged = tuple[GatePlan, float]
 
 
 class _Motion:
@@ -74,14 +75,14 @@ class _Task:
         """Fewest tokens that cover a tube."""
         return int(np.prod(level_shape(self.grid.rows, self.grid.columns, self.config.scales[-1])))
 
-    def judged(self, run: GateRun) -> Judged:
+    def judged(self, run: GatePlan) -> Judged:
         """The run with residuals, and the squared error of what it shows."""
         return replayed(self.luma, self.grid, run, self.config.metric)
 
 
 def mixed_run(
     luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_tokens: int, forced: BoolArray
-) -> GateRun:
+) -> GatePlan:
     """Plan a clip so that exactly `budget_tokens` tokens are encoded, each for one cell or an area of cells.
 
     The plan at one scale, the best mix of a still camera, one under camera motion and every tube at one level
@@ -115,7 +116,8 @@ def _one_scale(task: _Task) -> Judged:
     config, motion = replace(task.config, scales=(1,)), task.motion
     run, error = judged_run(motion.luma, motion.grid, config, task.budget, task.forced, motion.remembered)
     # The mean of a block squared is at most the mean of its squares.
-    return replace(run, motion=motion.full(run.motion)), error * motion.factor**2
+    full = replace(run, grid=task.grid, camera_motion=motion.full(run.camera_motion))
+    return full, error * motion.factor**2
 
 
 def _first_tube(task: _Task) -> list[Judged]:
@@ -129,12 +131,12 @@ def _first_tube(task: _Task) -> list[Judged]:
         areas.flat[highest(total, task.budget)] = True
         scale = np.zeros((len(task.luma), *contrast.shape), np.int8)
         mark(scale[0], areas, side)
-        run, error = task.judged(still_run(scale, task.grid))
+        run, error = task.judged(GatePlan.still(scale, task.grid))
         found.append((replace(run, notes=(note,)), error))
     return found
 
 
-def _mixed(task: _Task, base: GateRun) -> list[Judged]:
+def _mixed(task: _Task, base: GatePlan) -> list[Judged]:
     """Plans that use all scales."""
     forced, config, notes = affordable_rules(task.config, task.budget, task.tube_tokens, task.forced)
     task = replace(task, config=config, forced=_with_cuts(task, config, forced, base))
@@ -146,7 +148,7 @@ def _mixed(task: _Task, base: GateRun) -> list[Judged]:
         found += _spent(task, moving, lost, measured=True)
     if WORTHWHILE_STILL * rough.error < min((error for _, error in found), default=np.inf):
         scale = best_mix(samples, config.scales, task.budget, rules, rough.price)
-        found += _spent(task, still_run(scale, task.grid), lost)
+        found += _spent(task, GatePlan.still(scale, task.grid), lost)
     for level, side in enumerate(config.scales[1:], start=1):
         if UNIFORM_DOUBT * lost[level].sum(dtype=np.float64) < min(
             (error for _, error in found), default=np.inf
@@ -155,7 +157,7 @@ def _mixed(task: _Task, base: GateRun) -> list[Judged]:
     return [(replace(run, notes=notes), error) for run, error in found]
 
 
-def _spent(task: _Task, run: GateRun, lost: FloatArray, *, measured: bool = False) -> list[Judged]:
+def _spent(task: _Task, run: GatePlan, lost: FloatArray, *, measured: bool = False) -> list[Judged]:
     """The run with its budget spent, judged; nothing where that fails. `measured` runs bring their residuals."""
     if run.num_kept > task.budget:
         return []
@@ -165,11 +167,11 @@ def _spent(task: _Task, run: GateRun, lost: FloatArray, *, measured: bool = Fals
     return [] if full is None else [task.judged(full)]
 
 
-def _uniform(task: _Task, side: int) -> GateRun:
+def _uniform(task: _Task, side: int) -> GatePlan:
     """Every tube whole at one level."""
     scale = np.zeros((len(task.luma), task.grid.rows, task.grid.columns), np.int8)
     mark(scale, np.ones((len(scale), *level_shape(*scale.shape[1:], side)), bool), side)
-    return still_run(scale, task.grid)
+    return GatePlan.still(scale, task.grid)
 
 
 def _may_move(task: _Task) -> bool:
@@ -179,7 +181,7 @@ def _may_move(task: _Task) -> bool:
     return task.motion.remembered.found_motion or task.budget <= task.grid.num_cells
 
 
-def _moving(task: _Task, lost: FloatArray, rough: RoughMix) -> GateRun | None:
+def _moving(task: _Task, lost: FloatArray, rough: RoughMix) -> GatePlan | None:
     """The plan under camera motion that uses the budget up; None where it would not be better than a still one."""
     clip = MovingClip(
         luma=task.luma,
@@ -197,7 +199,7 @@ def _moving(task: _Task, lost: FloatArray, rough: RoughMix) -> GateRun | None:
     return _spending(clip.weighted_by(first), task.budget, rough.price, first)
 
 
-def _spending(clip: MovingClip, budget: int, price: float, before: GateRun) -> GateRun | None:
+def _spending(clip: MovingClip, budget: int, price: float, before: GatePlan) -> GatePlan | None:
     """The run that spends most within the budget, of a few at prices that approach it; None where all spend more.
 
     Counts are taken for a power of the price, at first a usual one, then that of the last two runs.
@@ -216,7 +218,7 @@ def _spending(clip: MovingClip, budget: int, price: float, before: GateRun) -> G
     return best
 
 
-def _with_cuts(task: _Task, config: MotionGateConfig, forced: BoolArray, base: GateRun) -> BoolArray:
+def _with_cuts(task: _Task, config: MotionGateConfig, forced: BoolArray, base: GatePlan) -> BoolArray:
     """Force the cuts too that the plan at one scale encodes whole, as long as the budget has room."""
     forced = forced.copy()
     for tube in np.flatnonzero(base.keep.all(axis=(1, 2)) & ~forced):

@@ -77,7 +77,7 @@ def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeVie
             end_seconds=float(ends[index]),
             source=source,
             rebuilt=rebuilt,
-            scale=plan.scale[index],
+            scale=plan.side[index],
             is_keyframe=bool(plan.keyframes[index]),
             motion_px=(float(motion[index, 0]), float(motion[index, 1])),
         )

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.residual import FloatArray
-from framegate.tokenizers.gate.run import GateRun
 from framegate.tokenizers.gate.shown import block_centres, moved_blocks
+from framegate.types import BoolArray, Float32Array, Int32Array
 
 NEVER_SHOWN = -1
 
-Int32Array = npt.NDArray[np.int32]
 
-
-def anchors_of(run: GateRun, grid: CellGrid) -> tuple[Int32Array, FloatArray]:
+def traced_anchors(
+    covered: BoolArray, moved: BoolArray, camera_motion: Float32Array, grid: CellGrid
+) -> tuple[Int32Array, Float32Array]:
     """Trace what every cell shows back to where it was encoded.
 
     Args:
-        run: decisions; motion in pixels of the grid's frames.
+        covered: cells that are encoded, bool [T, H, W].
+        moved: skipped cells that follow the camera, bool [T, H, W].
+        camera_motion: float32 [T, k, 2, 3], in pixels of the grid's frames.
         grid: geometry.
 
     Returns:
@@ -28,16 +28,14 @@ def anchors_of(run: GateRun, grid: CellGrid) -> tuple[Int32Array, FloatArray]:
         (x, y) in px from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block
         of the cell's first frame speaks for the cell; the place it names always lies in a cell that its tube
         encoded, alone or in a coarse area.
-
-    Source: ours.
     """
-    if not run.moved.any():
-        return held_anchors(run.covered), np.zeros((*run.scale.shape, 2), np.float32)
-    anchor = np.empty(run.scale.shape, np.int32)
-    displacement = np.zeros((*run.scale.shape, 2), np.float32)
+    if not moved.any():
+        return held_anchors(covered), np.zeros((*covered.shape, 2), np.float32)
+    anchor = np.empty(covered.shape, np.int32)
+    displacement = np.zeros((*covered.shape, 2), np.float32)
     origins = _Origins(grid)
-    for tube in range(len(run.scale)):
-        origins.step(tube, run.covered[tube], run.moved[tube], run.motion[tube])
+    for tube in range(len(covered)):
+        origins.step(tube, covered[tube], moved[tube], camera_motion[tube])
         anchor[tube], displacement[tube] = origins.summary()
     return anchor, displacement
 
@@ -63,7 +61,7 @@ class _Origins:
         own = np.arange(rows)[:, None] // per_cell * grid.columns + np.arange(columns) // per_cell
         self._own_cell = own.astype(np.int32)[None]
 
-    def step(self, tube: int, covered: BoolArray, moved: BoolArray, motion: FloatArray) -> None:
+    def step(self, tube: int, covered: BoolArray, moved: BoolArray, motion: Float32Array) -> None:
         if moved.any():
             place = moved_blocks(motion, self._grid)
             blocks = self._grid.blocks_of(moved)
@@ -79,7 +77,7 @@ class _Origins:
         for kept, value in ((self._tube, tube), (self._cell, cell), (self._x, x), (self._y, y)):
             np.copyto(kept, value, where=blocks)
 
-    def summary(self) -> tuple[Int32Array, FloatArray]:
+    def summary(self) -> tuple[Int32Array, Float32Array]:
         grid = self._grid
         middle = (grid.cell_px // grid.block_px) // 2
         step = grid.cell_px // grid.block_px
@@ -92,8 +90,8 @@ class _Origins:
         return self._tube[pick], np.stack([x, y], axis=-1) * shown[..., None]
 
     def _within(
-        self, offset: FloatArray, cell: npt.NDArray[np.int_], origin: npt.NDArray[np.int_]
-    ) -> FloatArray:
+        self, offset: Float32Array, cell: npt.NDArray[np.int_], origin: npt.NDArray[np.int_]
+    ) -> Float32Array:
         """Keep the cell's centre, displaced, inside the cell that encoded it: warps may miss it by part of a block."""
         whole = (origin - cell) * self._grid.cell_px
         slack = (self._grid.cell_px - 1) / 2

@@ -1,0 +1,52 @@
+"""A plan shown: the residuals its decisions lead to, and how far what it shows is from the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from framegate.tokenizers.gate.config import Metric
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.residual import mad, residual_of, squared_error
+from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
+from framegate.types import Float32Array, UInt8Array
+
+
+def whole_plan(tubes: Iterable[UInt8Array], grid: CellGrid) -> GatePlan:
+    """Encode everything: uint8 [k, h, w] tubes in, read once; residuals (mean difference) against the tube before."""
+    residual: list[Float32Array] = []
+    before: UInt8Array | None = None
+    for tube in tubes:
+        residual.append(mad(tube, tube if before is None else before, grid))
+        before = tube
+    plan = GatePlan.still(np.ones((len(residual), grid.rows, grid.columns), np.int8), grid)
+    return replace(plan, residual=np.stack(residual))
+
+
+def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, metric: Metric) -> tuple[GatePlan, float]:
+    """Show a clip by its decisions.
+
+    Args:
+        luma: uint8 [T, k, h, w].
+        grid: geometry of these frames.
+        plan: decisions; motion in pixels of these frames.
+        metric: what the residual is measured by.
+
+    Returns:
+        The plan with the residuals its decisions lead to, and the squared error of all that is shown.
+    """
+    shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if plan.moved.any() else 0)
+    measure, residual, error = residual_of(metric), np.zeros(plan.side.shape, np.float32), 0.0
+    for tube, frames in enumerate(luma):
+        moved = plan.moved[tube]
+        camera = shown.predict(plan.camera_motion[tube]) if moved.any() else None
+        if tube:
+            residual[tube] = measure(frames, shown.picture, grid)
+        if camera is not None:
+            residual[tube] = np.where(moved, measure(frames, camera.picture, grid), residual[tube])
+        shown.commit(frames, plan.side[tube], camera, moved)
+        error += squared_error(frames, shown.picture)
+    return replace(plan, residual=residual), error
