@@ -35,10 +35,12 @@ class Encoded(NamedTuple):
     Args:
         layers: features [K, D] in token order: what enters the language model, then DeepStack layers.
         output: the tower's own output object, which carries what the stock model reads besides.
+        notes: what a report should say of how they were encoded.
     """
 
     layers: list[Tensor]
     output: Any
+    notes: tuple[str, ...] = ()
 
 
 class Mechanism(Protocol):

@@ -28,9 +28,27 @@ def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> b
     if config.is_identity:
         return False
     if config.context == "anchored" and config.gates:
-        return True
+        return tower.config._attn_implementation == "sdpa" and "anchored" in family.contexts
     loops = family.tower == "packed" and tower.config._attn_implementation == "sdpa"
     return loops and kernels_run(config.backend, tower.device)
+
+
+def why_not_anchored(tower: Any, family: Family) -> str | None:
+    """Say why context "anchored" stands aside.
+
+    Args:
+        tower: the vision tower.
+        family: its family.
+
+    Returns:
+        A reason for the report; None where framegate's attention is set.
+    """
+    if "anchored" not in family.contexts:
+        return f"the tower of {family.model_class} hands its attention no keys but its own"
+    attention = tower.config._attn_implementation
+    if attention == ATTENTION_NAME:
+        return None
+    return f"the tower attends by {attention!r}, not by SDPA as it was when the front end was attached"
 
 
 class TowerAttention:

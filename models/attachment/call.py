@@ -22,7 +22,7 @@ from framegate.models.attachment.account import (
     account_for_stamps,
 )
 from framegate.models.attachment.attached import Attached
-from framegate.models.attachment.attention import wants_own_attention
+from framegate.models.attachment.attention import wants_own_attention, why_not_anchored
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
     ANCHOR_KEY,
@@ -38,7 +38,6 @@ from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded, Mechanism
 from framegate.models.prompt import PromptMap, carried_map, carry_map, kept_columns
 from framegate.models.stages.registry import StageCall, run_stages
-from framegate.models.towers.packed_anchored import ATTENTION_NAME
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 
@@ -214,12 +213,11 @@ def _two_dimensional(mask: Any) -> torch.Tensor:
 def _encode(attached: Attached, call: dict[str, Any], gated: Gated, report: Report) -> Encoded:
     tower = attached.mechanism.tower
     anchored = attached.config.context == "anchored" and attached.config.gates
-    if anchored and tower.config._attn_implementation != ATTENTION_NAME:
-        raise AttachmentError(
-            f"The tower's attention was set to {tower.config._attn_implementation!r} after attach; "
-            "context 'anchored' needs its own. Detach, set the attention, and attach again."
-        )
-    if not anchored and wants_own_attention(tower, attached.mechanism.family, attached.config):
+    why = why_not_anchored(tower, attached.mechanism.family) if anchored else None
+    if why is not None:
+        report.note(f"context 'anchored' stands aside, kept cells see one another alone: {why}")
+        anchored = False
+    elif not anchored and wants_own_attention(tower, attached.mechanism.family, attached.config):
         report.note(
             "the tower attends segment by segment: it was moved to a GPU, or set to SDPA, after attach; attach again "
             "for the kernel"
@@ -229,6 +227,8 @@ def _encode(attached: Attached, call: dict[str, Any], gated: Gated, report: Repo
         gated.patches, call, gated.cells, anchored=anchored, backend=attached.config.backend
     )
     report.stage("tower").milliseconds = (time.perf_counter() - started) * 1000
+    for note in encoded.notes:
+        report.note(note)
     return encoded
 
 

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers.utils import ModelOutput
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
-from framegate.errors import AttachmentError, ConfigError
+from framegate.errors import AttachmentError
 from framegate.kernels.dispatch import recording
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
@@ -44,7 +44,7 @@ from framegate.models.attachment.methods import METHODS
 from framegate.models.attachment.modules import FRONT_END_NAME, FrontEndModules, build_modules
 from framegate.models.attachment.served import served_config
 from framegate.models.families import Family, family_of, unwrap
-from framegate.models.mechanism import Mechanism, mechanism_of
+from framegate.models.mechanism import mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor
@@ -328,7 +328,9 @@ def attach_front_end(
         raise AttachmentError(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
-    _check_context(mechanism_of(outer.base_model, family), config)
+    mechanism_of(
+        outer.base_model, family
+    )  # another tower than its family's is refused before anything is put on
     front_end = FrontEnd(outer, family, config)
     front_end.modules = build_modules(outer, config, weights)
     if processor is not None:
@@ -339,27 +341,6 @@ def attach_front_end(
         front_end.detach()
         raise
     return front_end
-
-
-def _check_context(mechanism: Mechanism, config: FrontEndConfig) -> None:
-    if config.context not in mechanism.family.contexts:
-        raise ConfigError(
-            f"context {config.context!r} is not supported for {mechanism.family.model_class}: set context="
-            f"{mechanism.family.contexts[0]!r}."
-        )
-    if config.context != "anchored" or config.gate is None or config.is_identity:
-        return
-    attention, family = mechanism.tower.config._attn_implementation, mechanism.family
-    if attention != "sdpa":
-        raise ConfigError(
-            f"context 'anchored' attends by SDPA, and the tower is set to {attention!r}: set the vision attention to "
-            "'sdpa' first, or use context='kept'."
-        )
-    if family.learned_positions and config.gate.motion == "camera":
-        raise ConfigError(
-            f"context 'anchored' cannot move keys of {family.model_class}, whose learned position embedding sits "
-            "inside them: set motion='none', or context='kept'."
-        )
 
 
 def find_front_end(model: Any) -> FrontEnd | None:

@@ -36,5 +36,5 @@ FAMILY = Family(
     merger_modules=("merger", "deepstack_merger_list"),
     video_size={"shortest_edge": 4096, "longest_edge": 25165824},
     learned_positions=True,
-    notes="DeepStack features are kept with the same cells; anchored context needs gate.motion 'none'.",
+    notes="DeepStack features are kept with the same cells; in anchored context moved cells give no key.",
 )

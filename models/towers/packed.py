@@ -16,7 +16,7 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import full_positions, has_stamps, token_types
-from framegate.models.towers.packed_anchored import ATTENTION_NAME, anchor_rows
+from framegate.models.towers.packed_anchored import ATTENTION_NAME, anchor_rows, cells_with_keys
 from framegate.models.towers.packed_layout import layout, levels_of, packed_kwargs
 from framegate.models.towers.patches import PatchLayout, luma_of_rows, patchify_areas, unpatchify
 from framegate.models.video_tokens import Shape, VideoTokens
@@ -145,8 +145,10 @@ class PackedTower:
         """Features of the kept cells in token order."""
         encode = partial(encode_kept, self.tower, backend=backend)
         if not cells.is_mixed:
-            out = encode(pixels, call["video_grid_thw"], cells, anchored=anchored)
-            return Encoded(_layers(out), out)
+            moves_keys = not self.family.learned_positions
+            out = encode(pixels, call["video_grid_thw"], cells, anchored=anchored, moves_keys=moves_keys)
+            notes = (_keys_note(cells, moves_keys=moves_keys),) if anchored else ()
+            return Encoded(_layers(out), out, notes)
         levels = levels_of(cells, self.layout.merge_size)
         by_token = pixels.unflatten(0, (-1, self.layout.patches_per_cell))  # [K, 4, C*t*p*p]
         rows = by_token[levels.order.to(pixels.device)].flatten(0, 1)
@@ -193,6 +195,7 @@ def encode_kept(
     cells: CellPlan,
     *,
     anchored: bool = False,
+    moves_keys: bool = True,
     backend: Backend = "auto",
 ) -> Any:
     """Encode the kept cells of all videos in one call of the tower.
@@ -204,6 +207,7 @@ def encode_kept(
         cells: the flat plan of all videos.
         anchored: let kept queries see the anchors of skipped cells; needs the attention function of
             `towers.packed_anchored` set on the tower.
+        moves_keys: the keys of anchors can be turned to the places of the cells that they stand for.
         backend: how that function runs, where it is set.
 
     Returns:
@@ -217,13 +221,22 @@ def encode_kept(
     if tower.config._attn_implementation == ATTENTION_NAME:
         kwargs |= {"framegate_backend": backend, "framegate_tiles": {}}
     if anchored:
-        kwargs["framegate_anchors"] = anchor_rows(tower, cells, dense)
+        kwargs["framegate_anchors"] = anchor_rows(tower, cells, dense, moves_keys=moves_keys)
     out = tower(pixel_values.to(tower.device, tower.dtype), grid_thw=grid_thw, return_dict=True, **kwargs)
     counts = cells.kept_per_video
     out.pooler_output = list(out.pooler_output.split(counts))
     if getattr(out, "deepstack_features", None) is not None:
         out.deepstack_features = [list(layer.split(counts)) for layer in out.deepstack_features]
     return out
+
+
+def _keys_note(cells: CellPlan, *, moves_keys: bool) -> str:
+    """How many skipped cells kept queries see, and how many moved too far from their learned position."""
+    skipped = (cells.anchor >= 0) & ~cells.keep
+    seen = int((cells_with_keys(cells, moves_keys=moves_keys) & skipped).sum())
+    unseen = int(skipped.sum()) - seen
+    why = f"; {unseen:,} that moved give none, for a learned position is part of it" if unseen else ""
+    return f"context anchored: {seen:,} skipped cells give kept ones a key{why}"
 
 
 def _layers(out: Any) -> list[Tensor]:

@@ -43,13 +43,31 @@ class AnchorRows(NamedTuple):
     sin: torch.Tensor | None
 
 
-def anchor_rows(tower: Any, cells: CellPlan, dense: Layout) -> AnchorRows:
+def cells_with_keys(cells: CellPlan, *, moves_keys: bool) -> torch.Tensor:
+    """Tell which cells of a dense grid kept queries see.
+
+    Args:
+        cells: the flat plan.
+        moves_keys: a key can be turned to another place; not where a learned position embedding sits inside it, and
+            then a skipped cell whose content came from elsewhere gives none.
+
+    Returns:
+        bool [N]: kept cells, and skipped ones whose anchor can stand for them.
+    """
+    shown = cells.anchor >= 0
+    if moves_keys or cells.shift_patches is None:
+        return shown
+    return shown & (cells.keep | ~cells.shift_patches.any(1))
+
+
+def anchor_rows(tower: Any, cells: CellPlan, dense: Layout, *, moves_keys: bool = True) -> AnchorRows:
     """Index the anchors of a call.
 
     Args:
         tower: the vision tower.
         cells: the flat plan.
         dense: the tower's layout.
+        moves_keys: see `cells_with_keys`.
 
     Returns:
         The plan that the attention function reads, on the tower's device.
@@ -60,7 +78,7 @@ def anchor_rows(tower: Any, cells: CellPlan, dense: Layout) -> AnchorRows:
     kept = cells.keep[dense.order]
     rank = torch.full((len(kept),), -1, dtype=torch.long)
     rank[dense.order[kept]] = torch.arange(int(kept.sum()))
-    shown = cells.anchor[dense.order] >= 0
+    shown = cells_with_keys(cells, moves_keys=moves_keys)[dense.order]
     anchors = cells.anchor[dense.order[shown]]
     # [M cells] -> [M cells * rows_per_cell]
     rows = (rank[anchors][:, None] * rows_per_cell + torch.arange(rows_per_cell)).flatten()
@@ -68,7 +86,8 @@ def anchor_rows(tower: Any, cells: CellPlan, dense: Layout) -> AnchorRows:
     def key_boundaries(cu: torch.Tensor) -> torch.Tensor:
         return boundaries(segment_lengths(shown, cu), rows_per_cell=rows_per_cell)
 
-    cos, sin = _turns(tower, cells, dense.order[shown], rows_per_cell)
+    turned = dense.order[shown]
+    cos, sin = _turns(tower, cells, turned, rows_per_cell) if moves_keys else (None, None)
     windows = None if dense.cu_windows is None else key_boundaries(dense.cu_windows)
     at = tower.device
     cu_windows = None if windows is None else windows.to(at)

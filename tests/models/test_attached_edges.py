@@ -127,16 +127,20 @@ def test_pixels_that_are_not_finite_are_refused_with_their_place(family):
 
 
 @torch.no_grad()
-def test_anchored_context_keeps_the_identity_bit_equal_and_refuses_other_attention(family):
+def test_anchored_context_keeps_the_identity_bit_equal_and_stands_aside_for_other_attention(family):
     model, inputs = stock_model(family), inputs_of(family)
     model.set_attn_implementation("eager")
     want = model(**inputs).logits
     options = {"context": "anchored", "motion": "none"}
     with framegate.attach(model, None, "gate", keep_ratio=1.0, **options):
         assert torch.equal(model(**inputs).logits, want)
-    with pytest.raises(ConfigError, match="'eager'"):
-        framegate.attach(model, None, "gate", **options)
-    assert framegate.front_end_of(model) is None
+    gated = gated_of(family)
+    with framegate.attach(model, None, "gate", context="kept", motion="none"):
+        kept = model(**gated).logits
+    with framegate.attach(model, None, "gate", **options) as front_end:
+        assert torch.equal(model(**gated).logits, kept)
+        assert "'anchored' stands aside" in str(front_end.report.notes)
+        assert "'eager'" in str(front_end.report.notes)
 
 
 def test_hidden_states_of_generate_come_in_the_callers_columns(family):

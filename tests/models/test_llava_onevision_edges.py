@@ -20,7 +20,6 @@ from tiny_llava import (
 import framegate
 from framegate.errors import (
     AttachmentError,
-    ConfigError,
     FrameError,
     PlaceholderError,
     UnsupportedModelError,
@@ -61,9 +60,10 @@ def test_mismatches_are_refused_with_both_numbers():
 
 def test_what_the_family_cannot_do_is_refused_or_stands_aside_by_name():
     model = llava_model()
-    with pytest.raises(ConfigError, match="LlavaOnevision.*context='kept'"):
-        framegate.attach(model, None, "gate", context="anchored", motion="none")
-    assert framegate.front_end_of(model) is None
+    with framegate.attach(model, None, "gate", context="anchored", keep_ratio=0.3) as front_end:
+        with torch.no_grad():
+            model(**stock_call(single()))
+        assert "'anchored' stands aside" in str(front_end.report.notes)
     model.config.vision_feature_select_strategy = "default"
     with pytest.raises(UnsupportedModelError, match="'default'"):
         framegate.attach(model, None, "gate")
