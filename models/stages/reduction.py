@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from framegate.errors import BudgetError
-from framegate.models.stages.registry import StageCall, StageSpec
+from framegate.models.stages.registry import StageCall
 from framegate.models.video_tokens import VideoTokens
-
-# last of those that reduce: it brings down what the others left over the budget, and is always there
-STAGE = StageSpec(config=None, module="framegate.models.stages.reduction:Reduction", order=40)
 
 
 class Reduction(nn.Module):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from framegate.models.stages.registry import StageCall, StageSpec
+from framegate.models.stages.registry import StageCall
 from framegate.models.video_tokens import VideoTokens
-
-# first: what comes after works on the filled grid. It has no section of its own: `gate.refill` switches it on.
-STAGE = StageSpec(config=None, module="framegate.models.stages.refill:Refill", order=0)
 
 
 class Refill(nn.Module):

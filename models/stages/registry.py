@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
     from framegate.models.video_tokens import VideoTokens
 
-_NO_STAGES = ("registry",)
-
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
     """What the configuration knows of a stage; importing it loads no torch where the module stands in another file.
 
     Args:
-        config: class of its settings, a frozen dataclass; None for a stage that has none.
+        config: class of its settings, a frozen dataclass; None for a stage that no section switches on.
         module: "module.path:Class" of its `nn.Module`, made as Class(settings, width).
         order: stages run by rising order.
         reduces: it may make fewer tokens, so it stands aside where nothing is to be reduced.
@@ -89,6 +87,13 @@ class StageCall:
         self.report.note(text)
 
 
+# stages that no section switches on: `gate.refill` does, and a budget that nothing else meets
+_BY_RULE = {
+    "refill": StageSpec(config=None, module="framegate.models.stages.refill:Refill", order=0),
+    "reduction": StageSpec(config=None, module="framegate.models.stages.reduction:Reduction", order=40),
+}
+
+
 @cache
 def stages() -> dict[str, StageSpec]:
     """Find all stages.
@@ -97,9 +102,9 @@ def stages() -> dict[str, StageSpec]:
         Name, which is that of its file and of its section in the configuration, to what is known of it; in the order in
         which they run.
     """
-    found: dict[str, StageSpec] = {}
+    found = dict(_BY_RULE)
     for entry in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if entry.name not in _NO_STAGES:
+        if entry.name not in found and entry.name != "registry":
             path = f"framegate.models.stages.{entry.name}"
             found[entry.name] = import_module(f"{path}.config" if entry.ispkg else path).STAGE
     return dict(sorted(found.items(), key=lambda item: item[1].order))
