@@ -113,9 +113,8 @@ def check(instance: Any, place: str) -> None:
     Raises:
         ConfigError: a value that does not fit.
     """
-    fields = {name: getattr(instance, name) for name in settings_of(type(instance))}
-    for name, value in read_all(fields, settings_of(type(instance)), place).items():
-        object.__setattr__(instance, name, value)
+    for name, annotation in settings_of(type(instance)).items():
+        object.__setattr__(instance, name, read(getattr(instance, name), annotation, _dotted(place, name)))
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -131,12 +130,10 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **settings: P.kwargs) -> T:
-        given: Any = read_all(settings, settings_of(function), place)
-        missing = [name for name in settings_of(function) if name not in {**defaults(function), **given}]
-        if missing:
-            raise ConfigError(
-                f"{place!r} needs {', '.join(missing)}; its settings are {', '.join(settings_of(function))}."
-            )
+        known = settings_of(function)
+        given: Any = read_all(settings, known, place)
+        if missing := [name for name in known if name not in {**defaults(function), **given}]:
+            raise ConfigError(f"{place!r} needs {', '.join(missing)}; its settings are {', '.join(known)}.")
         return function(*args, **given)
 
     return call
@@ -145,20 +142,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 def read_all(
     values: Mapping[str, Any], known: Mapping[str, Any], place: str = "", *, what: str = "setting"
 ) -> dict[str, Any]:
-    """Check names and values.
-
-    Args:
-        values: what a user wrote.
-        known: annotation of each name.
-        place: dotted name of where the values stand.
-        what: what a name is called in messages.
-
-    Returns:
-        The values, in the types of their annotations.
-
-    Raises:
-        ConfigError: as `make`.
-    """
+    """Check names, then values by the annotations of the known names; as `make`, without making anything."""
     for name in values:
         if name not in known:
             raise unknown(str(name), known, place, what=what)
@@ -275,7 +259,7 @@ def settings_of(source: Any) -> dict[str, Any]:
     hints = get_type_hints(source, include_extras=True)
     if dataclasses.is_dataclass(source):
         return {field.name: hints[field.name] for field in dataclasses.fields(source) if field.init}
-    return {name: hints.get(name, Any) for name in _keyword_only(source)}
+    return {name: hints.get(name, Any) for name in inspect.getfullargspec(inspect.unwrap(source)).kwonlyargs}
 
 
 def saved_settings_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -286,13 +270,7 @@ def saved_settings_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """Tell the defaults of a function's keyword-only arguments, where they have one."""
-    found = {name: parameter.default for name, parameter in _keyword_only(function).items()}
-    return {name: default for name, default in found.items() if default is not inspect.Parameter.empty}
-
-
-def _keyword_only(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(function).parameters
-    return {name: found for name, found in parameters.items() if found.kind is found.KEYWORD_ONLY}
+    return dict(inspect.unwrap(function).__kwdefaults__ or {})
 
 
 def sections(cls: type) -> dict[str, type[Any]]:
@@ -311,22 +289,23 @@ def names(cls: type) -> set[str]:
     return set(settings_of(cls)) if own is None else set(own())
 
 
-def laid_over(cls: type, below: Mapping[str, Any] | None, above: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(cls: type, below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
     """Lay settings of a section over others; a section whose settings depend on a choice defines `laid_over`."""
     own: Callable[..., dict[str, Any]] | None = getattr(cls, "laid_over", None)
-    return {**(below or {}), **above} if own is None else own(below or {}, above)
+    below = _plain(below) or {}
+    return {**below, **above} if own is None else own(below, above)
 
 
 def spelled(instance: Any) -> dict[str, Any]:
-    """Spell a dataclass as plain nested dicts, as `make` takes them; one that defines `to_dict` is spelled by it."""
-    plain = {}
-    for name in settings_of(type(instance)):
-        value = getattr(instance, name)
-        own = getattr(value, "to_dict", None)
-        if own is not None:
-            value = own()
-        plain[name] = spelled(value) if dataclasses.is_dataclass(value) else value
-    return plain
+    """Spell a dataclass as plain nested dicts, as `make` takes them; fields that define `to_dict` are spelled by it."""
+    return {name: _plain(getattr(instance, name)) for name in settings_of(type(instance))}
+
+
+def _plain(value: Any) -> Any:
+    own: Callable[[], Any] | None = getattr(value, "to_dict", None)
+    if own is not None:
+        return own()
+    return spelled(value) if dataclasses.is_dataclass(value) else value
 
 
 def _dotted(place: str, name: str) -> str:

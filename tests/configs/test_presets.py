@@ -12,6 +12,7 @@ from framegate.errors import BudgetError, ConfigError
 from framegate.models.stages.select.config import SelectConfig
 from framegate.settings import names
 from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.samplers.registry import FramesConfig
 
 
 @pytest.mark.parametrize("name", framegate.preset_names())
@@ -120,6 +121,16 @@ def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
         framegate.load_config(path)
     with pytest.raises(ConfigError, match="Unknown setting '1'"):
         framegate.load_config({1: 2})
+
+
+def test_sections_may_be_given_made():
+    config = framegate.load_config(
+        "dense", gate=MotionGateConfig(metric="ssim"), threshold=0.1, frames=FramesConfig()
+    )
+    assert config.gate == MotionGateConfig(metric="ssim", threshold=0.1)
+    assert framegate.load_config("kffocus", frames=FramesConfig(), fps=3).frames == FramesConfig(
+        settings={"fps": 3}
+    )
 
 
 def test_sections_are_switched_on_and_off_by_keyword():
