@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from framegate.config import CONFIG_VERSION, MERGE_HEADROOM, check_version
-from framegate.settings import saved_settings_of
+from framegate.config import CONFIG_VERSION, MERGE_HEADROOM, SECTIONS, check_version
+from framegate.settings import names, saved_settings_of
 from framegate.tokenizers.samplers.registry import DEFAULT_SAMPLER, sampler
 
 Values = dict[str, Any]
@@ -39,7 +39,7 @@ def upgrade(values: Mapping[str, Any]) -> tuple[Values, tuple[str, ...]]:
 
 def _from_1(values: Values) -> list[str]:
     """One budget and a headroom became two budgets, pruning a rule of select, and a sampler's settings its own."""
-    return [*_headroom(values), *_pruning(values), *_frames(values)]
+    return [*_headroom(values), *_pruning(values), *_frames(values), *_gate(values)]
 
 
 def _headroom(values: Values) -> list[str]:
@@ -73,6 +73,13 @@ def _frames(values: Values) -> list[str]:
     if isinstance(frames, Mapping):
         unread = _FRAMES_OF_1.difference(saved_settings_of(sampler(frames.get("sampler", DEFAULT_SAMPLER))))
         values["frames"] = {name: value for name, value in frames.items() if name not in unread}
+    return []
+
+
+def _gate(values: Values) -> list[str]:
+    gate = values.get("gate")
+    if isinstance(gate, Mapping) and "max_age" in gate and "max_age_tubes" in names(SECTIONS["gate"]):
+        values["gate"] = {("max_age_tubes" if name == "max_age" else name): gate[name] for name in gate}
     return []
 
 
