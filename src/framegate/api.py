@@ -105,7 +105,7 @@ def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", **settings:
 
     Args:
         video: path, or what is known of the video.
-        sampler: name of the sampler: "fps", "uniform", "keyframes" (KFFocus) or "tass" (DATE).
+        sampler: name of a file of tokenizers/samplers, for example "fps", "keyframes" (KFFocus) or "tass" (DATE).
         settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for "tass"
             also query="...", encoder=... (encode_frames and encode_text) and captioner=... (query to caption).
 

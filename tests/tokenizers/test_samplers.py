@@ -4,12 +4,15 @@ import copy
 import json
 import pickle
 
+import numpy as np
 import pytest
 
 import framegate
 from framegate.errors import ConfigError
 from framegate.settings import saved_settings_of, settings_of
-from framegate.tokenizers.samplers.registry import FramesConfig, sampler, sampler_names
+from framegate.tokenizers import samplers
+from framegate.tokenizers.samplers.registry import FramesConfig, sample_frames, sampler, sampler_names
+from framegate.types import VideoInfo
 
 
 @pytest.mark.parametrize("name", sampler_names())
@@ -77,6 +80,45 @@ def test_a_setting_of_another_sampler_is_refused_with_its_owner():
     ):
         with pytest.raises(ConfigError, match=message):
             framegate.load_config(preset, **overrides)
+
+
+NEW_SAMPLER = """
+from framegate.settings import Count, PerCall, checked
+from framegate.tokenizers.video_stream.window import window_frames
+from framegate.types import FramePlan
+
+
+@checked
+def sample(
+    info,
+    *,
+    stride: Count = 2,
+    start_seconds: PerCall[float | None] = None,
+    end_seconds: PerCall[float | None] = None,
+):
+    inside = window_frames(info, (start_seconds, end_seconds))
+    return FramePlan.from_indices(inside[::stride], info.frame_times_seconds)
+"""
+
+
+def test_a_sampler_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "every_nth.py").write_text(NEW_SAMPLER)
+    monkeypatch.setattr(samplers, "__path__", [*samplers.__path__, str(tmp_path)])
+    info = VideoInfo(
+        source="clip.mp4",
+        width_px=8,
+        height_px=8,
+        frame_times_seconds=np.arange(9) / 10,
+        duration_seconds=0.9,
+        codec="raw",
+    )
+    assert "every_nth" in sampler_names()
+    assert framegate.plan_frames(info, "every_nth", stride=4).indices.tolist() == [0, 4, 8]
+    config = framegate.load_config("gate", sampler="every_nth", stride=3)
+    assert config.frames.to_dict() == {"sampler": "every_nth", "stride": 3}
+    assert sample_frames(info, config.frames, (0.2, None)).indices.tolist() == [2, 5, 8]
+    with pytest.raises(ConfigError, match=r"frames\.stride is 0; it must be at least 1"):
+        framegate.load_config("gate", sampler="every_nth", stride=0)
 
 
 def test_a_copy_with_changes():

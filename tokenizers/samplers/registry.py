@@ -11,11 +11,11 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from framegate.errors import ConfigError, nearest
 from framegate.settings import defaults, read_all, saved_settings_of, unknown
+from framegate.tokenizers import samplers
 from framegate.tokenizers.video_stream.window import WHOLE, Window
 from framegate.types import FramePlan, VideoInfo
 
@@ -34,7 +34,7 @@ def sampler_names() -> list[str]:
     Returns:
         Their names, sorted.
     """
-    files = (found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    files = (found.name for found in pkgutil.iter_modules(samplers.__path__))
     return sorted(name for name in files if not name.startswith("_") and name != "registry")
 
 
