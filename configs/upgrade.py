@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from framegate.config import CONFIG_VERSION, MERGE_HEADROOM, SECTIONS, check_version
-from framegate.settings import names, saved_settings_of
+from framegate.config import CONFIG_VERSION, MERGE_HEADROOM, check_version
+from framegate.settings import saved_settings_of
 from framegate.tokenizers.samplers.registry import DEFAULT_SAMPLER, sampler
 
 Values = dict[str, Any]
@@ -78,7 +78,7 @@ def _frames(values: Values) -> list[str]:
 
 def _gate(values: Values) -> list[str]:
     gate = values.get("gate")
-    if isinstance(gate, Mapping) and "max_age" in gate and "max_age_tubes" in names(SECTIONS["gate"]):
+    if isinstance(gate, Mapping) and "max_age" in gate:
         values["gate"] = {("max_age_tubes" if name == "max_age" else name): gate[name] for name in gate}
     return []
 

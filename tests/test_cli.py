@@ -112,7 +112,10 @@ def test_view_writes_four_files(tmp_path):
         (["plan", CLIP, "--set", "treshold=3"], "Did you mean 'threshold'?"),
         (["plan", CLIP, "--set", "threshold"], "name=value"),
         (["plan", CLIP, "--set", "threshold=high"], "gate.threshold is 'high'; it must be a number or None"),
-        (["plan", CLIP, "--set", "max_age=2.5"], "gate.max_age is 2.5; it must be a whole number or None"),
+        (
+            ["plan", CLIP, "--set", "max_age_tubes=2.5"],
+            "gate.max_age_tubes is 2.5; it must be a whole number or None",
+        ),
         (["plan", CLIP, "--set", "fps=yes"], "frames.fps is True; it must be a number"),
         (["plan", CLIP, "--cell-px", "0"], "cell_px is 0"),
         (["view", CLIP, "--preset", "dense", "--keep-ratio", "0.5"], "use preset 'framegate'"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.samplers.registry import FramesConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
 
@@ -27,7 +27,7 @@ class PlanConfig:
 
     preset: str = "custom"
     frames: FramesConfig = field(default_factory=FramesConfig)
-    gate: MotionGateConfig | None = None
+    gate: GateConfig | None = None
     budget: Budget = field(default_factory=Budget)
     down_scaling: bool = False
     timestamps: TimestampsConfig | None = None

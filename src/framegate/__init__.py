@@ -16,7 +16,7 @@ _HOMES = {
     "FrontEndConfig": "framegate.config",
     "GatedResidualTokenizer": "framegate.models.gated_residual_tokenizer",
     "GatePlan": "framegate.tokenizers.gate.plan",
-    "MotionGateConfig": "framegate.tokenizers.gate.config",
+    "GateConfig": "framegate.tokenizers.gate.config",
     "Report": "framegate.report",
     "SceneMerge": "framegate.models.stages.scene_merge.merge",
     "SpatiotemporalModule": "framegate.models.stages.spatiotemporal.module",

@@ -12,7 +12,7 @@ from framegate.kernels.backend import Backend, check_backend
 from framegate.models.stages.registry import sections as stage_sections
 from framegate.settings import laid_over, make, names, sections, spelled, unknown
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers.registry import FramesConfig
 from framegate.tokenizers.timestamps.config import TimestampsConfig
@@ -73,7 +73,7 @@ class FrontEndConfig(_StageSections):
     backend: Backend = "auto"
     frames: FramesConfig = field(default_factory=FramesConfig)
     down_scaling: bool = False
-    gate: MotionGateConfig | None = None
+    gate: GateConfig | None = None
     timestamps: TimestampsConfig | None = None
     config_version: int = CONFIG_VERSION
 

@@ -25,6 +25,7 @@ P = ParamSpec("P")
 
 # settings whose meaning went -> what replaces them, for the message that refuses them
 REPLACED: dict[str, str] = {
+    "max_age": "max_age_tubes",
     "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
     "pruning": "select, with select_rule for pruner",
     "pruner": "select_rule",

@@ -11,7 +11,7 @@ from framegate.config import CONFIG_VERSION, SECTIONS, FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
 from framegate.models.stages.select.config import SelectConfig
 from framegate.settings import names
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.samplers.registry import FramesConfig
 
 
@@ -44,7 +44,7 @@ def test_configurations_are_frozen():
         ({"metric": "psnr"}, "mad"),
         ({"threshold": -1}, "0 or more"),
         ({"threshold": float("nan")}, "0 or more"),
-        ({"max_age": 0}, "at least 1"),
+        ({"max_age_tubes": 0}, "at least 1"),
         ({"keyframe_fraction": 0}, r"\(0, 1\]"),
         ({"mode": "reuse"}, "motion"),
         ({"fps": 0}, "above 0"),
@@ -98,8 +98,8 @@ def test_identity():
 
 
 def test_thresholds_default_by_metric():
-    assert MotionGateConfig(metric="ssim").resolved_threshold == 0.05
-    assert MotionGateConfig(threshold=2.5).resolved_threshold == 2.5
+    assert GateConfig(metric="ssim").resolved_threshold == 0.05
+    assert GateConfig(threshold=2.5).resolved_threshold == 2.5
 
 
 def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
@@ -107,8 +107,8 @@ def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
     assert framegate.load_config({"preset": "framegate"}) == framegate.load_config({}) == default
     assert framegate.load_config({"preset": "gate"}) == framegate.load_config("gate") != default
     assert framegate.load_config({"keep_ratio": 0.25}).gate == default.gate
-    mixed = framegate.load_config({"threshold": 6, "gate": {"max_age": 3}})
-    assert mixed.gate == MotionGateConfig(threshold=6, max_age=3, scales=(1, 2, 4))
+    mixed = framegate.load_config({"threshold": 6, "gate": {"max_age_tubes": 3}})
+    assert mixed.gate == GateConfig(threshold=6, max_age_tubes=3, scales=(1, 2, 4))
     off = framegate.load_config({"timestamps": None, "condensation": {"light_ratio": 3}})
     assert (off.timestamps, off.condensation.light_ratio, off.condensation.strong_ratio) == (None, 3, 4)
     assert framegate.load_config({"preset": "dense"}) == framegate.load_config("dense")
@@ -125,9 +125,9 @@ def test_files_and_dicts_are_laid_over_the_preset_they_name(tmp_path):
 
 def test_sections_may_be_given_made():
     config = framegate.load_config(
-        "dense", gate=MotionGateConfig(metric="ssim"), threshold=0.1, frames=FramesConfig()
+        "dense", gate=GateConfig(metric="ssim"), threshold=0.1, frames=FramesConfig()
     )
-    assert config.gate == MotionGateConfig(metric="ssim", threshold=0.1)
+    assert config.gate == GateConfig(metric="ssim", threshold=0.1)
     assert framegate.load_config("kffocus", frames=FramesConfig(), fps=3).frames == FramesConfig(
         settings={"fps": 3}
     )

@@ -26,7 +26,7 @@ def test_the_gates_scan_follows_the_reference(metric, max_age, tube_frames):
     keep, residual = anchor_scan(
         torch.from_numpy(clip), 8, threshold, metric=metric, max_age=max_age, keyframe_fraction=0.8
     )
-    rules = GateRules(metric=metric, threshold=threshold, max_age=max_age, keyframe_fraction=0.8)
+    rules = GateRules(metric=metric, threshold=threshold, max_age_tubes=max_age, keyframe_fraction=0.8)
     scan = GateScan(CellGrid.of(24, 40, cell_px=8, tube_frames=tube_frames), rules)
     steps = [scan.step(tube) for tube in clip]
     np.testing.assert_array_equal(np.concatenate([step.keep for step in steps]), keep.numpy())

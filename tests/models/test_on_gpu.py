@@ -8,7 +8,7 @@ from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.on_device import device_run, scanned, searched
 
@@ -82,7 +82,7 @@ def test_flash_attention_runs_once_a_layer(family, monkeypatch):
 def test_ties_fall_as_on_the_cpu(ratio):
     """Every cell is the same, so that residuals tie across the whole tube."""
     luma = torch.from_numpy(jumping_clip(0, 8, 2, 1, 1, 28)).tile(1, 1, 6, 9)
-    config, allowed = MotionGateConfig(motion="none", search="threshold"), Budget(keep_ratio=ratio)
+    config, allowed = GateConfig(motion="none", search="threshold"), Budget(keep_ratio=ratio)
     found, wanted = (device_run(part, config, allowed, cell_px=28) for part in (luma.cuda(), luma))
     assert (found.keep == wanted.keep).all()
 
@@ -91,7 +91,7 @@ def test_ties_fall_as_on_the_cpu(ratio):
 def test_nothing_waits_for_the_device(tubes):
     luma = torch.randint(0, 256, (tubes, 2, 224, 224), dtype=torch.uint8, device="cuda")
     grid = CellGrid.of(224, 224, cell_px=28, tube_frames=2)
-    config = MotionGateConfig(motion="none", search="threshold")
+    config = GateConfig(motion="none", search="threshold")
     searched(luma, grid, config, 100, "auto")  # compiles
     torch.cuda.set_sync_debug_mode("error")
     try:

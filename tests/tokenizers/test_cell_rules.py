@@ -10,7 +10,7 @@ import framegate
 from framegate.errors import BudgetError, ConfigError
 from framegate.tokenizers.cell_rules import CELL_RULES
 from framegate.tokenizers.cell_rules.registry import cell_rule, cell_scores, distance_of
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.video_stream import open_video
 
 CELL, ROWS, COLUMNS = 8, 6, 8
@@ -154,7 +154,7 @@ def test_evs_takes_a_threshold_of_ones_own():
         ("gate", {"rule": "rlf", "motion": "none"}, "Did you mean 'rlt'"),
         ("gate", {"rule": "rlt"}, r"does not read gate\.motion, which is 'camera': set it to 'none'"),
         ("rlt", {"metric": "ssim"}, r"does not read gate\.metric"),
-        ("dtd", {"max_age": 3}, r"does not read gate\.max_age"),
+        ("dtd", {"max_age_tubes": 3}, r"does not read gate\.max_age_tubes"),
         ("evs", {"scales": [1, 2]}, r"does not read gate\.scales"),
         ("random", {"threshold": 3.0}, "has no threshold"),
         ("random", {"seed": -1}, "0 or above"),
@@ -169,7 +169,7 @@ def test_settings_that_a_rule_does_not_read_are_refused(preset, settings, hint):
 
 
 def test_the_motion_gate_is_what_it_was():
-    assert MotionGateConfig().rule == "motion"
+    assert GateConfig().rule == "motion"
     assert framegate.load_config("gate").plan.judged_format == "gray"
     assert framegate.load_config("rlt").plan.judged_format == "rgb24"
     assert framegate.load_config("rlt", keep_ratio=1.0).plan.judged_format == "gray"

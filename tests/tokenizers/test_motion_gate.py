@@ -109,7 +109,7 @@ def test_previous_reference_is_grt_as_printed(clip, threshold):
 @few
 @given(clip=clips, age=st.integers(1, 6), tube_frames=tube_sizes, ratio=st.sampled_from([None, 0.5]))
 def test_no_anchor_grows_older_than_max_age(clip, age, tube_frames, ratio):
-    made = plan(clip, tube_frames, max_age=age, keep_ratio=ratio)
+    made = plan(clip, tube_frames, max_age_tubes=age, keep_ratio=ratio)
     if any("relaxed" in note for note in made.notes):
         assert ratio is not None
         return
@@ -119,9 +119,9 @@ def test_no_anchor_grows_older_than_max_age(clip, age, tube_frames, ratio):
 
 def test_budget_comes_before_max_age_and_says_so():
     clip = busy_clip(0, 12, 3 * CELL, 4 * CELL, cut=False)
-    made = plan(clip, keep_ratio=0.25, max_age=2, motion="none")
+    made = plan(clip, keep_ratio=0.25, max_age_tubes=2, motion="none")
     assert made.num_kept == 36
-    assert made.notes == ("max_age 2 was relaxed to 4: the budget comes first",)
+    assert made.notes == ("max_age_tubes 2 was relaxed to 4: the budget comes first",)
 
 
 @pytest.mark.parametrize("tube_frames", [1, 2])
@@ -226,11 +226,11 @@ def test_best_holds_match_every_plan_tried_by_hand():
 
 def test_stepwise_scan_equals_the_plan():
     clip = busy_clip(5, 12, 3 * CELL, 4 * CELL)
-    config = load_config("gate", motion="none", max_age=5).gate
+    config = load_config("gate", motion="none", max_age_tubes=5).gate
     grid = CellGrid.of(*clip.shape[1:], cell_px=CELL, tube_frames=2)
     scan = GateScan(grid, GateRules.of(config))
     steps = [scan.step(tube) for tube in clip.reshape(6, 2, *clip.shape[1:])]
-    made = plan(clip, 2, motion="none", max_age=5)
+    made = plan(clip, 2, motion="none", max_age_tubes=5)
     np.testing.assert_array_equal(made.keep, np.concatenate([step.keep for step in steps]))
     np.testing.assert_array_equal(made.residual, np.concatenate([step.residual for step in steps]))
     np.testing.assert_array_equal(scan.shown[..., None].repeat(3, -1), made.reconstruct()[-2:])

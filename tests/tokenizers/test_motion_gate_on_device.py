@@ -13,7 +13,7 @@ from torch._subclasses import FakeTensorMode
 from framegate.errors import BudgetError, ConfigError
 from framegate.kernels.dispatch import recording
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.gate import plan_gate
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.on_device import device_run, scanned, searched, why_not_on_device
@@ -23,7 +23,7 @@ CELL = 8
 
 
 def config(**settings_):
-    return MotionGateConfig(**({"motion": "none", "search": "threshold"} | settings_))
+    return GateConfig(**({"motion": "none", "search": "threshold"} | settings_))
 
 
 def clip(seed=0, frames=12, height=24, width=40, tube_frames=2):
@@ -42,7 +42,7 @@ def on_the_cpu(luma, gate, budget):
 
 
 @pytest.mark.parametrize("metric", ["mad", "ssim", "l2"])
-@pytest.mark.parametrize("rules", [{}, {"max_age": 2}, {"keyframe_fraction": 0.2}])
+@pytest.mark.parametrize("rules", [{}, {"max_age_tubes": 2}, {"keyframe_fraction": 0.2}])
 def test_decisions_are_the_cpus(metric, rules):
     gate = config(metric=metric, **rules)
     budgets = ({}, {"keep_ratio": 0.5}, {"keep_ratio": 0.1}, {"max_tokens": 60}, {"keep_ratio": 1.0})
@@ -100,9 +100,11 @@ def test_a_cap_that_is_just_met_changes_nothing():
 
 @settings(max_examples=25)
 @given(st.integers(0, 99), st.floats(0.05, 0.95), st.sampled_from([None, 2, 3]))
-def test_budgets_are_exact(seed, ratio, max_age):
+def test_budgets_are_exact(seed, ratio, max_age_tubes):
     luma, allowed = clip(seed, frames=8), Budget(keep_ratio=ratio)
-    run = device_run(torch.from_numpy(luma), config(max_age=max_age), allowed, cell_px=CELL, backend="torch")
+    run = device_run(
+        torch.from_numpy(luma), config(max_age_tubes=max_age_tubes), allowed, cell_px=CELL, backend="torch"
+    )
     assert run.num_kept == allowed.exact(run.keep.size)
     assert bool(run.keep[0].all()) or run.num_kept <= run.keep[0].size
 
@@ -151,7 +153,7 @@ def test_nothing_waits_for_the_device(tubes, backend, monkeypatch):
     with FakeTensorMode():
         luma = torch.zeros(tubes, 2, 24, 40, dtype=torch.uint8)
         grid = CellGrid.of(24, 40, cell_px=CELL, tube_frames=2)
-        run = searched(luma, grid, config(max_age=3), 40, backend)
+        run = searched(luma, grid, config(max_age_tubes=3), 40, backend)
         assert run.keep.shape == run.residual.shape == (tubes, 3, 5)
         assert scanned(luma, grid, config(), backend).keep.shape == (tubes, 3, 5)
 
@@ -166,7 +168,7 @@ def test_what_stays_on_the_cpu_says_why():
     assert why_not_on_device(config(search="optimum"), Budget()) is None
     assert "optimum" in why_not_on_device(config(search="optimum"), Budget(keep_ratio=0.5))
     for settings_ in ({"motion": "camera"}, {"scales": (1, 2)}, {"rule": "rlt", "threshold": 0.1}):
-        gate = MotionGateConfig(**({"motion": "none"} | settings_))
+        gate = GateConfig(**({"motion": "none"} | settings_))
         assert "are the CPU's" in why_not_on_device(gate, Budget())
 
 

@@ -19,7 +19,7 @@ from framegate.tokenizers.gate.areas.levels import (
     raised,
     representatives,
 )
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.residual import mad
 from framegate.tokenizers.gate.scan import GateRules, GateScan
@@ -101,12 +101,12 @@ def check_tokens(made, scales):
 )
 def test_scales_that_cannot_be_are_named(settings, hint):
     with pytest.raises(ConfigError, match=hint):
-        MotionGateConfig(**settings)
+        GateConfig(**settings)
 
 
 def test_scales_come_as_lists_from_files():
-    assert MotionGateConfig().scales == (1,)
-    assert MotionGateConfig(scales=[1, 2, 4]).scales == (1, 2, 4)
+    assert GateConfig().scales == (1,)
+    assert GateConfig(scales=[1, 2, 4]).scales == (1, 2, 4)
     assert load_config("gate", scales=[1, 4]).gate.scales == (1, 4)
 
 
@@ -210,8 +210,8 @@ def test_cells_show_what_their_anchor_showed(clip, scales, ratio, tube_frames):
 @few
 @given(clip=clips, age=st.integers(1, 6), scales=mixed, ratio=st.sampled_from([None, 0.5]))
 def test_no_anchor_grows_older_than_max_age(clip, age, scales, ratio):
-    made = plan(clip, scales=scales, max_age=age, keep_ratio=ratio)
-    if any("max_age" in note for note in made.notes):
+    made = plan(clip, scales=scales, max_age_tubes=age, keep_ratio=ratio)
+    if any("max_age_tubes" in note for note in made.notes):
         assert ratio is not None
         return
     ages = np.arange(len(made.keep))[:, None, None] - made.anchor
@@ -315,10 +315,10 @@ def test_plans_are_the_same_every_time():
 
 def test_stepwise_scan_equals_the_plan():
     clip = busy_clip(5, 12, 4 * CELL, 8 * CELL, noise=0.5)
-    config = load_config("gate", motion="none", max_age=5, scales=(1, 2, 4)).gate
+    config = load_config("gate", motion="none", max_age_tubes=5, scales=(1, 2, 4)).gate
     grid = CellGrid.of(*clip.shape[1:], cell_px=CELL, tube_frames=2)
     scan = GateScan(grid, GateRules.of(config))
     steps = [scan.step(tube) for tube in clip.reshape(6, 2, *clip.shape[1:])]
-    made = plan(clip, 2, motion="none", max_age=5, scales=(1, 2, 4))
+    made = plan(clip, 2, motion="none", max_age_tubes=5, scales=(1, 2, 4))
     np.testing.assert_array_equal(made.side, np.concatenate([step.side for step in steps]))
     np.testing.assert_array_equal(scan.shown[..., None].repeat(3, -1), made.reconstruct()[-2:])

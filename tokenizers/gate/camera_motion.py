@@ -34,6 +34,7 @@ GOOD_SUPPORT = 0.6
 TRY_AFFINE_ABOVE_PX = 0.1
 AFFINE_GAIN = 0.8
 STILL_PX = 0.02
+WORTHWHILE_SHIFT_PX = 0.1
 
 Points = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
@@ -79,6 +80,30 @@ class CameraTracker:
         moves = affine is not None and largest_shift_px(affine, self._shape) > STILL_PX
         self._velocity = _centre_shift(affine, *self._shape) if affine is not None else (0.0, 0.0)
         return affine if moves else None
+
+
+class RememberedMotion:
+    """Estimates the motion of each tube of a clip once, however many plans ask for it.
+
+    Args:
+        grid: geometry of the frames.
+        luma: uint8 [T, k, h, w], plain, whatever the gate judges.
+    """
+
+    def __init__(self, grid: CellGrid, luma: UInt8Array) -> None:
+        self._tracker, self._luma = CameraTracker(grid), luma
+        self._known: dict[int, FloatArray | None] = {}
+        self.found_motion = False
+
+    def __call__(self, tube: int, _before: UInt8Array, _after: UInt8Array) -> FloatArray | None:
+        """Find a tube's motion, as CameraTracker does; the frames judged are not looked at."""
+        if tube not in self._known:
+            before, after = self._luma[tube - 1], self._luma[tube]
+            found = self._known[tube] = self._tracker.motion(before, after)
+            self.found_motion |= (
+                found is not None and largest_shift_px(found, after.shape) > WORTHWHILE_SHIFT_PX
+            )
+        return self._known[tube]
 
 
 def estimate(

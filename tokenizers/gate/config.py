@@ -1,4 +1,4 @@
-"""Settings of the motion gate, validated when they are made."""
+"""Settings of the gate, validated when they are made."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from typing import Literal, get_args
 
 from framegate.errors import ConfigError, nearest
 from framegate.tokenizers.cell_rules.names import CELL_RULES
+from framegate.tokenizers.gate.weights import WEIGHTS, default_threshold_of
 
 Metric = Literal["mad", "ssim", "l2"]
 Reference = Literal["anchor", "previous"]
 Motion = Literal["camera", "none"]
 Mode = Literal["drop", "reuse"]
 Search = Literal["optimum", "threshold"]
+ResidualPool = Literal["mean", "max"]
 
 MOTION_RULE = "motion"
-# what only the motion gate's own rule reads, and what it must be under another one
+# what only the gate's own rule reads, and what it must be under another one
 _OF_MOTION: dict[str, object] = {
     "metric": "mad",
+    "weight": "luma",
+    "residual_pool": "mean",
     "reference": "anchor",
     "motion": "none",
-    "max_age": None,
+    "max_age_tubes": None,
     "keyframe_fraction": 0.8,
     "codec_keyframes": False,
     "scales": (1,),
@@ -28,17 +32,27 @@ _OF_MOTION: dict[str, object] = {
 }
 # what a search over thresholds alone can do, on any device
 _OF_THRESHOLD_SEARCH: dict[str, object] = {
+    "weight": "luma",
+    "residual_pool": "mean",
     "reference": "anchor",
     "motion": "none",
     "codec_keyframes": False,
     "scales": (1,),
 }
+# what tokens of several sides go with
+_OF_SCALES: dict[str, object] = {
+    "metric": "mad",
+    "weight": "luma",
+    "residual_pool": "mean",
+    "reference": "anchor",
+    "mode": "drop",
+}
 SCALE_CHOICES = ((1,), (1, 2), (1, 4), (1, 2, 4))
-DEFAULT_THRESHOLDS: dict[str, float] = {"mad": 4.0, "ssim": 0.05, "l2": 0.3}
+DEFAULT_THRESHOLDS: dict[str, float] = {"ssim": 0.05, "l2": 0.3}
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionGateConfig:
+class GateConfig:
     """How the gate decides which cells are encoded.
 
     Args:
@@ -47,12 +61,16 @@ class MotionGateConfig:
             "uniform_frames" keeps whole tubes, evenly spread.
         metric: "mad" mean absolute luma difference (0 to 255), "ssim" 1 - SSIM of luma over the cell (0 to 2,
             GRT's measure), "l2" Euclidean norm over the tube's normalised pixels (the released GRT code's).
-        threshold: a cell is encoded when its residual is above this; None takes the metric's or the rule's default.
+        weight: what a change is worth to metric "mad", by its file in gate/weights: "luma" all alike, "contrast" fine
+            contrast before smooth change. Camera motion is found on plain luma.
+        residual_pool: "mean" over the cell, or "max" of its quarters' means, so that small changes count; "max" with
+            metric "mad" only.
+        threshold: a cell is encoded when its residual is above this; None takes the weight's, metric's or rule's own.
             Not used when a budget is given: the budget decides.
         reference: "anchor" compares with the content that was last encoded (error cannot drift),
             "previous" with the tube before (GRT as printed).
         motion: "camera" lets a tube try sub-pixel camera motion beside no motion, "none" does not.
-        max_age: a cell is encoded again after this many tubes, None never.
+        max_age_tubes: a cell is encoded again after this many tubes, None never.
         keyframe_fraction: a tube of which a larger share changed is encoded whole, in (0, 1].
         codec_keyframes: also encode whole the tubes that hold a codec I-frame.
         mode: "drop" skipped cells become no token; "reuse" every token stays and takes its anchor's patch
@@ -68,19 +86,21 @@ class MotionGateConfig:
         seed: of the rule "random", 0 or above.
 
     Raises:
-        ConfigError: a value out of range, an unknown rule or one with settings that it does not read, "reuse" together
-            with camera motion, scales beyond (1,) or a search by threshold with settings that they do not go with.
+        ConfigError: a value out of range, an unknown rule or weight, a rule with settings that it does not read,
+            "reuse" together with camera motion or refill, scales beyond (1,), a weight or pool, or a search by
+            threshold with settings that they do not go with.
 
-    Source: GRT (arXiv 2509.14199) section 3 for the gate; the ratios 2 and 4 of scales: KFFocus (arXiv
-    2508.08989); anchored reference, mode decision, budgets, and scales chosen by rate and distortion: ours.
+    Source: GRT (arXiv 2509.14199) section 3 for the gate; KFFocus (arXiv 2508.08989) for the ratios 2 and 4 of scales.
     """
 
     rule: str = MOTION_RULE
     metric: Metric = "mad"
+    weight: str = "luma"
+    residual_pool: ResidualPool = "mean"
     threshold: float | None = None
     reference: Reference = "anchor"
     motion: Motion = "camera"
-    max_age: int | None = None
+    max_age_tubes: int | None = None
     keyframe_fraction: float = 0.8
     codec_keyframes: bool = False
     mode: Mode = "drop"
@@ -92,6 +112,7 @@ class MotionGateConfig:
     def __post_init__(self) -> None:
         for name, choices in (
             ("metric", Metric),
+            ("residual_pool", ResidualPool),
             ("reference", Reference),
             ("motion", Motion),
             ("mode", Mode),
@@ -103,9 +124,9 @@ class MotionGateConfig:
                 )
         if self.threshold is not None and not self.threshold >= 0:
             raise ConfigError(f"gate.threshold is {self.threshold}; it must be 0 or more, or None.")
-        if self.max_age is not None and self.max_age < 1:
+        if self.max_age_tubes is not None and self.max_age_tubes < 1:
             raise ConfigError(
-                f"gate.max_age is {self.max_age}; it must be at least 1 tube, or None for no limit."
+                f"gate.max_age_tubes is {self.max_age_tubes}; it must be at least 1 tube, or None for no limit."
             )
         if not 0 < self.keyframe_fraction <= 1:
             raise ConfigError(f"gate.keyframe_fraction is {self.keyframe_fraction}; it must be in (0, 1].")
@@ -116,8 +137,19 @@ class MotionGateConfig:
         if self.mode == "reuse" and self.refill:
             raise ConfigError('gate.refill needs mode "drop": "reuse" gives every cell a token already.')
         self._check_scales()
+        self._check_weight()
         self._check_rule()
         self._check_search()
+
+    def _check_weight(self) -> None:
+        if self.weight not in WEIGHTS:
+            raise ConfigError(f"Unknown gate.weight {self.weight!r}. {nearest(str(self.weight), WEIGHTS)}")
+        for name, plain in (("weight", "luma"), ("residual_pool", "mean")):
+            if getattr(self, name) != plain and self.metric != "mad":
+                raise ConfigError(
+                    f'gate.{name} {getattr(self, name)!r} goes with gate.metric "mad", not {self.metric!r}: set that, '
+                    f"or gate.{name} to {plain!r}."
+                )
 
     def _check_search(self) -> None:
         if self.search == "optimum":
@@ -163,7 +195,7 @@ class MotionGateConfig:
             )
         if len(scales) == 1:
             return
-        for name, needed in (("metric", "mad"), ("reference", "anchor"), ("mode", "drop")):
+        for name, needed in _OF_SCALES.items():
             if getattr(self, name) != needed:
                 raise ConfigError(
                     f'gate.scales {scales} needs gate.{name} "{needed}", not {getattr(self, name)!r}; set that, or '
@@ -203,4 +235,4 @@ class MotionGateConfig:
     def _default_threshold(self) -> float | None:
         if self.rule != MOTION_RULE:
             return CELL_RULES[self.rule].threshold
-        return DEFAULT_THRESHOLDS[self.metric]
+        return default_threshold_of(self.weight) if self.metric == "mad" else DEFAULT_THRESHOLDS[self.metric]

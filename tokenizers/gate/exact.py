@@ -11,18 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.areas.levels import BoolArray
-from framegate.tokenizers.gate.camera_motion import CameraTracker, largest_shift_px
-from framegate.tokenizers.gate.config import Metric, MotionGateConfig
+from framegate.tokenizers.gate.camera_motion import RememberedMotion
+from framegate.tokenizers.gate.config import GateConfig, Metric
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.replay import replayed
-from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.types import UInt8Array
 
 THRESHOLD_STEPS = 1025
-WORTHWHILE_SHIFT_PX = 0.1
 # Judged on luma, at half resolution: a smaller gain may be a loss in colour.
 CAMERA_GAIN = 0.95
 CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.98, 0.99
@@ -37,41 +36,33 @@ THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
 
 
 def exact_run(
-    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
-) -> GatePlan:
-    """Plan a clip so that exactly `budget_cells` cells are encoded.
-
-    The budget comes first, then the first tube, then cuts, then max_age. Plans with and without camera motion
-    compete by the squared error of what is shown; motion must win by 5 %, so it never makes a clip worse.
-
-    Args:
-        luma: uint8 [T, k, h, w].
-        grid: geometry of these frames.
-        config: metric, reference, motion and rules; its threshold is not used.
-        budget_cells: cells to encode, at least 1, fewer than all.
-        forced: tubes to encode whole, bool [T], the first among them.
-
-    Returns:
-        The run; its notes name rules that the budget did not leave room for.
-
-    Source: ours.
-    """
-    return judged_run(luma, grid, config, budget_cells, forced, RememberedMotion(grid))[0]
-
-
-def judged_run(
     luma: UInt8Array,
     grid: CellGrid,
-    config: MotionGateConfig,
+    config: GateConfig,
     budget_cells: int,
     forced: BoolArray,
     motion_source: RememberedMotion,
 ) -> tuple[GatePlan, float]:
-    """Plan as exact_run does; also give the squared error of what is shown."""
+    """Plan a clip so that exactly `budget_cells` cells are encoded.
+
+    The budget comes first, then the first tube, then cuts, then max_age_tubes. Plans with and without
+    camera motion compete by the squared error of what is shown; motion must win by 5 %, so it never makes a clip worse.
+
+    Args:
+        luma: uint8 [T, k, h, w], weighted as the gate judges it.
+        grid: geometry of these frames.
+        config: metric, reference, motion and rules; its threshold and weight are not used.
+        budget_cells: cells to encode, at least 1, fewer than all.
+        forced: tubes to encode whole, bool [T], the first among them.
+        motion_source: the camera's motion between plain tubes.
+
+    Returns:
+        The plan, whose notes name rules that the budget did not leave room for, and the squared error of what it shows.
+    """
+    measure = residual_of(config.metric, config.residual_pool)
     if budget_cells <= grid.num_cells:
         first = first_tube_only(luma, grid, config, budget_cells, forced)
-        run, error = replayed(luma, grid, first, config.metric)
-        return run, error
+        return replayed(luma, grid, first, measure)
     forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
     still = _judged(
         luma, grid, config, _without_motion(luma, grid, config, budget_cells, forced), budget_cells
@@ -87,7 +78,7 @@ def judged_run(
 
 
 def _notes_of_one_tube(
-    grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray | None
+    grid: CellGrid, config: GateConfig, budget_cells: int, forced: BoolArray | None
 ) -> tuple[str, ...]:
     """Say what a budget of one tube or less leaves out."""
     codec = 0 if forced is None else int(forced.sum()) - 1
@@ -97,22 +88,23 @@ def _notes_of_one_tube(
     ]
     if codec > 0:
         notes.append(f"{codec} codec keyframes stood aside: the budget comes first")
-    if config.max_age is not None:
-        notes.append(f"max_age {config.max_age} stood aside: the budget comes first")
+    if config.max_age_tubes is not None:
+        notes.append(f"max_age_tubes {config.max_age_tubes} stood aside: the budget comes first")
     return tuple(notes)
 
 
 def _judged(
-    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, run: GatePlan, budget_cells: int
+    luma: UInt8Array, grid: CellGrid, config: GateConfig, run: GatePlan, budget_cells: int
 ) -> tuple[GatePlan, float]:
     """The run with its budget spent, and the squared error of what it shows."""
-    return replayed(luma, grid, filled(run, budget_cells), config.metric)
+    measure = residual_of(config.metric, config.residual_pool)
+    return replayed(luma, grid, filled(run, budget_cells), measure)
 
 
 def affordable_rules(
-    config: MotionGateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
-) -> tuple[BoolArray, MotionGateConfig, tuple[str, ...]]:
-    """Relax what the budget leaves no room for: max_age first, then the codec's keyframes.
+    config: GateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
+) -> tuple[BoolArray, GateConfig, tuple[str, ...]]:
+    """Relax what the budget leaves no room for: max_age_tubes first, then the codec's keyframes.
 
     Args:
         config: the rules.
@@ -133,20 +125,20 @@ def affordable_rules(
         notes.append(
             f"{len(dropped)} codec keyframes stood aside: the budget has room for {room} whole tubes"
         )
-    if config.max_age is not None and refreshes(forced, config.max_age) > room:
-        ages = range(config.max_age + 1, len(forced) + 1)
+    if config.max_age_tubes is not None and refreshes(forced, config.max_age_tubes) > room:
+        ages = range(config.max_age_tubes + 1, len(forced) + 1)
         fitting = next((age for age in ages if refreshes(forced, age) <= room), None)
         relaxed = "stood aside" if fitting is None else f"was relaxed to {fitting}"
-        notes.append(f"max_age {config.max_age} {relaxed}: the budget comes first")
-        config = replace(config, max_age=fitting)
+        notes.append(f"max_age_tubes {config.max_age_tubes} {relaxed}: the budget comes first")
+        config = replace(config, max_age_tubes=fitting)
     return forced, config, tuple(notes)
 
 
-def refreshes(forced: BoolArray, max_age: int) -> int:
+def refreshes(forced: BoolArray, max_age_tubes: int) -> int:
     """Tubes that are encoded whole when nothing changes."""
     count, age = 0, 0
     for whole in forced:
-        age = 0 if whole or age >= max_age else age
+        age = 0 if whole or age >= max_age_tubes else age
         count += age == 0
         age += 1
     return count
@@ -155,7 +147,7 @@ def refreshes(forced: BoolArray, max_age: int) -> int:
 def first_tube_only(
     luma: UInt8Array,
     grid: CellGrid,
-    config: MotionGateConfig,
+    config: GateConfig,
     budget_cells: int,
     forced: BoolArray | None = None,
 ) -> GatePlan:
@@ -181,38 +173,26 @@ def first_tube_only(
 
 
 def _without_motion(
-    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int, forced: BoolArray
+    luma: UInt8Array, grid: CellGrid, config: GateConfig, budget_cells: int, forced: BoolArray
 ) -> GatePlan:
     """The plan without camera motion: the best holds for the mean difference, else the best threshold."""
     if config.metric != "mad" or config.reference != "anchor":
         return _searched(luma, grid, config, budget_cells, forced, None)
-    rules = HoldRules(forced=forced, max_age=config.max_age, keyframe_fraction=config.keyframe_fraction)
+    rules = HoldRules(
+        forced=forced,
+        max_age_tubes=config.max_age_tubes,
+        keyframe_fraction=config.keyframe_fraction,
+        residual_pool=config.residual_pool,
+    )
     keep = best_holds(luma, grid, budget_cells, rules)
-    return replayed(luma, grid, GatePlan.still(keep, grid), config.metric)[0]
-
-
-class RememberedMotion:
-    """Estimates each tube's motion once, however many thresholds are tried."""
-
-    def __init__(self, grid: CellGrid) -> None:
-        self._tracker = CameraTracker(grid)
-        self._known: dict[int, FloatArray | None] = {}
-        self.found_motion = False
-
-    def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
-        """Find a tube's motion, as CameraTracker does."""
-        if tube not in self._known:
-            found = self._known[tube] = self._tracker.motion(before, after)
-            self.found_motion |= (
-                found is not None and largest_shift_px(found, after.shape) > WORTHWHILE_SHIFT_PX
-            )
-        return self._known[tube]
+    measure = residual_of(config.metric, config.residual_pool)
+    return replayed(luma, grid, GatePlan.still(keep, grid), measure)[0]
 
 
 def _searched(
     luma: UInt8Array,
     grid: CellGrid,
-    config: MotionGateConfig,
+    config: GateConfig,
     budget_cells: int,
     forced: BoolArray,
     motion_source: RememberedMotion | None,
@@ -225,7 +205,7 @@ def _searched(
 
     @cache
     def run_at(threshold: float) -> GatePlan:
-        rules = replace(GateRules.of(config), threshold=threshold)
+        rules = replace(GateRules.of(config), threshold=threshold, weight="luma")
         scan = GateScan(grid, rules, motion_source=motion_source)
         steps = [
             scan.step(tube, force_keyframe=bool(whole)) for tube, whole in zip(luma, forced, strict=True)

@@ -10,8 +10,13 @@ import numpy as np
 from framegate.tokenizers.gate.areas.levels import halved
 from framegate.tokenizers.gate.areas.planner import mixed_run
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.camera_motion import CameraTracker, is_large_enough, scaled
-from framegate.tokenizers.gate.config import MOTION_RULE, MotionGateConfig
+from framegate.tokenizers.gate.camera_motion import (
+    CameraTracker,
+    RememberedMotion,
+    is_large_enough,
+    scaled,
+)
+from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
 from framegate.tokenizers.gate.exact import exact_run
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
@@ -19,6 +24,7 @@ from framegate.tokenizers.gate.replay import whole_plan
 from framegate.tokenizers.gate.ruled import ruled_run
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.thresholds import threshold_run
+from framegate.tokenizers.gate.weights import weighed
 from framegate.types import UInt8Array
 
 ForcedKeyframes = Callable[[int], bool]
@@ -32,7 +38,7 @@ def never(_tube: int) -> bool:
 def plan_gate(
     frames: Iterable[UInt8Array],
     grid: CellGrid,
-    config: MotionGateConfig,
+    config: GateConfig,
     budget: Budget,
     *,
     forced_keyframe: ForcedKeyframes = never,
@@ -72,7 +78,7 @@ def plan_gate(
     return replace(run, notes=notes + run.notes)
 
 
-def usable_config(grid: CellGrid, config: MotionGateConfig) -> tuple[MotionGateConfig, tuple[str, ...]]:
+def usable_config(grid: CellGrid, config: GateConfig) -> tuple[GateConfig, tuple[str, ...]]:
     """Leave out the camera motion that a clip cannot have.
 
     Args:
@@ -102,20 +108,29 @@ def moving_scan(grid: CellGrid, rules: GateRules) -> GateScan:
 
 
 class _Held:
-    """A clip's luma in memory, at the resolution at which budgets are planned."""
+    """A clip's luma in memory, weighted, at the resolution at which budgets are planned."""
 
-    def __init__(self, grid: CellGrid, config: MotionGateConfig) -> None:
+    def __init__(self, grid: CellGrid, config: GateConfig) -> None:
         # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
         # Coarse tokens lose what half a resolution does not show.
         # A search by threshold sees what its thresholds are judged by, on every device.
         full = config.metric != "mad" or config.is_mixed or config.search == "threshold"
-        self.halves = grid.can_halve and not full
+        has_quarters = config.residual_pool == "mean" or grid.cell_px % 4 == 0
+        self.halves = grid.can_halve and has_quarters and not full
+        self._weight = config.weight
+        # the camera is followed on plain luma
+        self._plain: list[UInt8Array] | None = (
+            [] if config.motion == "camera" and config.weight != "luma" else None
+        )
         self.full_grid = grid
         self.grid = grid.halved() if self.halves else grid
         self._tubes: list[UInt8Array] = []
 
     def take(self, tube: UInt8Array) -> None:
-        self._tubes.append(halved(tube) if self.halves else tube)
+        judged = weighed(tube, self._weight)
+        self._tubes.append(halved(judged) if self.halves else judged)
+        if self._plain is not None:
+            self._plain.append(halved(tube) if self.halves else tube)
 
     def take_all(self, tubes: Iterable[UInt8Array]) -> _Held:
         for tube in tubes:
@@ -126,6 +141,10 @@ class _Held:
     def luma(self) -> UInt8Array:
         """uint8 [T, k, h, w]."""
         return np.stack(self._tubes)
+
+    def motion(self, luma: UInt8Array) -> RememberedMotion:
+        """The camera's motion, given the luma that is judged."""
+        return RememberedMotion(self.grid, luma if self._plain is None else np.stack(self._plain))
 
     @property
     def num_cells(self) -> int:
@@ -142,7 +161,7 @@ class _Held:
 def _meet(
     held: _Held,
     budget: Budget,
-    config: MotionGateConfig,
+    config: GateConfig,
     forced_keyframe: ForcedKeyframes,
     cells: int | None = None,
 ) -> GatePlan:
@@ -157,13 +176,14 @@ def _meet(
         return threshold_run(luma, held.grid, config, wanted)
     if config.is_mixed:
         return mixed_run(luma, held.grid, config, wanted, forced)
-    return held.on_full_frames(exact_run(luma, held.grid, config, wanted, forced))
+    run, _ = exact_run(luma, held.grid, config, wanted, forced, held.motion(luma))
+    return held.on_full_frames(run)
 
 
 def _causal(
     tubes: Iterable[UInt8Array],
     grid: CellGrid,
-    config: MotionGateConfig,
+    config: GateConfig,
     budget: Budget,
     forced_keyframe: ForcedKeyframes,
 ) -> GatePlan:
@@ -187,7 +207,7 @@ def _seen(tubes: Iterable[UInt8Array], held: _Held | None) -> Iterator[UInt8Arra
 
 
 def _threshold_run(
-    tubes: Iterable[UInt8Array], grid: CellGrid, config: MotionGateConfig, forced_keyframe: ForcedKeyframes
+    tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, forced_keyframe: ForcedKeyframes
 ) -> GatePlan:
     """Gate with and without camera motion side by side, and keep the one that encodes less."""
     rules = GateRules.of(config)

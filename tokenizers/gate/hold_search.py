@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.areas.levels import BoolArray
+from framegate.tokenizers.gate.config import ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.residual import FloatArray, quartered
 from framegate.types import UInt8Array
 
 WINDOW_TUBES = 128
@@ -42,13 +43,15 @@ class HoldRules:
 
     Args:
         forced: tubes that are encoded whole, bool [T], the first among them.
-        max_age: a cell is encoded again after this many tubes, None never.
+        max_age_tubes: a cell is encoded again after this many tubes, None never.
         keyframe_fraction: a tube of which a larger share is encoded is encoded whole.
+        residual_pool: "max" counts the quarter of a cell that differs most, for the whole of it.
     """
 
     forced: BoolArray
-    max_age: int | None
+    max_age_tubes: int | None
     keyframe_fraction: float
+    residual_pool: ResidualPool = "mean"
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ def _with_cuts(rules: HoldRules, keep: BoolArray, affordable_tubes: int) -> Hold
 
 
 def _whole_tubes(rules: HoldRules) -> int:
-    if rules.max_age is None:
+    if rules.max_age_tubes is None:
         return int(rules.forced.sum())
-    return int(rules.forced.sum()) + len(rules.forced) // rules.max_age
+    return int(rules.forced.sum()) + len(rules.forced) // rules.max_age_tubes
 
 
 def _bracketed(
@@ -182,15 +185,19 @@ def steps_within(
 def _solve(
     luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], prices: FloatArray, rules: HoldRules
 ) -> Solutions:
-    parts = [_Holds(chunk, prices, rules).solve() for chunk in _cell_histories(luma, grid, cells)]
+    quarters = rules.residual_pool == "max"
+    histories = _cell_histories(luma, grid, cells, quarters=quarters)
+    parts = [_Holds(chunk, prices, rules).solve() for chunk in histories]
     return Solutions(
         np.concatenate([part.keep for part in parts], axis=1),
         np.concatenate([part.error for part in parts], axis=1),
     )
 
 
-def _cell_histories(luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_]) -> Iterator[UInt8Array]:
-    """The pixels of a few cells at a time through all tubes: uint8 [cells, T, pixels]."""
+def _cell_histories(
+    luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], *, quarters: bool
+) -> Iterator[UInt8Array]:
+    """The pixels of a few cells at a time through all tubes: uint8 [cells, 1 or 4 quarters, T, pixels]."""
     cell, tubes = grid.cell_px, len(luma)
     split = luma.reshape(tubes, grid.tube_frames, grid.rows, cell, grid.columns, cell)
     for start in range(0, len(cells), CELLS_AT_ONCE):
@@ -198,7 +205,12 @@ def _cell_histories(luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_
         picked = split[
             :, :, row, :, column
         ]  # [cells, T, k, c, c]: numpy moves separated indices to the front
-        yield picked.reshape(len(row), tubes, -1)
+        if quarters:
+            half = quartered(grid).cell_px
+            split_cells = picked.reshape(len(row), tubes, grid.tube_frames, 2, half, 2, half)
+            yield split_cells.transpose(0, 3, 5, 1, 2, 4, 6).reshape(len(row), 4, tubes, -1)
+        else:
+            yield picked.reshape(len(row), 1, tubes, -1)
 
 
 class _Holds:
@@ -210,7 +222,7 @@ class _Holds:
 
     def __init__(self, history: UInt8Array, prices: FloatArray, rules: HoldRules) -> None:
         self._history, self._prices, self._rules = history, prices[:, None], rules
-        cells, self._tubes = history.shape[:2]
+        cells, _, self._tubes, _ = history.shape
         self._chosen: Int32Array = np.zeros((len(prices), cells, self._tubes), np.int32)
         self._best = np.zeros((len(prices), cells), np.float32)
         self._anchors: Int32Array = np.zeros((cells, 0), np.int32)
@@ -241,8 +253,8 @@ class _Holds:
         rules = self._rules
         if rules.forced[tube]:
             cost[:, :, :-1] = np.inf
-        elif rules.max_age is not None:
-            cost[:, anchors <= tube - rules.max_age] = np.inf
+        elif rules.max_age_tubes is not None:
+            cost[:, anchors <= tube - rules.max_age_tubes] = np.inf
         cost[:, :, -1] = self._best + self._prices
         cost += distance
         winner = cost.argmin(axis=2)  # [prices, cells]
@@ -251,20 +263,13 @@ class _Holds:
         self._chosen[:, :, tube] = anchors[cells, winner]
 
     def _distances(self, anchors: Int32Array, start: int, end: int) -> FloatArray:
-        """Squared distance of each tube of the window to the anchors before it, by matrix products."""
-        cells, carried = len(self._history), anchors.shape[1] - (end - start)
+        """Squared distance of each tube of the window to the anchors before it; quarters count for their cell."""
+        cells, parts = self._history.shape[:2]
         distance = np.zeros((end - start, cells, anchors.shape[1]), np.float32)
-        for cell, pixels in enumerate(self._history):
-            there = pixels[anchors[cell]].astype(np.float32)
-            there -= there.mean(axis=0)
-            norms = np.einsum("ap,ap->a", there, there)
-            rows = max(2, LONE_THREAD_PRODUCTS // there.size)
-            for first in range(carried, len(there), rows):
-                last = min(first + rows, len(there))
-                product = there[first:last] @ there[:last].T
-                block = distance[first - carried : last - carried, cell, :last]
-                np.subtract(norms[first:last, None] + norms[:last], 2.0 * product, out=block)
-        np.maximum(distance, 0.0, out=distance)
+        for cell, histories in enumerate(self._history):
+            for pixels in histories:
+                found = _products(pixels[anchors[cell]].astype(np.float32), end - start)
+                np.maximum(distance[:, cell], found if parts == 1 else parts * found, out=distance[:, cell])
         return distance
 
     def _carry(self, cost: FloatArray, anchors: Int32Array) -> None:
@@ -284,3 +289,21 @@ class _Holds:
             keep[price[open_], cell[open_], anchor] = True
             tube[open_] = anchor - 1
         return keep
+
+
+def _products(there: FloatArray, window: int) -> FloatArray:
+    """Squared distances of the last `window` rows of pixels [anchors, p] to the rows before: [window, anchors].
+
+    `there` is centred in place: what all rows share need not be multiplied.
+    """
+    carried = len(there) - window
+    distance = np.zeros((window, len(there)), np.float32)
+    there -= there.mean(axis=0)
+    norms = np.einsum("ap,ap->a", there, there)
+    rows = max(2, LONE_THREAD_PRODUCTS // there.size)
+    for first in range(carried, len(there), rows):
+        last = min(first + rows, len(there))
+        product = there[first:last] @ there[:last].T
+        block = distance[first - carried : last - carried, :last]
+        np.subtract(norms[first:last, None] + norms[:last], 2.0 * product, out=block)
+    return distance

@@ -12,7 +12,7 @@ from framegate.kernels.anchor_scan import anchor_scan
 from framegate.kernels.backend import Backend
 from framegate.kernels.block_residual import block_residual
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.exact import affordable_rules, first_tube_only
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
@@ -32,7 +32,7 @@ class Decisions:
     residual: Tensor
 
 
-def why_not_on_device(config: MotionGateConfig, budget: Budget) -> str | None:
+def why_not_on_device(config: GateConfig, budget: Budget) -> str | None:
     """Say what keeps the gate on the CPU, None where it can run on any device with the same decisions."""
     if not config.is_plain:
         return "camera motion, areas, codec keyframes and rules of others are the CPU's"
@@ -43,7 +43,7 @@ def why_not_on_device(config: MotionGateConfig, budget: Budget) -> str | None:
 
 
 def device_run(
-    luma: Tensor, config: MotionGateConfig, budget: Budget, *, cell_px: int, backend: Backend = "auto"
+    luma: Tensor, config: GateConfig, budget: Budget, *, cell_px: int, backend: Backend = "auto"
 ) -> GatePlan:
     """Decide which cells of a clip are encoded, as `plan_gate` does on the CPU.
 
@@ -77,9 +77,7 @@ def device_run(
     return replace(met, notes=(note, *met.notes))
 
 
-def _budget_run(
-    luma: Tensor, grid: CellGrid, config: MotionGateConfig, cells: int, backend: Backend
-) -> GatePlan:
+def _budget_run(luma: Tensor, grid: CellGrid, config: GateConfig, cells: int, backend: Backend) -> GatePlan:
     tubes = len(luma)
     if cells == tubes * grid.num_cells:
         return _whole_plan(luma, grid, backend)
@@ -98,16 +96,14 @@ def _whole_plan(luma: Tensor, grid: CellGrid, backend: Backend) -> GatePlan:
     return _fetched(Decisions(keep, residual), grid)
 
 
-def scanned(luma: Tensor, grid: CellGrid, config: MotionGateConfig, backend: Backend) -> Decisions:
+def scanned(luma: Tensor, grid: CellGrid, config: GateConfig, backend: Backend) -> Decisions:
     """The causal gate at the configuration's threshold."""
     threshold = torch.full((1,), config.resolved_threshold, device=luma.device)
     keep, residual = _scan(luma, grid, config, threshold, backend)
     return Decisions(keep[0], residual[0])
 
 
-def searched(
-    luma: Tensor, grid: CellGrid, config: MotionGateConfig, cells: int, backend: Backend
-) -> Decisions:
+def searched(luma: Tensor, grid: CellGrid, config: GateConfig, cells: int, backend: Backend) -> Decisions:
     """The gate that encodes exactly `cells` cells, without a word from the device to the host.
 
     Args:
@@ -151,14 +147,14 @@ def _filled(keep: Tensor, residual: Tensor, cells: int) -> Tensor:
 
 
 def _scan(
-    luma: Tensor, grid: CellGrid, config: MotionGateConfig, thresholds: Tensor, backend: Backend
+    luma: Tensor, grid: CellGrid, config: GateConfig, thresholds: Tensor, backend: Backend
 ) -> tuple[Tensor, Tensor]:
     return anchor_scan(
         luma,
         grid.cell_px,
         thresholds,
         metric=config.metric,
-        max_age=config.max_age,
+        max_age=config.max_age_tubes,
         keyframe_fraction=config.keyframe_fraction,
         backend=backend,
     )

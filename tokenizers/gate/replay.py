@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from framegate.tokenizers.gate.config import Metric
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.residual import mad, residual_of, squared_error
+from framegate.tokenizers.gate.residual import Residual, mad, squared_error
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
 from framegate.types import Float32Array, UInt8Array
 
@@ -26,20 +25,20 @@ def whole_plan(tubes: Iterable[UInt8Array], grid: CellGrid) -> GatePlan:
     return replace(plan, residual=np.stack(residual))
 
 
-def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, metric: Metric) -> tuple[GatePlan, float]:
+def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, measure: Residual) -> tuple[GatePlan, float]:
     """Show a clip by its decisions.
 
     Args:
         luma: uint8 [T, k, h, w].
         grid: geometry of these frames.
         plan: decisions; motion in pixels of these frames.
-        metric: what the residual is measured by.
+        measure: what the residual is measured by.
 
     Returns:
         The plan with the residuals its decisions lead to, and the squared error of all that is shown.
     """
     shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if plan.moved.any() else 0)
-    measure, residual, error = residual_of(metric), np.zeros(plan.side.shape, np.float32), 0.0
+    residual, error = np.zeros(plan.side.shape, np.float32), 0.0
     for tube, frames in enumerate(luma):
         moved = plan.moved[tube]
         camera = shown.predict(plan.camera_motion[tube]) if moved.any() else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.config import Metric
+from framegate.errors import FrameError
+from framegate.tokenizers.gate.config import Metric, ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.types import UInt8Array
 
@@ -19,9 +21,9 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def residual_of(metric: Metric) -> Residual:
-    """Look a metric up by its name in MotionGateConfig."""
-    return {"mad": mad, "ssim": ssim, "l2": l2}[metric]
+def residual_of(metric: Metric, pool: ResidualPool = "mean") -> Residual:
+    """Look up how cells are compared by the names of GateConfig's settings; pool "max" is that of "mad"."""
+    return largest_mad if pool == "max" else {"mad": mad, "ssim": ssim, "l2": l2}[metric]
 
 
 def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
@@ -38,6 +40,38 @@ def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
     Source: ours.
     """
     return _cell_sums(_difference(tube, shown), grid).astype(np.float32) / np.float32(_cell_values(grid))
+
+
+def largest_mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+    """Mean absolute luma difference of the quarter of each cell that changed most.
+
+    Args:
+        tube: uint8 [k, h, w].
+        shown: uint8 [k, h, w], what stands in its place.
+        grid: geometry.
+
+    Returns:
+        float32 [H, W] in [0, 255], `mad` at least.
+
+    Raises:
+        FrameError: cells of an odd side, which have no quarters.
+    """
+    quarters = mad(tube, shown, quartered(grid))
+    return quarters.reshape(grid.rows, 2, grid.columns, 2).max(axis=(1, 3))
+
+
+def quartered(grid: CellGrid) -> CellGrid:
+    """Return the grid of cells a quarter as large.
+
+    Raises:
+        FrameError: cells of an odd side.
+    """
+    if grid.cell_px % 2:
+        raise FrameError(
+            f'Cells of {grid.cell_px} px have no quarters: set gate.residual_pool to "mean", or cell_px to an even '
+            "number."
+        )
+    return replace(grid, cell_px=grid.cell_px // 2)
 
 
 def squared(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:

@@ -13,15 +13,13 @@ from framegate.tokenizers.cell_rules.registry import Scores, cell_scores, distan
 from framegate.tokenizers.cell_rules.top import top
 from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.types import UInt8Array
 
 
-def ruled_run(
-    tubes: Iterable[UInt8Array], grid: CellGrid, config: MotionGateConfig, budget: Budget
-) -> GatePlan:
+def ruled_run(tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, budget: Budget) -> GatePlan:
     """Decide which cells of a clip are encoded by the rule that the configuration names.
 
     Args:
@@ -58,7 +56,7 @@ class RuleScan:
         config: rule and threshold.
     """
 
-    def __init__(self, grid: CellGrid, config: MotionGateConfig) -> None:
+    def __init__(self, grid: CellGrid, config: GateConfig) -> None:
         self._grid, self._threshold = grid, config.resolved_threshold
         self._distance = distance_of(config.rule)
         self._before: UInt8Array | None = None
@@ -78,7 +76,7 @@ def _count(tubes: Iterable[UInt8Array]) -> int:
     return sum(1 for _ in tubes)
 
 
-def _kept(scores: Scores, config: MotionGateConfig, budget: Budget) -> tuple[BoolArray, tuple[str, ...]]:
+def _kept(scores: Scores, config: GateConfig, budget: Budget) -> tuple[BoolArray, tuple[str, ...]]:
     """The cells above the threshold, or those that the budget pays for."""
     if budget.keep_ratio is not None or not config.has_threshold:
         return top(scores, budget.most(scores.size)), ()

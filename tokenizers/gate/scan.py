@@ -9,11 +9,12 @@ import numpy as np
 
 from framegate.tokenizers.gate.areas.coarse import coarsened
 from framegate.tokenizers.gate.areas.levels import covered_by
-from framegate.tokenizers.gate.config import Metric, MotionGateConfig, Reference
+from framegate.tokenizers.gate.config import GateConfig, Metric, Reference, ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
+from framegate.tokenizers.gate.weights import weighed
 from framegate.types import BoolArray, Float32Array, Int8Array, UInt8Array
 
 TRY_MOTION_ABOVE = 0.12
@@ -28,27 +29,33 @@ class GateRules:
     Args:
         metric: name of the residual.
         threshold: a cell is encoded when its residual is above this.
+        weight: what a change is worth, by name.
+        residual_pool: how a cell's residual is taken from its quarters.
         reference: what a cell is compared with.
-        max_age: encoded again after this many tubes, None never.
+        max_age_tubes: encoded again after this many tubes, None never.
         keyframe_fraction: a tube of which a larger share changed is encoded whole.
         scales: sides that tokens may have; beyond (1,) with metric "mad" only.
     """
 
     metric: Metric
     threshold: float
+    weight: str = "luma"
+    residual_pool: ResidualPool = "mean"
     reference: Reference = "anchor"
-    max_age: int | None = None
+    max_age_tubes: int | None = None
     keyframe_fraction: float = 0.8
     scales: tuple[int, ...] = (1,)
 
     @classmethod
-    def of(cls, config: MotionGateConfig) -> GateRules:
+    def of(cls, config: GateConfig) -> GateRules:
         """Take the rules out of a configuration."""
         return cls(
             metric=config.metric,
             threshold=config.resolved_threshold,
+            weight=config.weight,
+            residual_pool=config.residual_pool,
             reference=config.reference,
-            max_age=config.max_age,
+            max_age_tubes=config.max_age_tubes,
             keyframe_fraction=config.keyframe_fraction,
             scales=config.scales,
         )
@@ -70,10 +77,12 @@ class GateScan:
         self, grid: CellGrid, rules: GateRules, *, motion_source: MotionSource | None = None
     ) -> None:
         self._grid, self._rules, self._motion_source = grid, rules, motion_source
-        self._residual_of = residual_of(rules.metric)
+        self._residual_of = residual_of(rules.metric, rules.residual_pool)
         self._shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if motion_source else 0)
         self._age = np.zeros((grid.rows, grid.columns), np.int64)
+        # The tube before: plain, for the camera, and as it was judged.
         self._before: UInt8Array | None = None
+        self._judged_before: UInt8Array | None = None
         self._tube = 0
 
     def step(self, tube: UInt8Array, *, force_keyframe: bool = False) -> GatePlan:
@@ -86,19 +95,20 @@ class GateScan:
         Returns:
             The plan of this tube, its time not told; anchors outside it are -1.
         """
+        judged = weighed(tube, self._rules.weight)
         if self._before is None or force_keyframe:
-            decision, camera = self._whole(tube), None
+            decision, camera = self._whole(judged), None
         else:
-            decision, camera = self._decide(tube, self._before)
-        self._shown.commit(tube, decision.side[0], camera, decision.moved[0] if camera else None)
+            decision, camera = self._decide(judged, self._before, tube)
+        self._shown.commit(judged, decision.side[0], camera, decision.moved[0] if camera else None)
         self._age = np.where(decision.covered[0], 0, self._age) + 1
-        self._before = tube
+        self._before, self._judged_before = tube, judged
         self._tube += 1
         return decision
 
     @property
     def shown(self) -> UInt8Array:
-        """The luma that kept cells alone can show after the last step, uint8 [k, h, w]."""
+        """The luma, as judged, that kept cells alone can show after the last step, uint8 [k, h, w]."""
         return self._shown.picture
 
     def _whole(self, tube: UInt8Array) -> GatePlan:
@@ -115,13 +125,15 @@ class GateScan:
     @property
     def _reference(self) -> UInt8Array:
         anchored = self._rules.reference == "anchor"
-        return self._shown.picture if anchored or self._before is None else self._before
+        return self._shown.picture if anchored or self._judged_before is None else self._judged_before
 
-    def _decide(self, tube: UInt8Array, before: UInt8Array) -> tuple[GatePlan, Prediction | None]:
+    def _decide(
+        self, tube: UInt8Array, plain_before: UInt8Array, plain: UInt8Array
+    ) -> tuple[GatePlan, Prediction | None]:
         residual = self._residual_of(tube, self._reference, self._grid)
         moved, motion, camera = np.zeros(residual.shape, bool), None, None
         if self._motion_source and self._share_above(residual) > TRY_MOTION_ABOVE:
-            motion = self._motion_source(self._tube, before, tube)
+            motion = self._motion_source(self._tube, plain_before, plain)
         if motion is not None:
             candidate = self._shown.predict(motion)
             compensated = self._residual_of(tube, candidate.picture, self._grid)
@@ -156,4 +168,4 @@ class GateScan:
         if self._share_above(residual) > rules.keyframe_fraction:
             return np.ones(residual.shape, bool)
         keep = residual > rules.threshold
-        return keep if rules.max_age is None else keep | (self._age >= rules.max_age)
+        return keep if rules.max_age_tubes is None else keep | (self._age >= rules.max_age_tubes)

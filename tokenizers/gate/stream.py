@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from framegate.errors import BudgetError, ConfigError
 from framegate.tokenizers.gate.areas.levels import SIDES, Int8Array, areas_at, representatives, sums_in
-from framegate.tokenizers.gate.config import MOTION_RULE, MotionGateConfig
+from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
 from framegate.tokenizers.gate.gate import moving_scan, usable_config
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
@@ -108,7 +108,7 @@ def _gated(
     stream: VideoStream,
     plan: FramePlan | None,
     grid: CellGrid,
-    gate: MotionGateConfig | None,
+    gate: GateConfig | None,
     max_tokens: int | None,
 ) -> Iterator[GatedTube]:
     scan, kept = _scan(grid, gate, stream.warnings), 0
@@ -135,7 +135,7 @@ def _gated(
             return
 
 
-def _scan(grid: CellGrid, gate: MotionGateConfig | None, warnings: list[str]) -> GateScan | RuleScan | None:
+def _scan(grid: CellGrid, gate: GateConfig | None, warnings: list[str]) -> GateScan | RuleScan | None:
     if gate is None:
         return None
     if gate.rule != MOTION_RULE:

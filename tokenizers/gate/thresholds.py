@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from framegate.tokenizers.gate.config import Metric, MotionGateConfig
+from framegate.tokenizers.gate.config import GateConfig, Metric
 from framegate.tokenizers.gate.exact import THRESHOLD_RANGE, affordable_rules, filled, first_tube_only
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
@@ -28,7 +28,7 @@ def threshold_table(metric: Metric) -> FloatArray:
     return np.geomspace(*THRESHOLD_RANGE[metric], STRIDE * STRIDE).astype(np.float32)
 
 
-def threshold_run(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_cells: int) -> GatePlan:
+def threshold_run(luma: UInt8Array, grid: CellGrid, config: GateConfig, budget_cells: int) -> GatePlan:
     """Plan a clip so that exactly `budget_cells` cells are encoded.
 
     Args:
@@ -64,6 +64,6 @@ def opened(tubes: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.arange(tubes) == 0
 
 
-def _scanned(luma: UInt8Array, grid: CellGrid, config: MotionGateConfig) -> GatePlan:
+def _scanned(luma: UInt8Array, grid: CellGrid, config: GateConfig) -> GatePlan:
     scan = GateScan(grid, GateRules.of(config))
     return GatePlan.stacked([scan.step(tube) for tube in luma])

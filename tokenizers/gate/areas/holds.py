@@ -223,9 +223,9 @@ class Window:
             held = np.where(carried, before, held)
         if self._rules.forced[tube]:
             held = np.full(self._shape, np.inf, np.float32)
-        if self._rules.max_age is not None:
+        if self._rules.max_age_tubes is not None:
             age = np.where(carried, self._ages() + end, end - start)
-            held = np.where(age > self._rules.max_age, np.float32(np.inf), held)
+            held = np.where(age > self._rules.max_age_tubes, np.float32(np.inf), held)
         return np.where(self._patch.real, held, np.float32(0))
 
     def error(self) -> FloatArray:
@@ -297,8 +297,8 @@ class _FirstPlan:
         self._trace(cover, self._governing())
 
     def _step(self, end: int, first: int, *, open_: bool) -> None:
-        if self._rules.max_age is not None:
-            first = max(first, end - self._rules.max_age)
+        if self._rules.max_age_tubes is not None:
+            first = max(first, end - self._rules.max_age_tubes)
         patch, price = self._patch, self._price[:, None, None, None]
         errors = self._errors[end, :, :, first:end].reshape(len(patch.scales), *patch.real.shape, -1)
         segment, last = errors[0] + price * patch.tokens[1][..., None], 1
@@ -318,8 +318,8 @@ class _FirstPlan:
     def _held_error(self, end: int, side: int) -> FloatArray:
         assert self._carried is not None
         cells = self._carried[end].reshape(-1, *self._patch.real.shape)
-        if self._rules.max_age is not None:
-            cells = np.where(self._age + end > self._rules.max_age, np.float32(np.inf), cells)
+        if self._rules.max_age_tubes is not None:
+            cells = np.where(self._age + end > self._rules.max_age_tubes, np.float32(np.inf), cells)
         return area_sums(np.where(self._patch.real, cells, np.float32(0)), side)
 
     def _governing(self) -> Int8Array:

@@ -37,7 +37,7 @@ class MovingClip:
         lost: squared error of encoding each cell at each level, float32 [L, T, H, W].
         weight: what a tube's errors count, float32 [T, H, W].
         forced: tubes to cover whole, bool [T], the first among them.
-        max_age: a cell is encoded again after this many tubes, None never.
+        max_age_tubes: a cell is encoded again after this many tubes, None never.
     """
 
     luma: UInt8Array
@@ -47,7 +47,7 @@ class MovingClip:
     lost: FloatArray
     weight: FloatArray
     forced: BoolArray
-    max_age: int | None
+    max_age_tubes: int | None
 
     @cached_property
     def patch(self) -> Patch:
@@ -122,8 +122,8 @@ class _Choice:
         errors[:, 0, :rows, :columns] *= clip.weight[self.tube]
         if clip.forced[self.tube]:
             errors[0, 0, :rows, :columns] = np.inf
-        elif clip.max_age is not None:
-            errors[0, 0, :rows, :columns][self.age >= clip.max_age] = np.inf
+        elif clip.max_age_tubes is not None:
+            errors[0, 0, :rows, :columns][self.age >= clip.max_age_tubes] = np.inf
         price = np.full((1, 1, 1), self.price, np.float32)
         return cheapest(errors[0], errors[1:], price, patch)[0, :rows, :columns]
 

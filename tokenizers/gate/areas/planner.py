@@ -11,20 +11,19 @@ from framegate.tokenizers.gate.areas.levels import BoolArray, halved, level_shap
 from framegate.tokenizers.gate.areas.moving import MovingClip
 from framegate.tokenizers.gate.areas.search import RoughMix, best_mix, rough_mix
 from framegate.tokenizers.gate.areas.tables import level_errors, sampled
-from framegate.tokenizers.gate.camera_motion import scaled
-from framegate.tokenizers.gate.config import MotionGateConfig
+from framegate.tokenizers.gate.camera_motion import RememberedMotion, scaled
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.exact import (
-    RememberedMotion,
     affordable_rules,
+    exact_run,
     highest,
-    judged_run,
     refreshes,
 )
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.replay import replayed
-from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.residual import FloatArray, mad
 from framegate.types import UInt8Array
 
 # Under motion counts fall about so with the price, as a power; less from the first run, which has no weights yet.
@@ -48,10 +47,10 @@ class _Motion:
         self.factor = 2 if grid.can_halve else 1
         self.grid = grid.halved() if grid.can_halve else grid
         self.luma = np.stack([halved(tube) for tube in luma]) if grid.can_halve else luma
-        self.remembered = RememberedMotion(self.grid)
+        self.remembered = RememberedMotion(self.grid, self.luma)
 
-    def __call__(self, tube: int, _before: UInt8Array, _after: UInt8Array) -> FloatArray | None:
-        found = self.remembered(tube, self.luma[tube - 1], self.luma[tube])
+    def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
+        found = self.remembered(tube, before, after)
         return None if found is None else self.full(found)
 
     def full(self, motion: FloatArray) -> FloatArray:
@@ -65,7 +64,7 @@ class _Task:
 
     luma: UInt8Array
     grid: CellGrid
-    config: MotionGateConfig
+    config: GateConfig
     budget: int
     forced: BoolArray
     motion: _Motion
@@ -77,11 +76,11 @@ class _Task:
 
     def judged(self, run: GatePlan) -> Judged:
         """The run with residuals, and the squared error of what it shows."""
-        return replayed(self.luma, self.grid, run, self.config.metric)
+        return replayed(self.luma, self.grid, run, mad)
 
 
 def mixed_run(
-    luma: UInt8Array, grid: CellGrid, config: MotionGateConfig, budget_tokens: int, forced: BoolArray
+    luma: UInt8Array, grid: CellGrid, config: GateConfig, budget_tokens: int, forced: BoolArray
 ) -> GatePlan:
     """Plan a clip so that exactly `budget_tokens` tokens are encoded, each for one cell or an area of cells.
 
@@ -114,7 +113,7 @@ def mixed_run(
 def _one_scale(task: _Task) -> Judged:
     """The plan at one scale, as it is made without others, and about the least squared error that it can have."""
     config, motion = replace(task.config, scales=(1,)), task.motion
-    run, error = judged_run(motion.luma, motion.grid, config, task.budget, task.forced, motion.remembered)
+    run, error = exact_run(motion.luma, motion.grid, config, task.budget, task.forced, motion.remembered)
     # The mean of a block squared is at most the mean of its squares.
     full = replace(run, grid=task.grid, camera_motion=motion.full(run.camera_motion))
     return full, error * motion.factor**2
@@ -142,7 +141,9 @@ def _mixed(task: _Task, base: GatePlan) -> list[Judged]:
     task = replace(task, config=config, forced=_with_cuts(task, config, forced, base))
     samples = sampled(task.luma, task.grid, config.scales)
     lost = level_errors(samples)
-    rules = HoldRules(forced=task.forced, max_age=config.max_age, keyframe_fraction=config.keyframe_fraction)
+    rules = HoldRules(
+        forced=task.forced, max_age_tubes=config.max_age_tubes, keyframe_fraction=config.keyframe_fraction
+    )
     rough, found = rough_mix(samples, config.scales, task.budget, rules), []
     if _may_move(task) and (moving := _moving(task, lost, rough)) is not None:
         found += _spent(task, moving, lost, measured=True)
@@ -191,7 +192,7 @@ def _moving(task: _Task, lost: FloatArray, rough: RoughMix) -> GatePlan | None:
         lost=lost,
         weight=np.ones(lost.shape[1:], np.float32),
         forced=task.forced,
-        max_age=task.config.max_age,
+        max_age_tubes=task.config.max_age_tubes,
     )
     first, error = clip.run_at(rough.price)
     if error + rough.price * first.num_kept > HOPELESS_MOTION * (rough.error + rough.price * task.budget):
@@ -218,12 +219,12 @@ def _spending(clip: MovingClip, budget: int, price: float, before: GatePlan) -> 
     return best
 
 
-def _with_cuts(task: _Task, config: MotionGateConfig, forced: BoolArray, base: GatePlan) -> BoolArray:
+def _with_cuts(task: _Task, config: GateConfig, forced: BoolArray, base: GatePlan) -> BoolArray:
     """Force the cuts too that the plan at one scale encodes whole, as long as the budget has room."""
     forced = forced.copy()
     for tube in np.flatnonzero(base.keep.all(axis=(1, 2)) & ~forced):
         forced[tube] = True
-        used = refreshes(forced, config.max_age or len(forced))
+        used = refreshes(forced, config.max_age_tubes or len(forced))
         if used * task.tube_tokens > task.budget:
             forced[tube] = False
             break
