@@ -45,7 +45,7 @@ def test_contrast_is_the_formula_within_a_level():
     cv2.putText(frame, "EXIT", (110, 132), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 16, 2)
     missed = np.abs(weight_of("contrast")(frame) - formula(frame))
     assert (missed <= 1)[8:-8, 8:-8].mean() > 0.99
-    assert missed.mean() < 0.3
+    assert missed[8:-8, 8:-8].mean() < 0.3
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
