@@ -29,7 +29,6 @@ REPLACED: dict[str, str] = {
     "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
     "pruning": "select, with select_rule for pruner",
     "pruner": "select_rule",
-    "max_age": "max_age_tubes",
 }
 
 _WORDS: dict[Any, str] = {
