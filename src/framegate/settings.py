@@ -70,7 +70,9 @@ class Range:
 
     def __str__(self) -> str:
         if self.most is None and self.below is None:
-            return f"above {self.above} and finite" if self.least is None else f"at least {self.least}"
+            if self.least is None:
+                return f"above {self.above} and finite"
+            return f"at least {self.least}" if self.least else "0 or more"
         low = f"({self.above}" if self.least is None else f"[{self.least}"
         high = f"{self.below})" if self.most is None else f"{self.most}]"
         return f"in {low}, {high}"
@@ -199,9 +201,11 @@ def _read_one(value: Any, option: Any, place: str) -> Any:
     if origin is Annotated:
         return _in_range(_read_one(value, get_args(option)[0], place), get_args(option)[1:], place)
     if origin is Literal:
-        if not any(value == choice and type(value) is type(choice) for choice in get_args(option)):
-            raise ConfigError(f"{place} is {value!r}. {nearest(str(value), map(str, get_args(option)))}")
-        return value
+        if any(value == choice and type(value) is type(choice) for choice in get_args(option)):
+            return value
+        if isinstance(value, str):
+            raise ConfigError(f"{place} is {value!r}. {nearest(value, map(str, get_args(option)))}")
+        raise _OtherKindError
     if origin is tuple:
         return _read_tuple(value, get_args(option), place)
     if dataclasses.is_dataclass(option) and isinstance(option, type):

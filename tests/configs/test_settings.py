@@ -84,7 +84,7 @@ def test_values_take_the_types_of_their_annotations(values, expected):
         ({"rate": None}, r"a\.rate is None; it must be a number\."),
         ({"share": float("nan")}, r"a\.share is nan; it must be in \(0, 1\]\."),
         ({"share": "half"}, r"a\.share is 'half'; it must be a number or None\."),
-        ({"limit": 2.5}, r"a\.limit is 2\.5\. Known: all\."),
+        ({"limit": 2.5}, r"a\.limit is 2\.5; it must be a whole number or 'all'\."),
         ({"limit": 0}, r"a\.limit is 0; it must be at least 1\."),
         ({"name": 3}, r"a\.name is 3; it must be text\."),
         ({"fast": 1}, r"a\.fast is 1; it must be true or false\."),

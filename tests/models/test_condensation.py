@@ -288,7 +288,7 @@ def test_videos_without_tokens():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"light_ratio": 0}, "1 <= light_ratio <= strong_ratio"),
+        ({"light_ratio": 0}, "light_ratio is 0; it must be at least 1"),
         ({"light_ratio": 5}, "light_ratio is 5 and strong_ratio 4"),
         ({"light_share": 1.5}, "light_share is 1.5"),
         ({"light_share": math.nan}, "light_share is nan"),

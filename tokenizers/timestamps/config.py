@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from framegate.errors import ConfigError
+from framegate.settings import check
 
 StampFormat = Literal["seconds", "clock"]
 
@@ -26,7 +26,4 @@ class TimestampsConfig:
     stamp_format: StampFormat = "seconds"
 
     def __post_init__(self) -> None:
-        if self.stamp_format not in get_args(StampFormat):
-            raise ConfigError(
-                f"timestamps.stamp_format is {self.stamp_format!r}; it must be one of {get_args(StampFormat)}."
-            )
+        check(self, "timestamps")

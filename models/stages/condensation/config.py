@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from framegate.errors import ConfigError
 from framegate.models.stages.registry import StageSpec
+from framegate.settings import Count, Range, check
 
 RatioSemantics = Literal["stride", "ratio"]
 Relevance = Literal["novelty", "query"]
@@ -34,26 +35,20 @@ class CondensationConfig:
         alpha was not recovered; its default, both readings of the ratio, novelty and key_tubes_only are ours.
     """
 
-    light_ratio: int = 2
-    strong_ratio: int = 4
-    light_share: float = 0.25
+    light_ratio: Count = 2
+    strong_ratio: Count = 4
+    light_share: Annotated[float, Range(least=0, most=1)] = 0.25
     ratio_semantics: RatioSemantics = "stride"
     relevance: Relevance = "novelty"
     key_tubes_only: bool = True
 
     def __post_init__(self) -> None:
-        for name, choices in (("ratio_semantics", RatioSemantics), ("relevance", Relevance)):
-            if getattr(self, name) not in get_args(choices):
-                raise ConfigError(
-                    f"condensation.{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}."
-                )
-        if not 1 <= self.light_ratio <= self.strong_ratio:
+        check(self, "condensation")
+        if self.light_ratio > self.strong_ratio:
             raise ConfigError(
-                f"condensation.light_ratio is {self.light_ratio} and strong_ratio {self.strong_ratio}; they must be "
-                "whole numbers with 1 <= light_ratio <= strong_ratio."
+                f"condensation.light_ratio is {self.light_ratio} and strong_ratio {self.strong_ratio}; the light one "
+                "must be at most the strong one."
             )
-        if not 0 <= self.light_share <= 1:
-            raise ConfigError(f"condensation.light_share is {self.light_share}; it must be in [0, 1].")
 
 
 STAGE = StageSpec(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from framegate.errors import ConfigError
 from framegate.models.stages.registry import StageSpec
+from framegate.settings import Count, Range, Share, check
 
 MergeRule = Literal["merge", "top_k"]
 Divergence = Literal["jensen_shannon", "reversed"]
@@ -42,34 +43,17 @@ class SceneMergeConfig:
 
     merge_rule: MergeRule = "merge"
     divergence: Divergence = "jensen_shannon"
-    divergence_threshold: float = 0.07
+    divergence_threshold: Annotated[float, Range(least=0)] = 0.07
     distribution: SceneDistribution = "head"
     recurring: bool = False
-    scene_cut_fraction: float = 0.8
+    scene_cut_fraction: Share = 0.8
     merge_repeats: bool = False
-    repeat_similarity: float = 0.95
-    top_k_ratio: float = 0.5
-    top_k_minimum: int = 16
+    repeat_similarity: Annotated[float, Range(least=-1, most=1)] = 0.95
+    top_k_ratio: Share = 0.5
+    top_k_minimum: Count = 16
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("merge_rule", MergeRule),
-            ("divergence", Divergence),
-            ("distribution", SceneDistribution),
-        ):
-            if getattr(self, name) not in get_args(choices):
-                raise ConfigError(
-                    f"scene_merge.{name} is {getattr(self, name)!r}; it must be one of {get_args(choices)}."
-                )
-        for name, holds, allowed in (
-            ("divergence_threshold", self.divergence_threshold >= 0, "0 or more"),
-            ("scene_cut_fraction", 0 < self.scene_cut_fraction <= 1, "in (0, 1]"),
-            ("repeat_similarity", -1 <= self.repeat_similarity <= 1, "in [-1, 1]"),
-            ("top_k_ratio", 0 < self.top_k_ratio <= 1, "in (0, 1]"),
-            ("top_k_minimum", self.top_k_minimum >= 1, "at least 1"),
-        ):
-            if not holds:
-                raise ConfigError(f"scene_merge.{name} is {getattr(self, name)}; it must be {allowed}.")
+        check(self, "scene_merge")
         for name in ("recurring", "merge_repeats"):
             if self.merge_rule == "top_k" and getattr(self, name):
                 raise ConfigError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from framegate.errors import ConfigError, nearest
 from framegate.models.stages.registry import StageSpec
+from framegate.settings import Positive, check
 
 
 def select_rules() -> tuple[str, ...]:
@@ -33,20 +34,16 @@ class SelectConfig:
     """
 
     select_rule: str = "equal_shares"
-    min_tokens_per_tube: int = 0
-    show_again_seconds: float | None = None
+    min_tokens_per_tube: Literal[0, 1] = 0
+    show_again_seconds: Positive | None = None
     use_query: bool = False
 
     def __post_init__(self) -> None:
+        check(self, "select")
         if self.select_rule not in select_rules():
             raise ConfigError(
                 f"Unknown select.select_rule {self.select_rule!r}. {nearest(str(self.select_rule), select_rules())}"
             )
-        if self.min_tokens_per_tube not in (0, 1):
-            raise ConfigError(f"select.min_tokens_per_tube is {self.min_tokens_per_tube}; it must be 0 or 1.")
-        seconds = self.show_again_seconds
-        if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-            raise ConfigError(f"select.show_again_seconds is {seconds}; it must be above 0, or None.")
 
 
 STAGE = StageSpec(config=SelectConfig, module="framegate.models.stages.select.stage:TokenSelect", order=30)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from framegate.errors import ConfigError
 from framegate.models.stages.registry import StageSpec
+from framegate.settings import Count, Range, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +24,11 @@ class SpatiotemporalConfig:
     Source: ours; KFFocus (arXiv 2508.08989) names the module, and its details were not recovered.
     """
 
-    time_heads: int = 8
-    max_side: int = 64
+    time_heads: Count = 8
+    max_side: Annotated[int, Range(least=2)] = 64
 
     def __post_init__(self) -> None:
-        for name, least in (("time_heads", 1), ("max_side", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"spatiotemporal.{name} is {getattr(self, name)}; it must be at least {least}."
-                )
+        check(self, "spatiotemporal")
 
 
 STAGE = StageSpec(
