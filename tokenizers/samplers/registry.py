@@ -11,15 +11,17 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framegate.errors import ConfigError, nearest
 from framegate.settings import defaults, read_all, saved_settings_of, unknown
 from framegate.tokenizers import samplers
-from framegate.tokenizers.video_stream.window import WHOLE, Window
-from framegate.types import FramePlan, VideoInfo
 
-Sampler = Callable[..., FramePlan]
+if TYPE_CHECKING:
+    from framegate.tokenizers.video_stream.window import Window
+    from framegate.types import FramePlan, VideoInfo
+
+Sampler = Callable[..., "FramePlan"]
 
 DEFAULT_SAMPLER = "fps"
 # a configuration does not let a long file flood the memory unless it says so
@@ -132,7 +134,7 @@ class FramesConfig:
         return self.from_settings(self.laid_over(self.to_dict(), changes))
 
 
-def sample_frames(info: VideoInfo, config: FramesConfig, window_seconds: Window = WHOLE) -> FramePlan:
+def sample_frames(info: VideoInfo, config: FramesConfig, window_seconds: Window = (None, None)) -> FramePlan:
     """Choose the frames of a file as a configuration says.
 
     Args:

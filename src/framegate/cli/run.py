@@ -177,11 +177,9 @@ def _on_gpu(model: Any) -> Any:
 
 def _frame_settings(options: RunOptions) -> dict[str, Any]:
     """The settings that choose frames: the dense run has to see the same ones."""
-    import dataclasses
-
     from framegate import load_config
 
-    return dataclasses.asdict(load_config(options.preset, **options.overrides).frames)
+    return load_config(options.preset, **options.overrides).frames.to_dict()
 
 
 def _print(answers: dict[str, Answer], warning: str | None) -> None:
