@@ -129,7 +129,7 @@ def ablation():
             "gate",
             {"scene_merge": MERGE, "condensation": CONDENSE},
         ),
-        "gate + areas": ("framegate", {}),
+        "gate + areas": ("gate", {"scales": [1, 2, 4]}),
     }
     for ratio in (0.25, 0.1):
         for name, (preset, settings) in stages.items():
