@@ -5,12 +5,12 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    from framegate.types import UInt8Array
 
-from framegate.types import UInt8Array
-
-Weight = Callable[[UInt8Array], UInt8Array]
+Weight = Callable[["UInt8Array"], "UInt8Array"]
 WEIGHTS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
@@ -24,6 +24,9 @@ def weighed(tube: UInt8Array, name: str) -> UInt8Array:
     """Weigh the frames of a tube one by one: uint8 [k, h, w] -> uint8 [k, h, w], the tube itself for "luma"."""
     if name == "luma":
         return tube
+    # not above: the configuration asks for names alone, and loads no numpy for them
+    import numpy as np
+
     weigh = weight_of(name)
     return np.stack([weigh(frame) for frame in tube])
 
