@@ -2,27 +2,46 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FLOOR := .venv-floor
+INSTALLED_FROM := pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
 
-.PHONY: help venv demo test bench check format clean
+# $(call install,FOLDER,MORE REQUIREMENTS): a virtual environment with all that tests need
+define install
+$(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --constraint constraints.txt torch torchvision triton
+$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]" $(2)
+$(1)/bin/python tests/support/install_torchvision_shim.py
+touch $(1)/.installed
+endef
+
+.PHONY: help venv demo test test-slow test-floor test-floor-full bench check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 venv: $(STAMP)  ## a virtual environment with everything that tests and benchmarks need
 
-$(STAMP): pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision triton
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
-	$(BIN)/python tests/support/install_torchvision_shim.py
-	touch $(STAMP)
+$(STAMP): $(INSTALLED_FROM)
+	$(call install,$(VENV),)
+
+$(FLOOR)/.installed: $(INSTALLED_FROM)
+	$(call install,$(FLOOR),"transformers==5.19.*")
 
 demo: $(STAMP)  ## ask the model that ships, dense and compressed: reports in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --keep-ratio 0.25
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
-test: $(STAMP)  ## the test suite (2 cores, under 15 minutes)
+test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10
+
+test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every kernel compiled for every GPU
+	$(BIN)/python -m pytest -n 2 -m slow --durations 10
+
+test-floor: $(FLOOR)/.installed  ## what rests on transformers, with the lowest one that is supported (under 3 minutes)
+	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow" --durations 5
+
+test-floor-full: $(FLOOR)/.installed  ## the test suite with the lowest transformers
+	$(FLOOR)/bin/python -m pytest -n 2 -m "not slow" --durations 10
 
 bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew the tables
 	$(BIN)/framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results
@@ -38,4 +57,4 @@ format: $(STAMP)  ## put the format right
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built
-	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(FLOOR) out build dist .mypy_cache .ruff_cache .pytest_cache
