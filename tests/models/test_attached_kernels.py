@@ -240,7 +240,11 @@ def test_rows_beyond_pixels_and_of_a_wrong_width():
         mechanism.luma(inputs)
 
 
-@pytest.mark.parametrize("settings", [PLAIN, {**PLAIN, "search": "threshold", "keep_ratio": 0.6}])
+@pytest.mark.parametrize(
+    "settings",
+    # half a minute for the interpreter; test_kernels_meet_a_budget is the short one
+    [PLAIN, pytest.param({**PLAIN, "search": "threshold", "keep_ratio": 0.6}, marks=pytest.mark.slow)],
+)
 def test_what_the_gate_hands_on_is_the_cpus(family, settings):
     """Cells, pixels and scores, which later stages rank by."""
     model, inputs = stock_model(family), dict(batch(family))
