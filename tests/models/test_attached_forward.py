@@ -8,6 +8,8 @@ from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_proce
 import framegate
 from framegate.errors import AttachmentError, PlaceholderError
 
+pytestmark = pytest.mark.floor
+
 CLOSE = {"rtol": 0, "atol": 2e-5}
 
 

@@ -12,6 +12,8 @@ from transformers.generation.streamers import BaseStreamer
 import framegate
 from framegate.errors import AttachmentError
 
+pytestmark = pytest.mark.floor
+
 NEW = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
 
 

@@ -10,6 +10,8 @@ from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_proce
 import framegate
 from framegate.errors import AttachmentError, ConfigError, UnsupportedModelError
 
+pytestmark = pytest.mark.floor
+
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 
 

@@ -12,6 +12,8 @@ from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_proce
 import framegate
 from framegate.errors import ConfigError, UnsupportedModelError
 
+pytestmark = pytest.mark.floor
+
 NEW = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}
 
 

@@ -22,6 +22,8 @@ from framegate.models.towers.grid_geometry import (
     whole_frames,
 )
 
+pytestmark = pytest.mark.floor
+
 # odd with an even number of cells as in 384 px, odd with an odd one, even
 SIZES_PX = (104, 75, 56)
 LAYERS = (-1, -2, [1, -1], 0)

@@ -19,6 +19,8 @@ from tiny_llava import (
 
 import framegate
 
+pytestmark = pytest.mark.floor
+
 CLOSE = {"rtol": 0, "atol": 2e-5}
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 

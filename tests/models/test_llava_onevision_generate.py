@@ -11,6 +11,8 @@ from transformers import DynamicCache
 import framegate
 from framegate.errors import AttachmentError
 
+pytestmark = pytest.mark.floor
+
 NEW = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
 
 

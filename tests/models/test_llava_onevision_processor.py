@@ -20,6 +20,8 @@ from framegate.models.tiny import tiny_pair
 from framegate.models.towers.grid_geometry import patches_of_cells
 from framegate.models.video_processor import attach_processor, build_processor, load_processor
 
+pytestmark = pytest.mark.floor
+
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 
 

@@ -12,6 +12,8 @@ from framegate.models.towers.packed import encode_kept
 from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
 from framegate.models.towers.packed_layout import kept_patches
 
+pytestmark = pytest.mark.floor
+
 GRIDS = torch.tensor([[4, 8, 12], [2, 6, 6]])
 
 

@@ -10,6 +10,8 @@ import pytest
 from clips import gradient_frames, write_clip
 from tiny import FAMILIES, stock_processor
 
+pytestmark = pytest.mark.floor
+
 SUPPORT = Path(__file__).parents[1] / "support"
 
 # transformers asks find_spec and the package metadata; an import has to fail as well.

@@ -13,6 +13,8 @@ from framegate.errors import PlaceholderError
 from framegate.models.prompt import full_positions, has_stamps, interleaved_positions, stamp_columns
 from framegate.models.tiny import tiny_tokenizer
 
+pytestmark = pytest.mark.floor
+
 ZERO_ID = tiny_tokenizer().convert_tokens_to_ids("0")
 
 

@@ -22,6 +22,8 @@ from framegate.models.video_processor.hooks import STAMPED_METHOD, stamped_text,
 from framegate.models.video_processor.metadata import TimedMetadata
 from framegate.report import Report
 
+pytestmark = pytest.mark.floor
+
 
 class TestText:
     @pytest.mark.parametrize("family", STAMPED_FAMILIES)

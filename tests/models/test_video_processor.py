@@ -19,6 +19,8 @@ from framegate.models.video_processor import GatedVideoProcessor, attach_process
 from framegate.models.video_processor.metadata import TimedMetadata
 from framegate.report import Report
 
+pytestmark = pytest.mark.floor
+
 
 class TestFramesInMemory:
     @pytest.mark.parametrize("family", FAMILIES)

@@ -17,6 +17,8 @@ from framegate.models.video_processor.clip import FileClip
 from framegate.tokenizers.video_stream import open_video
 from framegate.types import Frame, FramePlan
 
+pytestmark = pytest.mark.floor
+
 
 class TestFiles:
     @pytest.mark.parametrize("family", FAMILIES)

@@ -11,6 +11,8 @@ import framegate
 from framegate.errors import ConfigError
 from framegate.tools.training import CompletionCollator, VideoQuestions, draw_keep_ratio, follow_keep_ratio
 
+pytestmark = pytest.mark.floor
+
 RATIOS = (0.5, 0.25, 0.1)
 
 

@@ -36,6 +36,8 @@ from framegate.tools.training import (
     save_finetuned,
 )
 
+pytestmark = pytest.mark.floor
+
 ROOT = Path(__file__).parents[2]
 FAMILIES = ["qwen2_5_vl", "qwen3_vl"]
 # on clips this short the codec's keyframes would be one frame
