@@ -25,7 +25,14 @@ def families() -> dict[str, Family]:
 
 
 def unwrap(model: Any) -> Any:
-    """Return the transformers model inside PEFT, torch.compile and data-parallel wrappers."""
+    """Take PEFT, torch.compile and data-parallel wrappers off.
+
+    Args:
+        model: a transformers model, wrapped or not.
+
+    Returns:
+        The model inside, or the model itself.
+    """
     while True:
         if hasattr(model, "get_base_model"):
             model = model.get_base_model()
@@ -77,5 +84,9 @@ def family_of_type(model_type: str) -> Family:
 
 
 def table() -> list[dict[str, Any]]:
-    """Return the rows as dicts, in order."""
+    """Say what is supported.
+
+    Returns:
+        A row for each family, in their order.
+    """
     return [family.row() for family in families().values()]
