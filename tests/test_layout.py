@@ -1,6 +1,7 @@
 """The layout: shelves at the top level, one package in the wheel, nothing that shadows another package."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -98,7 +99,12 @@ def test_the_wheel_holds_one_package_and_all_of_it(wheel):
     wanted = {str(path.relative_to(ROOT)) for path in files_of}
     wanted = {f"framegate/{name.removeprefix('src/framegate/')}" for name in wanted}
     assert wanted <= set(files)
-    assert not [name for name in files if "test" in name.split("/")[-1]]
+    assert not [name for name in files if name.split("/")[-1].startswith(("test_", "conftest"))]
+
+
+def test_the_floor_is_the_lowest_transformers_that_installs():
+    (lowest,) = re.findall(r'"transformers>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert f'"transformers=={lowest}.*"' in (ROOT / "Makefile").read_text()
 
 
 def framegate_presets():
