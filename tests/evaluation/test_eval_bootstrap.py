@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from framegate.errors import ConfigError
-from framegate.tools.evaluation.bootstrap import Resampling
 from framegate.tools.evaluation.results import Results
-from framegate.tools.evaluation.summary import compare, summarise
-from framegate.tools.evaluation.summary_csv import COLUMNS, append_csv, csv_rows
+from framegate.tools.evaluation.summary import COLUMNS, Resampling, append_csv, compare, csv_rows, summarise
 
 
 def test_one_question_a_video_is_the_known_interval_of_a_proportion():

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from framegate.cli import app
 from framegate.models.tiny import tiny_pair
-from framegate.tools.evaluation.summary_csv import COLUMNS
+from framegate.tools.evaluation.summary import COLUMNS
 
 QUICK = ["--fps", "4", "--keep-ratio", "0.5", "--max-new-tokens", "3"]
 

@@ -13,7 +13,7 @@ from framegate.errors import ConfigError
 from framegate.models.tiny import tiny_pair
 from framegate.tools.evaluation import lmms_eval
 from framegate.tools.evaluation.ask import ask
-from framegate.tools.evaluation.hf_messages import first_stop, hf_messages
+from framegate.tools.evaluation.lmms_eval import first_stop, hf_messages
 
 
 @dataclass

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framegate.tools.evaluation.metrics import check_answer, edit_distance, parse_seconds, score, token_f1
-from framegate.tools.evaluation.places import cell_in
+from framegate.tools.evaluation.metrics import (
+    cell_in,
+    check_answer,
+    edit_distance,
+    parse_seconds,
+    score,
+    token_f1,
+)
 
 
 def test_text_is_compared_without_case_and_spacing():

@@ -9,9 +9,8 @@ from clips import write_clip
 
 from framegate.errors import ConfigError
 from framegate.tokenizers.video_stream import open_video
-from framegate.tools.evaluation.generator.backgrounds import BACKGROUNDS
-from framegate.tools.evaluation.generator.fonts import FONTS
-from framegate.tools.evaluation.generator.questions import KINDS, ask_about
+from framegate.tools.evaluation.generator import KINDS, ask_about, clip_frames, write_dataset, write_video
+from framegate.tools.evaluation.generator.looks import BACKGROUNDS, FONTS
 from framegate.tools.evaluation.generator.render import Renderer
 from framegate.tools.evaluation.generator.script import (
     GLIDE_SECONDS,
@@ -21,7 +20,6 @@ from framegate.tools.evaluation.generator.script import (
     SPLITS,
     write_script,
 )
-from framegate.tools.evaluation.generator.write import clip_frames, write_dataset, write_video
 
 
 def standing(script, seconds):

@@ -74,8 +74,6 @@ def ask(
 
     Raises:
         FramegateError: the video cannot be read, a budget cannot be met, and what else the attached pair refuses.
-
-    Source: ours.
     """
     import framegate
 

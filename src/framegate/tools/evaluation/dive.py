@@ -8,8 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from framegate.errors import ConfigError
-from framegate.tools.evaluation.folder import numbered_lines, read_rows
-from framegate.tools.evaluation.records import DEFAULT_KIND, Question, QuestionSet, question_set, read_text
+from framegate.tools.evaluation.questions import (
+    DEFAULT_KIND,
+    Question,
+    QuestionSet,
+    numbered_lines,
+    question_set,
+    read_rows,
+    read_text,
+)
 
 TABLE_NAME, VIDEOS_NAME = "LPM_videos.parquet", "videos"
 _KINDS = {"_sub": "subtitle", "_ocr": "ocr"}

@@ -15,7 +15,7 @@ from lmms_eval.api.instance import GenerationResult, TokenCounts  # type: ignore
 from lmms_eval.api.model import lmms  # type: ignore[import-not-found]
 
 from framegate.errors import ConfigError
-from framegate.tools.evaluation.hf_messages import first_stop, hf_messages
+from framegate.tools.evaluation.lmms_eval import first_stop, hf_messages
 
 DEFAULT_MAX_NEW_TOKENS = 128
 _SAMPLING = ("temperature", "top_p", "top_k")

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from framegate.tools.evaluation.places import cell_in
-
 # what an answer in seconds may be off and still count as correct; ours
 TIME_TOLERANCE_SECONDS = 0.5
 _CLOCK = re.compile(r"(?<![\d:.])(?:(\d+):)?(\d+):(\d{2}(?:\.\d+)?)(?![\d:])")
@@ -77,15 +75,7 @@ def normalised(text: str) -> str:
 
 
 def error_rate(prediction: Sequence[str], answer: Sequence[str]) -> float:
-    """Levenshtein distance over the length of the right answer; may exceed 1.
-
-    Args:
-        prediction: characters or words.
-        answer: the right ones.
-
-    Returns:
-        The rate, 0 for equal ones.
-    """
+    """Levenshtein distance of characters or words over the length of the right answer; may exceed 1."""
     return edit_distance(prediction, answer) / max(len(answer), 1)
 
 
@@ -134,3 +124,28 @@ def _time_scores(prediction: str, answer: str) -> Scores:
         "time_error_seconds": error,
         "time_missing": float(error is None),
     }
+
+
+_MIDDLE = {"middle": 2, "center": 2, "centre": 2}
+_ROWS = {"top": 1, "upper": 1, "bottom": 3, "lower": 3, **_MIDDLE}
+_COLUMNS = {"left": 1, "right": 3, **_MIDDLE}
+_CELL = re.compile(
+    r"\br(?P<row>[1-3])\s*c(?P<column>[1-3])\b"
+    r"|\b(?P<side>left|right)[\s_-]*(?P<above>ROWS)\b"
+    r"|\b(?P<vertical>ROWS)[\s_-]*(?P<horizontal>COLUMNS)\b"
+    r"|\b(?P<alone>ROWS|COLUMNS)\b".replace("ROWS", "|".join(_ROWS)).replace("COLUMNS", "|".join(_COLUMNS))
+)
+
+
+def cell_in(text: str) -> tuple[int, int] | None:
+    """Find row and column, 1 to 3, of the one cell that a text names ("top left", "r2c3"); None for none or several."""
+    named = {_cell(match.groupdict()) for match in _CELL.finditer(text.lower())}
+    return named.pop() if len(named) == 1 else None
+
+
+def _cell(part: dict[str, str | None]) -> tuple[int, int]:
+    if part["row"]:
+        return int(part["row"]), int(part["column"] or 0)
+    row = part["above"] or part["vertical"] or part["alone"] or ""
+    column = part["side"] or part["horizontal"] or part["alone"] or ""
+    return _ROWS.get(row, 2), _COLUMNS.get(column, 2)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from framegate.configs.loader import learned_weights, load_config
 from framegate.errors import ConfigError
+from framegate.provenance import commit
+from framegate.tools.evaluation.questions import QuestionSet
+from framegate.version import __version__
 
 HEADER_KEY = "framegate_eval"
 _REMEDY = "Give another file, or delete this one to start anew."
@@ -40,8 +46,6 @@ def read_results(path: str | Path) -> Results:
 
     Raises:
         ConfigError: there is no such file, or a line of it is no row of results; the message names the line.
-
-    Source: ours.
     """
     path = Path(path)
     if not path.is_file():
@@ -115,11 +119,7 @@ def _rewrite(path: Path, lines: list[dict[str, Any]]) -> int:
 
 
 def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The lines that were written to their end, and how many bytes they take; the first is a header.
-
-    Raises:
-        ConfigError: the file is no file of results, or a line before the last is broken.
-    """
+    """The lines that were written to their end, the first a header, and how many bytes they take."""
     data = path.read_bytes()
     if not data or _is_cut_header(data):
         return [], 0
@@ -159,3 +159,80 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], keys
     ]
     if differing:
         raise ConfigError(f"{path} holds results of another run ({'; '.join(differing)}). {_REMEDY}")
+
+
+# what must be the same for a run to be taken up again
+RESUMES_ON = (
+    "model",
+    "weights",
+    "device",
+    "dtype",
+    "preset",
+    "config",
+    "learned",
+    "questions",
+    "max_new_tokens",
+    "versions",
+)
+
+
+def run_header(
+    model: Any,
+    questions: QuestionSet,
+    preset: Any,
+    overrides: dict[str, Any],
+    *,
+    model_name: str | None,
+    max_new_tokens: int,
+    command: str,
+) -> dict[str, Any]:
+    """Say what a run is: model, settings, questions and where it runs; see `evaluate` for the arguments."""
+    config = load_config(preset, **overrides)
+    learned = learned_weights(preset)
+    by_rate = config.frames.sampler in ("fps", "tass")
+    return {
+        "model": model_name or str(model.config._name_or_path or type(model).__name__),
+        "weights": fingerprint(model),
+        "device": _device_name(model),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "preset": str(preset) if isinstance(preset, str | Path) else config.preset,
+        "settings": {name: value for name, value in overrides.items() if name not in ("keep_ratio", "fps")},
+        "keep_ratio": config.keep_ratio,
+        "fps": config.frames.fps if by_rate else None,
+        "config": _digest(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()),
+        "learned": None if learned is None else _digest(learned.read_bytes()),
+        "questions": questions.digest(),
+        "num_questions": len(questions.questions),
+        "source": str(questions.source),
+        "bad_rows": [str(row) for row in questions.bad_rows],
+        "unasked_videos": list(questions.unasked_videos),
+        "max_new_tokens": max_new_tokens,
+        "batch_size": 1,
+        "versions": {"framegate": __version__}
+        | {name: metadata.version(name) for name in ("torch", "transformers")},
+        "commit": commit(),
+        "command": command,
+    }
+
+
+def fingerprint(model: Any) -> str:
+    """Hash names, shapes and the first values of all weights: a checkpoint that was trained on is another model."""
+    import torch
+
+    told = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        told.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        if weight.device.type != "meta":
+            start = weight.detach().flatten()[:32].cpu().contiguous()
+            told.update(start.view(torch.uint8).numpy().tobytes())
+    return told.hexdigest()[:16]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _device_name(model: Any) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else str(model.device.type)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import FramegateError, UnanswerableError
 from framegate.tools.evaluation.ask import Answer, ask
-from framegate.tools.evaluation.header import RESUMES_ON, run_header
 from framegate.tools.evaluation.metrics import parse_seconds, score
-from framegate.tools.evaluation.records import Question, QuestionSet
-from framegate.tools.evaluation.results import Results, ResultsFile, read_results
-from framegate.tools.evaluation.reuse import last_video
+from framegate.tools.evaluation.questions import Question, QuestionSet
+from framegate.tools.evaluation.results import RESUMES_ON, Results, ResultsFile, read_results, run_header
 
 if TYPE_CHECKING:
     from framegate.api import ConfigLike
@@ -59,8 +59,6 @@ def evaluate(
         ConfigError: the configuration is not valid, or `out` holds something else than an earlier part of this run.
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already.
-
-    Source: ours.
     """
     from tqdm import tqdm
 
@@ -179,3 +177,55 @@ def _costs(answer: Answer | None) -> dict[str, Any]:
         "first_token_seconds": answer.first_token_seconds if answer else None,
         "generate_seconds": answer.generate_seconds if answer else None,
     }
+
+
+class LastVideo:
+    """Stands before `preprocess` of a video processor, and gives its last result again when the same path is asked.
+
+    Args:
+        reader: an attached front end's video processor.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self.reader, self.read = reader, reader.preprocess
+        self.num_reused = 0
+        self._asked: str | None = None
+        self._result: dict[str, Any] = {}
+        self._account: tuple[Any, Any] = ((), ())
+
+    def __call__(self, videos: Any, **call: Any) -> Any:
+        """Call the method, or repeat what it gave: result and account of the call."""
+        from transformers.video_processing_utils import BatchFeature
+
+        asked = _spelled(videos, call)
+        if asked is not None and asked == self._asked:
+            self.num_reused += 1
+            self.reader.last_call, self.reader.last_call_key = self._account
+        else:
+            self._asked = None
+            self._result = dict(self.read(videos, **call))
+            self._account, self._asked = (self.reader.last_call, self.reader.last_call_key), asked
+        # the caller takes entries out of it
+        return BatchFeature(dict(self._result))
+
+
+def _spelled(videos: Any, call: dict[str, Any]) -> str | None:
+    """What is asked, where it is about paths; None for frames, which are too long to compare."""
+    from framegate.models.video_processor.sources import flat_videos
+
+    flat = flat_videos(videos)
+    if not all(isinstance(video, str) for video in flat):
+        return None
+    windows = [getattr(video, "window_seconds", None) for video in flat]
+    return repr((flat, windows, sorted(call.items())))
+
+
+@contextmanager
+def last_video(reader: Any) -> Iterator[LastVideo]:
+    """Let a video processor remember its last video for a block; `num_reused` counts the calls that read nothing."""
+    memory = LastVideo(reader)
+    reader.preprocess = memory
+    try:
+        yield memory
+    finally:
+        del reader.preprocess

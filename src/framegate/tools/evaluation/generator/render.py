@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from framegate.tools.evaluation.generator.backgrounds import background
-from framegate.tools.evaluation.generator.fonts import font
+from framegate.tools.evaluation.generator.looks import background, font
 from framegate.tools.evaluation.generator.script import GLIDE_SECONDS, NATIVE_FPS, Look, Script, Stop
 
 Pixels = npt.NDArray[np.uint8]
@@ -32,16 +31,7 @@ class Renderer:
         self._signs = lru_cache(maxsize=64)(lambda text: sign(text, script.look))
 
     def frame(self, seconds: float) -> Pixels:
-        """Draw the frame at a time.
-
-        Args:
-            seconds: from the video's beginning.
-
-        Returns:
-            uint8 [height_px, width_px, 3], RGB.
-
-        Source: ours.
-        """
+        """Draw the frame at a time: uint8 [height_px, width_px, 3], RGB."""
         # half a millisecond: a time that is meant to be a frame's own must not fall before it
         seconds += 5e-4
         frame = self.behind(seconds)
@@ -105,17 +95,7 @@ def draw_marker(frame: Pixels, centre_px: tuple[int, int], look: Look) -> None:
 
 
 def sign(text: str, look: Look) -> npt.NDArray[np.float32]:
-    """Set a text.
-
-    Args:
-        text: a line.
-        look: font, size, colours and style.
-
-    Returns:
-        float32 [h, w, 4], RGB in levels of 255 and coverage in [0, 1].
-
-    Source: ours.
-    """
+    """Set a text: float32 [h, w, 4], RGB in levels of 255 and coverage in [0, 1]."""
     face = font(look.font, look.size_px)
     left, top, right, bottom = face.getbbox(text)
     pad = 5

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from framegate.errors import ConfigError, nearest
-from framegate.tools.evaluation.generator.backgrounds import BACKGROUNDS
-from framegate.tools.evaluation.generator.fonts import FONTS
+from framegate.tools.evaluation.generator.looks import BACKGROUNDS, FONTS
 
 # twenty letters and digits of which no two look alike
 ALPHABET = "0123456789ACEFHKMPTX"
@@ -131,8 +130,6 @@ def write_script(
 
     Raises:
         ConfigError: an unknown split or pace.
-
-    Source: ours.
     """
     if split not in SPLITS:
         raise ConfigError(f"Unknown split {split!r}. {nearest(split, SPLITS)}")

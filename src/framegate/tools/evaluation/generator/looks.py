@@ -1,13 +1,77 @@
-"""Backgrounds: pictures drawn from a seed, by family; a family belongs to one split alone."""
+"""The fonts that texts are set in, by split: a family belongs to one split alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from framegate.errors import ConfigError
+
+_MATPLOTLIB = "matplotlib/mpl-data/fonts/ttf"
+# split -> name of a font -> its file under site-packages
+FONTS: dict[str, dict[str, str]] = {
+    "train": {
+        "dejavu_sans": f"{_MATPLOTLIB}/DejaVuSans.ttf",
+        "dejavu_sans_bold": f"{_MATPLOTLIB}/DejaVuSans-Bold.ttf",
+        "dejavu_sans_mono": f"{_MATPLOTLIB}/DejaVuSansMono.ttf",
+        "stix": f"{_MATPLOTLIB}/STIXGeneral.ttf",
+        "stix_bold": f"{_MATPLOTLIB}/STIXGeneralBol.ttf",
+        "computer_modern": f"{_MATPLOTLIB}/cmr10.ttf",
+        "computer_modern_bold": f"{_MATPLOTLIB}/cmb10.ttf",
+        "computer_modern_sans": f"{_MATPLOTLIB}/cmss10.ttf",
+        "computer_modern_mono": f"{_MATPLOTLIB}/cmtt10.ttf",
+        "roboto": "font_roboto/files/Roboto-Regular.ttf",
+        "roboto_bold": "font_roboto/files/Roboto-Bold.ttf",
+        "source_sans": "font_source_sans_pro/files/SourceSansPro-Regular.ttf",
+        "source_sans_bold": "font_source_sans_pro/files/SourceSansPro-Bold.ttf",
+        "source_serif": "font_source_serif_pro/files/SourceSerifPro-Regular.ttf",
+        "source_serif_bold": "font_source_serif_pro/files/SourceSerifPro-Bold.ttf",
+        "source_serif_light": "font_source_serif_pro/files/SourceSerifPro-Light.ttf",
+        "source_serif_black": "font_source_serif_pro/files/SourceSerifPro-Black.ttf",
+        "lato": "font_lato/files/Lato-Regular.ttf",
+        "lato_bold": "font_lato/files/Lato-Bold.ttf",
+        "lato_black": "font_lato/files/Lato-Black.ttf",
+        "roboto_black": "font_roboto/files/Roboto-Black.ttf",
+        "fredoka": "font_fredoka_one/files/FredokaOne-Regular.ttf",
+    },
+    "validation": {"hanken_grotesk": "font_hanken_grotesk/files/HankenGrotesk-Medium.otf"},
+    "test": {
+        "dejavu_serif": f"{_MATPLOTLIB}/DejaVuSerif.ttf",
+        "manrope": "font_manrope/files/Manrope-SemiBold.ttf",
+        "caladea": "font_caladea/files/Caladea-Bold.ttf",
+    },
+}
+
+
+@lru_cache(maxsize=256)
+def font(name: str, size_px: int) -> Any:
+    """Load a font of FONTS by Pillow; ConfigError where the package that carries it is not installed."""
+    from PIL import ImageFont
+
+    path = next(files[name] for files in FONTS.values() if name in files)
+    package, _, inside = path.partition("/")
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            f"The font {name} needs the package {package.replace('_', '-')}: pip install 'framegate[eval]'."
+        )
+    return ImageFont.truetype(
+        str(Path(spec.origin).parent / inside), size_px, layout_engine=ImageFont.Layout.BASIC
+    )
+
+
+@lru_cache(maxsize=4096)
+def advance_px(name: str, size_px: int, letter: str) -> float:
+    """How far a letter moves the pen, in pixels."""
+    return float(font(name, size_px).getlength(letter))
+
 
 Pixels = npt.NDArray[np.uint8]
 _Draw = Callable[[np.random.Generator, int, int], Any]
@@ -110,19 +174,7 @@ BACKGROUNDS: dict[str, dict[str, _Draw]] = {
 
 
 def background(family: str, seed: int, height_px: int, width_px: int) -> Pixels:
-    """Draw a background.
-
-    Args:
-        family: as in BACKGROUNDS.
-        seed: the same seed draws the same picture.
-        height_px: its height.
-        width_px: its width.
-
-    Returns:
-        uint8 [height_px, width_px, 3], RGB.
-
-    Source: ours.
-    """
+    """Draw a background of a family of BACKGROUNDS from a seed: uint8 [height_px, width_px, 3], RGB."""
     draw = next(draws[family] for draws in BACKGROUNDS.values() if family in draws)
     picture = draw(np.random.default_rng(seed), height_px, width_px)
     return np.clip(picture, 0, 255).astype(np.uint8)

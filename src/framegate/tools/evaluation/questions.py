@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Protocol, TypeVar
 
 from framegate.errors import ConfigError, nearest
+from framegate.tools.evaluation.metrics import check_answer
 
 DEFAULT_KIND = "text"
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
@@ -129,11 +130,7 @@ class QuestionSet:
 def question_set(
     source: Path, questions: list[Question], bad_rows: list[BadRow], videos: Path
 ) -> QuestionSet:
-    """Put a set together: questions by video, and the videos of a folder that nobody asks about.
-
-    Raises:
-        ConfigError: there is no question; the message shows the first bad row.
-    """
+    """Put a set together, questions by video; ConfigError with the first bad row where there is no question."""
     if not questions:
         first = f" The first bad row: {bad_rows[0]}" if bad_rows else ""
         raise ConfigError(f"{source} has no question that can be asked.{first}")
@@ -149,11 +146,7 @@ def question_set(
 
 
 def read_text(row: Mapping[str, Any], name: str) -> str:
-    """Read a required text of a row; numbers are taken as written.
-
-    Raises:
-        ValueError: it is missing, empty or no text.
-    """
+    """Read a required text of a row, numbers as written; ValueError where it is missing, empty or no text."""
     value = row.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
@@ -163,11 +156,7 @@ def read_text(row: Mapping[str, Any], name: str) -> str:
 
 
 def read_seconds(row: Mapping[str, Any], name: str) -> float | None:
-    """Read a time of a row that may be missing.
-
-    Raises:
-        ValueError: it is no finite number.
-    """
+    """Read a time of a row that may be missing; ValueError where it is no finite number."""
     value = row.get(name)
     if value is None:
         return None
@@ -185,3 +174,126 @@ def _by_video(questions: Iterable[Question]) -> tuple[Question, ...]:
 
 def _size_bytes(path: Path | None) -> int | None:
     return path.stat().st_size if path is not None and path.is_file() else None
+
+
+QUESTIONS_NAME, VIDEOS_NAME = "questions.jsonl", "videos"
+
+
+class Named(Protocol):
+    """What a row is turned into: something with an id."""
+
+    @property
+    def id(self) -> str:
+        """Unlike every other of its file."""
+        ...
+
+
+Item = TypeVar("Item", bound=Named)
+
+
+def read_folder(folder: str | Path) -> QuestionSet:
+    """Read a folder of videos and questions.
+
+    A line has `id`, `video` (a name inside `videos/`), `question` and `answer`, and may have `kind`, `time_seconds`
+    and `meta`. A line without a video, or whose video is missing, stays a question: asking it gives an error row.
+
+    Args:
+        folder: holds `videos/` and `questions.jsonl`.
+
+    Returns:
+        The questions, and beside them the lines that are none and the videos that nobody asks about.
+
+    Raises:
+        ConfigError: no such folder or file, or no line that is a question.
+    """
+    folder = Path(folder)
+    videos = folder / VIDEOS_NAME
+    questions, bad_rows = read_rows(question_lines(folder), lambda row: read_question(row, videos))
+    return question_set(folder, questions, bad_rows, videos)
+
+
+def question_lines(folder: Path) -> Iterable[tuple[str, Any]]:
+    """Walk over a folder's questions.jsonl, see `numbered_lines`; ConfigError where there is none."""
+    path = folder / QUESTIONS_NAME
+    if not path.is_file():
+        raise ConfigError(
+            f"{str(folder)!r} has no {QUESTIONS_NAME}; questions are a folder with it and {VIDEOS_NAME}/."
+        )
+    return numbered_lines(path)
+
+
+def numbered_lines(path: Path) -> Iterable[tuple[str, Any]]:
+    """Walk over the values of a JSONL file with their places; a line that is no JSON comes as its ValueError."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{path}, line {number}", _parsed(line)
+
+
+def read_rows(
+    rows: Iterable[tuple[str, Any]], make: Callable[[dict[str, Any]], Item]
+) -> tuple[list[Item], list[BadRow]]:
+    """Turn rows, each with its place, into questions; one that `make` refuses, or with an id again, is a bad row."""
+    questions: dict[str, Item] = {}
+    bad_rows: list[BadRow] = []
+    for place, row in rows:
+        try:
+            question = make(_mapping(row))
+            if question.id in questions:
+                raise ValueError(f"the id {question.id!r} is taken by an earlier line.")
+        except ValueError as error:
+            bad_rows.append(BadRow(place, str(error)))
+        else:
+            questions[question.id] = question
+    return list(questions.values()), bad_rows
+
+
+def _parsed(line: str) -> Any:
+    try:
+        value = json.loads(line)
+        # half a surrogate pair is JSON, and no text that results could be written with
+        json.dumps(value, ensure_ascii=False).encode()
+    except ValueError as error:
+        return ValueError(f"no JSON: {error}")
+    return value
+
+
+def _mapping(row: Any) -> dict[str, Any]:
+    if isinstance(row, ValueError):
+        raise row
+    if not isinstance(row, dict):
+        raise ValueError(f"a question is an object with id, video, question and answer, not {row!r:.60}.")
+    return row
+
+
+def read_question(row: dict[str, Any], videos: Path) -> Question:
+    """Turn a row into a question about a video of a folder; ValueError says what the row lacks."""
+    kind = read_text(row, "kind") if row.get("kind") is not None else DEFAULT_KIND
+    name = video_name(row.get("video"))
+    return Question(
+        id=read_text(row, "id"),
+        video=name,
+        path=videos / name if name else None,
+        question=read_text(row, "question"),
+        answer=check_answer(kind, read_text(row, "answer")),
+        kind=kind,
+        time_seconds=read_seconds(row, "time_seconds"),
+        meta=read_meta(row),
+    )
+
+
+def read_meta(row: dict[str, Any]) -> dict[str, Any]:
+    """Read what else a row holds, empty where it holds nothing; ValueError where it is no object."""
+    meta = row.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise ValueError(f"meta is {meta!r:.60}; it must be an object.")
+    return meta
+
+
+def video_name(value: Any) -> str:
+    """Read the name of a video inside its folder, "" for none; ValueError where it leads out of the folder."""
+    if value is None or value == "":
+        return ""
+    if not isinstance(value, str) or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+        raise ValueError(f"video is {value!r}; it must be a file name inside {VIDEOS_NAME}/.")
+    return value
