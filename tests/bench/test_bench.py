@@ -7,7 +7,6 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import kernel_tables
 import pytest
@@ -33,9 +32,8 @@ from framegate.tools.bench import (
     setting_of,
     write_rows,
 )
-from framegate.tools.bench import cases as bench_case_table
-from framegate.tools.bench.floor import COPY, COPY_BYTES, PRODUCT, PRODUCT_SIDE, floor_ms
-from framegate.tools.bench.timing import Spread, time_all
+from framegate.tools.bench.run import CASES
+from framegate.tools.bench.timing import COPY, COPY_BYTES, PRODUCT, PRODUCT_SIDE, Spread, floor_ms, time_all
 
 ROOT = Path(__file__).parents[2]
 QUICK = setting_of("cpu", quick=True)
@@ -276,13 +274,8 @@ def test_command_writes_and_tells(tmp_path):
 
 
 def test_command_refuses_one_op_and_times_the_others(tmp_path, monkeypatch):
-    wrong = SimpleNamespace(cases=lambda setting: iter([toy({"swift": lambda: torch.zeros(4)})]))
-    real = bench_case_table.import_module
-    monkeypatch.setattr(
-        bench_case_table,
-        "import_module",
-        lambda name: wrong if name.endswith(".segment_merge") else real(name),
-    )
+    wrong = lambda setting: iter([toy({"swift": lambda: torch.zeros(4)})])  # noqa: E731
+    monkeypatch.setitem(CASES, "segment_merge", wrong)
     arguments = ["segment_merge", "scene_divergence", "--quick", "--device", "cpu", "--out", tmp_path]
     result = invoke(*arguments)
     assert result.exit_code == 1

@@ -4,11 +4,8 @@ Rows say how long each took, beside the floor: what the device needs to move the
 """
 
 from framegate.tools.bench.case import Case, Setting, Work, setting_of
-from framegate.tools.bench.cases import OPS, cases_of, check_ops
-from framegate.tools.bench.place import Place, place_of
-from framegate.tools.bench.rows import COLUMNS, KEY, read_rows, write_rows
-from framegate.tools.bench.run import Account, bench_cases, bench_op
-from framegate.tools.bench.trials import failed_trials
+from framegate.tools.bench.rows import COLUMNS, KEY, Place, failed_trials, place_of, read_rows, write_rows
+from framegate.tools.bench.run import OPS, Account, bench_cases, bench_op, cases_of, check_ops
 
 __all__ = [
     "COLUMNS",

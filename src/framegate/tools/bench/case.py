@@ -111,8 +111,6 @@ def setting_of(device: str = "auto", *, quick: bool = False, compiles: bool | No
 
     Raises:
         ConfigError: an unknown device, or "cuda" where there is none.
-
-    Source: ours.
     """
     if device not in DEVICES:
         raise ConfigError(f"device is {device!r}. {nearest(device, DEVICES)}")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from framegate.errors import DisagreementError
 from framegate.kernels.dispatch import interpreting, why_no_triton
 from framegate.tools.bench.case import Case, Mode, Outputs, Setting
 
@@ -33,18 +34,7 @@ class Ready:
 
 
 def ready(case: Case, mode: Mode, setting: Setting) -> Ready:
-    """Run every provider of a case once.
-
-    Args:
-        case: the case.
-        mode: forward, or gradients alone of a graph that is kept.
-        setting: where to run.
-
-    Returns:
-        What ran and what did not; whatever the reference raises is raised.
-
-    Source: ours.
-    """
+    """Run every provider of a case once, and tell which ran; whatever the reference raises is raised."""
     found = Ready()
     found.skipped.update(
         {name: why for name, why in case.excused.items() if name != COMPILED or setting.compiles}
@@ -87,17 +77,7 @@ def _why_no_kernel(setting: Setting) -> str | None:
 
 
 def backward_of(forward: Call, leaves: tuple[Tensor, ...]) -> Call:
-    """Run a provider forward and return what computes the leaves' gradients, as often as wanted.
-
-    Args:
-        forward: the provider.
-        leaves: inputs that require gradients.
-
-    Returns:
-        Call that gives one gradient per leaf, for gradients of the outputs that are the same for every provider.
-
-    Source: ours.
-    """
+    """Run a provider forward and return the call that gives the leaves' gradients, as often as wanted."""
     with torch.enable_grad():
         outputs = [tensor for tensor in as_tuple(forward()) if tensor.requires_grad]
     grads = [_drawn_like(tensor, seed) for seed, tensor in enumerate(outputs)]
@@ -122,3 +102,58 @@ def _graphs_that_stay() -> Iterator[None]:
     settings: Any = functorch
     with settings.patch(donated_buffer=False):
         yield
+
+
+# of the largest value of the reference; the tests are stricter, this finds what is wrong altogether
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
+
+
+def require_agreement(case: Case, mode: Mode, found: Ready) -> None:
+    """Compare what every provider gave with what the reference gave.
+
+    Args:
+        case: the case.
+        mode: what was computed.
+        found: the providers' outputs.
+
+    Raises:
+        DisagreementError: shapes or dtypes differ, whole numbers differ at all, or others by more than the tolerance
+            of their dtype.
+    """
+    reference = found.outputs[REFERENCE]
+    for name, outputs in found.outputs.items():
+        complaint = _complaint(outputs, reference)
+        if complaint:
+            raise DisagreementError(
+                f"{case.op} by {name!r} is not what the reference gives ({mode}, {case.x_name} {case.x:g}): "
+                f"{complaint}. Nothing of {case.op} was timed or written."
+            )
+
+
+def _complaint(outputs: tuple[Tensor, ...], reference: tuple[Tensor, ...]) -> str | None:
+    if len(outputs) != len(reference):
+        return f"{len(outputs)} outputs for {len(reference)}"
+    for number, (tensor, wanted) in enumerate(zip(outputs, reference, strict=True)):
+        complaint = _apart(tensor, wanted)
+        if complaint:
+            return f"output {number}: {complaint}"
+    return None
+
+
+def _apart(tensor: Tensor, wanted: Tensor) -> str | None:
+    if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+        return f"{tensor.dtype} {tuple(tensor.shape)} for {wanted.dtype} {tuple(wanted.shape)}"
+    if torch.equal(tensor, wanted):
+        return None
+    if not wanted.is_floating_point():
+        wrong = int((tensor != wanted).sum())
+        worst = int((tensor.long() - wanted.long()).abs().max())
+        return f"{wrong} of {wanted.numel()} values differ, by {worst} at worst; they must be equal"
+    finite = torch.isfinite(wanted)
+    if not torch.equal(torch.where(finite, 0, wanted), torch.where(torch.isfinite(tensor), 0, tensor)):
+        return "values that are not finite stand elsewhere"
+    error = float((tensor.double() - wanted.double())[finite].abs().max())
+    allowed = TOLERANCE[wanted.dtype] * float(wanted[finite].double().abs().max())
+    if error > allowed:
+        return f"the worst error is {error:.3g}, {allowed:.3g} is allowed"
+    return None

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import torch
 
-from framegate.tools.bench.agreement import require_agreement
+from framegate.errors import ConfigError, nearest
+from framegate.tools.bench import attention_cases, gate_cases, token_cases
 from framegate.tools.bench.case import MODES, Case, Mode, Setting
-from framegate.tools.bench.cases import cases_of
-from framegate.tools.bench.floor import floor_ms, rate_calls
-from framegate.tools.bench.place import Place
-from framegate.tools.bench.providers import ready
-from framegate.tools.bench.rows import METRIC, spelled_row
-from framegate.tools.bench.timing import peak_mib, time_all
+from framegate.tools.bench.providers import ready, require_agreement
+from framegate.tools.bench.rows import METRIC, Place, spelled_row
+from framegate.tools.bench.timing import floor_ms, peak_mib, rate_calls, time_all
+
+CASES: dict[str, Callable[[Setting], Iterator[Case]]] = {
+    "block_residual": gate_cases.block_residual_cases,
+    "anchor_scan": gate_cases.anchor_scan_cases,
+    "compact": token_cases.compact_cases,
+    "segment_merge": token_cases.segment_merge_cases,
+    "pool_condense": token_cases.pool_condense_cases,
+    "scene_divergence": token_cases.scene_divergence_cases,
+    "anchored_attention": attention_cases.anchored_attention_cases,
+}
+OPS = tuple(CASES)
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,30 @@ class Account:
 
     rows: list[dict[str, str]] = field(default_factory=list)
     skipped: dict[tuple[str, str, str, str, str], str] = field(default_factory=dict)
+
+
+def check_ops(names: Sequence[str]) -> tuple[str, ...]:
+    """Settle which ops to time.
+
+    Args:
+        names: of ops; none for all of them.
+
+    Returns:
+        The ops, each once, in the order of the table.
+
+    Raises:
+        ConfigError: a name that is no op's; the message names the nearest one.
+    """
+    for name in names:
+        if name not in OPS:
+            raise ConfigError(f"There is no op {name!r}. {nearest(name, OPS)}")
+    return tuple(op for op in OPS if not names or op in names)
+
+
+def cases_of(op: str, setting: Setting) -> Iterator[Case]:
+    """Make the cases of an op, one after the other, the same ones each time; ConfigError for an unknown op."""
+    check_ops([op])
+    return CASES[op](setting)
 
 
 def bench_op(
@@ -54,8 +87,6 @@ def bench_op(
     Raises:
         ConfigError: an unknown op.
         DisagreementError: a provider's results are not the reference's; nothing was timed.
-
-    Source: ours.
     """
     return bench_cases(lambda: cases_of(op, setting), setting, place, command=command, on_step=on_step)
 
@@ -82,8 +113,6 @@ def bench_cases(
 
     Raises:
         DisagreementError: a provider's results are not the reference's; nothing was timed.
-
-    Source: ours.
     """
     account = Account()
     with torch.no_grad():

@@ -11,6 +11,7 @@ import torch
 
 from framegate.errors import BackendError
 from framegate.kernels.dispatch import why_no_triton
+from framegate.tools.bench.case import Setting, Work
 
 QUANTILES = (0.5, 0.2, 0.8)
 TURNS_SECONDS, FEWEST_TURNS, MOST_TURNS, QUICK_TURNS = 6.0, 9, 60, 3
@@ -42,8 +43,6 @@ def time_all(
 
     Raises:
         BackendError: a GPU without Triton, whose do_bench does the timing.
-
-    Source: ours; do_bench is Triton's.
     """
     if device.type == "cpu":
         return _in_turns(calls, quick=quick)
@@ -87,3 +86,40 @@ def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
     peak = torch.cuda.max_memory_allocated(device) - before
     del kept
     return peak / 2**20
+
+
+COPY, PRODUCT = "copy (floor)", "matrix product (floor)"
+# large enough that caches do not serve them
+COPY_BYTES = {"cuda": 1 << 30, "cpu": 1 << 28, "quick": 1 << 20}
+PRODUCT_SIDE = {"cuda": 8192, "cpu": 1024, "quick": 64}
+
+
+def rate_calls(work: Work, dtype: torch.dtype, setting: Setting) -> dict[str, Callable[[], Any]]:
+    """Make the calls whose times give the rates of a floor: a copy, and a product where there are FLOPs."""
+    source = torch.ones(COPY_BYTES[setting.size], dtype=torch.uint8, device=setting.device)
+    target = torch.zeros_like(source)
+    calls: dict[str, Callable[[], Any]] = {COPY: lambda: target.copy_(source)}
+    if work.flops:
+        side = PRODUCT_SIDE[setting.size]
+        left = torch.randn(side, side, generator=setting.generator()).to(setting.device, dtype)
+        calls[PRODUCT] = lambda: left @ left
+    return calls
+
+
+def floor_ms(work: Work, times: Mapping[str, Spread], size: str) -> float:
+    """Work out the floor.
+
+    Args:
+        work: bytes and FLOPs.
+        times: of the calls of `rate_calls`.
+        size: the setting's, which says how much they did.
+
+    Returns:
+        Milliseconds: the larger of moving the bytes and doing the products.
+
+    Source: the roofline model (Williams et al., 2009).
+    """
+    moving = work.num_bytes / (2 * COPY_BYTES[size]) * times[COPY].p50  # a copy reads and writes
+    if not work.flops:
+        return moving
+    return max(moving, work.flops / (2 * PRODUCT_SIDE[size] ** 3) * times[PRODUCT].p50)
