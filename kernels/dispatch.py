@@ -62,8 +62,6 @@ def uses_triton(
 
     Raises:
         BackendError: an unknown backend, or "triton" where the kernel cannot run.
-
-    Source: ours.
     """
     backend = _settled(backend)
     if backend == "torch":

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from framegate.kernels.anchor_scan.reference import scan_frames
-from framegate.kernels.anchor_scan.registered import scan
 from framegate.kernels.block_residual import Metric, check_blocks, obstacle_of
 from framegate.kernels.dispatch import Backend, uses_triton
 
@@ -85,3 +84,22 @@ def _obstacle(frames: Tensor, cell_px: int, metric: Metric) -> str | None:
     if values > MOST_VALUES:
         return f"a cell has {values} values, and the kernel holds {MOST_VALUES} at most"
     return obstacle_of(frames, cell_px, metric)
+
+
+@torch.library.custom_op("framegate::anchor_scan", mutates_args=())
+def scan(
+    frames: Tensor, thresholds: Tensor, cell_px: int, metric: str, max_age: int, most: int
+) -> tuple[Tensor, Tensor]:
+    """Scan by the Triton kernel, as `triton_kernel.scan`."""
+    from framegate.kernels.anchor_scan import triton_kernel
+
+    return triton_kernel.scan(frames, thresholds, cell_px, metric, max_age, most)
+
+
+@scan.register_fake
+def _(
+    frames: Tensor, thresholds: Tensor, cell_px: int, metric: str, max_age: int, most: int
+) -> tuple[Tensor, Tensor]:
+    steps, _planes, height, width = frames.shape
+    shape = (len(thresholds), steps, height // cell_px, width // cell_px)
+    return frames.new_empty(shape, dtype=torch.bool), frames.new_empty(shape, dtype=torch.float32)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from framegate.kernels.anchored_attention.reference import Turn, attend_segments
-from framegate.kernels.anchored_attention.registered import attend
-from framegate.kernels.anchored_attention.tiles import tiles_of
+from framegate.kernels.anchored_attention.reference import Turn, attend_segments, gradients
 from framegate.kernels.dispatch import Backend, uses_triton
 
 __all__ = ["anchored_attention"]
@@ -55,7 +55,7 @@ def anchored_attention(
         ValueError: shapes that do not match.
         BackendError: an unknown backend, or "triton" where it cannot run.
 
-    Source: ours; the softmax that runs along is FlashAttention's (arXiv 2205.14135). Deterministic forward.
+    Source: the softmax that runs along is FlashAttention's (arXiv 2205.14135). Deterministic forward.
         Differentiable once in query, key and value. "auto" takes the reference where gradients are wanted: the kernel's
         way back works the weights out again in torch, segment by segment.
     """
@@ -129,3 +129,82 @@ def _check(
         raise ValueError(
             f"turn is {' and '.join(str(tuple(part.shape)) for part in turn)}; it must be {wanted}."
         )
+
+
+def tiles_of(cu_seqlens_q: Tensor, num_queries: int, size: int) -> tuple[Tensor, Tensor]:
+    """Cut segments into tiles of `size` queries, without asking a device how long they are.
+
+    Gives the segment of each tile, int32, S for tiles that are not needed; and its first query, int64.
+    """
+    lengths = cu_seqlens_q.diff().long()
+    behind = ((lengths + size - 1) // size).cumsum(0)
+    # the most that any lengths could take
+    tile = torch.arange(num_queries // size + len(lengths), device=cu_seqlens_q.device)
+    segment = torch.searchsorted(behind, tile, right=True)
+    inside = segment.clamp(max=len(lengths) - 1)
+    number = tile - (behind - (lengths + size - 1) // size)[inside]
+    return segment.int(), cu_seqlens_q[inside].long() + number * size
+
+
+@torch.library.custom_op("framegate::anchored_attention", mutates_args=())
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    rows: Tensor | None,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    tile_segment: Tensor,
+    tile_start: Tensor,
+    scale: float,
+) -> Tensor:
+    """Attend by the Triton kernel, as `triton_kernel.attend`."""
+    from framegate.kernels.anchored_attention import triton_kernel
+
+    return triton_kernel.attend(
+        query, key, value, cu_seqlens_q, cu_seqlens_k, rows, cos, sin, tile_segment, tile_start, scale
+    )
+
+
+@attend.register_fake
+def _(query: Tensor, *_others: Any) -> Tensor:
+    return query.new_empty(query.shape)
+
+
+@torch.library.custom_op("framegate::anchored_attention_backward", mutates_args=())
+def attend_backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    rows: Tensor | None,
+    cos: Tensor | None,
+    sin: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Work the weights out again in torch, as `reference.gradients`."""
+    turn = None if cos is None or sin is None else (cos, sin)
+    return gradients(grad, query, key, value, cu_seqlens_q, cu_seqlens_k, rows, turn, scale)
+
+
+@attend_backward.register_fake
+def _(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_others: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:8])
+    ctx.scale = inputs[-1]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *attend_backward(grad.contiguous(), *ctx.saved_tensors, ctx.scale), *[None] * 8
+
+
+attend.register_autograd(_backward, setup_context=_save)

@@ -66,3 +66,42 @@ def rotate_half(x: Tensor) -> Tensor:
     """Turn pairs (first half, second half) of the last dimension by a right angle."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat((-second, first), dim=-1)
+
+
+def gradients(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    rows: Tensor | None,
+    turn: Turn | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of queries, keys and values, one segment after the other, in at least float32.
+
+    Arguments and shapes as in `attend_segments`, whose result has the gradient `grad` [N, h, d]. The weights are
+    worked out again, none are kept.
+    """
+    wide = torch.promote_types(query.dtype, torch.float32)
+    dq, dk, dv = (torch.zeros_like(part, dtype=wide) for part in (query, key, value))
+    for queries, keys in segments(cu_seqlens_q, cu_seqlens_k):
+        q, g = query[queries].to(wide), grad[queries].to(wide)
+        k, v = gathered(key, keys, rows, turn).to(wide), gathered(value, keys, rows, None).to(wide)
+        weight = (torch.einsum("qhd,khd->hqk", q, k) * scale).softmax(-1)
+        above = torch.einsum("qhd,khd->hqk", g, v)
+        score = weight * (above - (weight * above).sum(-1, keepdim=True)) * scale
+        dq[queries] = torch.einsum("hqk,khd->qhd", score, k)
+        place = torch.arange(keys.start, keys.stop, device=key.device) if rows is None else rows[keys]
+        dk.index_add_(0, place, _turned_back(torch.einsum("hqk,qhd->khd", score, q), turn, keys))
+        dv.index_add_(0, place, torch.einsum("hqk,qhd->khd", weight, g))
+    return dq.to(query.dtype), dk.to(key.dtype), dv.to(value.dtype)
+
+
+def _turned_back(grad: Tensor, turn: Turn | None, span: slice) -> Tensor:
+    """The transpose of turning keys: [n, h, d]."""
+    if turn is None:
+        return grad
+    cos, sin = (part[span, None].to(grad.dtype) for part in turn)
+    return grad * cos - rotate_half(grad * sin)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from framegate.kernels.block_residual.reference import Metric, block_distances
-from framegate.kernels.block_residual.registered import residual
 from framegate.kernels.dispatch import Backend, uses_triton
 
 __all__ = ["Metric", "block_residual"]
@@ -66,3 +65,17 @@ def obstacle_of(frames: Tensor, cell_px: int, metric: Metric) -> str | None:
     if metric != "mad" and values > MOST_SQUARES:
         return f"a block has {values} values, and squares of more than {MOST_SQUARES} do not fit the kernel's sums"
     return None
+
+
+@torch.library.custom_op("framegate::block_residual", mutates_args=())
+def residual(frames_a: Tensor, frames_b: Tensor, cell_px: int, metric: str) -> Tensor:
+    """Compare by the Triton kernel, as `triton_kernel.residual`."""
+    from framegate.kernels.block_residual import triton_kernel
+
+    return triton_kernel.residual(frames_a, frames_b, cell_px, metric)
+
+
+@residual.register_fake
+def _(frames_a: Tensor, frames_b: Tensor, cell_px: int, metric: str) -> Tensor:
+    *lead, _planes, height, width = frames_a.shape
+    return frames_a.new_empty((*lead, height // cell_px, width // cell_px), dtype=torch.float32)

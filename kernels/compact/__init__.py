@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from framegate.kernels.compact.reference import kept_rows
-from framegate.kernels.compact.registered import compacted
 from framegate.kernels.dispatch import Backend, require, uses_triton
 
 __all__ = ["compact"]
@@ -27,7 +27,7 @@ def compact(rows: Tensor, keep: Tensor, num_kept: int, *, backend: Backend = "au
         ValueError: shapes that do not match, or a mask that keeps another number.
         BackendError: an unknown backend, or "triton" where it cannot run.
 
-    Source: ours. Deterministic; differentiable by the torch reference alone.
+    Deterministic; differentiable by the torch reference alone.
     """
     if rows.ndim != 2 or keep.shape != rows.shape[:1]:
         raise ValueError(f"rows {tuple(rows.shape)} and keep {tuple(keep.shape)} must be [N, D] and [N].")
@@ -40,3 +40,16 @@ def compact(rows: Tensor, keep: Tensor, num_kept: int, *, backend: Backend = "au
     if not uses_triton("compact", backend, rows.device, obstacle):
         return kept_rows(rows, keep, num_kept)
     return compacted(rows.contiguous(), keep.contiguous(), num_kept)
+
+
+@torch.library.custom_op("framegate::compact", mutates_args=())
+def compacted(rows: Tensor, keep: Tensor, num_kept: int) -> Tensor:
+    """Gather by the Triton kernel, as `triton_kernel.compacted`."""
+    from framegate.kernels.compact import triton_kernel
+
+    return triton_kernel.compacted(rows, keep, num_kept)
+
+
+@compacted.register_fake
+def _(rows: Tensor, keep: Tensor, num_kept: int) -> Tensor:
+    return rows.new_empty(num_kept, rows.shape[1])

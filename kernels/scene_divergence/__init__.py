@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
 
 from framegate.kernels.dispatch import Backend, require, uses_triton
 from framegate.kernels.scene_divergence.reference import Kind, divergences
-from framegate.kernels.scene_divergence.registered import diverge
 
 __all__ = ["Kind", "scene_divergence"]
 
@@ -83,3 +82,16 @@ def _distributions(rows: Tensor, name: str) -> Tensor:
 
     require(good.all(), complaint, f"scene_divergence: rows of {name} are distributions")
     return rows
+
+
+@torch.library.custom_op("framegate::scene_divergence", mutates_args=())
+def diverge(p: Tensor, q: Tensor, kind: str) -> Tensor:
+    """Measure by the Triton kernel, as `triton_kernel.diverge`."""
+    from framegate.kernels.scene_divergence import triton_kernel
+
+    return triton_kernel.diverge(p, q, cast(Kind, kind))
+
+
+@diverge.register_fake
+def _(p: Tensor, q: Tensor, kind: str) -> Tensor:
+    return p.new_empty((len(p), len(q)), dtype=torch.float32)

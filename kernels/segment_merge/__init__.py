@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from framegate.kernels.dispatch import Backend, require, uses_triton
-from framegate.kernels.segment_merge.checks import require_segments
 from framegate.kernels.segment_merge.reference import merge_rows, shares_of
-from framegate.kernels.segment_merge.registered import merge
 
 __all__ = ["segment_merge"]
 
@@ -62,3 +62,59 @@ def _check(features: Tensor, size: Tensor, segment: Tensor, num_segments: int) -
             "[N, D], [N] and [N]."
         )
     require_segments("segment_merge", size, segment, num_segments)
+
+
+def require_segments(op: str, size: Tensor, segment: Tensor, num_segments: int) -> None:
+    """Refuse segments outside [-1, num_segments) and sizes below 1, both int64 [N].
+
+    Raises:
+        ValueError: as `dispatch.require`.
+    """
+    require(
+        ((segment >= -1) & (segment < num_segments)).all(),
+        lambda: f"segment must lie in [-1, {num_segments}), got {segment.min()} to {segment.max()}.",
+        f"{op}: segments lie in [-1, num_segments)",
+    )
+    require(
+        (size >= 1).all(),
+        lambda: f"size must be at least 1, got {size.min().item()}.",
+        f"{op}: sizes are at least 1",
+    )
+
+
+@torch.library.custom_op("framegate::segment_merge", mutates_args=())
+def merge(features: Tensor, share: Tensor, segment: Tensor, order: Tensor, starts: Tensor) -> Tensor:
+    """Merge by the Triton kernel, as `triton_kernel.merge`; `segment` is for the way back."""
+    from framegate.kernels.segment_merge import triton_kernel
+
+    return triton_kernel.merge(features, share, order, starts)
+
+
+@merge.register_fake
+def _(features: Tensor, share: Tensor, segment: Tensor, order: Tensor, starts: Tensor) -> Tensor:
+    return features.new_empty(len(starts) - 1, features.shape[1])
+
+
+@torch.library.custom_op("framegate::segment_spread", mutates_args=())
+def spread(merged: Tensor, share: Tensor, segment: Tensor) -> Tensor:
+    """Give every row its segment's values times its share, as `triton_kernel.spread`."""
+    from framegate.kernels.segment_merge import triton_kernel
+
+    return triton_kernel.spread(merged, share, segment)
+
+
+@spread.register_fake
+def _(merged: Tensor, share: Tensor, segment: Tensor) -> Tensor:
+    return merged.new_empty(len(segment), merged.shape[1])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1], inputs[2])
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    share, segment = ctx.saved_tensors
+    return spread(grad.contiguous(), share, segment), None, None, None, None
+
+
+merge.register_autograd(_backward, setup_context=_save)

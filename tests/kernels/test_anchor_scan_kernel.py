@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from moving import jumping_clip
 
 from framegate.errors import BackendError
-from framegate.kernels.anchor_scan import anchor_scan, most_changed
-from framegate.kernels.anchor_scan.registered import scan
+from framegate.kernels.anchor_scan import anchor_scan, most_changed, scan
 from framegate.kernels.block_residual import block_residual
 from framegate.kernels.dispatch import recording
 

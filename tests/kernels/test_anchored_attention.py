@@ -6,10 +6,8 @@ import torch.nn.functional as F
 from tolerances import assert_as_good
 
 from framegate.errors import BackendError
-from framegate.kernels.anchored_attention import anchored_attention
+from framegate.kernels.anchored_attention import anchored_attention, attend, tiles_of
 from framegate.kernels.anchored_attention.reference import rotate_half
-from framegate.kernels.anchored_attention.registered import attend
-from framegate.kernels.anchored_attention.tiles import tiles_of
 from framegate.kernels.dispatch import recording
 
 LENGTHS = [[5], [1, 1, 1], [0, 33, 0, 2], [64, 65, 3]]

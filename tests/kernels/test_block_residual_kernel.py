@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from framegate.errors import BackendError
-from framegate.kernels.block_residual import block_residual
-from framegate.kernels.block_residual.registered import residual
+from framegate.kernels.block_residual import block_residual, residual
 from framegate.kernels.dispatch import recording
 
 METRICS = ["mad", "l2", "ssim"]

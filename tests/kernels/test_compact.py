@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from framegate.errors import BackendError
-from framegate.kernels.compact import compact
-from framegate.kernels.compact.registered import compacted
+from framegate.kernels.compact import compact, compacted
 from framegate.kernels.dispatch import recording
 
 

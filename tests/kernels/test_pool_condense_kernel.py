@@ -8,9 +8,8 @@ from tolerances import assert_as_good
 
 from framegate.errors import BackendError
 from framegate.kernels.dispatch import recording
-from framegate.kernels.pool_condense import area_segments, pool_areas, pool_condense
-from framegate.kernels.pool_condense.lookup import MOST_CELLS, areas_of, grid_of
-from framegate.kernels.pool_condense.registered import pool
+from framegate.kernels.pool_condense import area_segments, pool, pool_areas, pool_condense
+from framegate.kernels.pool_condense.reference import MOST_CELLS, areas_of, grid_of
 from framegate.kernels.segment_merge.reference import shares_of
 
 # groups, rows and columns of the grid, width, share of the cells that have a row

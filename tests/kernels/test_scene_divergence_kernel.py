@@ -10,8 +10,7 @@ from tolerances import assert_as_good
 
 from framegate.errors import BackendError
 from framegate.kernels.dispatch import recording
-from framegate.kernels.scene_divergence import scene_divergence
-from framegate.kernels.scene_divergence.registered import diverge
+from framegate.kernels.scene_divergence import diverge, scene_divergence
 
 KINDS = ["jensen_shannon", "reversed"]
 SHAPES = [(1, 1, 1), (1, 5, 3), (3, 4, 33), (2, 9, 600), (3, 5, 4500)]

@@ -5,9 +5,8 @@ import torch
 from tolerances import assert_as_good
 
 from framegate.kernels.dispatch import recording
-from framegate.kernels.segment_merge import rows_by_segment, segment_merge
+from framegate.kernels.segment_merge import merge, rows_by_segment, segment_merge
 from framegate.kernels.segment_merge.reference import shares_of
-from framegate.kernels.segment_merge.registered import merge
 
 SHAPES = [(1, 1, 1), (7, 3, 3), (37, 65, 12), (64, 128, 64), (50, 130, 1)]
 
