@@ -11,14 +11,19 @@ from handmade_plan import handmade_plan
 from PIL import Image
 
 from framegate.tools.view import plan_figures, write_view
-from framegate.tools.view.figures import tube_ends_seconds
+from framegate.tools.view.figures import iter_tubes, tube_ends_seconds
 from framegate.tools.view.html import plan_data
-from framegate.tools.view.overlay import FOOTER_PX, GAP_PX, HEADER_PX, dim_skipped, paint_tube
-from framegate.tools.view.palette import DARK, KEYFRAME
-from framegate.tools.view.sheet import choose_tubes
-from framegate.tools.view.timeline import WIDTH_PX, nice_step, plot_shares, write_timeline
-from framegate.tools.view.tubes import iter_tubes
-from framegate.tools.view.video import VideoWriter
+from framegate.tools.view.overlay import (
+    DARK,
+    FOOTER_PX,
+    GAP_PX,
+    HEADER_PX,
+    KEYFRAME,
+    VideoWriter,
+    dim_skipped,
+    paint_tube,
+)
+from framegate.tools.view.stills import WIDTH_PX, choose_tubes, nice_step, plot_shares, write_timeline
 
 ROWS, COLUMNS = 4, 15  # 420 px wide: no enlargement
 

@@ -93,8 +93,6 @@ def diagnose() -> Diagnosis:
 
     Returns:
         Versions and checks; what goes wrong while checking is itself a finding.
-
-    Source: ours.
     """
     versions = installed_versions()
     checks: list[Callable[[], Check]] = [

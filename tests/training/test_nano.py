@@ -12,8 +12,6 @@ from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
 from framegate.models.tiny.builders import tiny_model_of
 from framegate.tools.evaluation.generator.script import ALPHABET, write_script
 from framegate.tools.training.nano.batches import Batch, Lesson, make_batch
-from framegate.tools.training.nano.grow import least_explained, load_grown
-from framegate.tools.training.nano.optimizer import FlatPatchEmbed, Optimizers
 from framegate.tools.training.nano.reading import MARKER, NO_LETTER, ReadingHead, draw_page
 from framegate.tools.training.nano.train import (
     CURRICULUM,
@@ -24,6 +22,7 @@ from framegate.tools.training.nano.train import (
     forget_after,
     train,
 )
+from framegate.tools.training.nano.weights import FlatPatchEmbed, Optimizers, least_explained, load_grown
 
 LESSON = Lesson(columns=3, rows=2, tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
 

@@ -142,7 +142,7 @@ def view(
     ] = True,
 ) -> None:
     """Draw what is kept: overlay.mp4, sheet.png, timeline.png and view.html, which holds them all."""
-    from framegate.cli.view import view_command
+    from framegate.cli.plan import view_command
 
     options = PlanOptions(
         video,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from framegate.cli.console import make_console
+from framegate.cli.options import make_console
 from framegate.errors import DisagreementError
 
 if TYPE_CHECKING:

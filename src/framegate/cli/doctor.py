@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from framegate.cli.console import make_console
+from framegate.cli.options import make_console
 
 if TYPE_CHECKING:
     from framegate.doctor import Diagnosis

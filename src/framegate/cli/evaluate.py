@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framegate.cli.console import make_console
+from framegate.cli.options import make_console
 from framegate.cli.run import load_pair
 from framegate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from framegate.tools.evaluation.bootstrap import Estimate
-    from framegate.tools.evaluation.records import QuestionSet
+    from framegate.tools.evaluation.questions import QuestionSet
     from framegate.tools.evaluation.results import Results
-    from framegate.tools.evaluation.summary import Comparison, Figure
+    from framegate.tools.evaluation.summary import Comparison, Estimate, Figure
 
 GENERATED = "generated"
 GENERATED_VIDEOS, GENERATED_SPLIT = 20, "test"
@@ -80,7 +79,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
     from framegate import load_config
     from framegate.models.nano import NANO
     from framegate.tools.evaluation import compare, evaluate, read_results, summarise
-    from framegate.tools.evaluation.summary_csv import append_csv, csv_rows, read_csv
+    from framegate.tools.evaluation.summary import append_csv, csv_rows, read_csv
 
     if options.csv_path == options.out:
         raise ConfigError(
@@ -117,7 +116,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
 def _read(options: EvalOptions) -> QuestionSet:
     from framegate.tools.evaluation import read_dive, read_folder
     from framegate.tools.evaluation.dive import is_dive
-    from framegate.tools.evaluation.folder import QUESTIONS_NAME
+    from framegate.tools.evaluation.questions import QUESTIONS_NAME
 
     wanted = options.generate
     is_word = str(options.source) == GENERATED and not (options.source / QUESTIONS_NAME).is_file()
@@ -162,18 +161,8 @@ def _generate(options: EvalOptions, videos: int) -> None:
 
 
 def clip_files(folder: Path) -> list[Path]:
-    """Find the videos of a folder, by name.
-
-    Args:
-        folder: of real clips.
-
-    Returns:
-        Files with the ending of a video, in order of their names.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    from framegate.tools.evaluation.records import VIDEO_SUFFIXES
+    """Find the videos of a folder of real clips, by name; ConfigError where there is none."""
+    from framegate.tools.evaluation.questions import VIDEO_SUFFIXES
 
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not found:

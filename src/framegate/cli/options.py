@@ -1,11 +1,25 @@
-"""The options that `plan` and `view` share, and what they mean to `framegate.plan_video`."""
+"""Where the commands print."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framegate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+PIPE_WIDTH = 110
+
+
+def make_console() -> Console:
+    """Open standard output as a rich console: as wide as the terminal, 110 columns off a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 @dataclass(frozen=True)
@@ -47,19 +61,7 @@ class PlanOptions:
 
 
 def parse_settings(settings: list[str] | None) -> dict[str, Any]:
-    """Read `name=value` pairs; values are YAML, so that 4, 0.5, true, null and text come out as such.
-
-    Args:
-        settings: as written after `--set`.
-
-    Returns:
-        Name to value.
-
-    Raises:
-        ConfigError: a pair without "=" or with a value that is no YAML.
-
-    Source: ours.
-    """
+    """Read name=value pairs, values as YAML; ConfigError for what is none."""
     import yaml
 
     values = {}

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framegate.cli.console import make_console
-from framegate.cli.options import PlanOptions
+from framegate.cli.options import PlanOptions, make_console
 from framegate.tools.view.figures import PlanFigures, plan_figures
 from framegate.tools.view.html import figure_rows, plan_data
 
@@ -30,18 +29,7 @@ class Planned:
 
 
 def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
-    """Plan a video as the options say.
-
-    Args:
-        options: of the command line.
-        show_progress: draw a progress bar on a terminal.
-
-    Returns:
-        The plan with its figures.
-
-    Raises:
-        FramegateError: as `framegate.plan_video`.
-    """
+    """Plan a video as the options say, with its figures and the time it took."""
     from framegate import plan_video
 
     _import_what_planning_needs(options)
@@ -124,3 +112,25 @@ def _account(options: PlanOptions, planned: Planned) -> dict[str, Any]:
         "milliseconds": planned.milliseconds,
         "notes": list(planned.plan.notes),
     }
+
+
+def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None:
+    """Plan, draw, and say where the files are."""
+    from framegate.tools.view import write_view
+
+    planned = make_plan(options, show_progress=True)
+    files = write_view(
+        planned.plan,
+        out,
+        title=Path(options.video).name,
+        settings=options.described(),
+        figures=planned.figures,
+        side_by_side=side_by_side,
+        show_progress=True,
+    )
+    console = make_console()
+    print_plan(console, options, planned)
+    for path in files.paths():
+        # soft_wrap: a path that is broken over two lines cannot be copied
+        console.print(f"{path}  {path.stat().st_size / 1024:,.0f} KiB", highlight=False, soft_wrap=True)
+    console.print(f"[bold]Open {files.page.resolve()}[/bold]", highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from framegate.cli.console import make_console
+from framegate.cli.options import make_console
 from framegate.errors import ConfigError, FramegateError
 
 if TYPE_CHECKING:
@@ -60,21 +60,7 @@ def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> 
 def attached_answer(
     model: Any, processor: Any, options: RunOptions, *, preset: str, overrides: dict[str, Any]
 ) -> Answer:
-    """Attach, ask, detach.
-
-    Args:
-        model: a supported model without a front end.
-        processor: its processor.
-        options: video, question and length of the answer.
-        preset: preset name or YAML file.
-        overrides: settings that replace the preset's.
-
-    Returns:
-        The answer with its report.
-
-    Raises:
-        FramegateError: as `framegate.attach` and the attached model's `generate`.
-    """
+    """Attach, ask, detach."""
     import framegate
     from framegate.tools.evaluation.ask import ask
 

@@ -122,6 +122,6 @@ def _opencv_anchor_scan(clip: Tensor) -> Callable[[], Outputs]:
         scan = GateScan(grid, rules)
         steps = [scan.step(tube) for tube in tubes]
         keep, residual = [step.keep for step in steps], [step.residual for step in steps]
-        return torch.from_numpy(np.stack(keep)), torch.from_numpy(np.stack(residual))
+        return torch.from_numpy(np.concatenate(keep)), torch.from_numpy(np.concatenate(residual))
 
     return scanned

@@ -189,7 +189,6 @@ def run_header(
     """Say what a run is: model, settings, questions and where it runs; see `evaluate` for the arguments."""
     config = load_config(preset, **overrides)
     learned = learned_weights(preset)
-    by_rate = config.frames.sampler in ("fps", "tass")
     return {
         "model": model_name or str(model.config._name_or_path or type(model).__name__),
         "weights": fingerprint(model),
@@ -198,7 +197,7 @@ def run_header(
         "preset": str(preset) if isinstance(preset, str | Path) else config.preset,
         "settings": {name: value for name, value in overrides.items() if name not in ("keep_ratio", "fps")},
         "keep_ratio": config.keep_ratio,
-        "fps": config.frames.fps if by_rate else None,
+        "fps": config.frames.settings.get("fps"),
         "config": _digest(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()),
         "learned": None if learned is None else _digest(learned.read_bytes()),
         "questions": questions.digest(),

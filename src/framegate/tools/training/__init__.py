@@ -10,7 +10,7 @@ from framegate.tools.training.checkpoint import (
 from framegate.tools.training.collate import CompletionCollator
 from framegate.tools.training.config import FinetuneConfig, finetune_config, finetune_config_from_argv
 from framegate.tools.training.curve import plot_loss
-from framegate.tools.training.data import VideoQuestions
+from framegate.tools.training.data import VideoQuestions, smoke_config
 from framegate.tools.training.labels import completion_labels
 from framegate.tools.training.parts import (
     add_lora,
@@ -20,7 +20,6 @@ from framegate.tools.training.parts import (
     part_of,
     trainable_table,
 )
-from framegate.tools.training.smoke import smoke_config
 
 __all__ = [
     "CompletionCollator",

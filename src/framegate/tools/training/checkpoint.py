@@ -28,8 +28,6 @@ def save_finetuned(model: Any, processor: Any, folder: str | Path) -> None:
 
     Raises:
         AttachmentError: the model has no front end.
-
-    Source: ours.
     """
     front_end = front_end_of(model)
     if front_end is None:
@@ -62,8 +60,6 @@ def load_finetuned(
 
     Raises:
         ConfigError: an adapter that names no base.
-
-    Source: ours.
     """
     path, options = Path(folder), dict(model_options or {})
     if not (path / ADAPTER_NAME).is_file():
@@ -91,8 +87,6 @@ def restore_front_end(front_end: FrontEnd, folder: str | Path) -> None:
 
     Raises:
         ConfigError: weights that are missing or do not fit.
-
-    Source: ours.
     """
     module = front_end.module
     if module is not None:

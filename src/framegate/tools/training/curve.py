@@ -17,8 +17,6 @@ def plot_loss(log_history: Sequence[dict[str, Any]], path: str | Path) -> Path |
 
     Returns:
         The path; None when matplotlib is not installed, or no loss was logged.
-
-    Source: ours.
     """
     curves = {
         name: [(row["step"], row[name]) for row in log_history if name in row]

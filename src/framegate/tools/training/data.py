@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from framegate.errors import ConfigError, nearest
-from framegate.tools.evaluation.folder import (
+from framegate.tools.evaluation.questions import (
+    QUESTIONS_NAME,
     VIDEOS_NAME,
     question_lines,
     read_meta,
     read_question,
     read_rows,
+    read_text,
     video_name,
 )
-from framegate.tools.evaluation.records import read_text
+from framegate.tools.training.config import FinetuneConfig
 
 
 class VideoQuestions(Dataset[dict[str, Any]]):
@@ -88,8 +93,6 @@ def joined(conversations: list[Conversation], turns: int) -> list[Conversation]:
 
     Raises:
         ConfigError: turns is below 1.
-
-    Source: ours.
     """
     if turns < 1:
         raise ConfigError(f"turns is {turns}; it must be at least 1.")
@@ -172,3 +175,46 @@ def _blocks(content: str | list[dict[str, Any]], videos: Path) -> list[dict[str,
 def _paths(messages: list[dict[str, Any]]) -> Iterator[Path]:
     blocks = (block for message in messages for block in message["content"])
     return (Path(block["path"]) for block in blocks if block.get("type") == "video" and "path" in block)
+
+
+MOST_STEPS = 4
+
+
+def smoke_config(config: FinetuneConfig) -> FinetuneConfig:
+    """Cut a run down to a few steps; a tiny random model and data are made under output_dir where none are named."""
+    folder = Path(config.output_dir)
+    return replace(
+        config,
+        model=config.model or str(_tiny_checkpoint(folder / "tiny_model")),
+        data=config.data or str(_shipped_data(folder / "shipped_data")),
+        max_steps=min(config.max_steps or MOST_STEPS, MOST_STEPS),
+        logging_steps=1,
+        bf16=False,
+    )
+
+
+def _tiny_checkpoint(folder: Path) -> Path:
+    from framegate.models.tiny import tiny_pair
+
+    if not (folder / "config.json").is_file():
+        for part in tiny_pair("qwen3_vl"):
+            part.save_pretrained(folder)
+    return folder
+
+
+def _shipped_data(folder: Path) -> Path:
+    (folder / VIDEOS_NAME).mkdir(parents=True, exist_ok=True)
+    with resources.as_file(resources.files("framegate") / "assets/slides.mp4") as clip:
+        shutil.copy(clip, folder / VIDEOS_NAME / "slides.mp4")
+    truth = json.loads((resources.files("framegate") / "assets/slides.json").read_text())
+    rows = [
+        {
+            "id": f"slides-{number}",
+            "video": "slides.mp4",
+            "question": f"Which text appears at {text['start_seconds']:.1f} seconds?",
+            "answer": text["text"],
+        }
+        for number, text in enumerate(truth["texts"][:2])
+    ]
+    (folder / QUESTIONS_NAME).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return folder

@@ -38,8 +38,6 @@ def completion_labels(
         ConfigError: a conversation that ends with another role; a template that rewrites the prompt once an answer
             follows, or ends no answer; an answer whose tokens do not stand alone; a video behind an answer that is
             to be learnt; an unknown `learn`.
-
-    Source: ours.
     """
     labels = torch.full_like(input_ids, IGNORED)
     for row, conversation in enumerate(conversations):

@@ -40,8 +40,6 @@ def freeze_parts(model: Any, frozen: Sequence[str]) -> None:
 
     Raises:
         ConfigError: no such part.
-
-    Source: ours.
     """
     for part in frozen:
         if part not in PARTS:
@@ -67,8 +65,6 @@ def lora_targets(model: Any, last_names: Sequence[str], frozen: Sequence[str]) -
 
     Raises:
         ConfigError: a name that no linear layer of those parts has, or every part frozen.
-
-    Source: ours.
     """
     open_parts = [part for part in PARTS if part not in frozen and part != "front_end"]
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
@@ -99,8 +95,6 @@ def add_lora(model: Any, config: FinetuneConfig) -> Any:
 
     Raises:
         ConfigError: as `lora_targets`.
-
-    Source: ours.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -131,8 +125,6 @@ def parameter_groups(
 
     Raises:
         ConfigError: nothing is trained.
-
-    Source: ours.
     """
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -157,8 +149,6 @@ def trainable_table(model: Any) -> dict[str, tuple[int, int]]:
 
     Returns:
         Part to (trained, all).
-
-    Source: ours.
     """
     counts = dict.fromkeys(PARTS, (0, 0))
     for name, parameter in model.named_parameters():

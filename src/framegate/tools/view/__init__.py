@@ -1,6 +1,106 @@
-"""Pictures of a gate plan: overlay video, contact sheet, timeline and one HTML page that holds them all."""
+"""All pictures of a plan in one pass over its tubes."""
 
-from framegate.tools.view.figures import PlanFigures, plan_figures
-from framegate.tools.view.write import ViewFiles, write_view
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from framegate.tools.view.figures import PlanFigures, iter_tubes, plan_figures
+from framegate.tools.view.html import PageParts, write_html
+from framegate.tools.view.overlay import DARK, LIGHT, VideoWriter, paint_tube
+from framegate.tools.view.stills import Tile, choose_tubes, make_tile, write_sheet, write_timeline
+
+if TYPE_CHECKING:
+    from framegate.tokenizers.gate.plan import GatePlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewFiles:
+    """The files of a view."""
+
+    overlay: Path
+    sheet: Path
+    timeline: Path
+    page: Path
+
+    def paths(self) -> list[Path]:
+        """List them in the order they are told to the user."""
+        return [self.overlay, self.sheet, self.timeline, self.page]
+
+
+def write_view(
+    plan: GatePlan,
+    folder: Path,
+    *,
+    title: str = "video",
+    settings: Mapping[str, Any] | None = None,
+    figures: PlanFigures | None = None,
+    side_by_side: bool = True,
+    show_progress: bool = False,
+) -> ViewFiles:
+    """Write overlay.mp4, sheet.png, timeline.png and view.html.
+
+    Args:
+        plan: the plan, with its frames.
+        folder: where to; made when it is not there.
+        title: name of the video, for the page.
+        settings: what the plan was made with, for the page.
+        figures: the page's figures; counted from the plan when None.
+        side_by_side: show what the kept cells alone can show beside the overlay.
+        show_progress: draw a progress bar on a terminal.
+
+    Returns:
+        Paths of the four files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = ViewFiles(
+        overlay=folder / "overlay.mp4",
+        sheet=folder / "sheet.png",
+        timeline=folder / "timeline.png",
+        page=folder / "view.html",
+    )
+    tiles = _write_overlay(plan, files.overlay, side_by_side=side_by_side, show_progress=show_progress)
+    write_sheet(tiles, files.sheet)
+    write_timeline(plan, files.timeline, palette=LIGHT)
+    with tempfile.TemporaryDirectory() as scratch:
+        dark = Path(scratch) / "timeline.png"
+        write_timeline(plan, dark, palette=DARK)
+        parts = PageParts(
+            overlay=files.overlay, sheet=files.sheet, timeline_light=files.timeline, timeline_dark=dark
+        )
+        counted = figures or plan_figures(plan)
+        write_html(plan, counted, parts, files.page, title=title, settings=settings or {})
+    return files
+
+
+def _write_overlay(plan: GatePlan, path: Path, *, side_by_side: bool, show_progress: bool) -> list[Tile]:
+    """Write the video, and collect the tiles of the sheet on the way."""
+    chosen = set(choose_tubes(plan))
+    tiles = []
+    bar = tqdm(
+        iter_tubes(plan, with_rebuilt=side_by_side),
+        total=len(plan.keep),
+        desc="painting",
+        unit="tube",
+        leave=False,
+        # None: off a terminal there is no bar
+        disable=None if show_progress else True,
+    )
+    with VideoWriter(path) as video:
+        for tube in bar:
+            for pixels, seconds in zip(paint_tube(tube), tube.frame_times_seconds, strict=True):
+                video.write(pixels, float(seconds - plan.timestamps_seconds[0]))
+            if tube.index in chosen:
+                tiles.append(make_tile(tube))
+            if tube.index == tube.count - 1:
+                # a player shows the last frame until the file's last time stamp
+                video.write(pixels, tube.end_seconds - float(plan.timestamps_seconds[0]))
+    return tiles
+
 
 __all__ = ["PlanFigures", "ViewFiles", "plan_figures", "write_view"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from framegate.types import Float64Array
+from framegate.types import Float64Array, UInt8Array
 
 if TYPE_CHECKING:
     from framegate.tokenizers.gate.plan import GatePlan
@@ -65,8 +68,6 @@ def plan_figures(plan: GatePlan) -> PlanFigures:
 
     Returns:
         The figures.
-
-    Source: ours.
     """
     num_tubes, rows, columns = plan.keep.shape
     dense, kept = plan.num_cells, plan.num_kept
@@ -85,16 +86,72 @@ def plan_figures(plan: GatePlan) -> PlanFigures:
 
 
 def tube_ends_seconds(starts_seconds: Float64Array) -> Float64Array:
-    """Say until when each tube is shown: the next one's start; the last lasts as long as the median one.
-
-    Args:
-        starts_seconds: float64 [T], increasing.
-
-    Returns:
-        float64 [T]; a single tube is shown for one second.
-
-    Source: ours.
-    """
+    """Say until when each tube is shown, float64 [T]: the next one's start, for the last the median time."""
     starts = np.asarray(starts_seconds, dtype=np.float64)
     last = float(np.median(np.diff(starts))) if len(starts) > 1 else 1.0
     return np.append(starts[1:], starts[-1] + last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TubeView:
+    """One tube, ready to be painted.
+
+    Args:
+        index: its number.
+        count: how many tubes the plan has.
+        start_seconds: container time of its first frame.
+        end_seconds: until when it is shown.
+        source: uint8 [f, h, w, 3], the frames the gate judged.
+        rebuilt: uint8 [f, h, w, 3], what the kept cells alone can show; None when it was not asked for.
+        scale: side of the token that stands at each cell, 0 for none, int8 [H, W].
+        is_keyframe: the tube is encoded whole.
+        motion_px: x and y of the median displacement of the skipped cells.
+    """
+
+    index: int
+    count: int
+    start_seconds: float
+    end_seconds: float
+    source: UInt8Array = field(repr=False)
+    rebuilt: UInt8Array | None = field(repr=False)
+    scale: npt.NDArray[np.int8] = field(repr=False)
+    is_keyframe: bool
+    motion_px: tuple[float, float]
+
+    @property
+    def keep(self) -> npt.NDArray[np.bool_]:
+        """Cells at which a token stands, bool [H, W]."""
+        return self.scale > 0
+
+    @property
+    def frame_times_seconds(self) -> Float64Array:
+        """Start of each frame, spread evenly over the tube, float64 [f]."""
+        return np.linspace(self.start_seconds, self.end_seconds, len(self.source), endpoint=False)
+
+
+def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeView]:
+    """Decode a plan's source again, tube by tube, as TubeView; a bar shows the progress where asked for."""
+    motion = skipped_motion_px(plan)
+    ends = tube_ends_seconds(plan.timestamps_seconds)
+    rebuilt_tubes = plan.iter_reconstruction() if with_rebuilt else repeat(None)
+    for index, (source, rebuilt) in enumerate(zip(plan.iter_source(), rebuilt_tubes, strict=False)):
+        yield TubeView(
+            index=index,
+            count=len(plan.keep),
+            start_seconds=float(plan.timestamps_seconds[index]),
+            end_seconds=float(ends[index]),
+            source=source,
+            rebuilt=rebuilt,
+            scale=plan.side[index],
+            is_keyframe=bool(plan.keyframes[index]),
+            motion_px=(float(motion[index, 0]), float(motion[index, 1])),
+        )
+
+
+def skipped_motion_px(plan: GatePlan) -> Float64Array:
+    """Measure how far skipped cells lie from their anchors: medians over each tube, float64 [T, 2], x and y."""
+    motion = np.zeros((len(plan.keep), 2))
+    for index, (covered, moved) in enumerate(zip(plan.covered, plan.motion_px, strict=True)):
+        if not covered.all():
+            motion[index] = np.median(moved[~covered], axis=0)
+    return motion

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from framegate.tools.view.figures import PlanFigures, tube_ends_seconds
-from framegate.tools.view.timeline import plot_shares
+from framegate.tools.view.stills import plot_shares
 
 if TYPE_CHECKING:
     from framegate.tokenizers.gate.plan import GatePlan
@@ -51,8 +51,6 @@ def write_html(
         path: file to write.
         title: name of the video.
         settings: what the plan was made with, for the table.
-
-    Source: ours.
     """
     page = (resources.files("framegate") / "assets" / "view.html").read_text(encoding="utf-8")
     rows = [*figure_rows(figures), *((name, "", str(value)) for name, value in settings.items())]
@@ -84,8 +82,6 @@ def plan_data(plan: GatePlan, figures: PlanFigures) -> dict[str, Any]:
 
     Returns:
         Plain values, ready for JSON; `kept_cells` holds the flat numbers of the kept cells of each tube.
-
-    Source: ours.
     """
     left, right = plot_shares()
     starts = np.asarray(plan.timestamps_seconds)
@@ -101,16 +97,7 @@ def plan_data(plan: GatePlan, figures: PlanFigures) -> dict[str, Any]:
 
 
 def figure_rows(figures: PlanFigures) -> list[tuple[str, str, str]]:
-    """Word the figures as rows of a table: name, dense, kept (one value is a kept without a dense).
-
-    Args:
-        figures: the figures.
-
-    Returns:
-        Rows of three strings.
-
-    Source: ours.
-    """
+    """Word the figures as rows of a table: name, dense, kept (one value is a kept without a dense)."""
     rows, columns = figures.grid
     table = [
         ("tokens", f"{figures.dense_tokens:,}", f"{figures.kept_tokens:,}"),

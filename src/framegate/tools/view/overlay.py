@@ -1,18 +1,56 @@
-"""One tube as a picture: kept cells clear, skipped cells dimmed, keyframes framed, times and counts above."""
+"""Colours and type of all pictures, in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from framegate.tokenizers.gate.areas.levels import covered_by
-from framegate.tools.view.palette import AREAS, DARK, Colour, font
-from framegate.tools.view.tubes import TubeView
+from framegate.tools.view.figures import TubeView
 from framegate.types import UInt8Array
+
+Colour = tuple[int, int, int]
+
+KEPT: Colour = (22, 163, 148)
+KEYFRAME: Colour = (245, 158, 11)
+# by the side of the area that a token stands for, in cells
+AREAS: dict[int, Colour] = {2: (96, 165, 250), 4: (192, 132, 252)}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours around the picture, for a light or a dark page."""
+
+    ground: Colour
+    ink: Colour
+    faint: Colour
+    line: Colour
+    kept: Colour = KEPT
+    keyframe: Colour = KEYFRAME
+
+
+LIGHT = Palette(ground=(255, 255, 255), ink=(28, 32, 38), faint=(98, 106, 117), line=(222, 226, 231))
+DARK = Palette(
+    ground=(23, 27, 33), ink=(232, 235, 239), faint=(150, 159, 170), line=(52, 59, 68), kept=(38, 198, 180)
+)
+
+
+@lru_cache(maxsize=16)
+def font(size_px: int) -> Any:
+    """Return the font that Pillow bundles, at a size in pixels; it needs no font on the machine."""
+    return ImageFont.load_default(size=size_px)
+
 
 HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
 SMALLEST_WIDTH_PX = 400
@@ -29,8 +67,6 @@ def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
     Yields:
         uint8 [h, w, 3] RGB per frame, even sides: header, overlay (beside it what the kept cells alone can
         show, when the tube has it), and a bar of the kept share.
-
-    Source: ours.
     """
     scale = max(1, -(-SMALLEST_WIDTH_PX // tube.source.shape[2]))
     for index, source in enumerate(tube.source):
@@ -54,8 +90,6 @@ def dim_skipped(
 
     Returns:
         uint8 [h * scale, w * scale, 3] RGB; areas of several cells in a colour of their side.
-
-    Source: ours.
     """
     pixels = enlarge(frame, scale)
     height, width = pixels.shape[:2]
@@ -151,3 +185,54 @@ def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: t
     if tube.rebuilt is not None:
         place = (pane_width + GAP_PX + 10, middle)
         draw.text(place, "rebuilt from kept cells alone", font=font(13), fill=DARK.faint, anchor="lm")
+
+
+TICKS_PER_SECOND = 12_800
+
+
+class VideoWriter:
+    """Writes H.264 (yuv420p) with a time stamp per frame; a context manager that closes the file.
+
+    Args:
+        path: file to write.
+        crf: x264's constant quality, lower is better and larger.
+    """
+
+    def __init__(self, path: Path, *, crf: int = 22) -> None:
+        self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
+        self._crf = crf
+        self._stream: Any = None
+        self._last_tick = -1
+
+    def write(self, pixels: UInt8Array, seconds: float) -> None:
+        """Add a frame, uint8 [h, w, 3] RGB with even sides, that appears at `seconds`, later than the one before."""
+        if self._stream is None:
+            self._stream = self._open_stream(pixels)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        # frames closer than a tick would collide and be refused
+        self._last_tick = max(self._last_tick + 1, round(seconds * TICKS_PER_SECOND))
+        frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS_PER_SECOND)
+        self._container.mux(self._stream.encode(frame))
+
+    def _open_stream(self, pixels: UInt8Array) -> Any:
+        # a group of 50 keeps scrubbing in the page quick
+        options = {"crf": str(self._crf), "preset": "veryfast", "x264-params": "keyint=50"}
+        stream: Any = self._container.add_stream("libx264", rate=30, options=options)
+        stream.height, stream.width = pixels.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, TICKS_PER_SECOND)
+        return stream
+
+    def close(self) -> None:
+        """Write what the encoder still holds and close the file."""
+        if self._stream is not None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

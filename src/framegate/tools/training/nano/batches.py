@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
 from framegate.models.towers.patches import PatchLayout, patchify
-from framegate.tools.evaluation.generator.questions import Asked, ask_about
+from framegate.tools.evaluation.generator import Asked, ask_about
 from framegate.tools.evaluation.generator.render import Renderer
 from framegate.tools.evaluation.generator.script import Script, write_script
 from framegate.tools.training.labels import IGNORED
-from framegate.tools.training.nano.augment import augmented
 
 LAYOUT = PatchLayout(
     patch_size_px=16, temporal_patch_size=2, merge_size=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
@@ -67,8 +67,6 @@ def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
 
     Returns:
         The batch, padded on the right.
-
-    Source: ours.
     """
     rng = np.random.default_rng(seed)
     fps = float(rng.choice(lesson.rates))
@@ -154,3 +152,12 @@ def _padded(
         "labels": torch.where(owner >= 0, ids, IGNORED),
     }
     return inputs, owner
+
+
+def augmented(frames: Any, rng: np.random.Generator) -> Any:
+    """Shift brightness and contrast; soften every fourth video. Frames are uint8 [F, h, w, 3], in and out."""
+    gain, offset = rng.uniform(0.8, 1.2), rng.uniform(-20, 20)
+    shifted = np.clip(frames * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)
+    if rng.random() < 0.75:
+        return shifted
+    return np.stack([cv2.GaussianBlur(frame, (3, 3), 0) for frame in shifted])

@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from framegate.models.towers.patches import PatchLayout, patchify
-from framegate.tools.evaluation.generator.fonts import advance_px
+from framegate.tools.evaluation.generator.looks import advance_px
 from framegate.tools.evaluation.generator.render import Renderer, draw_marker, paste, sign
 from framegate.tools.evaluation.generator.script import ALPHABET, CODE_LENGTH, Look, write_script
-from framegate.tools.training.nano.augment import augmented
+from framegate.tools.training.nano.batches import augmented
 
 MARKER = len(ALPHABET)
 NO_LETTER = MARKER + 9
@@ -51,8 +51,6 @@ def draw_page(seed: int, patch_px: int = 16) -> Page:
 
     Returns:
         Frames and letters; nothing that is labelled is covered by something else.
-
-    Source: ours.
     """
     rng = np.random.default_rng((seed, 11))
     script = write_script(seed, duration_seconds=0.25, size_px=(WIDTH_PX, HEIGHT_PX))
@@ -147,8 +145,6 @@ def reading_batch(
 
     Returns:
         Pixel rows, grids [pages, 3], letters int64 [tokens, 2, merge * merge] in the order of the tower's tokens.
-
-    Source: ours.
     """
     rng = np.random.default_rng(seed)
     drawn = [draw_page(int(rng.integers(1 << 40)), layout.patch_size_px) for _ in range(pages)]
@@ -174,8 +170,6 @@ def reading_loss(
 
     Returns:
         Scalar loss; share in [0, 1].
-
-    Source: ours.
     """
     rows, grid, letters = batch
     tokens = tower(rows, grid_thw=grid).pooler_output

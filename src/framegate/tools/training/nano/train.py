@@ -27,9 +27,8 @@ from framegate.errors import ConfigError
 from framegate.models.nano.build import nano_model, nano_processor
 from framegate.tools.training.curve import plot_loss
 from framegate.tools.training.nano.batches import LAYOUT, Batch, Lesson, make_batch
-from framegate.tools.training.nano.grow import load_grown
-from framegate.tools.training.nano.optimizer import FlatPatchEmbed, Optimizers
 from framegate.tools.training.nano.reading import ReadingHead, reading_batch, reading_loss
+from framegate.tools.training.nano.weights import FlatPatchEmbed, Optimizers, load_grown
 
 _TEXT = ("text_at",)
 _ALL = ("text_at", "grid", "text_at", "when", "grid", "text_at", "order", "grid", "count")
@@ -113,11 +112,7 @@ class Trainer:
         self.running: dict[str, float] = {}
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one.
-
-        Raises:
-            ConfigError: it is of a run with another seed, rate or number of steps.
-        """
+        """Go on from the last checkpoint, if there is one."""
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return
@@ -197,11 +192,7 @@ class Trainer:
         return READING_SHARES[1 if self.progress.step < LEVEL * self.steps else 2]
 
     def _answer(self, draw: float) -> torch.Tensor:
-        """The present lesson, and in a third of the cases another: the one before, and at the end those beside it.
-
-        Args:
-            draw: in [0, 1), says which.
-        """
+        """The present lesson, and in a third of the cases another: the one before, and at the end those beside it."""
         now = self.progress
         lesson, back = CURRICULUM[now.lesson - 1], now.lesson > 1 and draw < 1 / 3
         if back:
@@ -239,8 +230,6 @@ def exact_matches(logits: torch.Tensor, batch: Batch) -> dict[str, list[bool]]:
 
     Returns:
         Kind to one truth value per question.
-
-    Source: ours.
     """
     owner, labels = batch.owner[:, 1:], batch.inputs["labels"][:, 1:]
     wrong = (logits[:, :-1].argmax(-1) != labels) & (owner >= 0)
