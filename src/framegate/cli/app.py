@@ -1,15 +1,17 @@
-"""The commands and their options; each hands over to a module of its own that does the work."""
+"""The commands and their options; each hands over to a module of its own that does the work.
+
+What several commands share is read from typer's context, by the names of the options.
+"""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from framegate.cli.options import PlanOptions
+from framegate.cli.options import PlanOptions, overrides_of
 from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import FramegateError
 from framegate.version import __version__
@@ -55,8 +57,8 @@ Preset = Annotated[str, typer.Option(help="Preset name or YAML file.")]
 KeepRatio = Annotated[float | None, typer.Option(help="Share of the dense tokens to keep, in (0, 1].")]
 MaxTokens = Annotated[int | None, typer.Option("--max-video-tokens", help="Cap on the video's tokens.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second to look at.")]
-Start = Annotated[float | None, typer.Option(help="Start of the window, seconds.")]
-End = Annotated[float | None, typer.Option(help="End of the window, seconds.")]
+Start = Annotated[float | None, typer.Option("--start", help="Start of the window, seconds.")]
+End = Annotated[float | None, typer.Option("--end", help="End of the window, seconds.")]
 TubeFrames = Annotated[int, typer.Option(help="Frames per tube: 2 in Qwen-VL towers, 1 elsewhere.")]
 CellPx = Annotated[int, typer.Option(help="Side of a cell in pixels: 28, or 32 for Qwen3-VL.")]
 Family = Annotated[
@@ -87,13 +89,14 @@ def main(
 
 @app.command()
 def plan(
+    context: typer.Context,
     video: Video,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
-    start: Start = None,
-    end: End = None,
+    start_seconds: Start = None,
+    end_seconds: End = None,
     tube_frames: TubeFrames = 2,
     cell_px: CellPx = 28,
     width_px: WidthPx = 448,
@@ -105,32 +108,19 @@ def plan(
     """Count the tokens, patches and memory a video would take. Loads no model."""
     from framegate.cli.plan import plan_command
 
-    options = PlanOptions(
-        video,
-        preset,
-        keep_ratio,
-        max_video_tokens,
-        fps,
-        start,
-        end,
-        tube_frames,
-        cell_px,
-        width_px,
-        family,
-        settings,
-    )
-    plan_command(options, as_json=as_json, out=out)
+    plan_command(PlanOptions.of(context.params), as_json=as_json, out=out)
 
 
 @app.command()
 def view(
+    context: typer.Context,
     video: Video,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
-    start: Start = None,
-    end: End = None,
+    start_seconds: Start = None,
+    end_seconds: End = None,
     tube_frames: TubeFrames = 2,
     cell_px: CellPx = 28,
     width_px: WidthPx = 448,
@@ -144,25 +134,12 @@ def view(
     """Draw what is kept: overlay.mp4, sheet.png, timeline.png and view.html, which holds them all."""
     from framegate.cli.plan import view_command
 
-    options = PlanOptions(
-        video,
-        preset,
-        keep_ratio,
-        max_video_tokens,
-        fps,
-        start,
-        end,
-        tube_frames,
-        cell_px,
-        width_px,
-        family,
-        settings,
-    )
-    view_command(options, out=out, side_by_side=side_by_side)
+    view_command(PlanOptions.of(context.params), out=out, side_by_side=side_by_side)
 
 
 @app.command()
 def run(
+    context: typer.Context,
     video: Video,
     question: Annotated[str, typer.Argument(help="What to ask about it.", metavar="QUESTION")],
     model: Model = None,
@@ -184,11 +161,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Ask a video model a question and report what was skipped."""
-    from framegate.cli.options import parse_settings
     from framegate.cli.run import RunOptions, run_command
 
-    overrides = {"keep_ratio": keep_ratio, "max_video_tokens": max_video_tokens, "fps": fps}
-    given = {name: value for name, value in overrides.items() if value is not None}
     options = RunOptions(
         video=video,
         window_seconds=(start, end),
@@ -196,7 +170,7 @@ def run(
         model=model,
         family=family,
         preset=preset,
-        overrides=given | parse_settings(settings),
+        overrides=overrides_of(context.params),
         max_new_tokens=max_new_tokens,
     )
     run_command(options, compare=compare, as_json=as_json)
@@ -204,6 +178,7 @@ def run(
 
 @app.command(name="eval")
 def evaluate(
+    context: typer.Context,
     folder: Annotated[
         Path,
         typer.Argument(
@@ -240,15 +215,12 @@ def evaluate(
 ) -> None:
     """Ask questions with known answers about a folder of videos; score, time and sum up."""
     from framegate.cli.evaluate import EvalOptions, eval_command
-    from framegate.cli.options import parse_settings
 
-    overrides = {"keep_ratio": keep_ratio, "max_video_tokens": max_video_tokens, "fps": fps}
-    given = {name: value for name, value in overrides.items() if value is not None}
     options = EvalOptions(
         source=folder,
         model=model,
         preset=preset,
-        overrides=given | parse_settings(settings),
+        overrides=overrides_of(context.params),
         out=out,
         csv=csv,
         baseline=baseline,
@@ -304,7 +276,3 @@ def doctor(as_json: AsJson = False) -> None:
 
     if not doctor_command(as_json=as_json):
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

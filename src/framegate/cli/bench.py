@@ -35,16 +35,7 @@ COLUMNS: dict[str, Literal["left", "right"]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """What to time, where, and where the rows go.
-
-    Args:
-        ops: names of ops; none for all.
-        device: "auto", "cpu" or "cuda".
-        out: folder of CSVs, <out>/<device>/<op>.csv; None writes none.
-        quick: small sizes and few rounds.
-        compiles: time torch.compile too; None does on a GPU alone.
-        trials: folder of the ops' tests, which have to pass first; None runs none.
-    """
+    """What to time, where, and where the rows go; the options of `framegate bench`."""
 
     ops: tuple[str, ...]
     device: str

@@ -32,25 +32,7 @@ CAPTION = (
 
 @dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """What to evaluate, on what, and where the results go.
-
-    Args:
-        source: folder of `videos/` and `questions.jsonl`, DIVE's layout, or where generated data goes.
-        model: folder or hub id; None for framegate/nano.
-        preset: preset name or YAML file.
-        overrides: settings that replace the preset's.
-        out: the file of results.
-        csv: the summary file; None for `out` with the ending .csv.
-        baseline: results of another run to compare with.
-        limit: ask the first so many questions.
-        kinds: the kinds to ask.
-        generate: number of videos to generate first; None generates for the source "generated" alone.
-        split: of generated videos ("test" where None), or the questions of a folder to ask (all where None).
-        pace: of their texts; None draws one per video.
-        clips: folder of real videos, that stand behind every third generated one; None for drawn backgrounds alone.
-        max_new_tokens: longest answer.
-        seed: of the resampling, and of generated videos.
-    """
+    """What to evaluate, on what, and where the results go; the options of `framegate eval`."""
 
     source: Path
     model: str | None

@@ -1,8 +1,9 @@
-"""Where the commands print."""
+"""What the commands share: the options of a plan, --set, and where they print."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from framegate.errors import ConfigError
@@ -10,8 +11,9 @@ from framegate.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-
 PIPE_WIDTH = 110
+# settings with an option of their own
+NAMED_SETTINGS = ("keep_ratio", "max_video_tokens", "fps")
 
 
 def make_console() -> Console:
@@ -22,29 +24,25 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What the user asked for, as written on the command line."""
+    """What the user asked `plan` or `view` for; `overrides` are the settings that replace the preset's."""
 
     video: str
     preset: str
-    keep_ratio: float | None
-    max_video_tokens: int | None
-    fps: float | None
     start_seconds: float | None
     end_seconds: float | None
     tube_frames: int
     cell_px: int
     width_px: int
     family: str | None
-    settings: list[str] | None
+    overrides: dict[str, Any]
 
-    def overrides(self) -> dict[str, Any]:
-        """Collect the settings that replace those of the preset."""
-        named = {"keep_ratio": self.keep_ratio, "max_video_tokens": self.max_video_tokens, "fps": self.fps}
-        return {name: value for name, value in named.items() if value is not None} | parse_settings(
-            self.settings
-        )
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> PlanOptions:
+        """Take what a command was given, by the names of its options."""
+        names = [field.name for field in fields(cls) if field.name != "overrides"]
+        return cls(**{name: given[name] for name in names}, overrides=overrides_of(given))
 
     def described(self) -> dict[str, Any]:
         """Spell the options for a table: what was given, by name."""
@@ -56,8 +54,14 @@ class PlanOptions:
         tubes: dict[str, Any] = {"frames per tube": self.tube_frames}
         if self.family is not None:
             frames, tubes = {"window": window, "judged": f"as {self.family} does"}, {}
-        shown = {"preset": self.preset, **self.overrides(), **frames, **tubes}
+        shown = {"preset": self.preset, **self.overrides, **frames, **tubes}
         return {name.replace("_", " "): value for name, value in shown.items() if value is not None}
+
+
+def overrides_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the settings that replace the preset's: those with an option of their own, and those of --set."""
+    named = {name: given[name] for name in NAMED_SETTINGS if given[name] is not None}
+    return named | parse_settings(given["settings"])
 
 
 def parse_settings(settings: list[str] | None) -> dict[str, Any]:

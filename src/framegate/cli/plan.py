@@ -1,4 +1,4 @@
-"""`framegate plan`: what a video would cost, without a model."""
+"""`framegate plan` and `framegate view`: what a video would cost, in figures and in pictures, without a model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
         tube_frames=options.tube_frames,
         family=options.family,
         show_progress=show_progress,
-        **options.overrides(),
+        **options.overrides,
     )
     return Planned(
         plan=plan,

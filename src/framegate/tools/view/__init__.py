@@ -18,6 +18,8 @@ from framegate.tools.view.stills import Tile, choose_tubes, make_tile, write_she
 if TYPE_CHECKING:
     from framegate.tokenizers.gate.plan import GatePlan
 
+__all__ = ["PlanFigures", "ViewFiles", "plan_figures", "write_view"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViewFiles:
@@ -101,6 +103,3 @@ def _write_overlay(plan: GatePlan, path: Path, *, side_by_side: bool, show_progr
                 # a player shows the last frame until the file's last time stamp
                 video.write(pixels, tube.end_seconds - float(plan.timestamps_seconds[0]))
     return tiles
-
-
-__all__ = ["PlanFigures", "ViewFiles", "plan_figures", "write_view"]

@@ -1,4 +1,4 @@
-"""The figures of a plan: what is encoded, per stage and per second of video, and the memory it takes."""
+"""What is shown of a plan: its figures (tokens, patches, memory), and its tubes with their frames."""
 
 from __future__ import annotations
 

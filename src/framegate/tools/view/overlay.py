@@ -1,4 +1,4 @@
-"""Colours and type of all pictures, in one place."""
+"""Frames with their skipped cells dimmed, written as a video; the colours and the type of all pictures."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ KEPT: Colour = (22, 163, 148)
 KEYFRAME: Colour = (245, 158, 11)
 # by the side of the area that a token stands for, in cells
 AREAS: dict[int, Colour] = {2: (96, 165, 250), 4: (192, 132, 252)}
+HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
+SMALLEST_WIDTH_PX = 400
+# Rec. 601 luma
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+TICKS_PER_SECOND = 12_800
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,6 @@ DARK = Palette(
 def font(size_px: int) -> Any:
     """Return the font that Pillow bundles, at a size in pixels; it needs no font on the machine."""
     return ImageFont.load_default(size=size_px)
-
-
-HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
-SMALLEST_WIDTH_PX = 400
-# Rec. 601 luma
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
@@ -185,9 +184,6 @@ def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: t
     if tube.rebuilt is not None:
         place = (pane_width + GAP_PX + 10, middle)
         draw.text(place, "rebuilt from kept cells alone", font=font(13), fill=DARK.faint, anchor="lm")
-
-
-TICKS_PER_SECOND = 12_800
 
 
 class VideoWriter:

@@ -1,4 +1,4 @@
-"""A contact sheet: tubes spread over the video and its keyframes, each with its time and kept count."""
+"""Two pictures of a whole plan: a contact sheet of chosen tubes, and a timeline of tokens and motion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from framegate.tokenizers.gate.plan import GatePlan
 
 
+# of the sheet
 TILE_WIDTH_PX, LABEL_PX, MARGIN_PX, COLUMNS = 384, 30, 12, 4
+# of the timeline
+WIDTH_PX, HEIGHT_PX, MOTION_HEIGHT_PX = 1280, 300, 84
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 96, 44, 40
+SMOOTHING = 2
+SMALLEST_MOTION_PX = 0.5
+NICE_STEPS = (1.0, 2.0, 2.5, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +96,6 @@ def _paste(sheet: Image.Image, tile: Tile, left_top: tuple[int, int]) -> None:
         )
     right = left + TILE_WIDTH_PX - 2
     draw.text((right, middle), tile.count_label, font=font(18), fill=DARK.faint, anchor="rm")
-
-
-WIDTH_PX, HEIGHT_PX, MOTION_HEIGHT_PX = 1280, 300, 84
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 96, 44, 40
-SMOOTHING = 2
-SMALLEST_MOTION_PX = 0.5
-NICE_STEPS = (1.0, 2.0, 2.5, 5.0)
 
 
 @dataclass(frozen=True)
