@@ -1,4 +1,4 @@
-"""The command line: `framegate plan | view | run | eval | bench | doctor`; torch loads with the command that needs it."""
+"""The command line: `framegate plan | view | run | eval | bench | doctor`. Torch loads where it is needed."""
 
 from framegate.cli.app import app
 
