@@ -1,4 +1,4 @@
-"""Who computes a case: the reference, its compiled form, the kernel, and what others offer."""
+"""Who computes a case: reference, its compiled form, kernel and others; what disagrees is not timed."""
 
 from __future__ import annotations
 

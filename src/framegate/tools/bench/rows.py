@@ -1,4 +1,4 @@
-"""Where a row was measured."""
+"""Rows of a benchmark: where they were measured, the CSV that keeps the newest of each key, and the tests before."""
 
 from __future__ import annotations
 

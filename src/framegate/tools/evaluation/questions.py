@@ -1,4 +1,4 @@
-"""What an evaluation works on: questions, the lines that are none, and the videos that nobody asks about."""
+"""What an evaluation works on: questions, lines that are none, videos nobody asks about; read from a folder."""
 
 from __future__ import annotations
 

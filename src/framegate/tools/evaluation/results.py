@@ -20,6 +20,19 @@ from framegate.version import __version__
 
 HEADER_KEY = "framegate_eval"
 _REMEDY = "Give another file, or delete this one to start anew."
+# what must be the same for a run to be taken up again
+RESUMES_ON = (
+    "model",
+    "weights",
+    "device",
+    "dtype",
+    "preset",
+    "config",
+    "learned",
+    "questions",
+    "max_new_tokens",
+    "versions",
+)
 
 
 @dataclass(frozen=True)
@@ -159,21 +172,6 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], keys
     ]
     if differing:
         raise ConfigError(f"{path} holds results of another run ({'; '.join(differing)}). {_REMEDY}")
-
-
-# what must be the same for a run to be taken up again
-RESUMES_ON = (
-    "model",
-    "weights",
-    "device",
-    "dtype",
-    "preset",
-    "config",
-    "learned",
-    "questions",
-    "max_new_tokens",
-    "versions",
-)
 
 
 def run_header(

@@ -1,4 +1,8 @@
-"""Results in numbers: metrics per kind with intervals, costs, and two runs compared on the same videos."""
+"""Results in numbers: metrics per kind with intervals over videos, costs, two runs compared, and a summary CSV.
+
+Intervals are percentiles of a bootstrap over videos: answers about one video are not independent of each other. The CSV
+has a row per run, kind and metric, and is added to, never written over.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,13 @@ METRICS = (
     "time_error_seconds",
     "time_missing",
 )
+COLUMNS = (
+    *("model", "preset", "settings", "keep_ratio", "fps", "kind", "n", "metric", "value", "low", "high"),
+    *("tokens_dense", "tokens_kept", "input_seconds", "first_token_seconds", "generate_seconds"),
+    *("errors", "seed", "commit", "command"),
+)
+# of two equal runs these may still differ
+_PROVENANCE = ("commit", "command")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,15 +248,6 @@ class Resampling:
         tail = 100 * (1 - LEVEL) / 2
         low, high = np.percentile(drawn, [tail, 100 - tail])
         return Estimate(value, float(low), float(high))
-
-
-COLUMNS = (
-    *("model", "preset", "settings", "keep_ratio", "fps", "kind", "n", "metric", "value", "low", "high"),
-    *("tokens_dense", "tokens_kept", "input_seconds", "first_token_seconds", "generate_seconds"),
-    *("errors", "seed", "commit", "command"),
-)
-# of two equal runs these may still differ
-_PROVENANCE = ("commit", "command")
 
 
 def csv_rows(results: Results, figures: Sequence[Figure], *, seed: int) -> list[dict[str, str]]:

@@ -25,6 +25,9 @@ from framegate.tools.evaluation.questions import (
 )
 from framegate.tools.training.config import FinetuneConfig
 
+# of a smoke run
+MOST_STEPS = 4
+
 
 class VideoQuestions(Dataset[dict[str, Any]]):
     """Questions about videos, each a conversation that ends with the answer.
@@ -175,9 +178,6 @@ def _blocks(content: str | list[dict[str, Any]], videos: Path) -> list[dict[str,
 def _paths(messages: list[dict[str, Any]]) -> Iterator[Path]:
     blocks = (block for message in messages for block in message["content"])
     return (Path(block["path"]) for block in blocks if block.get("type") == "video" and "path" in block)
-
-
-MOST_STEPS = 4
 
 
 def smoke_config(config: FinetuneConfig) -> FinetuneConfig:

@@ -1,4 +1,4 @@
-"""Writes generated videos and their questions into a folder that `framegate eval` reads."""
+"""Renders dense video and asks about it, into a folder that `framegate eval` reads; the script holds the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fonts that texts are set in, by split: a family belongs to one split alone."""
+"""Fonts and backgrounds, by split: a family belongs to one split alone."""
 
 from __future__ import annotations
 

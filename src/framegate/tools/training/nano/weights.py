@@ -1,4 +1,4 @@
-"""Lets framegate/nano start from a smaller one: a wider and deeper tower that at first says nearly the same."""
+"""What framegate/nano learns: weights grown from a smaller model's, its patch embedding, and the optimisers."""
 
 from __future__ import annotations
 
