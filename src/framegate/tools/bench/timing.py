@@ -1,7 +1,7 @@
 """Times of calls that do the same, in turns on a CPU and by do_bench on a GPU, and the floor beside them.
 
-The floor is what the device needs to move an op's bytes or to do its matrix products. Both rates are measured in the same
-run: a copy, and a product of square matrices.
+The floor is what the device needs to move an op's bytes or to do its matrix products. Both rates are measured in the
+same run: a copy, and a product of square matrices.
 """
 
 from __future__ import annotations
