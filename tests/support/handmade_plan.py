@@ -17,7 +17,7 @@ class HandmadePlan:
     cell_px = 28
 
     @property
-    def scale(self):
+    def side(self):
         return self.keep.astype(np.int8)
 
     @property
