@@ -48,7 +48,7 @@ def test_plan_json_is_the_plan():
     plan = framegate.plan_video(CLIP, "gate", keep_ratio=0.2, fps=2, width_px=224)
     assert (figures["kept_tokens"], figures["dense_tokens"]) == (plan.num_kept, plan.num_cells)
     assert figures["num_tubes"] == len(plan.timestamps_seconds) == 50
-    assert figures["kept_patches"] == 4 * plan.num_kept
+    assert figures["kept_patch_bytes"] * plan.num_cells == figures["dense_patch_bytes"] * plan.num_kept
     assert figures["video_seconds"] == pytest.approx(25, abs=0.1)
 
 
