@@ -52,6 +52,16 @@ def test_plan_json_is_the_plan():
     assert figures["video_seconds"] == pytest.approx(25, abs=0.1)
 
 
+def test_plan_tells_tower_and_prompt_apart():
+    shares = ["--tower-ratio", "0.2", "--keep-ratio", "0.5", "--set", "refill=true", "--preset", "gate"]
+    result = invoke("plan", CLIP, *shares, *QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(result.stdout)["figures"]
+    assert figures["kept_tokens"] == round(0.2 * figures["dense_tokens"])
+    assert figures["prompt_tokens"] == round(0.5 * figures["dense_tokens"])
+    assert (figures["tower_ratio"], figures["keep_ratio"]) == pytest.approx((0.2, 0.5), abs=1e-3)
+
+
 def test_plan_table_shows_the_counts():
     result = invoke("plan", CLIP, "--max-video-tokens", "100", *QUICK)
     assert result.exit_code == 0, result.stderr
@@ -168,8 +178,8 @@ def test_run_prints_the_report_and_compares():
     assert result.exit_code == 0, result.stderr
     assert "dense answers:" in result.stdout
     assert "gate answers:" in result.stdout
-    assert "(25.0%)" in result.stdout
-    assert "(100.0%)" in result.stdout
+    for share in ("tower 25.0%", "prompt 25.0%", "tower 100.0%", "prompt 100.0%"):
+        assert share in result.stdout
 
 
 def test_run_asks_the_model_that_ships_dense_and_compressed():

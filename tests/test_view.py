@@ -10,6 +10,9 @@ import pytest
 from handmade_plan import handmade_plan
 from PIL import Image
 
+import framegate
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tools.view import plan_figures, write_view
 from framegate.tools.view.figures import iter_tubes, tube_ends_seconds
 from framegate.tools.view.html import plan_data
@@ -67,6 +70,33 @@ def test_kept_cells_are_untouched_and_skipped_ones_dim():
     assert shown[skipped].mean() < 0.65 * frame[skipped].mean()
     colourful = np.ptp(frame[28:56, :28].astype(int), axis=-1).mean()
     assert np.ptp(shown[28:56, :28].astype(int), axis=-1).mean() < 0.3 * colourful
+
+
+def test_cells_shown_again_are_told_from_those_left_out():
+    frame, encoded = moving_square(1)[0], np.zeros((ROWS, COLUMNS), np.int8)
+    encoded[1, 3] = 1
+    again = np.zeros((ROWS, COLUMNS), bool)
+    again[2:] = True
+    shown, dark = (dim_skipped(frame, encoded, again=which) for which in (again, None))
+    lower, upper = shown[56:].astype(int), shown[:28].astype(int)
+    assert (lower[..., 2] - lower[..., 0] > 30).all()
+    assert lower.mean() > 1.3 * upper.mean()
+    assert np.array_equal(shown[:56], dark[:56])
+
+
+def test_figures_tell_tower_and_prompt_apart():
+    side = np.zeros((4, 2, 5), np.int8)
+    side[0, 0] = side[2, 0, 0] = 1  # of row 0 everything is shown again, of row 1 nothing ever
+    plan = GatePlan.still(side, CellGrid.of(56, 140, cell_px=28, tube_frames=1))
+    gate = {"mode": "drop", "refill": True}
+    for config, prompt in (
+        (framegate.load_config("gate", tower_ratio=0.15, gate=gate), 20),
+        (framegate.load_config("gate", tower_ratio=0.15, keep_ratio=0.25, gate=gate), 10),
+        (framegate.load_config("gate", tower_ratio=0.15, gate=gate | {"refill": False}), 6),
+    ):
+        figures = plan_figures(plan, config)
+        assert (figures.kept_tokens, figures.prompt_tokens, figures.dense_tokens) == (6, prompt, 40)
+    assert plan_figures(plan).prompt_tokens == 6
 
 
 def test_kept_cells_are_outlined_inside_themselves():
@@ -227,7 +257,7 @@ def test_figures_count_cells_patches_and_bytes():
     assert figures.kept_tokens == plan.keep.sum()
     assert figures.dense_patch_bytes == 3 * 60 * 4 * (3 * 2 * 14 * 14) * 4
     assert figures.video_seconds == 3.0
-    assert figures.to_dict()["kept_tokens_per_second"] == pytest.approx(plan.keep.sum() / 3.0)
+    assert figures.to_dict()["prompt_tokens_per_second"] == pytest.approx(plan.keep.sum() / 3.0)
 
 
 def test_last_tube_lasts_as_long_as_the_median_one():

@@ -54,7 +54,12 @@ Model = Annotated[
     typer.Option(help="Checkpoint, folder or hub id; framegate/nano, which ships, where none is given."),
 ]
 Preset = Annotated[str, typer.Option(help="Preset name or YAML file.")]
-KeepRatio = Annotated[float | None, typer.Option(help="Share of the dense tokens to keep, in (0, 1].")]
+KeepRatio = Annotated[
+    float | None, typer.Option(help="Share of the dense tokens that the language model reads, in (0, 1].")
+]
+TowerRatio = Annotated[
+    float | None, typer.Option(help="Share of the dense cells that the vision tower encodes, in (0, 1].")
+]
 MaxTokens = Annotated[int | None, typer.Option("--max-video-tokens", help="Cap on the video's tokens.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second to look at.")]
 Start = Annotated[float | None, typer.Option("--start", help="Start of the window, seconds.")]
@@ -93,6 +98,7 @@ def plan(
     video: Video,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
     start_seconds: Start = None,
@@ -117,6 +123,7 @@ def view(
     video: Video,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
     start_seconds: Start = None,
@@ -148,6 +155,7 @@ def run(
     ] = None,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
     start: Start = None,
@@ -189,6 +197,7 @@ def evaluate(
     model: Model = None,
     preset: Preset = DEFAULT_PRESET,
     keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
     settings: Setting = None,

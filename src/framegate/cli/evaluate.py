@@ -24,7 +24,8 @@ GENERATED_VIDEOS, GENERATED_SPLIT = 20, "test"
 # of what is wrong with the data, so many lines are shown; all of them stand in the results
 SHOWN_PROBLEMS = 10
 CAPTION = (
-    "95 %: videos resampled; equal values: no width. kept, of: mean video tokens of a question. Seconds are medians: "
+    "95 %: videos resampled; equal values: no width. tower, prompt, of: mean cells that the tower encodes and "
+    "video tokens that the language model reads for a question, and those of the dense run. Seconds are medians: "
     "file to inputs (of the first question about a video; the others use them again), from there to the first token, "
     "and to the whole answer."
 )
@@ -203,11 +204,11 @@ def _figure_table(results: Results, figures: Sequence[Figure]) -> Any:
     table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left")
     for name in ("kind", "metric"):
         table.add_column(name, no_wrap=True)
-    for name in ("n", "value", "95 %", "kept", "of", "input s", "first s", "whole s"):
+    for name in ("n", "value", "95 %", "tower", "prompt", "of", "input s", "first s", "whole s"):
         table.add_column(name, justify="right", no_wrap=True)
     for place, figure in enumerate(figures):
         begins = place == 0 or figures[place - 1].kind != figure.kind
-        costs = _costs(figure) if begins else [""] * 5
+        costs = _costs(figure) if begins else [""] * 6
         table.add_row(
             figure.kind if begins else "",
             figure.metric,
@@ -235,7 +236,7 @@ def _comparison_table(options: EvalOptions, comparisons: Sequence[Comparison]) -
 
 
 def _costs(figure: Figure) -> list[str]:
-    tokens = [figure.costs.get(name) for name in ("tokens_kept", "tokens_dense")]
+    tokens = [figure.costs.get(name) for name in ("cells_encoded", "tokens_kept", "tokens_dense")]
     seconds = [
         figure.costs.get(name) for name in ("input_seconds", "first_token_seconds", "generate_seconds")
     ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 110
 # settings with an option of their own
-NAMED_SETTINGS = ("keep_ratio", "max_video_tokens", "fps")
+NAMED_SETTINGS = ("keep_ratio", "tower_ratio", "max_video_tokens", "fps")
 
 
 def make_console() -> Console:

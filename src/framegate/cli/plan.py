@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from framegate.config import FrontEndConfig
     from framegate.tokenizers.gate.plan import GatePlan
 
 
@@ -24,15 +25,17 @@ class Planned:
     """A plan, its figures, and how long it took to make."""
 
     plan: GatePlan
+    config: FrontEndConfig
     figures: PlanFigures
     milliseconds: float
 
 
 def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
     """Plan a video as the options say, with its figures and the time it took."""
-    from framegate import plan_video
+    from framegate import load_config, plan_video
 
     _import_what_planning_needs(options)
+    config = load_config(options.preset, **options.overrides)
     began = time.perf_counter()
     plan = plan_video(
         options.video,
@@ -48,7 +51,8 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
     )
     return Planned(
         plan=plan,
-        figures=plan_figures(plan),
+        config=config,
+        figures=plan_figures(plan, config),
         milliseconds=1000 * (time.perf_counter() - began),
     )
 
@@ -89,8 +93,9 @@ def plan_table(options: PlanOptions, planned: Planned) -> Table:
     from rich.table import Table
 
     figures = planned.figures
-    title = f"{Path(options.video).name}: {figures.kept_tokens:,} of {figures.dense_tokens:,} tokens"
-    table = Table(title=f"{title} ({figures.keep_ratio:.1%})", title_justify="left", title_style="bold")
+    title = f"{Path(options.video).name}: {figures.prompt_tokens:,} of {figures.dense_tokens:,} tokens"
+    shares = f"tower {figures.tower_ratio:.1%}, prompt {figures.keep_ratio:.1%}"
+    table = Table(title=f"{title} ({shares})", title_justify="left", title_style="bold")
     table.add_column("")
     table.add_column("dense", justify="right")
     table.add_column(Path(options.preset).stem, justify="right", style="green")
@@ -124,7 +129,7 @@ def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None
         out,
         title=Path(options.video).name,
         settings=options.described(),
-        figures=planned.figures,
+        config=planned.config,
         side_by_side=side_by_side,
         show_progress=True,
     )

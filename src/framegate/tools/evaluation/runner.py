@@ -173,6 +173,7 @@ def _costs(answer: Answer | None) -> dict[str, Any]:
     return {
         "video_tokens_dense": answer.report.dense_tokens if answer else None,
         "video_tokens_kept": answer.report.kept_tokens if answer else None,
+        "video_cells_encoded": answer.report.encoded_cells if answer else None,
         "input_seconds": answer.input_seconds if answer else None,
         "first_token_seconds": answer.first_token_seconds if answer else None,
         "generate_seconds": answer.generate_seconds if answer else None,

@@ -168,7 +168,12 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         return {}
     seconds = ("input_seconds", "first_token_seconds", "generate_seconds")
     tokens = {"tokens_dense": "video_tokens_dense", "tokens_kept": "video_tokens_kept"}
-    means = {name: statistics.fmean(row[column] for row in answered) for name, column in tokens.items()}
+    means: dict[str, float | None] = {
+        name: statistics.fmean(row[column] for row in answered) for name, column in tokens.items()
+    }
+    # results of version 0.1 do not tell what the tower encoded
+    encoded = [row["video_cells_encoded"] for row in answered if "video_cells_encoded" in row]
+    means["cells_encoded"] = statistics.fmean(encoded) if encoded else None
     # a video is read for the first of its questions alone
     measured = {name: [row[name] for row in answered if row[name] is not None] for name in seconds}
     return means | {name: statistics.median(values) if values else None for name, values in measured.items()}

@@ -16,6 +16,7 @@ from framegate.tools.view.overlay import DARK, LIGHT, VideoWriter, paint_tube
 from framegate.tools.view.stills import Tile, choose_tubes, make_tile, write_sheet, write_timeline
 
 if TYPE_CHECKING:
+    from framegate.config import FrontEndConfig
     from framegate.tokenizers.gate.plan import GatePlan
 
 __all__ = ["PlanFigures", "ViewFiles", "plan_figures", "write_view"]
@@ -41,7 +42,7 @@ def write_view(
     *,
     title: str = "video",
     settings: Mapping[str, Any] | None = None,
-    figures: PlanFigures | None = None,
+    config: FrontEndConfig | None = None,
     side_by_side: bool = True,
     show_progress: bool = False,
 ) -> ViewFiles:
@@ -52,7 +53,7 @@ def write_view(
         folder: where to; made when it is not there.
         title: name of the video, for the page.
         settings: what the plan was made with, for the page.
-        figures: the page's figures; counted from the plan when None.
+        config: what the plan was made with; says which skipped cells are shown again. None for none.
         side_by_side: show what the kept cells alone can show beside the overlay.
         show_progress: draw a progress bar on a terminal.
 
@@ -66,26 +67,30 @@ def write_view(
         timeline=folder / "timeline.png",
         page=folder / "view.html",
     )
-    tiles = _write_overlay(plan, files.overlay, side_by_side=side_by_side, show_progress=show_progress)
+    figures = plan_figures(plan, config)
+    tiles = _write_overlay(
+        plan, files.overlay, config=config, side_by_side=side_by_side, show_progress=show_progress
+    )
     write_sheet(tiles, files.sheet)
-    write_timeline(plan, files.timeline, palette=LIGHT)
+    write_timeline(plan, files.timeline, palette=LIGHT, config=config)
     with tempfile.TemporaryDirectory() as scratch:
         dark = Path(scratch) / "timeline.png"
-        write_timeline(plan, dark, palette=DARK)
+        write_timeline(plan, dark, palette=DARK, config=config)
         parts = PageParts(
             overlay=files.overlay, sheet=files.sheet, timeline_light=files.timeline, timeline_dark=dark
         )
-        counted = figures or plan_figures(plan)
-        write_html(plan, counted, parts, files.page, title=title, settings=settings or {})
+        write_html(plan, figures, parts, files.page, title=title, settings=settings or {})
     return files
 
 
-def _write_overlay(plan: GatePlan, path: Path, *, side_by_side: bool, show_progress: bool) -> list[Tile]:
+def _write_overlay(
+    plan: GatePlan, path: Path, *, config: FrontEndConfig | None, side_by_side: bool, show_progress: bool
+) -> list[Tile]:
     """Write the video, and collect the tiles of the sheet on the way."""
     chosen = set(choose_tubes(plan))
     tiles = []
     bar = tqdm(
-        iter_tubes(plan, with_rebuilt=side_by_side),
+        iter_tubes(plan, with_rebuilt=side_by_side, config=config),
         total=len(plan.keep),
         desc="painting",
         unit="tube",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from framegate.types import Float64Array, UInt8Array
 
 if TYPE_CHECKING:
+    from framegate.config import FrontEndConfig
     from framegate.tokenizers.gate.plan import GatePlan
 
 BYTES_PER_VALUE = 4
@@ -29,6 +30,8 @@ class PlanFigures:
         video_seconds: from the first tube to the end of the last, None for a single tube.
         dense_tokens: cells of all tubes; one cell is one language-model token.
         kept_tokens: cells that are encoded.
+        prompt_tokens: video tokens that the language model reads: those of encoded cells and of cells shown again, as
+            far as its budget goes.
         dense_patch_bytes: float32 pixels of the dense patches.
         kept_patch_bytes: float32 pixels of the kept ones.
     """
@@ -39,13 +42,19 @@ class PlanFigures:
     video_seconds: float | None
     dense_tokens: int
     kept_tokens: int
+    prompt_tokens: int
     dense_patch_bytes: int
     kept_patch_bytes: int
 
     @property
-    def keep_ratio(self) -> float:
-        """Share of the dense tokens that is kept."""
+    def tower_ratio(self) -> float:
+        """Share of the dense cells that the tower encodes."""
         return self.kept_tokens / self.dense_tokens
+
+    @property
+    def keep_ratio(self) -> float:
+        """Share of the dense tokens that the language model reads."""
+        return self.prompt_tokens / self.dense_tokens
 
     def per_second(self, count: int) -> float | None:
         """Spread a count over the video's seconds, None when the duration is unknown."""
@@ -54,20 +63,23 @@ class PlanFigures:
     def to_dict(self) -> dict[str, Any]:
         """Spell the figures as plain values, with the derived ones."""
         return asdict(self) | {
+            "tower_ratio": self.tower_ratio,
             "keep_ratio": self.keep_ratio,
             "dense_tokens_per_second": self.per_second(self.dense_tokens),
-            "kept_tokens_per_second": self.per_second(self.kept_tokens),
+            "prompt_tokens_per_second": self.per_second(self.prompt_tokens),
         }
 
 
-def plan_figures(plan: GatePlan) -> PlanFigures:
-    """Count what a plan costs on a tower whose token is a unit of 2 x 2 patches, as in Qwen-VL.
+def plan_figures(plan: GatePlan, config: FrontEndConfig | None = None) -> PlanFigures:
+    """Count what a plan costs.
 
     Args:
         plan: the plan.
+        config: what it was made with, which says whether skipped cells are shown again and what the prompt may hold;
+            None for encoded cells alone.
 
     Returns:
-        The figures.
+        The figures; stages that merge by a threshold may leave fewer tokens of the prompt.
     """
     num_tubes, rows, columns = plan.keep.shape
     dense, kept = plan.num_cells, plan.num_kept
@@ -80,9 +92,28 @@ def plan_figures(plan: GatePlan) -> PlanFigures:
         video_seconds=float(tube_ends_seconds(starts)[-1] - starts[0]) if num_tubes > 1 else None,
         dense_tokens=dense,
         kept_tokens=kept,
+        prompt_tokens=kept if config is None else _prompt_tokens(plan, config),
         dense_patch_bytes=cell_bytes * dense,
         kept_patch_bytes=cell_bytes * kept,
     )
+
+
+def _prompt_tokens(plan: GatePlan, config: FrontEndConfig) -> int:
+    """How many video tokens the language model reads: those that something shows, as far as the budget goes."""
+    shown = plan.num_kept + int(shown_again(plan, config).sum())
+    budget = config.budget
+    if budget.keep_ratio is not None or budget.max_tokens is not None:
+        return min(shown, budget.most(plan.num_cells))
+    if config.select is None or config.tower_ratio is not None or not config.gates:
+        return shown
+    return min(shown, max(plan.num_kept, config.select.min_tokens_per_tube * len(plan.keep)))
+
+
+def shown_again(plan: GatePlan, config: FrontEndConfig | None) -> npt.NDArray[np.bool_]:
+    """Tell which skipped cells have a token again by what stands for them, bool [T, H, W]."""
+    if config is None or not (config.refills or config.reuses):
+        return np.zeros(plan.keep.shape, bool)
+    return ~plan.covered & (plan.anchor >= 0)
 
 
 def tube_ends_seconds(starts_seconds: Float64Array) -> Float64Array:
@@ -104,6 +135,7 @@ class TubeView:
         source: uint8 [f, h, w, 3], the frames the gate judged.
         rebuilt: uint8 [f, h, w, 3], what the kept cells alone can show; None when it was not asked for.
         scale: side of the token that stands at each cell, 0 for none, int8 [H, W].
+        again: skipped cells that are shown again, bool [H, W].
         is_keyframe: the tube is encoded whole.
         motion_px: x and y of the median displacement of the skipped cells.
     """
@@ -115,6 +147,7 @@ class TubeView:
     source: UInt8Array = field(repr=False)
     rebuilt: UInt8Array | None = field(repr=False)
     scale: npt.NDArray[np.int8] = field(repr=False)
+    again: npt.NDArray[np.bool_] = field(repr=False)
     is_keyframe: bool
     motion_px: tuple[float, float]
 
@@ -129,9 +162,11 @@ class TubeView:
         return np.linspace(self.start_seconds, self.end_seconds, len(self.source), endpoint=False)
 
 
-def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeView]:
-    """Decode a plan's source again, tube by tube, as TubeView; a bar shows the progress where asked for."""
-    motion = skipped_motion_px(plan)
+def iter_tubes(
+    plan: GatePlan, *, with_rebuilt: bool = True, config: FrontEndConfig | None = None
+) -> Iterator[TubeView]:
+    """Decode a plan's source again, tube by tube; `config` says whether skipped cells are shown again."""
+    motion, again = skipped_motion_px(plan), shown_again(plan, config)
     ends = tube_ends_seconds(plan.timestamps_seconds)
     rebuilt_tubes = plan.iter_reconstruction() if with_rebuilt else repeat(None)
     for index, (source, rebuilt) in enumerate(zip(plan.iter_source(), rebuilt_tubes, strict=False)):
@@ -143,6 +178,7 @@ def iter_tubes(plan: GatePlan, *, with_rebuilt: bool = True) -> Iterator[TubeVie
             source=source,
             rebuilt=rebuilt,
             scale=plan.side[index],
+            again=again[index],
             is_keyframe=bool(plan.keyframes[index]),
             motion_px=(float(motion[index, 0]), float(motion[index, 1])),
         )

@@ -100,16 +100,30 @@ def figure_rows(figures: PlanFigures) -> list[tuple[str, str, str]]:
     """Word the figures as rows of a table: name, dense, kept (one value is a kept without a dense)."""
     rows, columns = figures.grid
     table = [
-        ("tokens", f"{figures.dense_tokens:,}", f"{figures.kept_tokens:,}"),
+        (
+            "cells encoded by the tower",
+            f"{figures.dense_tokens:,}",
+            shared(figures.kept_tokens, figures.tower_ratio),
+        ),
+        (
+            "tokens in the prompt",
+            f"{figures.dense_tokens:,}",
+            shared(figures.prompt_tokens, figures.keep_ratio),
+        ),
         ("patch memory (float32)", mebibytes(figures.dense_patch_bytes), mebibytes(figures.kept_patch_bytes)),
     ]
     if figures.video_seconds:
-        dense, kept = figures.per_second(figures.dense_tokens), figures.per_second(figures.kept_tokens)
-        table.insert(1, ("tokens per second of video", f"{dense:,.1f}", f"{kept:,.1f}"))
+        dense, kept = figures.per_second(figures.dense_tokens), figures.per_second(figures.prompt_tokens)
+        table.insert(2, ("tokens per second of video", f"{dense:,.1f}", f"{kept:,.1f}"))
         table.append(("video", "", f"{figures.video_seconds:,.2f} s"))
     table.append(("tubes", "", f"{figures.num_tubes:,} of {rows} x {columns} cells"))
     table.append(("keyframes", "", f"{figures.num_keyframes:,}"))
     return table
+
+
+def shared(count: int, ratio: float) -> str:
+    """Word a count with its share of the dense one."""
+    return f"{count:,} ({ratio:.1%})"
 
 
 def mebibytes(count: int) -> str:
@@ -119,13 +133,18 @@ def mebibytes(count: int) -> str:
 
 def _summary(figures: PlanFigures) -> str:
     length = f"{figures.video_seconds:,.1f} seconds of video: " if figures.video_seconds else ""
-    return f"{length}{figures.kept_tokens:,} of {figures.dense_tokens:,} tokens go through the vision tower."
+    tower = f"the vision tower encodes {figures.kept_tokens:,} of {figures.dense_tokens:,} cells"
+    return f"{length}{tower}, the language model reads {figures.prompt_tokens:,} tokens."
 
 
 def _tiles(figures: PlanFigures) -> list[tuple[str, str, str]]:
     tiles = [
-        ("kept", f"{figures.keep_ratio:.1%}", "of the dense tokens"),
-        ("tokens", f"{figures.kept_tokens:,}", f"dense {figures.dense_tokens:,}"),
+        ("tower", f"{figures.tower_ratio:.1%}", f"{figures.kept_tokens:,} of {figures.dense_tokens:,} cells"),
+        (
+            "prompt",
+            f"{figures.keep_ratio:.1%}",
+            f"{figures.prompt_tokens:,} of {figures.dense_tokens:,} tokens",
+        ),
         (
             "patch memory",
             mebibytes(figures.kept_patch_bytes),
@@ -134,7 +153,7 @@ def _tiles(figures: PlanFigures) -> list[tuple[str, str, str]]:
         ("keyframes", f"{figures.num_keyframes:,}", f"of {figures.num_tubes:,} tubes"),
     ]
     if figures.video_seconds:
-        dense, kept = figures.per_second(figures.dense_tokens), figures.per_second(figures.kept_tokens)
+        dense, kept = figures.per_second(figures.dense_tokens), figures.per_second(figures.prompt_tokens)
         tiles.insert(2, ("tokens a second", f"{kept:,.1f}", f"dense {dense:,.1f}"))
     return tiles
 

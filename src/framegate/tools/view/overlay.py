@@ -24,6 +24,7 @@ Colour = tuple[int, int, int]
 
 KEPT: Colour = (22, 163, 148)
 KEYFRAME: Colour = (245, 158, 11)
+AGAIN: Colour = (110, 120, 245)
 # by the side of the area that a token stands for, in cells
 AREAS: dict[int, Colour] = {2: (96, 165, 250), 4: (192, 132, 252)}
 HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
@@ -43,6 +44,7 @@ class Palette:
     line: Colour
     kept: Colour = KEPT
     keyframe: Colour = KEYFRAME
+    again: Colour = AGAIN
 
 
 LIGHT = Palette(ground=(255, 255, 255), ink=(28, 32, 38), faint=(98, 106, 117), line=(222, 226, 231))
@@ -69,21 +71,27 @@ def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
     """
     scale = max(1, -(-SMALLEST_WIDTH_PX // tube.source.shape[2]))
     for index, source in enumerate(tube.source):
-        panes = [dim_skipped(source, tube.scale, scale=scale, is_keyframe=tube.is_keyframe)]
+        panes = [dim_skipped(source, tube.scale, again=tube.again, scale=scale, is_keyframe=tube.is_keyframe)]
         if tube.rebuilt is not None:
             panes.append(enlarge(tube.rebuilt[index], scale))
         yield np.asarray(_compose(tube, panes, float(tube.frame_times_seconds[index])))
 
 
 def dim_skipped(
-    frame: UInt8Array, sides: npt.NDArray[np.int8], *, scale: int = 1, is_keyframe: bool = False
+    frame: UInt8Array,
+    sides: npt.NDArray[np.int8],
+    *,
+    again: npt.NDArray[np.bool_] | None = None,
+    scale: int = 1,
+    is_keyframe: bool = False,
 ) -> UInt8Array:
-    """Show what is kept of a frame: kept cells as they are and outlined, the others dark and nearly grey.
+    """Show what becomes of a frame: encoded cells as they are and outlined, cells shown again blue, the rest dark.
 
     Args:
         frame: uint8 [h, w, 3] RGB.
         sides: int8 [H, W], side in cells of the token that stands at each cell, 0 for none; cells divide the frame
             evenly.
+        again: skipped cells that are shown again, bool [H, W]; None for none.
         scale: whole number by which the picture is enlarged.
         is_keyframe: put the keyframe's frame around it.
 
@@ -95,6 +103,9 @@ def dim_skipped(
     mask = _spread(covered_by(sides), width, height)
     luma = pixels.astype(np.float32) @ LUMA  # [h, w]
     dimmed = 0.40 * (0.8 * luma[..., None] + 0.2 * pixels) + 14
+    if again is not None and again.any():
+        tinted = 0.55 * luma[..., None] + 0.35 * np.array(AGAIN, np.float32)
+        dimmed = np.where(_spread(again, width, height)[..., None] > 0, tinted, dimmed)
     shown = np.where(mask[..., None] > 0, pixels, dimmed.astype(np.uint8))
     fine = _spread(sides == 1, width, height)
     edge = cv2.morphologyEx(
@@ -134,8 +145,9 @@ def enlarge(frame: UInt8Array, scale: int) -> UInt8Array:
 
 
 def describe(tube: TubeView) -> str:
-    """Word a tube's kept count: "36 of 144 kept (25%)"."""
-    return f"{tube.keep.sum()} of {tube.keep.size} kept ({tube.keep.mean():.0%})"
+    """Word a tube's counts: "36 of 144 encoded (25%), 108 shown again"."""
+    again = f", {tube.again.sum()} shown again" if tube.again.any() else ""
+    return f"{tube.keep.sum()} of {tube.keep.size} encoded ({tube.keep.mean():.0%}){again}"
 
 
 def _compose(tube: TubeView, panes: list[UInt8Array], seconds: float) -> Image.Image:
@@ -175,10 +187,13 @@ def _chip(draw: ImageDraw.ImageDraw, left_middle: tuple[int, int], text: str, co
 def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: tuple[int, int]) -> None:
     pane_width, total = widths
     draw.rectangle((0, top, total, top + 3), fill=DARK.line)
-    draw.rectangle((0, top, round(total * float(tube.keep.mean())), top + 3), fill=DARK.kept)
+    encoded, shown = float(tube.keep.mean()), float((tube.keep | tube.again).mean())
+    draw.rectangle((0, top, round(total * shown), top + 3), fill=DARK.again)
+    draw.rectangle((0, top, round(total * encoded), top + 3), fill=DARK.kept)
     moved = float(np.hypot(*tube.motion_px))
     areas = ", blue 2 x 2 and violet 4 x 4 cells a token" if bool((tube.scale > 1).any()) else ""
-    words = f"kept clear{areas}, skipped dimmed{f' and moved {moved:.0f} px' if moved >= 0.5 else ''}"
+    again = ", shown again blue" if tube.again.any() else ""
+    words = f"encoded clear{areas}{again}, left out dark{f', skipped moved {moved:.0f} px' if moved >= 0.5 else ''}"
     middle = top + 4 + (FOOTER_PX - 4) // 2
     draw.text((10, middle), words, font=font(13), fill=DARK.faint, anchor="lm")
     if tube.rebuilt is not None:

@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from framegate.tools.view.figures import TubeView, skipped_motion_px, tube_ends_seconds
+from framegate.tools.view.figures import (
+    PlanFigures,
+    TubeView,
+    plan_figures,
+    shown_again,
+    skipped_motion_px,
+    tube_ends_seconds,
+)
 from framegate.tools.view.overlay import DARK, LIGHT, Palette, dim_skipped, font
 from framegate.types import Float64Array, UInt8Array
 
 if TYPE_CHECKING:
+    from framegate.config import FrontEndConfig
     from framegate.tokenizers.gate.plan import GatePlan
 
 
@@ -60,7 +69,9 @@ def choose_tubes(plan: GatePlan, *, num_even: int = 12, max_keyframes: int = 12)
 def make_tile(tube: TubeView) -> Tile:
     """Make a tube's tile from its first frame."""
     scale = max(1, -(-TILE_WIDTH_PX // tube.source.shape[2]))
-    shown = dim_skipped(tube.source[0], tube.scale, scale=scale, is_keyframe=tube.is_keyframe)
+    shown = dim_skipped(
+        tube.source[0], tube.scale, again=tube.again, scale=scale, is_keyframe=tube.is_keyframe
+    )
     height = round(shown.shape[0] * TILE_WIDTH_PX / shown.shape[1])
     picture = Image.fromarray(shown).resize((TILE_WIDTH_PX, height), Image.Resampling.LANCZOS)
     return Tile(
@@ -135,13 +146,16 @@ def plot_shares() -> tuple[float, float]:
     return LEFT_PX / WIDTH_PX, 1 - RIGHT_PX / WIDTH_PX
 
 
-def write_timeline(plan: GatePlan, path: Path, *, palette: Palette = LIGHT) -> None:
+def write_timeline(
+    plan: GatePlan, path: Path, *, palette: Palette = LIGHT, config: FrontEndConfig | None = None
+) -> None:
     """Draw the timeline of a plan as PNG.
 
     Args:
         plan: the plan.
         path: file to write.
         palette: colours, for a light or a dark page.
+        config: what the plan was made with; says which skipped cells are shown again. None for none.
     """
     motion = np.hypot(*skipped_motion_px(plan).T)  # [T]
     has_motion = bool(motion.max() >= SMALLEST_MOTION_PX)
@@ -150,27 +164,37 @@ def write_timeline(plan: GatePlan, path: Path, *, palette: Palette = LIGHT) -> N
     starts = np.asarray(plan.timestamps_seconds)
     ends = tube_ends_seconds(starts)
     canvas = _Canvas(ImageDraw.Draw(image), palette, float(starts[0]), float(ends[-1]))
-    _draw_legend(canvas, plan)
-    _draw_tokens(canvas, plan, (starts, ends))
+    again = shown_again(plan, config).sum((1, 2))  # [T]
+    figures = plan_figures(plan, config)
+    _draw_legend(canvas, figures, shows_again=bool(again.any()))
+    _draw_tokens(canvas, plan, (starts, ends), again)
+    means = {"mean": figures.kept_tokens / figures.num_tubes}
+    if again.any():
+        means = {"tower": means["mean"], "prompt": figures.prompt_tokens / figures.num_tubes}
+    _draw_means(canvas, means, plan.keep[0].size)
     _draw_seconds(canvas, height - BOTTOM_PX)
     if has_motion:
         _draw_motion(canvas, motion, (starts, ends))
     image.resize((WIDTH_PX, height), Image.Resampling.LANCZOS).save(path, optimize=True)
 
 
-def _draw_legend(canvas: _Canvas, plan: GatePlan) -> None:
+def _draw_legend(canvas: _Canvas, figures: PlanFigures, *, shows_again: bool) -> None:
     canvas.text(LEFT_PX, 20, "Tokens per tube", anchor="lm", strong=True, size=16)
     x = 220.0
-    for words, colour in (("kept", canvas.palette.kept), ("keyframe", canvas.palette.keyframe)):
+    parts = [("encoded", canvas.palette.kept), ("keyframe", canvas.palette.keyframe)]
+    parts += [("shown again", canvas.palette.again)] if shows_again else []
+    for words, colour in parts:
         canvas.box(x, 14, x + 12, 26, colour)
         canvas.text(x + 18, 20, words, anchor="lm")
-        x += 90
-    kept, dense = int(plan.keep.sum()), int(plan.keep.size)
-    words = f"{kept:,} of {dense:,} tokens kept ({kept / dense:.1%})"
+        x += 100
+    words = f"of {figures.dense_tokens:,}: tower {figures.kept_tokens:,} ({figures.tower_ratio:.1%}), "
+    words += f"prompt {figures.prompt_tokens:,} ({figures.keep_ratio:.1%})"
     canvas.text(WIDTH_PX - RIGHT_PX, 20, words, anchor="rm", strong=True)
 
 
-def _draw_tokens(canvas: _Canvas, plan: GatePlan, spans: tuple[Float64Array, Float64Array]) -> None:
+def _draw_tokens(
+    canvas: _Canvas, plan: GatePlan, spans: tuple[Float64Array, Float64Array], again: npt.NDArray[np.int64]
+) -> None:
     kept = plan.keep.sum((1, 2))  # [T]
     dense = plan.keep[0].size
     floor, ceiling = HEIGHT_PX - BOTTOM_PX, TOP_PX
@@ -179,18 +203,27 @@ def _draw_tokens(canvas: _Canvas, plan: GatePlan, spans: tuple[Float64Array, Flo
         y = floor - value / dense * (floor - ceiling)
         canvas.line([(LEFT_PX, y), (right, y)], canvas.palette.line)
         canvas.text(LEFT_PX - 8, y, f"{value}", anchor="rm")
-    for start, end, count, is_keyframe in zip(*spans, kept, plan.keyframes, strict=True):
+    for start, end, count, more, is_keyframe in zip(*spans, kept, again, plan.keyframes, strict=True):
         colour = canvas.palette.keyframe if is_keyframe else canvas.palette.kept
         left, edge = canvas.x(start), canvas.x(end)
         gap = 1 if edge - left > 4 else 0
         # a keyframe of a long video would be thinner than a pixel
         edge = max(edge - gap, left + 2) if is_keyframe else edge - gap
+        top = floor - count / dense * (floor - ceiling)
+        if more:
+            canvas.box(left, top - more / dense * (floor - ceiling), edge, top, canvas.palette.again)
         if count:
-            canvas.box(left, floor - count / dense * (floor - ceiling), edge, floor, colour)
+            canvas.box(left, top, edge, floor, colour)
     canvas.text(right + 8, ceiling, "dense", anchor="lm")
-    mean = floor - kept.mean() / dense * (floor - ceiling)
-    canvas.line([(LEFT_PX, mean), (right, mean)], canvas.palette.ink, 1)
-    canvas.text(right + 8, mean, f"mean {kept.mean():.1f}", anchor="lm", strong=True)
+
+
+def _draw_means(canvas: _Canvas, means: dict[str, float], dense: int) -> None:
+    """Draw a line for each mean number of tokens a tube, with its name."""
+    right, floor = WIDTH_PX - RIGHT_PX, HEIGHT_PX - BOTTOM_PX
+    for name, mean in means.items():
+        y = floor - mean / dense * (floor - TOP_PX)
+        canvas.line([(LEFT_PX, y), (right, y)], canvas.palette.ink, 1)
+        canvas.text(right + 8, y, f"{name} {mean:.1f}", anchor="lm", strong=True)
 
 
 def _draw_motion(canvas: _Canvas, motion: Float64Array, spans: tuple[Float64Array, Float64Array]) -> None:
