@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -14,10 +14,10 @@ from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.camera_motion import RememberedMotion
 from framegate.tokenizers.gate.config import GateConfig, Metric
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
+from framegate.tokenizers.gate.hold_search import WINDOW_TUBES, HoldRules, best_holds, rough_error
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.replay import replayed
-from framegate.tokenizers.gate.residual import residual_of
+from framegate.tokenizers.gate.residual import Residual, residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.types import UInt8Array
 
@@ -25,14 +25,26 @@ THRESHOLD_STEPS = 1025
 # Judged on luma, at half resolution: a smaller gain may be a loss in colour.
 CAMERA_GAIN = 0.95
 CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.98, 0.99
+# What the quick search is content with: fewer runs, shorter windows, no second plan where the first wins plainly.
+QUICKLY_CLOSE = 0.9
+QUICK_WINDOW_TUBES = 32
+PLAIN_GAIN = 0.8
+PROBED_TUBES = 8
+MOTION_SHARE = 0.6
 # Counts fall about as threshold ** -0.85 on pans; two runs tell a clip's own steepness, kept within reason.
 USUAL_STEEPNESS = 0.85
 STEEPNESS_RANGE = (0.25, 4.0)
+Progress = Callable[[float], None]
+Judged = tuple[GatePlan, float]
 THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
     "mad": (0.125, 255.0),
     "ssim": (1e-5, 2.0),
     "l2": (1e-3, 1e4),
 }
+
+
+def untold(_share: float) -> None:
+    """Nobody asked how far the search is."""
 
 
 def exact_run(
@@ -42,7 +54,8 @@ def exact_run(
     budget_cells: int,
     forced: BoolArray,
     motion_source: RememberedMotion,
-) -> tuple[GatePlan, float]:
+    progress: Progress = untold,
+) -> Judged:
     """Plan a clip so that exactly `budget_cells` cells are encoded.
 
     The budget comes first, then the first tube, then cuts, then max_age_tubes. Plans with and without
@@ -55,6 +68,7 @@ def exact_run(
         budget_cells: cells to encode, at least 1, fewer than all.
         forced: tubes to encode whole, bool [T], the first among them.
         motion_source: the camera's motion between plain tubes.
+        progress: told what share of the search is about done.
 
     Returns:
         The plan, whose notes name rules that the budget did not leave room for, and the squared error of what it shows.
@@ -64,17 +78,14 @@ def exact_run(
         first = first_tube_only(luma, grid, config, budget_cells, forced)
         return replayed(luma, grid, first, measure)
     forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
-    still = _judged(
-        luma, grid, config, _without_motion(luma, grid, config, budget_cells, forced), budget_cells
-    )
-    best = still
-    if config.motion == "camera":
-        moving = _searched(luma, grid, config, budget_cells, forced, motion_source)
-        if moving.moved.any():
-            best = _judged(luma, grid, config, moving, budget_cells)
-    if best[1] >= CAMERA_GAIN * still[1]:
-        best = still
-    return replace(best[0], notes=notes), best[1]
+    task = _Task(luma, grid, config, budget_cells, forced, progress)
+    moving = task.with_motion(motion_source) if config.motion == "camera" else None
+    progress(MOTION_SHARE)
+    if moving is None or not task.motion_wins_plainly(moving[1]):
+        still = task.without_motion()
+        if moving is None or moving[1] >= CAMERA_GAIN * still[1]:
+            moving = still
+    return replace(moving[0], notes=notes), moving[1]
 
 
 def _notes_of_one_tube(
@@ -91,14 +102,6 @@ def _notes_of_one_tube(
     if config.max_age_tubes is not None:
         notes.append(f"max_age_tubes {config.max_age_tubes} stood aside: the budget comes first")
     return tuple(notes)
-
-
-def _judged(
-    luma: UInt8Array, grid: CellGrid, config: GateConfig, run: GatePlan, budget_cells: int
-) -> tuple[GatePlan, float]:
-    """The run with its budget spent, and the squared error of what it shows."""
-    measure = residual_of(config.metric, config.residual_pool)
-    return replayed(luma, grid, filled(run, budget_cells), measure)
 
 
 def affordable_rules(
@@ -172,57 +175,101 @@ def first_tube_only(
     return replace(GatePlan.still(keep, grid), notes=notes)
 
 
-def _without_motion(
-    luma: UInt8Array, grid: CellGrid, config: GateConfig, budget_cells: int, forced: BoolArray
-) -> GatePlan:
-    """The plan without camera motion: the best holds for the mean difference, else the best threshold."""
-    if config.metric != "mad" or config.reference != "anchor":
-        return _searched(luma, grid, config, budget_cells, forced, None)
-    rules = HoldRules(
-        forced=forced,
-        max_age_tubes=config.max_age_tubes,
-        keyframe_fraction=config.keyframe_fraction,
-        residual_pool=config.residual_pool,
-    )
-    keep = best_holds(luma, grid, budget_cells, rules)
-    measure = residual_of(config.metric, config.residual_pool)
-    return replayed(luma, grid, GatePlan.still(keep, grid), measure)[0]
+@dataclass(frozen=True)
+class _Task:
+    """A clip, weighted as the gate judges it, and the budget that its plan is to meet."""
 
+    luma: UInt8Array
+    grid: CellGrid
+    config: GateConfig
+    budget: int
+    forced: BoolArray
+    progress: Progress
 
-def _searched(
-    luma: UInt8Array,
-    grid: CellGrid,
-    config: GateConfig,
-    budget_cells: int,
-    forced: BoolArray,
-    motion_source: RememberedMotion | None,
-) -> GatePlan:
-    """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
+    @property
+    def measure(self) -> Residual:
+        return residual_of(self.config.metric, self.config.residual_pool)
 
-    The anchored gate is not monotone in its threshold, so this finds a crossing, not always the only one; at
-    the highest threshold nothing but forced cells is kept, which the rules have made sure fits.
-    """
+    @property
+    def quick(self) -> bool:
+        return self.config.search == "quick"
 
-    @cache
-    def run_at(threshold: float) -> GatePlan:
-        rules = replace(GateRules.of(config), threshold=threshold, weight="luma")
-        scan = GateScan(grid, rules, motion_source=motion_source)
-        steps = [
-            scan.step(tube, force_keyframe=bool(whole)) for tube, whole in zip(luma, forced, strict=True)
-        ]
-        return GatePlan.stacked(steps)
+    @property
+    def holds(self) -> HoldRules:
+        return HoldRules(
+            forced=self.forced,
+            max_age_tubes=self.config.max_age_tubes,
+            keyframe_fraction=self.config.keyframe_fraction,
+            residual_pool=self.config.residual_pool,
+            window_tubes=QUICK_WINDOW_TUBES if self.quick else WINDOW_TUBES,
+        )
 
-    thresholds = np.geomspace(*THRESHOLD_RANGE[config.metric], THRESHOLD_STEPS)
-    start = min(int(np.searchsorted(thresholds, config.resolved_threshold)), len(thresholds) - 1)
-    if motion_source is not None:
-        first = run_at(float(thresholds[start]))
-        if not (motion_source.found_motion or first.moved.any()):
-            return first
-    return largest_within(run_at, thresholds, budget_cells, start)
+    @property
+    def goes_by_holds(self) -> bool:
+        """True where the plan of a still camera is the best holds, not the best threshold."""
+        return self.config.metric == "mad" and self.config.reference == "anchor"
+
+    def judged(self, plan: GatePlan) -> Judged:
+        """The plan with its budget spent, and the squared error of what it shows."""
+        return replayed(self.luma, self.grid, filled(plan, self.budget), self.measure)
+
+    def with_motion(self, motion_source: RememberedMotion) -> Judged | None:
+        """The plan under camera motion; None where nothing moves."""
+        if self.quick and not motion_source.moves(every=PROBED_TUBES):
+            return None
+        plan = self.searched(motion_source)
+        return self.judged(plan) if plan.moved.any() else None
+
+    def without_motion(self) -> Judged:
+        """The plan without camera motion."""
+        if not self.goes_by_holds:
+            return self.judged(self.searched(None))
+        keep = best_holds(self.luma, self.grid, self.budget, self.holds)
+        plan, error = replayed(self.luma, self.grid, GatePlan.still(keep, self.grid), self.measure)
+        return (plan, error) if plan.num_kept == self.budget else self.judged(plan)
+
+    def motion_wins_plainly(self, error: float) -> bool:
+        """True where a quick search need not plan for a still camera: a few cells tell about how that would end."""
+        if not (self.quick and self.goes_by_holds):
+            return False
+        return error < PLAIN_GAIN * rough_error(self.luma, self.grid, self.budget, self.holds)
+
+    def searched(self, motion_source: RememberedMotion | None) -> GatePlan:
+        """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
+
+        The anchored gate is not monotone in its threshold, so this finds a crossing, not always the only one; at
+        the highest threshold nothing but forced cells is kept, which the rules have made sure fits.
+        """
+
+        runs: list[float] = []
+
+        @cache
+        def run_at(threshold: float) -> GatePlan:
+            rules = replace(GateRules.of(self.config), threshold=threshold, weight="luma")
+            scan = GateScan(self.grid, rules, motion_source=motion_source)
+            steps = zip(self.luma, self.forced, strict=True)
+            runs.append(threshold)
+            # nobody knows how many runs it takes: each brings the half of what is left
+            self.progress(MOTION_SHARE * (1 - 0.5 ** len(runs)))
+            return GatePlan.stacked([scan.step(tube, force_keyframe=bool(whole)) for tube, whole in steps])
+
+        thresholds = np.geomspace(*THRESHOLD_RANGE[self.config.metric], THRESHOLD_STEPS)
+        start = min(int(np.searchsorted(thresholds, self.config.resolved_threshold)), len(thresholds) - 1)
+        if motion_source is not None:
+            first = run_at(float(thresholds[start]))
+            if not (motion_source.found_motion or first.moved.any()):
+                return first
+        close = QUICKLY_CLOSE if self.quick else CLOSE_ENOUGH
+        return largest_within(run_at, thresholds, self.budget, start, close_enough=close)
 
 
 def largest_within(
-    run_at: Callable[[float], GatePlan], thresholds: npt.NDArray[np.float64], budget_cells: int, start: int
+    run_at: Callable[[float], GatePlan],
+    thresholds: npt.NDArray[np.float64],
+    budget_cells: int,
+    start: int,
+    *,
+    close_enough: float = CLOSE_ENOUGH,
 ) -> GatePlan:
     """Search a geometric grid of thresholds for the run that uses the budget up.
 
@@ -231,14 +278,13 @@ def largest_within(
         thresholds: rising, float64 [N].
         budget_cells: most cells a run may keep.
         start: index to begin at.
+        close_enough: share of the budget that a run must keep to be taken at once.
 
     Returns:
-        The first run found that keeps 98 to 100 % of the budget, else the one with the lowest threshold tried
-        above the crossing.
-
-    Source: ours; the secant method on logarithmic scales. Every third guess inside a bracket is its middle, so
-    that the search ends soon whatever the counts do.
+        The first run found that is close enough, else the one with the lowest threshold tried above the crossing.
     """
+    # The secant method on logarithmic scales. Every third guess inside a bracket is its middle, so that the search ends
+    # soon whatever the counts do.
     per_factor = (len(thresholds) - 1) / np.log(thresholds[-1] / thresholds[0])
     low, high, best, guess = -1, len(thresholds) - 1, None, start
     tried: list[tuple[int, float]] = []
@@ -247,7 +293,7 @@ def largest_within(
             return best if best is not None else run_at(float(thresholds[high]))
         middle = min(max(guess, low + 1), high - 1)
         run = run_at(float(thresholds[middle]))
-        if CLOSE_ENOUGH * budget_cells <= run.num_kept <= budget_cells:
+        if close_enough * budget_cells <= run.num_kept <= budget_cells:
             return run
         if run.num_kept > budget_cells:
             low = middle

@@ -17,7 +17,7 @@ from framegate.tokenizers.gate.camera_motion import (
     scaled,
 )
 from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
-from framegate.tokenizers.gate.exact import exact_run
+from framegate.tokenizers.gate.exact import Progress, exact_run, untold
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.replay import whole_plan
@@ -42,6 +42,7 @@ def plan_gate(
     budget: Budget,
     *,
     forced_keyframe: ForcedKeyframes = never,
+    progress: Progress = untold,
 ) -> GatePlan:
     """Decide which cells of a clip are encoded.
 
@@ -57,6 +58,7 @@ def plan_gate(
         config: metric, reference, motion and rules.
         budget: what may be kept.
         forced_keyframe: tells whether a tube (by number) is encoded whole whatever changed.
+        progress: told, from the last frame on, what share of the search for a budget is about done, up to 1.0.
 
     Returns:
         The plan of all tubes; its caller tells times and where the frames come from.
@@ -72,9 +74,10 @@ def plan_gate(
     config, notes = usable_config(grid, config)
     if budget.keep_ratio is not None:
         held = _Held(grid, config)
-        run = _meet(held.take_all(tubes), budget, config, forced_keyframe)
+        run = _meet(held.take_all(tubes), budget, config, forced_keyframe, progress)
     else:
-        run = _causal(tubes, grid, config, budget, forced_keyframe)
+        run = _causal(tubes, grid, config, budget, forced_keyframe, progress)
+    progress(1.0)
     return replace(run, notes=notes + run.notes)
 
 
@@ -163,6 +166,8 @@ def _meet(
     budget: Budget,
     config: GateConfig,
     forced_keyframe: ForcedKeyframes,
+    progress: Progress,
+    *,
     cells: int | None = None,
 ) -> GatePlan:
     """Plan a held clip to its exact budget."""
@@ -176,7 +181,7 @@ def _meet(
         return threshold_run(luma, held.grid, config, wanted)
     if config.is_mixed:
         return mixed_run(luma, held.grid, config, wanted, forced)
-    run, _ = exact_run(luma, held.grid, config, wanted, forced, held.motion(luma))
+    run, _ = exact_run(luma, held.grid, config, wanted, forced, held.motion(luma), progress)
     return held.on_full_frames(run)
 
 
@@ -186,6 +191,7 @@ def _causal(
     config: GateConfig,
     budget: Budget,
     forced_keyframe: ForcedKeyframes,
+    progress: Progress,
 ) -> GatePlan:
     """One pass with the threshold; with a cap, planned again to the cap when the pass goes over it."""
     held = _Held(grid, config) if budget.max_tokens is not None else None
@@ -195,7 +201,7 @@ def _causal(
     note = (
         f"max_video_tokens {budget.max_tokens} replaced the threshold, which would have kept {run.num_kept}"
     )
-    met = _meet(held, budget, config, forced_keyframe, cells=budget.max_tokens)
+    met = _meet(held, budget, config, forced_keyframe, progress, cells=budget.max_tokens)
     return replace(met, notes=(note, *met.notes))
 
 

@@ -46,12 +46,14 @@ class HoldRules:
         max_age_tubes: a cell is encoded again after this many tubes, None never.
         keyframe_fraction: a tube of which a larger share is encoded is encoded whole.
         residual_pool: "max" counts the quarter of a cell that differs most, for the whole of it.
+        window_tubes: tubes that compete with each other at a time; a plan of so many is the best there is.
     """
 
     forced: BoolArray
     max_age_tubes: int | None
     keyframe_fraction: float
     residual_pool: ResidualPool = "mean"
+    window_tubes: int = WINDOW_TUBES
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,33 @@ def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldR
     Returns:
         bool [T, H, W]; at most budget_cells are True, and hardly fewer.
 
-    Source: ours; shortest path over keep times (as in optimal segmentation), Lagrange multipliers after
-    Shoham and Gersho (1988). Exact up to 128 tubes; beyond, a window carries each cell's 16 best anchors on.
+    Source: shortest path over keep times (as in optimal segmentation), Lagrange multipliers after Shoham and Gersho
+    (1988). Exact up to a window's tubes; beyond, each cell's 16 best anchors are carried on.
     """
     tubes = len(luma)
-    sampled = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))
-    share = budget_cells / grid.num_cells * len(sampled)
-    rough = _solve(luma, grid, sampled, _price_range(luma), rules)
+    rough, share = _sampled(luma, grid, budget_cells, rules)
     index, price = _price_near(rough, share, _price_range(luma))
     rules = _with_cuts(rules, rough.keep[index], budget_cells // grid.num_cells)
     solutions = _bracketed(luma, grid, price, budget_cells, rules)
     keep = _mixed(solutions, budget_cells)  # [cells, T]
     return np.ascontiguousarray(keep.T).reshape(tubes, grid.rows, grid.columns)
+
+
+def rough_error(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules) -> float:
+    """Estimate the squared error of `best_holds` from a few cells of the clip; arguments as there."""
+    rough, share = _sampled(luma, grid, budget_cells, rules)
+    index, _ = _price_near(rough, share, _price_range(luma))
+    cells = rough.error.shape[1]
+    return float(rough.error[index].sum() * grid.num_cells / cells)
+
+
+def _sampled(
+    luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules
+) -> tuple[Solutions, float]:
+    """A few cells' best plans at prices far apart, and their share of the budget."""
+    sampled = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))
+    rough = _solve(luma, grid, sampled, _price_range(luma), rules)
+    return rough, budget_cells / grid.num_cells * len(sampled)
 
 
 def _price_range(luma: UInt8Array) -> FloatArray:
@@ -229,8 +246,8 @@ class _Holds:
         self._cost = np.zeros((len(prices), cells, 0), np.float32)
 
     def solve(self) -> Solutions:
-        for start in range(0, self._tubes, WINDOW_TUBES):
-            self._window(start, min(start + WINDOW_TUBES, self._tubes))
+        for start in range(0, self._tubes, self._rules.window_tubes):
+            self._window(start, min(start + self._rules.window_tubes, self._tubes))
         keep = self._traced()
         error = self._best.astype(np.float64) - keep.sum(axis=2) * self._prices.astype(np.float64)
         return Solutions(keep, error)

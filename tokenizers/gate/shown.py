@@ -160,7 +160,8 @@ class ShownContent:
             self._point(blocks, camera.tile, camera.offset_x, camera.offset_y)
             np.copyto(self._invented, camera.invented, where=blocks)
         self._show(tube, scale == 1)
-        show_coarse(self.picture, tube, scale, self._grid)
+        if scale.max(initial=0) > 1:
+            show_coarse(self.picture, tube, scale, self._grid)
         if self._ring_tubes:
             kept = self._grid.blocks_of(covered)
             tiles = self._tiles_of_now()[:, None, None]
@@ -177,7 +178,10 @@ class ShownContent:
         if cells.all():
             np.copyto(self.picture, tube)
         elif cells.any():
-            self._grid.cells_of(self.picture)[cells] = self._grid.cells_of(tube)[cells]
+            size = (self._grid.width_px, self._grid.height_px)
+            pixels = cv2.resize(cells.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            for frame, shown in zip(tube, self.picture, strict=True):
+                cv2.copyTo(frame, pixels, shown)
 
     def _turn_to(self, drawn: UInt8Array, *, stays: BoolArray) -> None:
         """Most cells move when any do: the picture becomes the drawn one, and what stays is copied into that."""
