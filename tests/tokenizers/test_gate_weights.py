@@ -181,7 +181,7 @@ def test_a_quick_search_meets_the_budget_and_shows_hardly_less(pan, weight):
     assert lost[0] <= 1.1 * lost[1]
 
 
-@pytest.mark.parametrize("budget", [{}, {"keep_ratio": 0.3}, {"max_video_tokens": 40}])
+@pytest.mark.parametrize("budget", [{}, {"keep_ratio": 0.3}, {"max_video_tokens": 30}])
 def test_progress_is_told_to_the_end_and_never_goes_back(budget):
     clip = panned_clip([(3 * step, 0) for step in range(9)], 4 * CELL, 6 * CELL)
     config = load_config("gate", **budget)

@@ -82,8 +82,9 @@ class GateConfig:
             reference "anchor" and mode "drop". A list is taken as a tuple.
         search: how a budget is met: "optimum" by the plan with the least error, on the CPU; "quick" by nearly that
             one in about two thirds of the time (every eighth tube tells whether the camera moves at all, and where
-            motion wins plainly no still camera is planned for); "threshold" by the causal gate at the lowest of 576 thresholds that fits, filled up by residual, where the pixels are. "threshold"
-            needs reference "anchor", motion "none", scales (1,) and no codec_keyframes.
+            motion wins plainly no still camera is planned for); "threshold" by the causal gate at the lowest of 576
+            thresholds that fits, filled up by residual, where the pixels are. "threshold" needs reference "anchor",
+            motion "none", scales (1,) and no codec_keyframes.
         seed: of the rule "random", 0 or above.
 
     Raises:
