@@ -2,9 +2,9 @@
 
     python benchmarks/gate/bench_beside.py clips --old /path/to/old/src      # results/beside.csv
 
-`plan` is ms a 448-px frame of luma in memory, tubes of one frame, a quarter of the cells. `file` is a plan of 90 s of 720p
-at 8 fps from the file, decoding included, over decoding alone. Each measurement runs in a process of its own; old and new
-take turns. CPU time stands beside wall time, for machines that others work on too.
+`plan` is ms a 448-px frame of luma in memory, tubes of one frame, a quarter of the cells. `file` is a plan of 90 s of
+720p at 8 fps from the file, decoding included, over decoding alone. Each measurement runs in a process of its own; old
+and new take turns. CPU time stands beside wall time, for machines that others work on too.
 """
 
 import argparse
