@@ -18,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 import framegate
 from framegate.errors import ConfigError, FramegateError
+from framegate.tokenizers.gate.packing import unpack_plans
 from framegate.tools.training import (
     CompletionCollator,
     FrontEndCallback,
@@ -140,10 +141,10 @@ def show(trainer, processor):
     sample = trainer.train_dataset[0]
     batch = trainer.data_collator([sample])
     answer = batch["labels"][batch["labels"] != -100]
-    videos = processor.video_processor.last_call
+    plans, _ = unpack_plans(batch["framegate_plan"].numpy(), batch["framegate_notes"].numpy())
     print(
-        f"sample {sample['id']!r}: {sum(video.kept_tokens for video in videos):,} of "
-        f"{sum(video.dense_tokens for video in videos):,} video tokens, {batch['input_ids'].shape[1]:,} ids, "
+        f"sample {sample['id']!r}: {sum(plan.num_kept for plan in plans):,} of "
+        f"{sum(plan.num_cells for plan in plans):,} video tokens, {batch['input_ids'].shape[1]:,} ids, "
         f"learned: {processor.tokenizer.decode(answer)!r}"
     )
 

@@ -39,6 +39,11 @@ class PlanConfig:
         return "rgb24" if self.gate is not None and self.gate.compares else "gray"
 
     @property
+    def reduces_nothing(self) -> bool:
+        """True when every cell reaches the language model: the identity."""
+        return self.gate is None and not self.down_scaling and not self.later_stages
+
+    @property
     def reuses(self) -> bool:
         """True when skipped cells keep a token and take their anchor's patch embedding."""
         return self.gate is not None and self.gate.mode == "reuse"

@@ -6,10 +6,39 @@ import torch
 
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.attached import Attached
-from framegate.models.attachment.gating import Gated
+from framegate.models.attachment.gating import Gated, Prepared
 from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.report import Report
 from framegate.tokenizers.gate.config import MOTION_RULE
+from framegate.tokenizers.gate.packing import fingerprint_of
+from framegate.tokenizers.plan_config import PlanConfig
+
+
+def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig) -> None:
+    """Enter what an attached processor did, wherever and whenever it ran.
+
+    Args:
+        report: filled in: duration, the stages "stream", "gate" and "patches", notes.
+        prepared: what it noted.
+        config: what decides on frames and cells beside this model.
+    """
+    videos = prepared.accounts
+    if all(video.video_seconds is not None for video in videos):
+        report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
+    report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
+    report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, by the processor"
+    if prepared.is_gated:
+        report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
+    report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
+    for plan in prepared.plans:
+        for note in plan.notes:
+            report.note(note)
+    if any(video.fingerprint != fingerprint_of(config) for video in videos):
+        presets = ", ".join(sorted({video.preset for video in videos}))
+        report.note(
+            f"this batch was prepared under another configuration (preset {presets}) than the model's: its cells were "
+            "used as they came"
+        )
 
 
 def account_for_identity(report: Report, config: FrontEndConfig, *, stock: bool) -> None:

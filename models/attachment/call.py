@@ -18,6 +18,7 @@ from framegate.models.attachment.account import (
     account_for_clock,
     account_for_gate,
     account_for_identity,
+    account_for_processor,
     account_for_size,
     account_for_stamps,
 )
@@ -25,9 +26,9 @@ from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.attention import wants_own_attention, why_not_anchored
 from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
-    ANCHOR_KEY,
     OWN_KEYS,
     Gated,
+    Prepared,
     check_placeholders,
     full_size_tokens,
     gate_call,
@@ -70,7 +71,7 @@ def without_own_keys(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def compress_call(
-    attached: Attached, call: dict[str, Any], report: Report
+    attached: Attached, call: dict[str, Any], report: Report, prepared: Prepared | None
 ) -> tuple[dict[str, Any], PromptMap | None]:
     """Gate, encode, merge and shorten a call.
 
@@ -78,6 +79,7 @@ def compress_call(
         attached: the model and what is attached to it.
         call: the caller's keyword arguments, with input_ids and pixel_values_videos.
         report: filled in.
+        prepared: what an attached processor noted on the videos, None for none.
 
     Returns:
         Keyword arguments for the stock model, and the prompt map; None as the map when the stock path runs.
@@ -96,20 +98,22 @@ def compress_call(
         raise AttachmentError("Pass pixel_values_videos or mm_encoder_outputs, not both.")
     shapes = mechanism.shapes(call)
     report.num_videos = len(shapes)
+    if prepared is not None:
+        account_for_processor(report, prepared, config.plan)
     report.dense_tokens = report.kept_tokens = sum(t * h * w for t, h, w in shapes)
     report.encoded_cells = report.dense_tokens
-    full_size = full_size_tokens(call, config)
+    full_size = full_size_tokens(prepared, config)
     if full_size is not None:
         account_for_size(report, full_size)
     stamped = mechanism.is_stamped(call)
     stays = not _changes_tokens(attached) and not stamped
     account_for_stamps(report, attached, max(shape[0] for shape in shapes), stamped=stamped)
     account_for_identity(report, config, stock=stays)
-    if stays and config.is_identity and call.get(ANCHOR_KEY) is None:
+    if stays and config.is_identity and not (prepared is not None and prepared.is_gated):
         tower = report.stage("tower")
         tower.patches_in, tower.tokens_out = mechanism.num_patches(call), report.dense_tokens
         return without_own_keys(call), None
-    gated = gate_call(call, mechanism, config)
+    gated = gate_call(call, mechanism, config, prepared)
     placeholders = check_placeholders(
         call["input_ids"],
         attached.inner.config.video_token_id,
@@ -118,7 +122,7 @@ def compress_call(
     )
     account_for_gate(report, gated, config)
     account_for_clock(report, mechanism.tower.device)
-    stage = stage_call(attached, call, gated, placeholders, report)
+    stage = stage_call(attached, call, gated, placeholders, report, prepared)
     dense = gated.cells.cells_per_video
     fits = stage.targets is None or all(
         target >= cells for target, cells in zip(stage.targets, dense, strict=True)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +35,7 @@ from framegate.models.attachment.call import (
     without_own_keys,
 )
 from framegate.models.attachment.clock import TowerClock
-from framegate.models.attachment.gating import ANCHOR_KEY
+from framegate.models.attachment.gating import Prepared, prepared_by_processor
 from framegate.models.attachment.generation import (
     Translation,
     expand_first_states,
@@ -47,8 +48,7 @@ from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
-from framegate.models.video_processor import ProcessorAttachment, attach_processor
-from framegate.models.video_processor.notes import call_key
+from framegate.models.video_processor import ProcessorAttachment, attach_processor, attached_processor
 from framegate.report import Report
 
 _OWNER = "_framegate_front_end"
@@ -86,12 +86,21 @@ class FrontEnd:
         inner = self.model.base_model
         return Attached(
             inner=inner,
-            mechanism=mechanism_of(inner, self.family),
+            mechanism=mechanism_of(inner, self._normalised_family),
             config=self.served.config,
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
         )
+
+    @property
+    def _normalised_family(self) -> Family:
+        """The family with the attached processor's own normalisation, by which stock pixels become frames again."""
+        if self.processor is None:
+            return self.family
+        reader, recipe = self.processor.video_processor, self.family.recipe
+        own = {name: getattr(reader, name) for name in ("image_mean", "image_std")}
+        return replace(self.family, recipe=replace(recipe, video_values={**recipe.video_values, **own}))
 
     @property
     def module(self) -> SpatiotemporalModule | None:
@@ -177,12 +186,13 @@ class FrontEnd:
     def _compress(self, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
         report = Report(preset=self.config.preset)
         self._clock.stage = None
-        if self.processor is not None and self._processor_made(call):
-            self.processor.account(report)
+        prepared = prepared_by_processor(call)
+        if prepared is not None and self.processor is None:
+            self._adopt_processor(prepared)
         for note in self.served.notes:
             report.note(note)
         with recording() as ran:
-            short, prompt = compress_call(self._attached, call, report)
+            short, prompt = compress_call(self._attached, call, report, prepared)
         report.kernels = {f"{op}: {path}": count for (op, path), count in sorted(ran.items())}
         report.peak_memory_bytes = _peak_memory_bytes()
         self._report = report
@@ -190,11 +200,13 @@ class FrontEnd:
         self._clock.stage = report.stage("tower") if prompt is None else None
         return short, prompt
 
-    def _processor_made(self, call: dict[str, Any]) -> bool:
-        """True when this call brings what the processor's last call decided."""
-        assert self.processor is not None
-        key = call_key(call["pixel_values_videos"], call.get(ANCHOR_KEY))
-        return key == self.processor.video_processor.last_call_key
+    def _adopt_processor(self, prepared: Prepared) -> None:
+        """Find a processor that was attached apart from the model, so that both are taken off together."""
+        for account in prepared.accounts:
+            found = attached_processor(account.processor)
+            if found is not None:
+                self.processor = found
+                return
 
     @torch.compiler.disable
     def _before_outer(

@@ -5,27 +5,58 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from framegate.config import FrontEndConfig
-from framegate.errors import AttachmentError, BudgetError, PlaceholderError
+from framegate.errors import AttachmentError, BudgetError, PlaceholderError, PlanError
 from framegate.kernels.dispatch import kernels_run, why_no_kernels
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.mechanism import JudgedFrames, Mechanism
-from framegate.models.towers.grid_geometry import SHAPE_KEY
-from framegate.models.video_processor.notes import FULL_SIZE_KEY
-from framegate.tokenizers.gate.areas.levels import SIDES
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
+from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, Account, unpack_plans
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.video import plan_frames_array
 
-ANCHOR_KEY, MOTION_KEY, SCALE_KEY = "framegate_anchor", "framegate_motion", "framegate_scale"
-SCORE_KEY, RELEVANCE_KEY = "framegate_score", "framegate_relevance"
-TIME_KEY = "framegate_time"
-OWN_KEYS = (ANCHOR_KEY, MOTION_KEY, SCALE_KEY, SCORE_KEY, RELEVANCE_KEY, TIME_KEY, SHAPE_KEY, FULL_SIZE_KEY)
+RELEVANCE_KEY = "framegate_relevance"
+OWN_KEYS = (PLAN_KEY, NOTES_KEY, RELEVANCE_KEY)
+
+
+class Prepared(NamedTuple):
+    """What an attached processor did to the videos of a call.
+
+    Args:
+        plans: per video; every cell where nothing was gated.
+        accounts: per video, what its reading cost.
+        is_gated: rows of kept cells came, not whole videos.
+    """
+
+    plans: list[GatePlan]
+    accounts: list[Account]
+    is_gated: bool
+
+
+def prepared_by_processor(call: dict[str, Any]) -> Prepared | None:
+    """Read what an attached processor noted on a call's videos.
+
+    Args:
+        call: keyword arguments.
+
+    Returns:
+        The notes; None where a stock processor made the inputs.
+
+    Raises:
+        PlanError: notes or cells that were cut, do not fit each other, or come from a future version.
+    """
+    plan, notes = call.get(PLAN_KEY), call.get(NOTES_KEY)
+    if notes is None and plan is not None:
+        raise PlanError(f"{PLAN_KEY} came without {NOTES_KEY}; pass all keys of one processor call.")
+    if notes is None:
+        return None
+    cells = None if plan is None else plan.cpu().numpy()
+    return Prepared(*unpack_plans(cells, notes.cpu().numpy()), is_gated=plan is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +80,16 @@ class Gated:
     notes: tuple[str, ...]
 
 
-def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated:
+def gate_call(
+    call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig, prepared: Prepared | None
+) -> Gated:
     """Gate the videos of a call, or read what an attached processor decided.
 
     Args:
         call: keyword arguments with pixel_values_videos.
         mechanism: the model's tower.
         config: the front end's configuration.
+        prepared: what an attached processor noted, None for none.
 
     Returns:
         Cells, the kept patches, and the account.
@@ -66,8 +100,8 @@ def gate_call(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig
 
     Source: ours.
     """
-    if call.get(ANCHOR_KEY) is not None:
-        gated = _read(call, mechanism)
+    if prepared is not None and prepared.is_gated:
+        gated = _read(call, mechanism, prepared.plans)
     elif not config.gates:
         gated = _everything(call, mechanism)
     else:
@@ -164,59 +198,38 @@ def _everything(call: dict[str, Any], mechanism: Mechanism) -> Gated:
     )
 
 
-def _read(call: dict[str, Any], mechanism: Mechanism) -> Gated:
-    shapes = mechanism.shapes(call)
-    counts = [t * h * w for t, h, w in shapes]
-    anchors = call[ANCHOR_KEY].cpu().numpy().astype(np.int32)
-    if len(anchors) != sum(counts):
-        raise PlaceholderError(
-            f"{ANCHOR_KEY} has {len(anchors)} cells; the videos, of {shapes} cells each, ask for {sum(counts)}."
+def _read(call: dict[str, Any], mechanism: Mechanism, plans: list[GatePlan]) -> Gated:
+    shapes, found = mechanism.shapes(call), [plan.side.shape for plan in plans]
+    if [tuple(shape) for shape in shapes] != found or any(
+        plan.cell_px != mechanism.cell_px for plan in plans
+    ):
+        raise PlanError(
+            f"{PLAN_KEY} is for videos of {found} cells of {plans[0].cell_px} px; this call's have {shapes} of "
+            f"{mechanism.cell_px} px. Pass all keys of one call of this model's processor."
         )
-    tubes = [shape[0] for shape in shapes]
-    if bool(((anchors < -1) | (anchors >= np.repeat(tubes, counts))).any()):
-        raise PlaceholderError(f"{ANCHOR_KEY} names tubes outside the videos' {tubes}.")
-    ends = np.cumsum(counts)[:-1]
-    parts = [part.reshape(shape) for part, shape in zip(np.split(anchors, ends), shapes, strict=True)]
     cells = cell_plan(
-        parts,
-        _parts(call, MOTION_KEY, ends, shapes) or [None] * len(parts),
+        [plan.anchor for plan in plans],
+        [plan.motion_px for plan in plans],
         cell_px=mechanism.cell_px,
         merge_size=mechanism.merge_size,
-        scales=_parts(call, SCALE_KEY, ends, shapes),
+        scales=[plan.side for plan in plans],
     )
     mechanism.check_kept(call, cells)
     return Gated(
         cells=cells,
         patches=call["pixel_values_videos"],
         patches_in=mechanism.num_patches(call),
-        score=call.get(SCORE_KEY),
+        score=torch.from_numpy(np.concatenate([plan.residual.reshape(-1) for plan in plans])),
         milliseconds=0.0,
         notes=(),
     )
 
 
-def _parts(call: dict[str, Any], key: str, ends: Any, shapes: list[tuple[int, int, int]]) -> list[Any] | None:
-    """What a processor noted per cell, one array [T, H, W, ...] per video; None where it noted nothing."""
-    if call.get(key) is None:
-        return None
-    noted = call[key].cpu()
-    # whoever cast the inputs to half precision cast this too, and numpy knows no bfloat16
-    values = (noted.float() if noted.is_floating_point() else noted).numpy()
-    if len(values) != sum(t * h * w for t, h, w in shapes):
-        raise PlaceholderError(f"{key} has {len(values)} cells; {ANCHOR_KEY} has {len(call[ANCHOR_KEY])}.")
-    if key == SCALE_KEY and not np.isin(values, (0, *SIDES)).all():
-        raise PlaceholderError(f"{key} holds {np.unique(values).tolist()}; sides are 0 and {SIDES}.")
-    return [
-        part.reshape(*shape, *values.shape[1:])
-        for part, shape in zip(np.split(values, ends), shapes, strict=True)
-    ]
-
-
-def full_size_tokens(call: dict[str, Any], config: FrontEndConfig) -> int | None:
+def full_size_tokens(prepared: Prepared | None, config: FrontEndConfig) -> int | None:
     """Read what the videos would have cost before an attached processor made their frames smaller.
 
     Args:
-        call: keyword arguments with pixel_values_videos.
+        prepared: what an attached processor noted, None for none.
         config: the front end's configuration.
 
     Returns:
@@ -229,15 +242,14 @@ def full_size_tokens(call: dict[str, Any], config: FrontEndConfig) -> int | None
     """
     if not config.scales_frames:
         return None
-    noted = call.get(FULL_SIZE_KEY)
-    if noted is None:
+    if prepared is None:
         raise AttachmentError(
             f"Preset {config.preset!r} makes frames smaller before they are cut into patches, and these "
             "pixel_values_videos were cut by a stock processor at full size. Attach the processor too "
             "(framegate.attach(model, processor, ...)) and make the inputs with it; if it made them, "
-            f"{FULL_SIZE_KEY} got lost on the way: Trainer needs remove_unused_columns=False."
+            f"{NOTES_KEY} got lost on the way: Trainer needs remove_unused_columns=False."
         )
-    return int(noted.sum())
+    return sum(plan.num_cells for plan in prepared.plans)
 
 
 def check_placeholders(

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from framegate.config import FrontEndConfig
-from framegate.errors import ConfigError, PlaceholderError
+from framegate.errors import ConfigError
 from framegate.models.attachment.attached import Attached
-from framegate.models.attachment.gating import RELEVANCE_KEY, TIME_KEY, Gated
+from framegate.models.attachment.gating import RELEVANCE_KEY, Gated, Prepared
 from framegate.models.cell_plan import CellPlan
 from framegate.models.stages.registry import StageCall
 from framegate.models.video_tokens import Shape
 from framegate.report import Report
 
-MILLISECONDS = 1000.0
-
 
 def stage_call(
-    attached: Attached, call: dict[str, Any], gated: Gated, placeholders: Tensor, report: Report
+    attached: Attached,
+    call: dict[str, Any],
+    gated: Gated,
+    placeholders: Tensor,
+    report: Report,
+    prepared: Prepared | None,
 ) -> StageCall:
     """Collect what the stages may ask of a call.
 
@@ -30,18 +34,15 @@ def stage_call(
         gated: its videos after the gate.
         placeholders: bool [B, S], the videos' placeholders.
         report: notes on what was given and is not read.
+        prepared: what an attached processor noted, None for none.
 
     Returns:
         What stages may ask for.
 
     Raises:
-        PlaceholderError: times or scores of another number than tubes or cells.
+        BudgetError: keep_ratio is less than one token of a video.
     """
     cells, config = gated.cells, attached.config
-    if gated.score is not None and len(gated.score) != len(cells.keep):
-        raise PlaceholderError(
-            f"framegate_score has {len(gated.score)} cells; the videos have {len(cells.keep)}."
-        )
     given = call.get(RELEVANCE_KEY)
     if given is not None and (config.condensation is None or config.is_identity):
         report.note(f"{RELEVANCE_KEY} is not read: no condensation runs.")
@@ -54,7 +55,7 @@ def stage_call(
         change=gated.score,
         relevance=None if given is None else torch.as_tensor(given, dtype=torch.float32),
         query=lambda: question_embeddings(attached.inner, call, last),
-        times_seconds=tube_times(call, cells.shapes),
+        times_seconds=tube_times(call, cells.shapes, prepared),
         report=report,
     )
 
@@ -86,14 +87,13 @@ def prompt_targets(config: FrontEndConfig, cells: CellPlan, report: Report) -> l
     return [max(pair) for pair in zip(cells.kept_per_video, least, strict=True)]
 
 
-def tube_times(call: dict[str, Any], shapes: tuple[Shape, ...]) -> list[Tensor] | None:
+def tube_times(
+    call: dict[str, Any], shapes: tuple[Shape, ...], prepared: Prepared | None
+) -> list[Tensor] | None:
     """Read the time of each tube, in seconds, per video: an attached processor's, the stock one's step, or None."""
     tubes = [shape[0] for shape in shapes]
-    noted = call.get(TIME_KEY)
-    if noted is not None and len(noted) != sum(tubes):
-        raise PlaceholderError(f"{TIME_KEY} has {len(noted)} times; the videos have {sum(tubes)} tubes.")
-    if noted is not None:
-        return list((noted.double().cpu() / MILLISECONDS).split(tubes))
+    if prepared is not None and all(np.isfinite(plan.timestamps_seconds).all() for plan in prepared.plans):
+        return [torch.from_numpy(plan.timestamps_seconds) for plan in prepared.plans]
     steps = call.get("second_per_grid_ts")
     if steps is None:
         return None

@@ -19,7 +19,6 @@ from framegate.models.prompt.text_positions import text_positions
 from framegate.models.towers.grid_encode import pool_kept
 from framegate.models.towers.grid_geometry import (
     POOLED_PATCHES,
-    SHAPE_KEY,
     JudgedSize,
     anchor_tubes,
     cut_patches,
@@ -32,6 +31,7 @@ from framegate.models.towers.grid_geometry import (
     whole_frames,
 )
 from framegate.models.video_tokens import Shape, VideoTokens
+from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, noted_shapes
 
 # Dimensions of stock pixels, [V, F, C, h, w]; rows of patches have two.
 _WHOLE = 5
@@ -113,17 +113,17 @@ class GridTower:
     def shapes(self, call: dict[str, Any]) -> list[Shape]:
         """Frames, rows and columns of cells of each video."""
         pixels, cells = call["pixel_values_videos"], pooled_side(self.side)
-        if call.get(SHAPE_KEY) is not None:
-            shapes: list[Shape] = [(int(t), int(h), int(w)) for t, h, w in call[SHAPE_KEY].tolist()]
+        if call.get(NOTES_KEY) is not None and pixels.ndim != _WHOLE:
+            shapes: list[Shape] = list(noted_shapes(call[NOTES_KEY]))
             if any(shape[1:] != (cells, cells) for shape in shapes):
                 raise PlaceholderError(
-                    f"{SHAPE_KEY} is {shapes}; this model's frames have {cells} x {cells} cells."
+                    f"{NOTES_KEY} tells of videos of {shapes} cells; this model's frames have {cells} x {cells} cells."
                 )
             return shapes
         wanted = (self._image_px, self._image_px)
         if pixels.ndim != _WHOLE or tuple(pixels.shape[-2:]) != wanted:
             raise PlaceholderError(
-                f"pixel_values_videos is {tuple(pixels.shape)} without {SHAPE_KEY}; this model needs "
+                f"pixel_values_videos is {tuple(pixels.shape)} without {NOTES_KEY}; this model needs "
                 f"[videos, frames, 3, {wanted[0]}, {wanted[1]}]. If an attached processor made it, the key got lost "
                 "on the way: Trainer needs remove_unused_columns=False."
             )
@@ -137,7 +137,7 @@ class GridTower:
         """The videos of stock pixels, as frames in which a cell's middle is the point that its token samples."""
         if call["pixel_values_videos"].ndim != _WHOLE:
             raise PlaceholderError(
-                f"{SHAPE_KEY} came without framegate_anchor; pass all keys of one processor call."
+                f"{NOTES_KEY} came without {PLAN_KEY}; pass all keys of one processor call."
             )
         return [self._judged_video(number, video) for number, video in enumerate(call["pixel_values_videos"])]
 
@@ -161,7 +161,7 @@ class GridTower:
         width = self.inner.config.vision_config.num_channels * self._patch_px**2
         if tuple(pixels.shape) != (wanted, width):
             raise PlaceholderError(
-                f"pixel_values_videos is {tuple(pixels.shape)}; {SHAPE_KEY} and framegate_anchor ask for {wanted} "
+                f"pixel_values_videos is {tuple(pixels.shape)}; {NOTES_KEY} and {PLAN_KEY} ask for {wanted} "
                 f"patches of {width} values. Pass all keys of one processor call."
             )
 

@@ -15,10 +15,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from framegate.types import UInt8Array
 
-# Tubes, rows and columns of cells of each video, int64 [V, 3]: what rows of kept patches do not say.
-SHAPE_KEY = "framegate_video_shape"
-
-
 # Patches along the side of a cell.
 POOLED_PATCHES = 2
 

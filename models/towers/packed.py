@@ -184,7 +184,7 @@ class PackedTower:
         if found != wanted:
             raise PlaceholderError(
                 f"pixel_values_videos has {found} patches; video_grid_thw {grids} asks for {wanted}. If an attached "
-                "processor made them, framegate_anchor got lost on the way: Trainer needs remove_unused_columns=False."
+                "processor made them, framegate_plan got lost on the way: Trainer needs remove_unused_columns=False."
             )
 
 

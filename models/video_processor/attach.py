@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from framegate.errors import AttachmentError
 from framegate.models.families import families, family_of_type
@@ -14,11 +16,9 @@ from framegate.models.video_processor.hooks import (
     PlaceholderHook,
     StampsHook,
     check_stampable,
-    why_no_stamps,
 )
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
-from framegate.report import Report
 from framegate.tokenizers.plan_config import PlanConfig
 
 
@@ -46,6 +46,11 @@ _HOOKS: dict[str, type[MethodHook]] = {
 }
 
 
+# Attached processors of this process by the id in their notes. A model and a processor that were loaded apart know
+# nothing of each other but the tensors between them; this is how the one finds the other. It keeps nothing alive.
+_ATTACHED: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
 @dataclass(frozen=True)
 class ProcessorAttachment:
     """What was put on a processor.
@@ -57,28 +62,6 @@ class ProcessorAttachment:
 
     processor: Any
     video_processor: GatedVideoProcessor
-
-    def account(self, report: Report) -> None:
-        """Enter the processor's last call into a report.
-
-        Args:
-            report: filled in: duration, the stages "stream", "gate" and "patches", notes.
-        """
-        videos = self.video_processor.last_call
-        if not videos:
-            return
-        if all(video.video_seconds is not None for video in videos):
-            report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
-        report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
-        report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, by the processor"
-        if self.video_processor.config.gate is not None:
-            report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
-        report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
-        for note in (note for video in videos for note in video.notes):
-            report.note(note)
-        aside = why_no_stamps(self.video_processor.model_type, self.video_processor.config)
-        if aside is not None:
-            report.note(aside)
 
     def detach(self) -> None:
         """Give the processor its own video processor back, the very same object; once more does nothing."""
@@ -96,7 +79,7 @@ def attach_processor(processor: Any, family: Any, config: PlanConfig) -> Process
         config: what decides on frames and cells.
 
     Returns:
-        The attachment; `.video_processor.last_call` has the account of each call.
+        The attachment.
 
     Raises:
         AttachmentError: the processor has no tokenizer or video processor, belongs to another family,
@@ -106,9 +89,27 @@ def attach_processor(processor: Any, family: Any, config: PlanConfig) -> Process
     stock = _stock_video_processor(processor, model_type)
     check_stampable(processor, model_type, config)
     gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
+    gated.attachment_id = uuid4().hex
+    _ATTACHED[gated.attachment_id] = processor
     processor.video_processor = gated
     install_hooks(processor)
     return ProcessorAttachment(processor, gated)
+
+
+def attached_processor(attachment_id: str) -> ProcessorAttachment | None:
+    """Find an attached processor of this process.
+
+    Args:
+        attachment_id: as in the notes of the inputs that it made.
+
+    Returns:
+        Its attachment; None where it is gone, detached, or lives in another process.
+    """
+    processor = _ATTACHED.get(attachment_id)
+    reader = getattr(processor, "video_processor", None)
+    if not isinstance(reader, GatedVideoProcessor) or reader.attachment_id != attachment_id:
+        return None
+    return ProcessorAttachment(processor, reader)
 
 
 def install_hooks(processor: Any) -> None:

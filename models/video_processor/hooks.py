@@ -9,8 +9,8 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.families import family_of_type
-from framegate.models.towers.grid_geometry import SHAPE_KEY
 from framegate.models.video_processor.metadata import frame_times_seconds
+from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, interleave, tube_times_seconds
 
@@ -37,15 +37,20 @@ class MethodHook:
         return self.previous or getattr(type(self.processor), name).__get__(self.processor)
 
 
+def _holds_frames(video_inputs: Any) -> bool:
+    """True for whole frames, [V, F, C, h, w], which the stock processor can count."""
+    return video_inputs["pixel_values_videos"].ndim != 2
+
+
 class PlaceholderHook(MethodHook):
-    """Before `replace_video_token`: where the video's cells are said, they are counted, not its frames."""
+    """Before `replace_video_token`: where rows of kept patches came, the video's cells are counted, not its frames."""
 
     def __call__(self, video_inputs: Any, video_idx: int, **kwargs: Any) -> str:
         """Write the placeholders of one video, as many as the stock processor writes for whole frames."""
-        if SHAPE_KEY not in video_inputs:
+        if "video_grid_thw" in video_inputs or NOTES_KEY not in video_inputs or _holds_frames(video_inputs):
             text: str = self.stock(PLACEHOLDER_METHOD)(video_inputs, video_idx=video_idx, **kwargs)
             return text
-        tubes, rows, columns = (int(side) for side in video_inputs[SHAPE_KEY][video_idx])
+        tubes, rows, columns = noted_shapes(video_inputs[NOTES_KEY])[video_idx]
         token: str = self.processor.video_token
         newlines = family_of_type(self.processor.video_processor.model_type).newlines
         return token * (tubes * rows * columns + newlines)

@@ -10,9 +10,9 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.errors import FrameError
 from framegate.models.families import family_of_type
+from framegate.tokenizers.clip.memory_source import ASSUMED_FPS
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
-FALLBACK_FPS = 24.0
 _MILLISECONDS = 1000.0
 
 
@@ -39,7 +39,7 @@ class TimedMetadata(VideoMetadata):  # type: ignore[misc]
         span_seconds = self.times_seconds[-1] - self.times_seconds[0]
         if span_seconds > 0:
             return (len(self.times_seconds) - 1) / span_seconds
-        return 1 / self.duration if self.duration else FALLBACK_FPS
+        return 1 / self.duration if self.duration else ASSUMED_FPS
 
 
 def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
@@ -52,8 +52,6 @@ def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
     Returns:
         Metadata with the file's own indices and rate where these give the time stamps to a millisecond, else
         with the time stamps themselves in milliseconds at 1000 frames per second.
-
-    Source: ours.
     """
     indices, fps = plan.indices, info.average_fps
     if fps <= 0 or not np.allclose(indices / fps, plan.timestamps_seconds, rtol=0, atol=1e-3):
@@ -70,6 +68,30 @@ def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
     )
 
 
+def counted_metadata(info: VideoInfo, plan: FramePlan) -> VideoMetadata:
+    """Describe frames of a file as transformers' readers do: by their count and the file's mean rate.
+
+    Args:
+        info: the file.
+        plan: its frames in use.
+
+    Returns:
+        Such metadata where the frames' own times agree to a millisecond, else `file_metadata`.
+    """
+    fps = info.average_fps
+    if fps <= 0 or not np.allclose(plan.indices / fps, plan.timestamps_seconds, rtol=0, atol=1e-3):
+        return file_metadata(info, plan)
+    return VideoMetadata(
+        total_num_frames=info.num_frames,
+        fps=fps,
+        width=info.width_px,
+        height=info.height_px,
+        duration=info.duration_seconds,
+        video_backend="framegate",
+        frames_indices=plan.indices.tolist(),
+    )
+
+
 def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Array:
     """Read the times of frames in memory.
 
@@ -82,8 +104,6 @@ def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Arra
 
     Raises:
         FrameError: another number of times than of frames, or times that go back.
-
-    Source: ours.
     """
     if metadata.frames_indices is None:
         metadata.frames_indices = list(range(num_frames))
@@ -93,7 +113,7 @@ def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Arra
             "give one index per frame."
         )
     known = metadata.fps is not None or isinstance(metadata, TimedMetadata)
-    times = metadata.timestamps if known else np.asarray(metadata.frames_indices) / FALLBACK_FPS
+    times = metadata.timestamps if known else np.asarray(metadata.frames_indices) / ASSUMED_FPS
     times_seconds = np.asarray(times, dtype=np.float64)
     back = np.flatnonzero(np.diff(times_seconds) < 0)
     if len(back):
@@ -113,8 +133,6 @@ def sampled_metadata(metadata: VideoMetadata, indices: Int64Array) -> VideoMetad
 
     Returns:
         The same object: times of its own are picked, else the indices stand for them, as in transformers.
-
-    Source: ours.
     """
     chosen = indices.tolist()
     if isinstance(metadata, TimedMetadata):
@@ -137,13 +155,11 @@ def time_notes(
 
     Returns:
         Notes for the report, none when all is well.
-
-    Source: ours.
     """
     notes, family = [], family_of_type(model_type)
     timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
     if not timed and (stamped or family.reads_times):
-        notes.append(f"no frame rate in video_metadata: {FALLBACK_FPS:.0f} frames per second assumed")
+        notes.append(f"no frame rate in video_metadata: {ASSUMED_FPS:.0f} frames per second assumed")
     step = (family.time_ids_per_second or 0) * temporal_patch_size / metadata.sampled_fps
     if 0 < step < 1 and not stamped:
         notes.append(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,19 @@ from transformers.utils import TensorType
 from transformers.video_processing_utils import BatchFeature, VideoProcessorMixin
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
-from framegate.errors import ConfigError, FrameError, nearest
-from framegate.models.families import family_of_type
+from framegate.errors import AttachmentError, ConfigError, FrameError, nearest
+from framegate.models.families import families, family_of_type
 from framegate.models.family import VideoSettings
-from framegate.models.towers.grid_geometry import SHAPE_KEY
-from framegate.models.towers.patches import Float32Array
-from framegate.models.video_processor.gated_video import GatedVideo, Request, process_video
-from framegate.models.video_processor.notes import FULL_SIZE_KEY, VideoNotes, call_key
-from framegate.models.video_processor.resize import tower_size_px
+from framegate.models.video_processor.gated_video import GatedVideo, packed_batch, process_video
+from framegate.models.video_processor.reading import Request, opened, tower_size_px
 from framegate.models.video_processor.settings import stock_values, video_settings
-from framegate.models.video_processor.sources import flat_videos
+from framegate.models.video_processor.sources import Given, flat_videos
+from framegate.tokenizers.clip.window import WHOLE, Window
+from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.video import plan_clip
 from framegate.tokenizers.plan_config import PlanConfig
+from framegate.types import UInt8Array
 
 
 class QwenVideoKwargs(VideosKwargs, total=False):  # type: ignore[misc, call-arg]
@@ -57,17 +60,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     """
 
     valid_kwargs = QwenVideoKwargs
-    model_input_names = [
-        "pixel_values_videos",
-        "video_grid_thw",
-        "framegate_anchor",
-        "framegate_motion",
-        "framegate_scale",
-        "framegate_score",
-        "framegate_time",
-        SHAPE_KEY,
-        FULL_SIZE_KEY,
-    ]
+    model_input_names = ["pixel_values_videos", "video_grid_thw", PLAN_KEY, NOTES_KEY]
 
     def __init__(
         self,
@@ -83,8 +76,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         self.model_type = model_type
         self.config = config
         self.replaced = replaced
-        self.last_call: tuple[VideoNotes, ...] = ()
-        self.last_call_key: tuple[Any, ...] = ()
+        self.attachment_id = ""
         self._names = tuple(settings)
 
     def preprocess(self, videos: Any, **call: Any) -> BatchFeature:
@@ -95,39 +87,49 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             call: the stock keyword arguments; fps, num_frames and max_frames choose the frames of paths.
 
         Returns:
-            `pixel_values_videos` of the kept patches, `video_grid_thw` of the dense grids; where a gate
-            ran also `framegate_anchor` int32 [cells], the tube that stands for each cell (-1: never
-            shown), and under anchored context and camera motion `framegate_motion` float32 [cells, 2]; where frames
-            were made smaller `framegate_full_size` int32 [V], what each would have cost in tokens. Families that
-            pool patches to cells have `framegate_video_shape` int64 [V, 3], in cells, in place of the grids; where no
-            gate ran they get whole frames, [V, F, C, h, w], and no key.
+            `pixel_values_videos` of the kept patches, and `video_grid_thw` of the dense grids; families that pool
+            patches to cells have no grids, and where no gate ran whole frames, [V, F, C, h, w]. While attached also
+            `framegate_notes`, uint8, a line per video: sizes, times, and what its reading cost; and where a gate ran
+            `framegate_plan`, int32 [cells, 6], what was decided on every cell (`framegate.tokenizers.gate.packing`).
 
         Raises:
             VideoError: a file cannot be read.
             FrameError: frames or their metadata cannot be used.
             ConfigError: an unknown setting, or settings that contradict each other.
-
-        Source: ours.
+            PlanError: a plan of a video is for another size, number or time of frames.
         """
-        _check_names(call)
-        given = {name: value for name, value in call.items() if value is not None}
-        request = Request(
-            model_type=self.model_type, settings=self._settings(given), config=self.config, call=given
-        )
+        request = self.request(self.config, call)
+        given = request.call
         flat = flat_videos(videos)
         metadata = _metadata_of(flat, given.get("video_metadata"))
         gated = [process_video(*pair, request) for pair in zip(flat, metadata, strict=True)]
-        self.last_call = tuple(video.notes for video in gated)
-        provenance = _provenance(gated)
-        grids = torch.tensor([video.grid_thw for video in gated])
-        pixels = torch.from_numpy(_together([video.rows for video in gated]))
-        self.last_call_key = call_key(pixels, provenance.get("framegate_anchor"))
-        if request.settings.judged is None:
-            return _batch(
-                gated, {"pixel_values_videos": pixels, "video_grid_thw": grids, **provenance}, given
-            )
-        shapes = {SHAPE_KEY: grids} if "framegate_anchor" in provenance else {}
-        return _batch(gated, {"pixel_values_videos": pixels, **provenance, **shapes}, given)
+        grids = {"video_grid_thw": torch.tensor([video.grid_thw for video in gated])}
+        packed = packed_batch(gated, self.attachment_id) if self.replaced is not None else {}
+        return _batch(
+            gated,
+            {"pixel_values_videos": _together([video.rows for video in gated])}
+            | (grids if request.settings.judged is None else {})
+            | {name: torch.from_numpy(values) for name, values in packed.items()},
+            given,
+        )
+
+    def request(self, config: PlanConfig, call: Mapping[str, Any]) -> Request:
+        """Put a call's settings together.
+
+        Args:
+            config: what decides on frames and cells.
+            call: the stock keyword arguments of the call.
+
+        Returns:
+            What is asked of each video.
+
+        Raises:
+            ConfigError: an unknown setting, or settings that contradict each other.
+        """
+        _check_names(call)
+        given = {name: value for name, value in call.items() if value is not None}
+        settings = self._settings(given)
+        return Request(model_type=self.model_type, settings=settings, config=config, call=given)
 
     def get_num_of_video_patches(
         self, num_frames: int, height: int, width: int, videos_kwargs: Mapping[str, Any] | None = None
@@ -182,7 +184,9 @@ def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
         raise FrameError(f"video_metadata does not fit the {len(flat)} videos: {error}") from error
     if len(known) != len(flat):
         raise FrameError(f"video_metadata has {len(known)} entries for {len(flat)} videos; give one each.")
-    return [None if isinstance(video, str) else entry for video, entry in zip(flat, known, strict=True)]
+    return [
+        None if isinstance(video, str | bytes) else entry for video, entry in zip(flat, known, strict=True)
+    ]
 
 
 def _batch(
@@ -197,59 +201,61 @@ def _batch(
     return batch
 
 
-def _together(parts: Sequence[Float32Array]) -> Float32Array:
+def _together(parts: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
     """Rows one after the other; whole frames [F, C, h, w] video by video."""
     if parts[0].ndim == 2:
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
     lengths = [len(part) for part in parts]
     if len(set(lengths)) > 1:
         raise FrameError(
             f"The videos have {lengths} frames; this family's model takes videos of one length in a call. Sample them "
             "alike (num_frames=...), pass them one by one, or attach a front end that gates."
         )
-    return np.stack(parts)
+    return torch.from_numpy(np.stack(parts))
 
 
-def _provenance(videos: Sequence[GatedVideo]) -> dict[str, torch.Tensor]:
-    """What was decided per cell, all videos together; each left out where no video says it."""
-    times = [video.times_ms for video in videos if video.times_ms is not None]
-    timed = {"framegate_time": torch.from_numpy(np.concatenate(times))} if times else {}
-    full_size = [video.full_size_tokens for video in videos if video.full_size_tokens is not None]
-    if full_size:
-        timed[FULL_SIZE_KEY] = torch.tensor(full_size, dtype=torch.int32)
-    if all(video.anchor is None for video in videos):
-        return timed
-    anchors = [_own_tubes(video) if video.anchor is None else video.anchor for video in videos]
-    sizes = [len(anchor) for anchor in anchors]
-    noted = {
-        "framegate_motion": _noted([video.motion_px for video in videos], sizes, np.zeros(2, np.float32)),
-        "framegate_scale": _noted([_sides(video) for video in videos], sizes, np.int8(1)),
-        "framegate_score": _noted([video.score for video in videos], sizes, np.int32(0)),
-    }
-    if all(video.scale is None for video in videos):
-        del noted["framegate_scale"]
-    found = {"framegate_anchor": np.concatenate(anchors)} | noted
-    return timed | {name: torch.from_numpy(values) for name, values in found.items() if values is not None}
+def plan_for_processor(
+    video: Any, processor: Any, config: PlanConfig, *, window_seconds: Window = WHOLE, given: Given = None
+) -> GatePlan:
+    """Plan a video as a processor would, with its settings.
+
+    Args:
+        video: path, a file's bytes, or frames.
+        processor: of a supported family, attached or not, or its video processor.
+        config: what decides on frames and cells.
+        window_seconds: clip window, of a file.
+        given: frames or cells planned before.
+
+    Returns:
+        The plan; a message of that processor takes it.
+
+    Raises:
+        AttachmentError: a processor of no supported family.
+        VideoError: the file cannot be read.
+        FrameError, PlanError: frames that cannot be used, or a plan that is not this video's.
+    """
+    stock = getattr(processor, "video_processor", processor)
+    reader = stock if isinstance(stock, GatedVideoProcessor) else _reader_of(stock)
+    request = reader.request(config, {})
+    with opened(video, None, request, window_seconds=window_seconds, given=given) as source:
+        plan = plan_clip(source.clip, config, given=given if isinstance(given, GatePlan) else None)
+        frames = source.clip.frames
+    assert frames is not None
+
+    def show() -> Iterator[UInt8Array]:
+        with opened(video, None, request, window_seconds=window_seconds, given=frames) as source:
+            yield from source.clip.judged_frames()
+
+    return replace(plan, frames=frames, open_frames=show, notes=(*plan.notes, *source.notes))
 
 
-def _noted(parts: Sequence[Any], sizes: Sequence[int], missing: Any) -> Any:
-    """Put the videos' values together, `missing` for videos without; None when no video has any."""
-    if all(part is None for part in parts):
-        return None
-    filled = [
-        np.tile(missing, (size, *[1] * np.ndim(missing))) if part is None else part
-        for part, size in zip(parts, sizes, strict=True)
-    ]
-    return np.concatenate(filled)
-
-
-def _sides(video: GatedVideo) -> Any:
-    """Side of the token at each cell, also where all tokens are cells."""
-    if video.scale is not None or video.anchor is None:
-        return video.scale
-    return (video.anchor == _own_tubes(video)).astype(np.int8)
-
-
-def _own_tubes(video: GatedVideo) -> Any:
-    tubes = video.grid_thw[0]
-    return np.repeat(np.arange(tubes, dtype=np.int32), video.notes.dense_tokens // tubes)
+def _reader_of(stock: Any) -> GatedVideoProcessor:
+    """A stock video processor's settings, as a reader of its family."""
+    values = stock.to_dict() if hasattr(stock, "to_dict") else {}
+    kind = values.get("video_processor_type", type(stock).__name__)
+    for name, family in families().items():
+        if kind == family.recipe.video_values["video_processor_type"]:
+            return GatedVideoProcessor(name, values, PlanConfig(preset="dense"))
+    raise AttachmentError(
+        f"{type(stock).__name__} is no video processor of a supported family: {', '.join(families())}."
+    )

@@ -1,9 +1,9 @@
-"""What a caller may hand over as a video, brought to two forms: a path with its window, or uint8 frames."""
+"""What a caller may hand over as a video, and how its window and plan travel with it through transformers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +11,85 @@ import numpy as np
 from transformers.video_utils import make_batched_videos
 
 from framegate.errors import FrameError
-from framegate.models.towers.patches import CHANNELS
-from framegate.types import UInt8Array
+from framegate.tokenizers.clip.memory_source import CHANNELS, MemoryFrames
+from framegate.tokenizers.clip.window import WHOLE, Window
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.types import FramePlan
 
-_GRAY_OR_RGB = (1, CHANNELS)
+Given = FramePlan | GatePlan | None
+# where a message may hold a video, as transformers reads it
+_PLACES = ("video", "url", "path")
 
 
 class ClipPath(str):
-    """A path that carries a clip window through transformers' processors, which pass plain strings on.
+    """A path that carries a clip window and a plan through transformers' processors, which pass plain strings on.
 
     Args:
         path: file or address.
         start_seconds: start of the window, None for the beginning.
         end_seconds: end of the window, None for the end.
+        plan: frames or cells planned before.
     """
 
     start_seconds: float | None
     end_seconds: float | None
+    plan: Given
 
     def __new__(
-        cls, path: str | Path, start_seconds: float | None = None, end_seconds: float | None = None
+        cls,
+        path: str | Path,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        plan: Given = None,
     ) -> ClipPath:
-        """Make the string and put the window beside it."""
+        """Make the string and put window and plan beside it."""
         clip = super().__new__(cls, os.fspath(path).removeprefix("file://"))
-        clip.start_seconds, clip.end_seconds = start_seconds, end_seconds
+        clip.start_seconds, clip.end_seconds, clip.plan = start_seconds, end_seconds, plan
         return clip
 
     @property
-    def window_seconds(self) -> tuple[float | None, float | None]:
+    def window_seconds(self) -> Window:
         """Start and end of the window."""
         return self.start_seconds, self.end_seconds
 
 
+class PlannedFrames(np.ndarray[Any, Any]):
+    """Frames in memory that carry their plan through transformers' processors; else an array like any other."""
+
+    plan: Given = None
+
+    def __array_finalize__(self, base: Any) -> None:
+        """Views keep the plan."""
+        self.plan = getattr(base, "plan", None)
+
+
+def given_plan(video: Any) -> Given:
+    """The plan that a video carries, None for none."""
+    return video.plan if isinstance(video, ClipPath | PlannedFrames) else None
+
+
+def given_window(video: Any) -> Window:
+    """The clip window that a video carries."""
+    return video.window_seconds if isinstance(video, ClipPath) else WHOLE
+
+
 def with_clip_paths(conversation: Any) -> Any:
-    """Replace the paths of a conversation by paths that carry `video_start` and `video_end`.
+    """Replace the videos of a conversation by ones that carry `video_start`, `video_end` and `plan`.
 
     Args:
         conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed.
 
     Returns:
-        The same with a ClipPath wherever a video block holds a path.
+        The same with a ClipPath wherever a video block holds a path, and PlannedFrames for frames with a plan.
 
-    Source: ours; the keys are those of qwen-vl-utils.
+    Raises:
+        FrameError: a plan of another kind.
     """
     if isinstance(conversation, Mapping):
         content = conversation.get("content")
         if not isinstance(content, list | tuple):
             return conversation
-        return {**conversation, "content": [_with_clip_path(block) for block in content]}
+        return {**conversation, "content": [_carrier(block) for block in content]}
     if isinstance(conversation, list | tuple):
         return [with_clip_paths(part) for part in conversation]
     return conversation
@@ -85,9 +116,14 @@ def flat_videos(videos: Any) -> list[Any]:
 
     Raises:
         FrameError: something that is no video.
-
-    Source: ours, after transformers.video_utils.make_batched_videos.
     """
+    if _is_grey(videos) or isinstance(videos, PlannedFrames | bytes):
+        return [videos]
+    if isinstance(videos, list | tuple) and any(
+        _is_grey(video) or isinstance(video, PlannedFrames | bytes) for video in videos
+    ):
+        # transformers takes grey frames for one picture each, and would drop what an array carries
+        return [one for video in videos for one in flat_videos(video)]
     try:
         flat: list[Any] = make_batched_videos(without_path_objects(videos))
     except (ValueError, IndexError, TypeError) as error:
@@ -98,79 +134,36 @@ def flat_videos(videos: Any) -> list[Any]:
     return flat
 
 
-def as_frames(video: Any, input_data_format: Any = None) -> UInt8Array:
-    """Bring frames in memory to one form.
-
-    Args:
-        video: torch tensor or array [F, h, w, c] or [F, c, h, w] with c 1 or 3, or a list of pictures or of
-            their paths; uint8, or floating point in 0 to 255.
-        input_data_format: "channels_first" or "channels_last"; None looks for an axis of 1 or 3.
-
-    Returns:
-        uint8 [F, h, w, 3].
-
-    Raises:
-        FrameError: a wrong shape, pictures of several sizes, no frame, or values that are no pixels.
-
-    Source: ours.
-    """
-    frames = _stacked(video) if isinstance(video, list | tuple) else _numpy(video)
-    if frames.ndim != 4 or 0 in frames.shape:
-        raise FrameError(f"A video needs frames [F, h, w, 3] with F > 0, got shape {frames.shape}.")
-    frames = _channels_last(frames, input_data_format)
-    frames = frames if frames.dtype == np.uint8 else _whole_pixels(frames)
-    return frames if frames.shape[-1] == CHANNELS else np.repeat(frames, CHANNELS, axis=-1)
+def _is_grey(video: Any) -> bool:
+    """True for frames without an axis of channels, [F, h, w]."""
+    shape = getattr(video, "shape", ())
+    return len(shape) == 3 and shape[-1] not in CHANNELS and shape[0] not in CHANNELS
 
 
-def _with_clip_path(block: Any) -> Any:
+def _carrier(block: Any) -> Any:
+    """A block of a message whose video carries its window and its plan."""
     if not isinstance(block, Mapping) or block.get("type") != "video":
         return block
-    window = block.get("video_start"), block.get("video_end")
-    return {
-        key: ClipPath(value, *window)
-        if key in ("video", "url", "path") and isinstance(value, str | Path)
-        else value
-        for key, value in block.items()
-    }
+    plan = block.get("plan")
+    if plan is not None and not isinstance(plan, FramePlan | GatePlan):
+        raise FrameError(f"plan is a {type(plan).__name__}; give a FramePlan or a GatePlan.")
+    carried = dict(block)
+    for place in _PLACES:
+        if isinstance(value := block.get(place), str | Path):
+            carried[place] = ClipPath(value, block.get("video_start"), block.get("video_end"), plan)
+        elif isinstance(value, bytes) and (plan or block.get("video_start") or block.get("video_end")):
+            raise FrameError(
+                f"A video of {len(value):,} bytes came with a window or a plan; write it to a file and give the path."
+            )
+        elif value is not None and plan is not None:
+            carried[place] = _planned(value, plan)
+    # transformers' templates print what they do not know
+    carried.pop("plan", None)
+    return carried
 
 
-def _stacked(pictures: Sequence[Any]) -> np.ndarray[Any, Any]:
-    from PIL import Image
-
-    opened = [Image.open(part).convert("RGB") if isinstance(part, str | Path) else part for part in pictures]
-    arrays = [_numpy(part.convert("RGB") if isinstance(part, Image.Image) else part) for part in opened]
-    shapes = sorted({array.shape for array in arrays})
-    if len(shapes) != 1:
-        raise FrameError(f"The pictures of one video must share a size, got {shapes[:4]}.")
-    return np.stack(arrays)
-
-
-def _numpy(value: Any) -> np.ndarray[Any, Any]:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-        return np.asarray(value.numpy())
-    return np.asarray(value)
-
-
-def _channels_last(frames: np.ndarray[Any, Any], input_data_format: Any) -> np.ndarray[Any, Any]:
-    wanted = getattr(input_data_format, "value", input_data_format)
-    first = frames.shape[1] in _GRAY_OR_RGB if wanted is None else wanted == "channels_first"
-    frames = np.moveaxis(frames, 1, -1) if first else frames
-    if frames.shape[-1] not in _GRAY_OR_RGB:
-        raise FrameError(
-            f"Frames need 1 or 3 channels, got shape {frames.shape}; drop an alpha channel first."
-        )
-    return frames
-
-
-def _whole_pixels(frames: np.ndarray[Any, Any]) -> UInt8Array:
-    finite = np.isfinite(frames).all(axis=(1, 2, 3))
-    if not finite.all():
-        raise FrameError(f"Frame {int(np.flatnonzero(~finite)[0])} holds NaN or infinite values.")
-    low, high = float(frames.min()), float(frames.max())
-    if low < 0 or high > 255 or (high <= 1 and np.issubdtype(frames.dtype, np.floating) and high > 0):
-        raise FrameError(
-            f"Pixels must be 0 to 255, got {low:g} to {high:g}; multiply by 255, or undo the scaling."
-        )
-    return np.rint(frames).astype(np.uint8)
+def _planned(frames: Any, plan: Given) -> PlannedFrames:
+    held = MemoryFrames(frames)
+    planned = np.stack([held[place] for place in range(held.count)]).view(PlannedFrames)
+    planned.plan = plan
+    return planned

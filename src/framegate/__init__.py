@@ -29,7 +29,7 @@ _HOMES = {
     "front_end_of": "framegate.api",
     "gate_stream": "framegate.api",
     "load_config": "framegate.configs.loader",
-    "open_video": "framegate.tokenizers.video_stream",
+    "open_video": "framegate.tokenizers.clip",
     "plan_frames": "framegate.api",
     "plan_video": "framegate.api",
     "preset_names": "framegate.configs.loader",

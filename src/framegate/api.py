@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from framegate.config import FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
+from framegate.errors import ConfigError
 from framegate.types import FramePlan, VideoInfo
 
 if TYPE_CHECKING:
     from framegate.models.attachment import FrontEnd
+    from framegate.tokenizers.clip import VideoStream
     from framegate.tokenizers.gate.plan import GatePlan
-    from framegate.tokenizers.gate.stream import GatedTube
-    from framegate.tokenizers.video_stream import VideoStream
+    from framegate.tokenizers.gate.video import TowerView
 
 ConfigLike = str | Path | Mapping[str, Any] | FrontEndConfig
 
@@ -100,28 +101,29 @@ def supported_models() -> list[dict[str, Any]]:
     return table()
 
 
-def plan_frames(video: str | Path | VideoInfo, sampler: str = "fps", **settings: Any) -> FramePlan:
+def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
     """Choose frames of a video.
 
     Args:
-        video: path, or what is known of the video.
+        video: path, a file's bytes, frames in memory, or what is known of the video.
         sampler: name of a file of tokenizers/samplers, for example "fps", "keyframes" (KFFocus) or "tass" (DATE).
         settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for "tass"
             also query="...", encoder=... (encode_frames and encode_text) and captioner=... (query to caption).
 
     Returns:
-        The chosen frames in order of time.
+        The chosen frames in order of time; `plan_video` and a message of an attached processor take them.
 
     Raises:
         VideoError: the file cannot be read.
         ConfigError: unknown sampler or setting.
-
-    Source: ours.
     """
+    from framegate.tokenizers.clip import open_video, probe
     from framegate.tokenizers.samplers.registry import sampler as sampler_of
-    from framegate.tokenizers.video_stream import probe
 
-    info = video if isinstance(video, VideoInfo) else probe(video)
+    if isinstance(video, VideoInfo):
+        info = video
+    else:
+        info = probe(video) if isinstance(video, str | Path) else open_video(video).info
     return sampler_of(sampler)(info, **settings)
 
 
@@ -135,13 +137,16 @@ def plan_video(
     cell_px: int = 28,
     tube_frames: int = 1,
     family: str | None = None,
+    processor: Any = None,
+    frames: FramePlan | Mapping[str, Any] | None = None,
+    plan: FramePlan | GatePlan | None = None,
     show_progress: bool = False,
     **overrides: Any,
 ) -> GatePlan:
     """Decide which cells of a video would be encoded, without a model.
 
     Args:
-        video: path, or frames in memory, uint8 [F, h, w, 3] RGB.
+        video: path, a file's bytes, or frames in memory as `open_video` takes them.
         config: preset name, path of a YAML file, dict or FrontEndConfig.
         start_seconds: start of the clip window, None for the beginning.
         end_seconds: end of the clip window, None for the end.
@@ -150,7 +155,11 @@ def plan_video(
         tube_frames: frames per tube: 1, or 2 as in Qwen-VL towers.
         family: model type of a supported family; size rule, cells and tubes of its video processor replace width_px,
             cell_px and tube_frames. The bounds of the rule are transformers' defaults, for Qwen3-VL those of its
-            released checkpoints; a checkpoint with others gets another number of tokens.
+            released checkpoints; `processor` has those of a checkpoint.
+        processor: a processor of a supported family, attached or not: the plan is the very one that it would make with
+            this configuration, and it takes the plan in a message.
+        frames: frames to use (`plan_frames` makes them); a mapping is the configuration's section of that name.
+        plan: frames to use, or a plan made before, to be brought together with its video.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=8.
 
@@ -159,35 +168,45 @@ def plan_video(
 
     Raises:
         VideoError: the file cannot be read.
-        FrameError: frames of a wrong shape, smaller than one cell, not finite, or with times that go back.
+        FrameError: frames of a wrong shape, smaller than one cell, not finite, or with times that go back, or frames
+            planned for another video.
+        PlanError: a plan for frames of another size, number or time.
         BudgetError: the budget is out of range or below one token.
+        ConfigError: family beside processor, or frames beside plan.
         UnsupportedModelError: no such family; the message lists them.
-
-    Source: ours.
     """
-    from framegate.tokenizers.gate.video import plan_video as plan
+    from framegate.tokenizers.gate.video import TowerView
+    from framegate.tokenizers.gate.video import plan_video as planned
 
-    size_px = None
-    if family is not None:
-        cell_px, tube_frames, size_px = _geometry(family)
-    return plan(
-        video,
+    if frames is not None and not isinstance(frames, FramePlan):
+        overrides["frames"], frames = frames, None
+    if (family is not None and processor is not None) or (frames is not None and plan is not None):
+        raise ConfigError(
+            "family and processor both say how frames are cut, frames and plan which: give one of each."
+        )
+    wanted, window, given = (
         load_config(config, **overrides).plan,
-        window_seconds=(start_seconds, end_seconds),
-        width_px=width_px,
-        cell_px=cell_px,
-        tube_frames=tube_frames,
-        size_px=size_px,
-        show_progress=show_progress,
+        (start_seconds, end_seconds),
+        plan or frames,
+    )
+    if processor is not None:
+        from framegate.models.video_processor import plan_for_processor
+
+        return plan_for_processor(video, processor, wanted, window_seconds=window, given=given)
+    tower = TowerView.about(width_px, cell_px=cell_px, tube_frames=tube_frames)
+    if family is not None:
+        tower = _tower_of(family)
+    return planned(
+        video, wanted, tower=tower, window_seconds=window, given=given, show_progress=show_progress
     )
 
 
-def _geometry(family: str) -> tuple[int, int, Any]:
+def _tower_of(family: str) -> TowerView:
     from framegate.models.families import family_of_type
-    from framegate.models.video_processor import stock_geometry
+    from framegate.models.video_processor import stock_tower_view
 
     row = family_of_type(family)
-    return stock_geometry(row.model_type, dict(row.video_size))
+    return stock_tower_view(row.model_type, dict(row.video_size))
 
 
 def gate_stream(
@@ -198,7 +217,7 @@ def gate_stream(
     cell_px: int = 28,
     tube_frames: int = 1,
     **overrides: Any,
-) -> Iterator[GatedTube]:
+) -> Iterator[GatePlan]:
     """Gate a video as it is read, a camera's or a file's: causal, capped, in bounded memory.
 
     Args:
@@ -206,18 +225,18 @@ def gate_stream(
         config: preset name, path of a YAML file, dict or FrontEndConfig.
         width_px: width the frames are judged and handed over at; the height follows, both multiples of cell_px.
         cell_px: side of a cell.
-        tube_frames: frames per tube.
+        tube_frames: frames per tube; a last tube that is not full repeats its last frame.
         overrides: settings replaced by keyword, for example threshold=6.0, max_video_tokens=4096.
 
     Returns:
-        Iterator over tubes: `.timestamp_seconds`, `.frames` uint8 [k, h, w, 3], `.keep` bool [H, W].
+        Iterator over the plans of single tubes: `.timestamps_seconds` [1], `.keep` bool [1, H, W], `.source_frames()`
+        uint8 [k, h, w, 3]. `GatePlan.concatenate` joins a run, which a message of an attached processor takes as
+        `plan` beside its frames.
 
     Raises:
         BudgetError: keep_ratio below 1, which a stream without a known end cannot meet.
         FrameError: the video is smaller than one cell.
         ConfigError: the configuration is not valid.
-
-    Source: ours.
     """
     from framegate.tokenizers.gate.stream import gate_stream as gated
 

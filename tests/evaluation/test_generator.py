@@ -8,7 +8,7 @@ import pytest
 from clips import write_clip
 
 from framegate.errors import ConfigError
-from framegate.tokenizers.video_stream import open_video
+from framegate.tokenizers.clip import open_video
 from framegate.tools.evaluation.generator import KINDS, ask_about, clip_frames, write_dataset, write_video
 from framegate.tools.evaluation.generator.looks import BACKGROUNDS, FONTS
 from framegate.tools.evaluation.generator.render import Renderer

@@ -10,7 +10,7 @@ from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_proce
 from transformers import DynamicCache
 
 import framegate
-from framegate.errors import AttachmentError, ConfigError, FrameError, PlaceholderError
+from framegate.errors import AttachmentError, ConfigError, FrameError, PlaceholderError, PlanError
 
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 
@@ -216,9 +216,9 @@ def test_reports_speak_of_the_call_they_follow(family):
     model, processor = stock_model(family), stock_processor(family)
     with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
         first = stock_inputs(processor, [[moving_frames()]], ["a"])
-        stock_inputs(processor, [[moving_frames(seed=5)]], ["a"])
+        stock_inputs(processor, [[moving_frames(24, seed=5)]], ["a"])
         model(**first)
-        assert front_end.report.video_seconds is None
+        assert front_end.report.video_seconds == pytest.approx(2.0)
         second = stock_inputs(processor, [[moving_frames(seed=5)]], ["a"])
         model(**second)
         assert front_end.report.video_seconds == pytest.approx(2.0)
@@ -248,11 +248,13 @@ def test_the_tower_is_timed_on_every_path(family):
 def test_lost_or_broken_keys_are_named(family):
     model, gated = stock_model(family), gated_of(family)
     with framegate.attach(model):
-        lost = {name: value for name, value in gated.items() if name != "framegate_anchor"}
+        lost = {name: value for name, value in gated.items() if not name.startswith("framegate_")}
         with pytest.raises(PlaceholderError, match="remove_unused_columns=False"):
             model(**lost)
-        with pytest.raises(PlaceholderError, match="tubes outside"):
-            model(**gated | {"framegate_anchor": gated["framegate_anchor"] + 50})
+        with pytest.raises(PlanError, match="lie outside the tubes"):
+            model(**gated | {"framegate_plan": gated["framegate_plan"] + 50})
+        with pytest.raises(PlanError, match="came without framegate_notes"):
+            model(**{name: value for name, value in gated.items() if name != "framegate_notes"})
         with pytest.raises(PlaceholderError, match="video_grid_thw"):
             model(**{name: value for name, value in gated.items() if name != "video_grid_thw"})
     with pytest.raises(ConfigError, match="42"):

@@ -6,7 +6,7 @@ from gated import masked_logits, random_keeps, token_mask, with_keeps
 from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
-from framegate.errors import AttachmentError, PlaceholderError
+from framegate.errors import AttachmentError, PlaceholderError, PlanError
 
 pytestmark = pytest.mark.floor
 
@@ -199,8 +199,10 @@ def test_mismatches_are_refused_with_both_numbers(family):
         fewer = inputs | {"pixel_values_videos": inputs["pixel_values_videos"][:-4]}
         with pytest.raises(PlaceholderError, match="patches"):
             model(**fewer)
-        with pytest.raises(PlaceholderError, match="framegate_anchor"):
-            model(**gated | {"framegate_anchor": gated["framegate_anchor"][:-1]})
+        with pytest.raises(PlanError, match="framegate_plan has"):
+            model(**gated | {"framegate_plan": gated["framegate_plan"][:-1]})
+        with pytest.raises(PlanError, match="was cut"):
+            model(**gated | {"framegate_notes": gated["framegate_notes"][:-1]})
         embeds = {name: value for name, value in gated.items() if name != "input_ids"}
         with pytest.raises(AttachmentError, match="input_ids"):
             model(**embeds, inputs_embeds=model.get_input_embeddings()(gated["input_ids"]))

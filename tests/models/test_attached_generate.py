@@ -4,6 +4,7 @@ import pytest
 import torch
 import transformers
 from gated import masked_logits, random_keeps, with_keeps
+from noted import anchors_of, first_video
 from packaging.version import Version
 from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
 from transformers import LogitsProcessor, StoppingCriteria
@@ -38,7 +39,7 @@ def one_row(case):
     """The first row alone."""
     model, inputs, gated, tokens = case
     cells = int(inputs["video_grid_thw"][0].prod()) // 4
-    anchor = gated["framegate_anchor"][:cells]
+    anchor = anchors_of(gated)[:cells]
     grid = inputs["video_grid_thw"][:1]
     own = torch.arange(int(grid[0, 0])).repeat_interleave(cells // int(grid[0, 0]))
     real = inputs["attention_mask"][0].bool()
@@ -47,7 +48,7 @@ def one_row(case):
         single["second_per_grid_ts"] = inputs["second_per_grid_ts"][:1]
     rows = int((anchor == own).sum()) * 4
     single |= {"pixel_values_videos": gated["pixel_values_videos"][:rows], "video_grid_thw": grid}
-    return model, single | {"framegate_anchor": anchor}, tokens[:1]
+    return model, single | first_video(gated), tokens[:1]
 
 
 def test_greedy_equals_the_masked_model_without_cache(case):
@@ -213,7 +214,7 @@ def test_a_second_turn_on_the_cache_equals_recomputing(case, whole):
 
 def _dropped(single):
     """Tokens of the prompt that are not in the cache."""
-    return len(single["framegate_anchor"]) - len(single["pixel_values_videos"]) // 4
+    return len(single["framegate_plan"]) - len(single["pixel_values_videos"]) // 4
 
 
 def test_what_cannot_be_translated_is_refused_by_name(case):

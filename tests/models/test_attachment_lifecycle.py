@@ -190,9 +190,11 @@ def test_anchored_context_leaves_moved_cells_of_learned_positions_out():
     model, gated = stock_model("qwen3_vl"), gated_inputs("qwen3_vl", 0.3)
     with framegate.attach(model, None, "gate", context="anchored"):
         still = model(**gated).logits
-    anchor = gated["framegate_anchor"]
+    anchor = gated["framegate_plan"][:, 0]
     own = torch.cat([torch.arange(t).repeat_interleave(h * w // 4) for t, h, w in gated["video_grid_thw"]])
-    moved = gated | {"framegate_motion": torch.where(anchor == own, 0.0, 1.0)[:, None].expand(-1, 2)}
+    plan = gated["framegate_plan"].clone()
+    plan[:, 3:5] = torch.where(anchor == own, 0.0, 1.0).view(torch.int32)[:, None]
+    moved = gated | {"framegate_plan": plan}
     with framegate.attach(model, None, "gate"):
         kept = model(**gated).logits
     with framegate.attach(model, None, "gate", context="anchored") as front_end:
@@ -218,7 +220,7 @@ def test_the_report_before_and_after_a_call(family):
     assert "No call yet" in str(front_end.report)
     model.generate(**gated, **NEW)
     report = front_end.report
-    assert report.dense_tokens == len(gated["framegate_anchor"])
+    assert report.dense_tokens == len(gated["framegate_plan"])
     assert report.kept_tokens * 4 == len(gated["pixel_values_videos"])
     assert report.stage("tower").patches_in == len(gated["pixel_values_videos"])
     assert report.stage("generate").milliseconds > 0

@@ -116,7 +116,7 @@ def test_a_plan_for_a_family_counts_the_tokens_of_its_processor():
             inputs = ask(processor, video)
         assert int(inputs["video_grid_thw"].prod()) // 4 == plan.num_cells
         assert len(inputs["pixel_values_videos"]) // 4 == plan.num_kept
-        assert np.array_equal(inputs["framegate_anchor"].numpy(), plan.anchor.reshape(-1))
+        assert np.array_equal(inputs["framegate_plan"][:, 0].numpy(), plan.anchor.reshape(-1))
     with pytest.raises(UnsupportedModelError, match="qwen2_vl"):
         framegate.plan_video(video, "gate", family="qwen4")
 

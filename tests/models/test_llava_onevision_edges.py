@@ -3,8 +3,10 @@
 import copy
 import io
 
+import numpy as np
 import pytest
 import torch
+from noted import packed
 from tiny import moving_frames
 from tiny_llava import (
     llava_batch,
@@ -22,6 +24,7 @@ from framegate.errors import (
     AttachmentError,
     FrameError,
     PlaceholderError,
+    PlanError,
     UnsupportedModelError,
 )
 
@@ -43,14 +46,20 @@ def test_mismatches_are_refused_with_both_numbers():
             model(**cut)
         with pytest.raises(PlaceholderError, match=r"ask for \d+ patches"):
             model(**gated | {"pixel_values_videos": gated["pixel_values_videos"][:-4]})
-        for lost in ("framegate_video_shape", "framegate_anchor"):
-            with pytest.raises(PlaceholderError, match=lost):
+        for lost in ("framegate_notes", "framegate_plan"):
+            with pytest.raises((PlaceholderError, PlanError), match=lost):
                 model(**{name: value for name, value in gated.items() if name != lost})
+        other = [np.ones((tubes, 7, 7), bool) for tubes in (8, 6, 4)]
         with pytest.raises(PlaceholderError, match=r"7, 7.*4 x 4"):
-            model(**gated | {"framegate_video_shape": torch.tensor([[8, 7, 7], [6, 7, 7], [4, 7, 7]])})
+            model(**gated | packed(other, cell_px=28, tube_frames=1))
         with pytest.raises(PlaceholderError, match=r"3, 98, 98\).*3, 104, 104"):
             model(
-                **gated | {"pixel_values_videos": torch.zeros(3, 2, 3, 98, 98), "framegate_video_shape": None}
+                **gated
+                | {
+                    "pixel_values_videos": torch.zeros(3, 2, 3, 98, 98),
+                    "framegate_notes": None,
+                    "framegate_plan": None,
+                }
             )
         call = stock_call(single())
         call["pixel_values_videos"][0, 5, 1, 3, 3] = float("nan")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import transformers
+from noted import anchors_of, plans_of
 from packaging.version import Version
 from tiny import moving_frames
 from tiny_llava import llava_inputs, llava_model, llava_processor, masked_logits, random_keeps, with_keeps
@@ -124,7 +125,7 @@ def test_a_second_turn_on_the_cache_equals_recomputing(case, whole):
     ids = torch.cat([first.sequences, letters(5)], 1)
     grown = single | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     want = model.generate(**grown, **NEW)
-    dropped = int((single["framegate_anchor"] != own_tubes(single)).sum())
+    dropped = int((anchors_of(single) != own_tubes(single)).sum())
     seen = first.past_key_values.get_seq_length() + dropped
     given = ids if whole else ids[:, seen - ids.shape[1] :]
     got = model.generate(
@@ -139,7 +140,7 @@ def test_a_second_turn_on_the_cache_equals_recomputing(case, whole):
 
 
 def own_tubes(single):
-    tubes, rows, columns = single["framegate_video_shape"][0].tolist()
+    tubes, rows, columns = plans_of(single)[0].side.shape
     return torch.arange(tubes).repeat_interleave(rows * columns)
 
 

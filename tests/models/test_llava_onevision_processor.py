@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from clips import gradient_frames, write_clip
+from noted import anchors_of, plans_of
 from processor_cases import chat
 from tiny import moving_frames, stock_inputs
 from tiny_llava import FAMILY, llava_model, llava_processor
@@ -43,7 +44,7 @@ def test_without_a_gate_the_pixels_are_the_stock_ones():
     want = two_videos(processor)
     attach_processor(processor, FAMILY, load_config("dense").plan)
     got = two_videos(processor)
-    assert got.keys() == want.keys()
+    assert set(got) == {*want, "framegate_notes"}
     assert torch.equal(got["input_ids"], want["input_ids"])
     torch.testing.assert_close(got["pixel_values_videos"], want["pixel_values_videos"], rtol=0, atol=1e-5)
 
@@ -70,10 +71,9 @@ def test_keys_say_what_the_rows_do_not():
     processor = llava_processor()
     attach_processor(processor, FAMILY, load_config("gate", keep_ratio=0.3).plan)
     inputs = stock_inputs(processor, [[moving_frames()], [moving_frames(6, 84, 112, seed=1)]], ["a", "b"])
-    shapes = inputs["framegate_video_shape"]
-    assert shapes.tolist() == [[8, 4, 4], [6, 4, 4]]
+    assert [plan.side.shape for plan in plans_of(inputs)] == [(8, 4, 4), (6, 4, 4)]
     own = torch.cat([torch.arange(t).repeat_interleave(16) for t in (8, 6)])
-    keep = (inputs["framegate_anchor"] == own).view(-1, 4, 4)
+    keep = (anchors_of(inputs) == own).view(-1, 4, 4)
     assert len(inputs["pixel_values_videos"]) == int(patches_of_cells(keep, 7).sum())
     assert inputs["pixel_values_videos"].shape[1] == 3 * 14 * 14
     counts = (inputs["input_ids"] == processor.video_token_id).sum(1).tolist()
@@ -84,7 +84,7 @@ def test_a_path_goes_through_the_chat_template_and_is_decoded_at_tower_size(clip
     model, processor = llava_model(), llava_processor()
     with framegate.attach(model, processor, "gate", keep_ratio=0.25) as front_end:
         inputs = chat(processor, [{"type": "video", "path": clip, "video_end": 4.0}])
-        assert inputs["framegate_video_shape"].tolist() == [[8, 4, 4]]
+        assert [plan.side.shape for plan in plans_of(inputs)] == [(8, 4, 4)]
         out = model.generate(**inputs, **NEW)
         assert torch.equal(out[:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
         report = front_end.report
@@ -185,6 +185,7 @@ def ask(processor):
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt",
+        processor_kwargs={"fps": 2},
     )
     placeholders = int((inputs["input_ids"] == processor.video_token_id).sum())
     return {"keys": sorted(inputs), "placeholders": placeholders, "class": type(processor).__name__}
@@ -213,8 +214,8 @@ def test_no_torchvision_is_needed(tmp_path, clip):
     for way, asked in found.items():
         assert asked["placeholders"] == 8 * 16 + 1
         assert asked["class"] == "LlavaOnevisionProcessor"
-        assert ("framegate_anchor" in asked["keys"]) == ("framegate_video_shape" in asked["keys"])
-        assert ("framegate_anchor" in asked["keys"]) == (way == "gated")
+        assert ("framegate_plan" in asked["keys"]) == ("framegate_notes" in asked["keys"])
+        assert ("framegate_plan" in asked["keys"]) == (way == "gated")
 
 
 def test_a_processor_can_be_loaded_by_name(tmp_path):

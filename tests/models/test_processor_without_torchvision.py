@@ -48,6 +48,7 @@ def ask(processor, clip):
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt",
+        processor_kwargs={"fps": 2},
     )
     return {
         "keys": sorted(inputs),
@@ -123,7 +124,7 @@ def test_a_path_goes_through_the_chat_template(found, family, way):
     assert tubes == 4
     assert asked["placeholders"] == tubes * rows * columns // 4
     assert asked["rows"] == 4 * asked["placeholders"] // (2 if way == "gated" else 1)
-    assert ("framegate_anchor" in asked["keys"]) == (way == "gated")
+    assert ("framegate_plan" in asked["keys"]) == (way == "gated")
     assert asked["class"] == type(stock_processor(family)).__name__
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from clips import gradient_frames, write_clip
+from noted import accounts_of
 from PIL import Image
 from processor_cases import DENSE, GATE, chat, text_of
 from stamped import CLOCK, SECONDS, STAMPED_FAMILIES, stamped, stamps_of, with_stamps, written
@@ -20,7 +21,6 @@ from framegate.models.tiny.builders import chat_template
 from framegate.models.video_processor import attach_processor, build_processor
 from framegate.models.video_processor.hooks import STAMPED_METHOD, stamped_text, why_no_stamps
 from framegate.models.video_processor.metadata import TimedMetadata
-from framegate.report import Report
 
 pytestmark = pytest.mark.floor
 
@@ -124,7 +124,7 @@ class TestText:
         processor = stamped("qwen2_5_vl")
         out = processor(text=["<|video_pad|>"], videos=[moving_frames(4)], do_sample_frames=False)
         assert stamps_of(processor.tokenizer.decode(out["input_ids"][0])) == ["<0.0s>", "<0.1s>"]
-        assert any("24 frames per second" in note for note in processor.video_processor.last_call[0].notes)
+        assert any("24 frames per second" in note for note in accounts_of(out)[0].notes)
 
     def test_what_does_not_divide_goes_with_the_last_tube(self):
         metadata = TimedMetadata(times_seconds=[0, 1, 2], total_num_frames=3, frames_indices=[0, 1, 2])
@@ -174,12 +174,10 @@ class TestHook:
     def test_native_markers_are_kept_not_doubled(self):
         expected = stock_inputs(stock_processor("qwen3_vl"), [[moving_frames(6)]], ["What?"])
         processor = stock_processor("qwen3_vl")
-        attachment = attach_processor(processor, "qwen3_vl", with_stamps(DENSE).plan)
+        attach_processor(processor, "qwen3_vl", with_stamps(DENSE).plan)
         found = stock_inputs(processor, [[moving_frames(6)]], ["What?"])
         assert torch.equal(found["input_ids"], expected["input_ids"])
-        report = Report(preset="date")
-        attachment.account(report)
-        assert [note for note in report.notes if "native markers kept, not doubled" in note]
+        assert any("native markers kept, not doubled" in note for note in accounts_of(found)[0].notes)
 
     def test_reasons(self):
         wanted = with_stamps(DENSE)

@@ -9,12 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from noted import accounts_of, anchors_of, plans_of
 from PIL import Image
 from processor_cases import DENSE, GATE, chat, text_of
 from tiny import FAMILIES, moving_frames, stock_inputs, stock_processor
 
 from framegate.configs.loader import load_config
 from framegate.errors import AttachmentError, ConfigError, FrameError
+from framegate.models.attachment.account import account_for_processor
+from framegate.models.attachment.gating import prepared_by_processor
 from framegate.models.video_processor import GatedVideoProcessor, attach_processor
 from framegate.models.video_processor.metadata import TimedMetadata
 from framegate.report import Report
@@ -30,7 +33,7 @@ class TestFramesInMemory:
         expected = stock_inputs(processor, videos, ["What?", "And what is this?"])
         attach_processor(processor, family, DENSE.plan)
         found = stock_inputs(processor, videos, ["What?", "And what is this?"])
-        assert set(found) == set(expected)
+        assert set(found) == {*expected, "framegate_notes"}
         assert all(torch.equal(found[key], expected[key]) for key in expected)
 
     @pytest.mark.parametrize("family", FAMILIES)
@@ -69,12 +72,12 @@ class TestFramesInMemory:
     @pytest.mark.parametrize(
         ("frames", "words"),
         [
-            (np.full((2, 56, 56, 3), np.nan), "Frame 0 holds NaN"),
-            (np.random.default_rng(0).random((2, 56, 56, 3)), "0 to 255"),
-            (np.zeros((2, 56, 56, 4), np.uint8), "1 or 3 channels"),
+            (np.full((2, 56, 56, 3), np.nan), "Frame 0 holds nan"),
+            (np.random.default_rng(0).random((2, 56, 56, 3)) * 300, "0 to 255"),
+            (np.zeros((2, 56, 56, 4), np.uint8), r"shape \(56, 56, 4\), not"),
             (np.zeros((2, 2, 2, 56, 56, 3), np.uint8), "no video|shape"),
             (np.zeros((2, 56, 56 * 201, 3), np.uint8), "200 times"),
-            ([Image.new("RGB", (56, 56)), Image.new("RGB", (28, 56))], "share a size|no video"),
+            ([Image.new("RGB", (56, 56)), Image.new("RGB", (28, 56))], "share a size|no video|one size"),
             (7, "no video"),
         ],
     )
@@ -128,9 +131,9 @@ class TestFramesInMemory:
 
     def test_a_missing_rate_is_noted(self):
         processor = stock_processor("qwen2_5_vl")
-        attachment = attach_processor(processor, "qwen2_5_vl", DENSE.plan)
-        processor(text=["<|video_pad|>"], videos=[moving_frames(4)], return_tensors="pt")
-        assert any("24 frames per second assumed" in n for n in attachment.video_processor.last_call[0].notes)
+        attach_processor(processor, "qwen2_5_vl", DENSE.plan)
+        out = processor(text=["<|video_pad|>"], videos=[moving_frames(4)], return_tensors="pt")
+        assert any("24 frames per second assumed" in note for note in accounts_of(out)[0].notes)
 
 
 class TestGate:
@@ -146,7 +149,7 @@ class TestGate:
         counts = [int(t * h * w // 4) for t, h, w in gated["video_grid_thw"]]
         numbers = gated["video_grid_thw"][:, 0].tolist()
         tubes = [np.repeat(np.arange(t), n // t) for n, t in zip(counts, numbers, strict=True)]
-        keep = gated["framegate_anchor"].numpy() == np.concatenate(tubes)
+        keep = anchors_of(gated).numpy() == np.concatenate(tubes)
         assert 0 < keep.sum() < len(keep)
         assert keep[: counts[0] // int(gated["video_grid_thw"][0, 0])].all()
         cells = dense["pixel_values_videos"].reshape(len(keep), -1)
@@ -156,9 +159,9 @@ class TestGate:
     def test_a_budget_is_met_per_video(self, family):
         processor = stock_processor(family)
         videos = [[moving_frames(8)], [moving_frames(8, seed=1)]]
-        attachment = attach_processor(processor, family, load_config("gate", keep_ratio=0.5).plan)
+        attach_processor(processor, family, load_config("gate", keep_ratio=0.5).plan)
         inputs = stock_inputs(processor, videos, ["What?", "And?"])
-        account = attachment.video_processor.last_call
+        account = accounts_of(inputs)
         assert [video.kept_tokens for video in account] == [video.dense_tokens // 2 for video in account]
         assert len(inputs["pixel_values_videos"]) == 4 * sum(video.kept_tokens for video in account)
 
@@ -169,40 +172,35 @@ class TestGate:
         expected = stock_inputs(processor, [[noise]], ["What?"])
         attach_processor(processor, "qwen2_vl", GATE.plan)
         found = stock_inputs(processor, [[noise]], ["What?"])
-        assert set(found) == set(expected) | {"framegate_anchor"}
+        assert set(found) == {*expected, "framegate_notes", "framegate_plan"}
         tubes, height, width = found["video_grid_thw"][0].tolist()
         own = torch.arange(tubes, dtype=torch.int32).repeat_interleave(height * width // 4)
-        assert torch.equal(found["framegate_anchor"], own)
+        assert torch.equal(anchors_of(found), own)
         assert torch.equal(found["pixel_values_videos"], expected["pixel_values_videos"])
 
-    def test_motion_is_handed_over_for_anchored_context_only(self):
+    def test_motion_is_handed_over(self):
         wide = (
             np.random.default_rng(0).integers(0, 256, (14, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         )
         pan = np.stack([wide[:, 4 * t : 4 * t + 168] for t in range(12)])
-        found = {}
-        for context in ("kept", "anchored"):
-            processor = stock_processor("qwen2_vl")
-            attach_processor(processor, "qwen2_vl", load_config("gate", keep_ratio=0.5, context=context).plan)
-            found[context] = stock_inputs(processor, [[pan]], ["What?"])
-        assert "framegate_motion" not in found["kept"]
-        motion = found["anchored"]["framegate_motion"]
-        assert motion.shape == (len(found["anchored"]["framegate_anchor"]), 2)
-        assert motion.abs().max() > 2
+        processor = stock_processor("qwen2_vl")
+        attach_processor(processor, "qwen2_vl", load_config("gate", keep_ratio=0.5).plan)
+        (plan,) = plans_of(stock_inputs(processor, [[pan]], ["What?"]))
+        assert plan.motion_px.shape == (*plan.side.shape, 2)
+        assert np.abs(plan.motion_px).max() > 2
 
     def test_codec_keyframes_of_frames_in_memory_are_noted_as_unknown(self):
-        processor = GatedVideoProcessor("qwen2_vl", None, load_config("gate", codec_keyframes=True).plan)
-        processor(moving_frames(4))
-        assert any("codec_keyframes stands aside" in note for note in processor.last_call[0].notes)
+        processor = stock_processor("qwen2_vl")
+        attach_processor(processor, "qwen2_vl", load_config("gate", codec_keyframes=True).plan)
+        out = processor.video_processor(moving_frames(4))
+        assert any("codec_keyframes stands aside" in note for note in accounts_of(out)[0].notes)
 
     def test_reuse_hands_over_the_same_keys(self):
         processor = stock_processor("qwen2_vl")
         attach_processor(processor, "qwen2_vl", load_config("gate", mode="reuse", motion="none").plan)
         inputs = stock_inputs(processor, [[moving_frames(8)]], ["What?"])
         own = np.repeat(np.arange(4), 24)
-        assert len(inputs["pixel_values_videos"]) == 4 * int(
-            (inputs["framegate_anchor"].numpy() == own).sum()
-        )
+        assert len(inputs["pixel_values_videos"]) == 4 * int((anchors_of(inputs).numpy() == own).sum())
 
 
 class TestAttach:
@@ -227,8 +225,9 @@ class TestAttach:
         assert isinstance(processor.video_processor, GatedVideoProcessor)
         assert not isinstance(twin_attachment.processor.video_processor, GatedVideoProcessor)
         block = [{"type": "video", "path": clip, "video_start": 4.0, "video_end": 6.0}]
-        assert torch.equal(chat(sent, block)["input_ids"], chat(processor, block)["input_ids"])
-        assert len(sent.video_processor.last_call) == 1
+        found = chat(sent, block)
+        assert torch.equal(found["input_ids"], chat(processor, block)["input_ids"])
+        assert len(accounts_of(found)) == 1
 
     def test_what_was_set_on_the_instance_before_is_kept(self, clip):
         processor, seen = stock_processor("qwen2_vl"), []
@@ -246,7 +245,7 @@ class TestAttach:
 
     def test_what_cannot_carry_a_front_end_is_refused(self):
         processor = stock_processor("qwen2_vl")
-        with pytest.raises(AttachmentError, match="qwen2_vl, qwen2_5_vl, qwen3_vl"):
+        with pytest.raises(AttachmentError, match="qwen2_5_vl, qwen2_vl, qwen3_vl"):
             attach_processor(processor.tokenizer, "qwen2_vl", GATE.plan)
         with pytest.raises(AttachmentError, match="Qwen3VLVideoProcessor"):
             attach_processor(processor, "qwen3_vl", GATE.plan)
@@ -275,12 +274,10 @@ class TestAttach:
 
     def test_the_account_goes_into_a_report(self, clip):
         processor = stock_processor("qwen2_vl")
-        attachment = attach_processor(processor, "qwen2_vl", GATE.plan)
+        attach_processor(processor, "qwen2_vl", GATE.plan)
         report = Report(preset="gate")
-        attachment.account(report)
-        assert report.stages == []
-        chat(processor, [{"type": "video", "path": str(clip)}])
-        attachment.account(report)
+        prepared = prepared_by_processor(chat(processor, [{"type": "video", "path": str(clip)}]))
+        account_for_processor(report, prepared, GATE.plan)
         assert report.video_seconds == pytest.approx(10.0, abs=0.2)
         assert [stage.name for stage in report.stages] == ["stream", "gate", "patches"]
         assert all(stage.milliseconds for stage in report.stages)

@@ -1,7 +1,10 @@
 """Calls as an attached processor makes them, from chosen masks; and the stock model with the dropped tokens masked."""
 
+import math
+
 import numpy as np
 import torch
+from noted import anchors_of, packed
 
 
 def random_keeps(inputs, ratio, seed=0):
@@ -14,16 +17,12 @@ def random_keeps(inputs, ratio, seed=0):
 
 
 def with_keeps(inputs, keeps):
-    """Stock inputs, cut down to the patches of kept cells, with the key that an attached processor adds."""
+    """Stock inputs, cut down to the patches of kept cells, with the keys that an attached processor adds."""
     flat = torch.from_numpy(np.concatenate([keep.reshape(-1) for keep in keeps]))
-    anchors = []
-    for keep in keeps:
-        tubes = np.arange(len(keep))[:, None, None]
-        anchors.append(np.maximum.accumulate(np.where(keep, tubes, -1), 0).reshape(-1))
-    return inputs | {
-        "pixel_values_videos": inputs["pixel_values_videos"][flat.repeat_interleave(4)],
-        "framegate_anchor": torch.from_numpy(np.concatenate(anchors).astype(np.int32)),
-    }
+    rows = inputs["pixel_values_videos"]
+    patch_px = math.isqrt(rows.shape[1] // 6)
+    kept = {"pixel_values_videos": rows[flat.repeat_interleave(4)]}
+    return inputs | kept | packed(keeps, cell_px=2 * patch_px, tube_frames=2)
 
 
 def token_mask(model, inputs, keeps):
@@ -40,7 +39,7 @@ def kept_features(model, inputs, keeps):
     from framegate.models.towers.packed import encode_kept
 
     gated = with_keeps(inputs, keeps)
-    anchors = np.split(gated["framegate_anchor"].numpy(), np.cumsum([k.size for k in keeps])[:-1])
+    anchors = np.split(anchors_of(gated).numpy(), np.cumsum([k.size for k in keeps])[:-1])
     plan = cell_plan(
         [a.reshape(k.shape) for a, k in zip(anchors, keeps, strict=True)],
         [None] * len(keeps),

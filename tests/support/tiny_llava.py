@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from noted import packed
 from tiny import moving_frames
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -102,17 +103,12 @@ def kept_rows(frames, keep):
 
 def with_keeps(inputs, keeps):
     """The call as an attached processor makes it: patches under kept cells, and its keys."""
-    anchors = []
-    for keep in keeps:
-        tubes = np.arange(len(keep))[:, None, None]
-        anchors.append(np.maximum.accumulate(np.where(keep, tubes, -1), 0).reshape(-1))
     rest = {name: value for name, value in inputs.items() if name != "frames"}
     return rest | {
         "pixel_values_videos": torch.cat(
             [kept_rows(frames, keep) for frames, keep in zip(inputs["frames"], keeps, strict=True)]
         ),
-        "framegate_anchor": torch.from_numpy(np.concatenate(anchors).astype(np.int32)),
-        "framegate_video_shape": torch.tensor([keep.shape for keep in keeps]),
+        **packed(keeps, cell_px=28, tube_frames=1),
     }
 
 

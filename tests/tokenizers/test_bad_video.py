@@ -7,7 +7,7 @@ import torch
 from clips import cut_in_half, flip_bytes, gradient_frames, write_clip, write_sound
 
 from framegate.errors import FrameError, VideoError, VideoNotFoundError
-from framegate.tokenizers.video_stream import open_video, probe
+from framegate.tokenizers.clip import open_video, probe
 from framegate.types import FramePlan
 
 
@@ -146,15 +146,19 @@ def spoiled(value):
         (spoiled(np.nan), "Frame 1 holds nan at row 4, column 5"),
         (spoiled(np.inf), "Frame 1 holds inf at row 4, column 5"),
         (torch.from_numpy(spoiled(np.nan)), "Frame 1 holds nan"),
-        (spoiled(3.0), r"Frame 1 has values from .* to 3; .*\[0, 1\]"),
+        (spoiled(3.0), r"Frame 0 has fractions, .* up to 3; .*\[0, 1\]"),
+        (spoiled(-0.1), r"Frame 1 has values from -0.1 to"),
+        (spoiled(255.5), r"Frame 1 has values from .* to 255.5"),
         ([FRAMES[0], FRAMES[1][:4]], r"Frame 1 is 4 x 8 px, frame 0 is 6 x 8 px"),
-        (FRAMES.astype(np.int32), "Frame 0 has dtype int32; give uint8"),
-        (FRAMES[0], r"shape \(6, 8, 3\); give uint8 \[F, h, w, 3\]"),
-        (FRAMES[..., :1], r"Frame 0 has shape \(6, 8, 1\), not \[h, w, 3\]"),
+        (FRAMES.astype(np.int32) * 2, "Frame 0 has values from .* they must lie in 0 to 255"),
+        (FRAMES > 9, "Frame 0 has dtype bool; give frames"),
+        (FRAMES[0], r"shape \(6, 8, 3\); give frames \[F, h, w, 3\]"),
+        (FRAMES[..., :2], r"Frame 0 has shape \(6, 8, 2\), not \[h, w, 3\]"),
         (FRAMES[:, :0], r"Frame 0 has shape \(0, 8, 3\)"),
         ([], "0 frames in the list"),
         (FRAMES[:0], "0 frames in the ndarray"),
-        (["a.png"], "Frame 0 is a str"),
+        (["a.png"], "Frame 0, 'a.png', cannot be opened as a picture"),
+        ([3], "Frame 0 is a int"),
         (42, "Cannot read frames from a int"),
         (None, "Cannot read frames from a NoneType"),
     ],

@@ -10,8 +10,8 @@ import framegate
 from framegate.errors import BudgetError, ConfigError
 from framegate.tokenizers.cell_rules import CELL_RULES
 from framegate.tokenizers.cell_rules.registry import cell_rule, cell_scores, distance_of
+from framegate.tokenizers.clip import open_video
 from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.video_stream import open_video
 
 CELL, ROWS, COLUMNS = 8, 6, 8
 COMPARING = [name for name, rule in CELL_RULES.items() if rule.compares]

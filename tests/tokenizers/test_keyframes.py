@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from moving import as_rgb, busy_clip, panned_clip, texture
 
 from framegate.errors import ConfigError, FrameError
+from framegate.tokenizers.clip import open_video, probe
 from framegate.tokenizers.samplers._content import content_keyframes, difference, find_cuts
 from framegate.tokenizers.samplers._coverage import compensated, filled, thinned
 from framegate.tokenizers.samplers.keyframes import codec_keyframes, sample
-from framegate.tokenizers.video_stream import open_video, probe
 from framegate.types import VideoInfo
 
 TIMES = st.lists(st.integers(0, 3000), min_size=1, max_size=120).map(
@@ -141,7 +141,7 @@ def test_codec_keyframes_come_from_the_container(shots):
 
 
 def test_codec_keyframes_need_no_decoding(shots, monkeypatch):
-    from framegate.tokenizers.video_stream.stream import VideoStream
+    from framegate.tokenizers.clip.stream import VideoStream
 
     monkeypatch.setattr(VideoStream, "frames", lambda *_, **__: pytest.fail("decoded"))
     assert len(sample(probe(shots), keyframe_source="codec", num_frames=16)) == 16

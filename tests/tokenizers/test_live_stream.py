@@ -9,7 +9,7 @@ import pytest
 from clips import gradient_frames, write_clip
 
 from framegate.errors import FrameError, VideoError
-from framegate.tokenizers.video_stream import open_video
+from framegate.tokenizers.clip import open_video
 from framegate.types import FramePlan
 
 IRREGULAR_MS = [0, 40, 50, 400, 410, 1000, 1033, 1100, 2500, 2600, 2610, 4000]

@@ -7,6 +7,7 @@ from clips import write_clip
 from moving import as_rgb, busy_clip, texture
 
 from framegate.errors import ConfigError, FrameError
+from framegate.tokenizers.clip import open_video
 from framegate.tokenizers.relevance import (
     luma_features,
     novelty,
@@ -15,7 +16,6 @@ from framegate.tokenizers.relevance import (
     similarity,
 )
 from framegate.tokenizers.relevance.frames import BATCH_FRAMES, open_file, small_size
-from framegate.tokenizers.video_stream import open_video
 from framegate.types import FramePlan, VideoInfo
 
 

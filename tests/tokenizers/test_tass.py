@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from moving import as_rgb, busy_clip
 
 from framegate.errors import ConfigError, FrameError
+from framegate.tokenizers.clip import probe
 from framegate.tokenizers.samplers import tass
 from framegate.tokenizers.samplers.tass import rounds, sample, temporally_regularised
-from framegate.tokenizers.video_stream import probe
 from framegate.types import VideoInfo
 
 # several frames often share a score

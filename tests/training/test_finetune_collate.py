@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 from finetune_data import ANSWERS, SETTINGS, attached, benchmark_folder, checkpoint, collated
+from noted import accounts_of
 
 import framegate
 from framegate.errors import ConfigError
@@ -98,7 +99,7 @@ def test_conversations_that_cannot_be_labelled_are_refused(pair, data):
 def test_a_long_sample_is_refused_and_never_cut(pair, data):
     _, processor, _ = pair
     whole = collated(processor, data, (0,))
-    dense = sum(note.dense_tokens - note.kept_tokens for note in processor.video_processor.last_call)
+    dense = sum(note.dense_tokens - note.kept_tokens for note in accounts_of(whole))
     length = whole["input_ids"].shape[1] - dense
     with pytest.raises(ConfigError, match=rf"max_length={length - 1}: q0 \({length} tokens\).*never cut"):
         collated(processor, data, (0,), max_length=length - 1)
@@ -146,7 +147,7 @@ def test_each_batch_is_made_with_its_own_budget(pair, data):
     for epoch in range(8):
         dataset.set_epoch(epoch)
         batch = collator([dataset[0]])
-        (note,) = processor.video_processor.last_call
+        (note,) = accounts_of(batch)
         assert note.kept_tokens == round(note.dense_tokens * batch["framegate_keep_ratio"])
         seen.add(batch["framegate_keep_ratio"])
     assert len(seen) > 1

@@ -38,6 +38,7 @@ class Account:
         stream_ms: reading, decoding and scaling.
         gate_ms: deciding what to keep.
         patches_ms: cutting and normalising what was kept.
+        processor: id of the attachment that made the inputs, by which a front end finds it; empty for none.
     """
 
     preset: str = ""
@@ -48,6 +49,7 @@ class Account:
     stream_ms: float = 0.0
     gate_ms: float = 0.0
     patches_ms: float = 0.0
+    processor: str = ""
 
 
 class Packed(NamedTuple):
@@ -96,11 +98,12 @@ def packed(plan: GatePlan, account: Account | None = None) -> Packed:
     return Packed(cells, np.frombuffer(json.dumps(line).encode() + b"\n", np.uint8).copy())
 
 
-def unpack_plans(plan: Int32Array, notes: UInt8Array) -> tuple[list[GatePlan], list[Account]]:
+def unpack_plans(plan: Int32Array | None, notes: UInt8Array) -> tuple[list[GatePlan], list[Account]]:
     """Read the plans of a batch.
 
     Args:
-        plan: `framegate_plan`, int32 [cells, 6], of one video or several.
+        plan: `framegate_plan`, int32 [cells, 6], of one video or several; None where no gate ran, so that every cell
+            is encoded.
         notes: `framegate_notes`, uint8 [n], of the same videos.
 
     Returns:
@@ -110,6 +113,8 @@ def unpack_plans(plan: Int32Array, notes: UInt8Array) -> tuple[list[GatePlan], l
         PlanError: notes that were cut or come from a future version, cells that do not fit them, anchors or sides that
             no gate gives.
     """
+    if plan is None:
+        plan = _every_cell(_lines(notes))
     if plan.ndim != 2 or plan.shape[1] != len(COLUMNS) or plan.dtype.kind not in "iu":
         raise PlanError(
             f"{PLAN_KEY} is {plan.dtype} {list(plan.shape)}; "
@@ -126,6 +131,31 @@ def unpack_plans(plan: Int32Array, notes: UInt8Array) -> tuple[list[GatePlan], l
     plans = [_plan(part, line, number) for number, (part, line) in enumerate(zip(parts, lines, strict=True))]
     accounts = [Account(**{name: line[name] for name in Account.__dataclass_fields__}) for line in lines]
     return plans, accounts
+
+
+def noted_shapes(notes: Any) -> list[tuple[int, int, int]]:
+    """Read the tubes, rows and columns of cells of each video of a batch.
+
+    Args:
+        notes: `framegate_notes`, uint8 [n], array or tensor.
+
+    Returns:
+        A triple per video.
+
+    Raises:
+        PlanError: notes that were cut or come from a future version.
+    """
+    on_host = notes.cpu() if hasattr(notes, "cpu") else notes
+    return [(t, h, w) for t, h, w in (line["shape"] for line in _lines(np.asarray(on_host)))]
+
+
+def _every_cell(lines: list[dict[str, Any]]) -> Int32Array:
+    """The rows of videos of which every cell is encoded."""
+    sizes = [int(np.prod(line["shape"])) for line in lines]
+    cells = np.zeros((sum(sizes), len(COLUMNS)), np.int32)
+    tubes = [np.arange(line["shape"][0]).repeat(np.prod(line["shape"][1:])) for line in lines]
+    cells[:, ANCHOR], cells[:, SIDE] = np.concatenate(tubes), 1
+    return cells
 
 
 def _lines(notes: UInt8Array) -> list[dict[str, Any]]:

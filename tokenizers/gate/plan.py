@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,15 @@ from framegate.tokenizers.gate.areas.levels import covered_by
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
 from framegate.tokenizers.gate.trace import traced_anchors
-from framegate.types import BoolArray, Float32Array, Float64Array, Int8Array, Int32Array, UInt8Array
+from framegate.types import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    FramePlan,
+    Int8Array,
+    Int32Array,
+    UInt8Array,
+)
 
 if TYPE_CHECKING:
     from framegate.tokenizers.gate.packing import Account, Packed
@@ -39,6 +48,7 @@ class GatePlan:
         grid: geometry: cell_px, tube_frames, height_px, width_px.
         notes: what stood aside or was relaxed, and why.
         dense_cells: cells of the video at full size where frames were made smaller; None where they were not.
+        frames: which frames of the video the tubes are made of; None where nobody told.
         open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB; None where the plan travelled without them.
         traced: anchor and motion_px of a plan that was unpacked; None where moved and camera_motion tell them.
     """
@@ -51,6 +61,7 @@ class GatePlan:
     grid: CellGrid
     notes: tuple[str, ...] = ()
     dense_cells: int | None = None
+    frames: FramePlan | None = field(default=None, repr=False)
     open_frames: OpenFrames | None = field(default=None, repr=False)
     traced: tuple[Int32Array, Float32Array] | None = field(default=None, repr=False)
 
@@ -130,7 +141,7 @@ class GatePlan:
         """
         if not plans:
             raise PlanError("A run needs at least one plan, got none.")
-        run = cls.stacked(plans)
+        run = replace(cls.stacked(plans), open_frames=_one_after_the_other(plans))
         first = ~run.covered[0]
         if not first.any():
             return run
@@ -267,6 +278,13 @@ class GatePlan:
         for number, tube in enumerate(tubes):
             frames[number] = tube
         return frames.reshape(-1, *frames.shape[2:])  # [T * k, h, w, 3]
+
+
+def _one_after_the_other(plans: Sequence[GatePlan]) -> OpenFrames | None:
+    """The frames of all plans, None where one travelled without them."""
+    if any(plan.open_frames is None for plan in plans):
+        return None
+    return lambda: chain.from_iterable(tube for plan in plans for tube in plan.iter_source())
 
 
 @cache

@@ -1,16 +1,19 @@
-"""Plans of whole videos: where the stream, the sampler and the gate meet."""
+"""Plans of videos: one road on which a source is opened, windowed, sampled, sized, judged and planned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
-from framegate.errors import ConfigError, FrameError
+from framegate.errors import ConfigError, FrameError, PlanError
+from framegate.tokenizers.clip import Clip, VideoStream, open_video
+from framegate.tokenizers.clip.clip import Judged
+from framegate.tokenizers.clip.pixels import Resample, Size, rgb
+from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
 from framegate.tokenizers.down_scaling import scaled_px
 from framegate.tokenizers.gate.gate import plan_gate
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
@@ -18,35 +21,159 @@ from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.replay import whole_plan
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers.registry import sample_frames
-from framegate.tokenizers.video_stream import VideoStream, open_video
-from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
+from framegate.types import Float64Array, FramePlan, UInt8Array, VideoInfo
 
-Window = tuple[float | None, float | None]
+# Times of one frame, told twice, agree to this.
+SAME_TIME_SECONDS = 1e-3
+
+Pixels = Iterable[UInt8Array]
+Given = FramePlan | GatePlan | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerView:
+    """How a tower takes videos.
+
+    Args:
+        cell_px: side of a cell as the gate judges it.
+        tube_frames: frames of a tube.
+        size_px: video and number of frames to height and width.
+        resample: how frames are brought to that size.
+        judged: crop and scale before the gate; None judges whole frames.
+    """
+
+    cell_px: int
+    tube_frames: int
+    size_px: Callable[[VideoInfo, int], Size]
+    resample: Resample = "area"
+    judged: Judged | None = None
+
+    @classmethod
+    def about(cls, width_px: int, *, cell_px: int, tube_frames: int) -> TowerView:
+        """A tower without a rule of its own: frames about so wide, their own aspect, whole cells."""
+
+        def size_px(info: VideoInfo, _num_frames: int) -> Size:
+            grid = grid_for(info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
+            return grid.height_px, grid.width_px
+
+        return cls(cell_px=cell_px, tube_frames=tube_frames, size_px=size_px)
+
+
+@contextmanager
+def open_clip(
+    source: Any,
+    config: PlanConfig,
+    tower: TowerView,
+    choose: Callable[[VideoStream], FramePlan],
+    *,
+    window_seconds: Window = WHOLE,
+    show_progress: bool = False,
+    **described: Any,
+) -> Iterator[Clip]:
+    """Open a video as a tower takes it: sampled, and at the size that the tower or the budget asks for.
+
+    Args:
+        source: what `open_video` takes, without an end of its own.
+        config: budget, where it is met by smaller frames.
+        tower: size rule and cells.
+        choose: picks the frames.
+        window_seconds: clip window.
+        show_progress: draw bars on a terminal.
+        described: times and layout of frames in memory, as `open_video` takes them.
+
+    Returns:
+        Context manager of the clip.
+
+    Raises:
+        VideoError: the source cannot be read.
+        FrameError: a live source, or frames that cannot be used.
+        BudgetError: less than one token per tube, where frames are made smaller.
+    """
+    with open_video(source, window_seconds=window_seconds, **described) as stream:
+        if stream.info.is_live:
+            raise FrameError(
+                f"{stream.info.source} is live and has no end to plan for; record a clip, or gate it as it comes "
+                "with framegate.gate_stream."
+            )
+        frames = choose(stream)
+        full_px = tower.size_px(stream.info, len(frames))
+        yield Clip(
+            stream=stream,
+            frames=frames,
+            size_px=_paid_px(full_px, len(frames), config, tower),
+            full_px=full_px,
+            cell_px=tower.cell_px,
+            tube_frames=tower.tube_frames,
+            resample=tower.resample,
+            judged=tower.judged,
+            show_progress=show_progress,
+        )
+
+
+def plan_clip(
+    clip: Clip,
+    config: PlanConfig,
+    *,
+    given: GatePlan | None = None,
+    reading: Callable[[Pixels], Pixels] = iter,
+) -> GatePlan:
+    """Decide which cells of an open clip are encoded.
+
+    Args:
+        clip: read once, in the pixels that decide.
+        config: gate and budget; without a gate every cell is encoded.
+        given: a plan made before, which is checked against the clip instead.
+        reading: passes the pixels on; whoever measures time stands here.
+
+    Returns:
+        The plan, without a way to its frames (`open_frames`).
+
+    Raises:
+        BudgetError: the budget is below one token.
+        PlanError: a plan of another size, length or time.
+        VideoError: the file cannot be read.
+    """
+    grid = CellGrid.of(*clip.judged_px, cell_px=clip.cell_px, tube_frames=clip.tube_frames)
+    if given is not None:
+        return _checked(given, clip, grid)
+    pixels = reading(clip.pixels(config.judged_format))
+    if config.gate is None:
+        plan = whole_plan(tubes_of(pixels, grid.tube_frames), grid)
+    else:
+        codec = config.gate.codec_keyframes
+        forced = clip.has_codec_keyframe if codec else _never
+        plan = plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced)
+    small, full = clip.size_px, clip.full_px or clip.size_px
+    dense = None
+    if small != full:
+        dense = len(plan.side) * (full[0] // clip.cell_px) * (full[1] // clip.cell_px)
+    return replace(
+        plan,
+        timestamps_seconds=clip.times_seconds[:: clip.tube_frames],
+        frames=clip.frames,
+        notes=(*clip.warnings, *plan.notes, *_scaled_note(full, small), *_codec_note(config, clip)),
+        dense_cells=dense,
+    )
 
 
 def plan_video(
     video: Any,
     config: PlanConfig,
     *,
-    window_seconds: Window = (None, None),
-    width_px: int = 448,
-    cell_px: int = 28,
-    tube_frames: int = 1,
-    size_px: Callable[[VideoInfo, int], tuple[int, int]] | None = None,
+    tower: TowerView,
+    window_seconds: Window = WHOLE,
+    given: Given = None,
     show_progress: bool = False,
 ) -> GatePlan:
-    """Decide which cells of a video would be encoded; it is decoded once, as a stream of luma.
+    """Decide which cells of a video would be encoded; it is decoded once, as a stream of what the gate judges.
 
     Args:
-        video: path, or frames in memory, uint8 [F, h, w, 3] RGB; all of those are used, and
+        video: what `open_video` takes, without an end of its own; frames in memory are all used, and
             `config.frames.fps` labels their times.
         config: frames, gate and budget.
-        window_seconds: start and end of the clip window, None for the beginning or the end.
-        width_px: width the frames are judged at, brought to the nearest multiple of cell_px; the height
-            follows.
-        cell_px: side of a cell.
-        tube_frames: frames per tube.
-        size_px: a tower's own rule, video and number of frames to height and width; None goes by width_px.
+        tower: size rule and cells.
+        window_seconds: clip window.
+        given: the frames to use, or a plan to bring together with its video.
         show_progress: draw a progress bar on a terminal.
 
     Returns:
@@ -54,47 +181,29 @@ def plan_video(
 
     Raises:
         VideoError: the file cannot be read.
-        FrameError: frames of a wrong shape, smaller than one cell, not finite, or with times that go back.
+        FrameError: frames of a wrong shape, smaller than one cell, not finite, or with times that go back, or frames
+            planned for another video.
         BudgetError: the budget is below one token.
-
-    Source: ours.
+        PlanError: a plan of another size, length or time.
     """
-    with _opened(video, config, window_seconds) as stream:
-        chosen = _chosen(stream, config, window_seconds, in_memory=_is_memory(stream.info))
-        total = stream.info.num_frames if chosen is None else len(chosen)
-        if size_px is None:
-            grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
-        else:
-            grid = CellGrid.of(*size_px(stream.info, total), cell_px=cell_px, tube_frames=tube_frames)
-        full, grid = grid, _scaled(grid, total, config)
-        judged_px = (grid.height_px, grid.width_px)
-        frames = stream.frames(chosen, size_px=judged_px, pixel_format=config.judged_format)
-        seen = _Seen(
-            tqdm(frames, total=total, unit="frame", leave=False, disable=None if show_progress else True)
-        )
-        codec_keyframes = stream.codec_keyframes if _wants_codec_keyframes(config) else np.zeros(0, np.int64)
-        run = _run(seen, grid, config, lambda tube: seen.holds(codec_keyframes, tube, tube_frames))
-        notes = (
-            *(chosen.notes if chosen else ()),
-            *_scaled_note(full, grid),
-            *run.notes,
-            *stream.warnings,
-            *_codec_note(config, codec_keyframes),
-            *_later_note(config),
-        )
+    described = {} if _is_file(video) else {"fps": config.frames.fps}
+
+    def choose(stream: VideoStream) -> FramePlan:
+        return chosen_frames(stream, given, lambda: sampled_frames(stream, config, window_seconds))
+
+    settings = {"window_seconds": window_seconds, "show_progress": show_progress, **described}
+    with open_clip(video, config, tower, choose, **settings) as clip:
+        plan = plan_clip(clip, config, given=given if isinstance(given, GatePlan) else None)
+        frames = clip.frames
+    assert frames is not None
 
     def source() -> Iterator[UInt8Array]:
-        with _opened(video, config, window_seconds) as again:
-            yield from (frame.pixels for frame in again.frames(chosen, size_px=judged_px))
+        with open_clip(
+            video, config, tower, lambda _: frames, **settings | {"show_progress": False}
+        ) as again:
+            yield from again.judged_frames()
 
-    dense_cells = None if grid == full else len(run.keep) * full.num_cells
-    return replace(
-        run,
-        timestamps_seconds=np.array(seen.times_seconds, np.float64)[::tube_frames],
-        notes=notes,
-        dense_cells=dense_cells,
-        open_frames=source,
-    )
+    return replace(plan, frames=frames, open_frames=source, notes=(*plan.notes, *_later_note(config)))
 
 
 def plan_frames_array(
@@ -121,8 +230,6 @@ def plan_frames_array(
     Raises:
         FrameError: another shape or type, no frame, sizes that are no multiples of cell_px, a wrong number of
         times. BudgetError: the budget is below one token. ConfigError: down-scaling, which resizes.
-
-    Source: ours.
     """
     if config.down_scaling:
         raise ConfigError(
@@ -130,25 +237,62 @@ def plan_frames_array(
         )
     frames = np.asarray(frames)
     _check_frames(frames)
-    grid = CellGrid.of(frames.shape[1], frames.shape[2], cell_px=cell_px, tube_frames=tube_frames)
-    times = (
-        np.arange(len(frames)) / config.frames.fps
-        if timestamps_seconds is None
-        else np.asarray(timestamps_seconds)
-    )
-    if times.shape != (len(frames),):
+    CellGrid.of(frames.shape[1], frames.shape[2], cell_px=cell_px, tube_frames=tube_frames)
+    timed: dict[str, Any] = {"fps": config.frames.fps}
+    if timestamps_seconds is not None:
+        timed = {"timestamps_seconds": np.asarray(timestamps_seconds)}
+    size_px = (frames.shape[1], frames.shape[2])
+    tower = TowerView(cell_px=cell_px, tube_frames=tube_frames, size_px=lambda *_: size_px)
+    with open_clip(frames, config, tower, all_frames, **timed) as clip:
+        plan = plan_clip(clip, config)
+    return replace(plan, open_frames=lambda: map(rgb, frames))
+
+
+def all_frames(stream: VideoStream, window_seconds: Window = WHOLE) -> FramePlan:
+    """Every frame of a window."""
+    info = stream.info
+    return FramePlan.from_indices(window_frames(info, window_seconds), info.frame_times_seconds)
+
+
+def sampled_frames(stream: VideoStream, config: PlanConfig, window_seconds: Window) -> FramePlan:
+    """The frames the sampler takes of a file; all of them when the caller gave frames."""
+    if stream.in_memory:
+        return all_frames(stream, window_seconds)
+    return sample_frames(stream.info, config.frames, window_seconds)
+
+
+def chosen_frames(stream: VideoStream, given: Given, otherwise: Callable[[], FramePlan]) -> FramePlan:
+    """Take the frames that a plan names, after a look whether it is this video's; else choose.
+
+    Args:
+        stream: the open video.
+        given: frames or cells planned before; None for none.
+        otherwise: chooses where no frames are named.
+
+    Returns:
+        The frames.
+
+    Raises:
+        FrameError: the plan names frames that this video has not, or has at other times.
+    """
+    frames = given.frames if isinstance(given, GatePlan) else given
+    if frames is None:
+        return otherwise()
+    info, last = stream.info, int(frames.indices[-1])
+    if last >= info.num_frames:
         raise FrameError(
-            f"timestamps_seconds has shape {times.shape} for {len(frames)} frames; give one per frame."
+            f"The plan names frame {last}; {info.source or 'the video'} has {info.num_frames} frames. Give the video "
+            "that was planned."
         )
-    judged = as_rgb if config.judged_format == "rgb24" else as_luma
-    run = _run((judged(frame) for frame in frames), grid, config, lambda _: False)
-    notes = (*run.notes, *_codec_note(config, np.zeros(0, np.int64)))
-    return replace(
-        run,
-        timestamps_seconds=times.astype(np.float64)[::tube_frames],
-        notes=notes,
-        open_frames=lambda: map(as_rgb, frames),
-    )
+    times = info.frame_times_seconds[frames.indices]
+    apart = np.flatnonzero(~np.isclose(times, frames.timestamps_seconds, rtol=0, atol=SAME_TIME_SECONDS))
+    if len(apart):
+        place = int(apart[0])
+        raise FrameError(
+            f"The plan has frame {frames.indices[place]} at {frames.timestamps_seconds[place]:.3f} s; in "
+            f"{info.source or 'the video'} it is at {times[place]:.3f} s. Give the video that was planned."
+        )
+    return frames
 
 
 def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) -> CellGrid:
@@ -166,8 +310,6 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
     Raises:
         ConfigError: a length or count that is no whole number of at least 1.
         FrameError: the video, or width_px, is smaller than one cell.
-
-    Source: ours.
     """
     for name, value in (("width_px", width_px), ("cell_px", cell_px), ("tube_frames", tube_frames)):
         if not isinstance(value, int) or value < 1:
@@ -182,99 +324,60 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
     return CellGrid.of(rows * cell_px, columns * cell_px, cell_px=cell_px, tube_frames=tube_frames)
 
 
-def _scaled(grid: CellGrid, num_frames: int | None, config: PlanConfig) -> CellGrid:
-    """The grid of the frames that down-scaling leaves."""
-    if not config.down_scaling or num_frames is None:
-        return grid
-    tubes = -(-num_frames // grid.tube_frames)
-    size_px = scaled_px(
-        (grid.height_px, grid.width_px),
-        cell_px=grid.cell_px,
-        num_tubes=tubes,
-        tokens=config.budget.most(tubes * grid.num_cells),
-    )
-    return CellGrid.of(*size_px, cell_px=grid.cell_px, tube_frames=grid.tube_frames)
+def _never(_tube: int) -> bool:
+    return False
 
 
-def _scaled_note(full: CellGrid, grid: CellGrid) -> tuple[str, ...]:
-    if grid == full:
-        return ()
-    return (
-        f"down_scaling: frames of {grid.width_px} x {grid.height_px} px instead of {full.width_px} x {full.height_px}",
+def _is_file(video: Any) -> bool:
+    return isinstance(video, str | bytes) or hasattr(video, "__fspath__")
+
+
+def _paid_px(full_px: Size, num_frames: int, config: PlanConfig, tower: TowerView) -> Size:
+    """The size that the budget pays for; a size rule's lower bound does not hold below the budget."""
+    if not config.down_scaling:
+        return full_px
+    tubes = -(-num_frames // tower.tube_frames)
+    cells = (full_px[0] // tower.cell_px) * (full_px[1] // tower.cell_px)
+    return scaled_px(
+        full_px, cell_px=tower.cell_px, num_tubes=tubes, tokens=config.budget.most(tubes * cells)
     )
 
 
-def as_luma(frame: UInt8Array) -> UInt8Array:
-    """Luma of a frame: uint8 [h, w, 3] RGB or [h, w] luma -> [h, w]."""
-    return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-
-
-def as_rgb(frame: UInt8Array) -> UInt8Array:
-    """A frame with three channels: uint8 [h, w, 3] RGB or [h, w] luma -> [h, w, 3]."""
-    return frame if frame.ndim == 3 else np.repeat(frame[:, :, None], 3, axis=2)
-
-
-def _run(
-    pixels: Iterable[UInt8Array],
-    grid: CellGrid,
-    config: PlanConfig,
-    forced_keyframe: Callable[[int], bool],
-) -> GatePlan:
-    if config.gate is None:
-        return whole_plan(tubes_of(pixels, grid.tube_frames), grid)
-    return plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced_keyframe)
-
-
-class _Seen:
-    """Passes frames on and remembers their numbers and times: a damaged file may give fewer than planned."""
-
-    def __init__(self, frames: Iterable[Frame]) -> None:
-        self._frames = frames
-        self.times_seconds: list[float] = []
-        self._indices: list[int] = []
-
-    def __iter__(self) -> Iterator[UInt8Array]:
-        for frame in self._frames:
-            self.times_seconds.append(frame.timestamp_seconds)
-            self._indices.append(frame.index)
-            yield frame.pixels
-
-    def holds(self, keyframes: np.ndarray[Any, np.dtype[np.int64]], tube: int, tube_frames: int) -> bool:
-        """Tell whether a keyframe of the codec was passed since the tube before."""
-        end = min((tube + 1) * tube_frames, len(self._indices)) - 1
-        before = self._indices[tube * tube_frames - 1] if tube else -1
-        return bool(np.any((keyframes > before) & (keyframes <= self._indices[end])))
-
-
-def _opened(video: Any, config: PlanConfig, window_seconds: Window) -> VideoStream:
-    is_file = isinstance(video, str) or hasattr(video, "__fspath__")
-    stream = open_video(video, window_seconds=window_seconds, fps=None if is_file else config.frames.fps)
-    if stream.info.is_live:
-        stream.close()
-        raise FrameError(
-            f"{video} is live and has no end to plan for; record a clip, or gate it as it comes with "
-            "framegate.gate_stream."
+def _checked(plan: GatePlan, clip: Clip, grid: CellGrid) -> GatePlan:
+    """A plan made before, after a look whether it is this clip's."""
+    if (plan.grid.height_px, plan.grid.width_px, plan.cell_px) != (
+        grid.height_px,
+        grid.width_px,
+        grid.cell_px,
+    ):
+        raise PlanError(
+            f"The plan is for frames of {plan.width_px} x {plan.height_px} px in cells of {plan.cell_px} px; here "
+            f"they are {grid.width_px} x {grid.height_px} px in cells of {grid.cell_px} px. Plan with processor=, or "
+            "the model's family=."
         )
-    return stream
+    if (len(plan.side), plan.tube_frames) != (clip.num_tubes, grid.tube_frames):
+        raise PlanError(
+            f"The plan has {len(plan.side)} tubes of {plan.tube_frames} frames; this clip has {clip.num_tubes} of "
+            f"{grid.tube_frames}. Give the video, window and frames that were planned."
+        )
+    times = clip.times_seconds[:: clip.tube_frames]
+    told = np.isfinite(plan.timestamps_seconds)
+    if not np.allclose(times[told], plan.timestamps_seconds[told], rtol=0, atol=SAME_TIME_SECONDS):
+        raise PlanError(
+            f"The plan's tubes begin at {plan.timestamps_seconds[:4].round(3).tolist()} s, this clip's at "
+            f"{times[:4].round(3).tolist()} s. Give the video that was planned."
+        )
+    return plan
 
 
-def _is_memory(info: VideoInfo) -> bool:
-    return info.source is None
+def _scaled_note(full_px: Size, size_px: Size) -> tuple[str, ...]:
+    if size_px == full_px:
+        return ()
+    return (f"down_scaling: frames of {size_px[1]} x {size_px[0]} px instead of {full_px[1]} x {full_px[0]}",)
 
 
-def _chosen(stream: VideoStream, config: PlanConfig, window: Window, *, in_memory: bool) -> FramePlan | None:
-    """The frames the sampler takes; None, for all of them, when the caller gave frames."""
-    if in_memory:
-        return None
-    return sample_frames(stream.info, config.frames, window)
-
-
-def _wants_codec_keyframes(config: PlanConfig) -> bool:
-    return config.gate is not None and config.gate.codec_keyframes
-
-
-def _codec_note(config: PlanConfig, keyframes: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[str, ...]:
-    if not _wants_codec_keyframes(config) or len(keyframes):
+def _codec_note(config: PlanConfig, clip: Clip) -> tuple[str, ...]:
+    if config.gate is None or not config.gate.codec_keyframes or clip.knows_codec_keyframes:
         return ()
     return ("codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",)
 

@@ -9,6 +9,8 @@ from itertools import islice
 import numpy as np
 
 from framegate.errors import FrameError
+from framegate.tokenizers.clip import VideoStream, open_video
+from framegate.tokenizers.clip.window import Window
 from framegate.tokenizers.relevance.scores import (
     FrameTextEncoder,
     encoded_frames,
@@ -17,8 +19,6 @@ from framegate.tokenizers.relevance.scores import (
     novelty,
     similarity,
 )
-from framegate.tokenizers.video_stream import VideoStream, open_video
-from framegate.tokenizers.video_stream.window import Window
 from framegate.types import Float64Array, Frame, FramePlan, Int64Array, VideoInfo
 
 # The shorter side of what an encoder sees: CLIP and SigLIP take 224 px and more of a centre crop.

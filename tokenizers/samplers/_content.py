@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from framegate.tokenizers.clip import VideoStream
 from framegate.tokenizers.relevance.frames import small_size
-from framegate.tokenizers.video_stream import VideoStream
 from framegate.types import Float64Array, Int64Array
 
 Luma = npt.NDArray[np.float32]

@@ -7,21 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from framegate.settings import Count, PerCall, Positive, checked
+from framegate.tokenizers.clip.window import window_bounds, window_frames
 from framegate.tokenizers.samplers import uniform
-from framegate.tokenizers.video_stream.window import window_bounds, window_frames
 from framegate.types import FramePlan, VideoInfo
 
 # A grid point this close below a frame's time still takes that frame: 1/30 s has no exact float.
 EPSILON_SECONDS = 1e-6
 # Finer grids tell no more frames apart.
 MAX_FPS = 1e6
+DEFAULT_FPS = 2.0
 
 
 @checked
 def sample(
     info: VideoInfo,
     *,
-    fps: Positive = 2.0,
+    fps: Positive | None = None,
     max_frames: Count | None = None,
     start_seconds: PerCall[float | None] = None,
     end_seconds: PerCall[float | None] = None,
@@ -30,7 +31,8 @@ def sample(
 
     Args:
         info: a video whose frame times are known.
-        fps: frames per second; above the video's own rate every frame is taken once.
+        fps: frames per second, None for 2 (an attached processor that reduces nothing then takes the frames that the
+            checkpoint's own processor chooses); above the video's own rate every frame is taken once.
         max_frames: when the grid would take more, this many are spread evenly instead; None for no limit.
         start_seconds: start of the clip window, None for the beginning.
         end_seconds: end of the clip window, None for the end.
@@ -42,7 +44,7 @@ def sample(
         ConfigError: a setting out of range.
         FrameError: a live source, or a window that holds no frame.
     """
-    window = (start_seconds, end_seconds)
+    fps, window = fps or DEFAULT_FPS, (start_seconds, end_seconds)
     inside = window_frames(info, window)
     times = info.frame_times_seconds[inside]
     start, end = window_bounds(info, inside, window)

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 
 from framegate.settings import Count, PerCall, Share, checked
+from framegate.tokenizers.clip import VideoStream
+from framegate.tokenizers.clip.window import Window, window_bounds, window_frames
 from framegate.tokenizers.relevance.frames import open_file
 from framegate.tokenizers.samplers._content import content_keyframes
 from framegate.tokenizers.samplers._coverage import compensated, filled, thinned
-from framegate.tokenizers.video_stream import VideoStream
-from framegate.tokenizers.video_stream.window import Window, window_bounds, window_frames
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 KeyframeSource = Literal["auto", "codec", "content"]

@@ -18,7 +18,7 @@ from framegate.settings import defaults, read_all, saved_settings_of, unknown
 from framegate.tokenizers import samplers
 
 if TYPE_CHECKING:
-    from framegate.tokenizers.video_stream.window import Window
+    from framegate.tokenizers.clip.window import Window
     from framegate.types import FramePlan, VideoInfo
 
 Sampler = Callable[..., "FramePlan"]
@@ -93,7 +93,12 @@ class FramesConfig:
     @property
     def fps(self) -> float:
         """The sampler's rate in frames per second, where it has none that of frames without times."""
-        return float(self.settings.get("fps", ASSUMED_FPS))
+        return float(self.settings.get("fps") or ASSUMED_FPS)
+
+    @property
+    def is_left_open(self) -> bool:
+        """True when nobody chose frames, so that the checkpoint's own processor may."""
+        return self == FramesConfig()
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any], place: str = "frames") -> FramesConfig:
@@ -112,12 +117,17 @@ class FramesConfig:
 
     @staticmethod
     def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-        """Lay flat settings over others; another sampler takes over only the settings that it has as well."""
+        """Lay flat settings over others; another sampler takes over only what was set, and what it has as well."""
         name = above.get("sampler", below.get("sampler", DEFAULT_SAMPLER))
         if name == below.get("sampler", name):
             return {**below, **above}
         known = saved_settings_of(sampler(name))
-        return {key: value for key, value in below.items() if key in known} | dict(above)
+        before = sampler(below.get("sampler", DEFAULT_SAMPLER))
+        untouched = defaults(before) | {"max_frames": MAX_FRAMES}
+        taken = {
+            key: value for key, value in below.items() if key in known and value != untouched.get(key, value)
+        }
+        return taken | dict(above)
 
     def over(self, **changes: Any) -> FramesConfig:
         """Return a copy with settings replaced, the sampler among them.

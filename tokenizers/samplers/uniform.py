@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from framegate.settings import Count, PerCall, checked
-from framegate.tokenizers.video_stream.window import window_bounds, window_frames
+from framegate.tokenizers.clip.window import window_bounds, window_frames
 from framegate.types import FramePlan, Int64Array, VideoInfo
 
 

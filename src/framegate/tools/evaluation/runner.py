@@ -119,7 +119,7 @@ def check_answerable(question: Question, seen: dict[Path, float]) -> Path:
         UnanswerableError: it has none, the file is missing, or a time lies outside.
         VideoError: the file cannot be read.
     """
-    from framegate.tokenizers.video_stream import probe
+    from framegate.tokenizers.clip import probe
 
     path = question.path
     if path is None:

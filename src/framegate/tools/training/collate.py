@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from framegate.errors import ConfigError
+from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, unpack_plans
 from framegate.tools.training.budgets import KEEP_RATIO_KEY, draw_keep_ratio, processor_budget
 from framegate.tools.training.labels import completion_labels
 
@@ -83,7 +84,7 @@ class CompletionCollator:
         )
         batch = {name: value for name, value in encoded.items() if isinstance(value, Tensor)}
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        dropped = dropped_per_row(self.processor, conversations)
+        dropped = dropped_per_row(batch, conversations, reuses=_reuses(self.processor))
         lengths = [int(row.sum()) - count for row, count in zip(mask, dropped, strict=True)]
         labels = completion_labels(self.processor, conversations, ids, mask, learn=self.learn)
         return batch | {"labels": labels}, lengths
@@ -120,26 +121,29 @@ class CompletionCollator:
         )
 
 
-def dropped_per_row(processor: Any, conversations: Sequence[Sequence[Any]]) -> list[int]:
-    """Count the placeholders of each conversation that an attached processor's last call gave no token.
+def dropped_per_row(batch: Batch, conversations: Sequence[Sequence[Any]], *, reuses: bool) -> list[int]:
+    """Count the placeholders of each conversation that an attached processor gave no token.
 
     Args:
-        processor: that has just read these conversations.
+        batch: what the processor made of these conversations.
         conversations: one per row.
+        reuses: skipped cells keep a token.
 
     Returns:
         One count per row; zeros where no gate ran.
-
-    Source: ours.
     """
     videos = [_num_videos(conversation) for conversation in conversations]
-    reader = processor.video_processor
-    notes = list(getattr(reader, "last_call", ())) if sum(videos) else []
-    if not notes or reader.config.reuses:
+    if PLAN_KEY not in batch or reuses:
         return [0] * len(conversations)
-    dropped = [note.dense_tokens - note.kept_tokens for note in notes]
+    plans, _ = unpack_plans(batch[PLAN_KEY].numpy(), batch[NOTES_KEY].numpy())
+    dropped = [plan.side.size - plan.num_kept for plan in plans]
     assert len(dropped) == sum(videos)
     return [sum(dropped[sum(videos[:row]) : sum(videos[: row + 1])]) for row in range(len(videos))]
+
+
+def _reuses(processor: Any) -> bool:
+    config = getattr(processor.video_processor, "config", None)
+    return config is not None and bool(config.reuses)
 
 
 def _num_videos(conversation: Sequence[Any]) -> int:

@@ -147,7 +147,7 @@ def clip_frames(path: Path, size_px: tuple[int, int], duration_seconds: float) -
     Raises:
         VideoError: it cannot be read.
     """
-    from framegate.tokenizers.video_stream import open_video
+    from framegate.tokenizers.clip import open_video
 
     times, pixels = [], []
     with open_video(path) as stream:

@@ -11,10 +11,11 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError
-from framegate.tokenizers.video_stream.container import (
+from framegate.tokenizers.clip.container import (
     ContinuousPackets,
     check_file,
     is_shown,
+    named,
     open_container,
     video_stream_of,
 )
@@ -33,6 +34,7 @@ class FileIndex:
 
     Args:
         info: what is told to others.
+        data: path of the file, or its bytes.
         ticks: time stamps in the stream's own unit, int64 [F], not decreasing.
         keyframes: indices of the frames that decode on their own, int64 [K].
         lookup: how a decoded frame finds its place: by its time stamp, or by counting frames from the start.
@@ -40,6 +42,7 @@ class FileIndex:
     """
 
     info: VideoInfo
+    data: str | bytes = field(repr=False)
     ticks: Int64Array = field(repr=False)
     keyframes: Int64Array = field(repr=False)
     lookup: Literal["time", "count"]
@@ -60,11 +63,11 @@ class _Packets:
     problem: str | None
 
 
-def index_file(path: Path) -> FileIndex:
+def index_file(source: Path | bytes) -> FileIndex:
     """Read all packets of a file, and decode its first frame to learn the rotation.
 
     Args:
-        path: the video file.
+        source: the video file, or its bytes.
 
     Returns:
         The index. The first instant of the container (the earliest of its streams) is 0 seconds, so the first
@@ -73,24 +76,25 @@ def index_file(path: Path) -> FileIndex:
     Raises:
         VideoNotFoundError: no such file.
         VideoError: no video, unknown codec, no frame, or none that can be decoded.
-
-    Source: ours.
     """
-    check_file(path)
-    with open_container(str(path)) as container:
-        stream = video_stream_of(container, str(path))
+    if isinstance(source, Path):
+        check_file(source)
+    data, name = source if isinstance(source, bytes) else str(source), named(source)
+    with open_container(data) as container:
+        stream = video_stream_of(container, name)
         packets = _read_packets(container, stream)
         if not packets.pts:
-            raise VideoError(f"{str(path)!r} has a video stream but no frame in it; record it again.")
+            raise VideoError(f"{name!r} has a video stream but no frame in it; record it again.")
         time_base = stream.time_base
         ticks, order, lookup, notes = _place(packets, stream)
         start = _start_tick(container, int(ticks[0]), time_base) if lookup == "time" else int(ticks[0])
         step = packets.durations[order[-1]] or _median_step(ticks, stream, time_base)
         end = float((int(ticks[-1]) + step - start) * time_base)
-        notes += _damage(path, container, stream, packets, end)
-        width, height, rotation = _shape(path)
+        size_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+        notes += _damage(Path(name).name, size_bytes, container, stream, packets, end)
+        width, height, rotation = _shape(data)
         info = VideoInfo(
-            source=path,
+            source=name if isinstance(source, bytes) else source,
             width_px=width,
             height_px=height,
             frame_times_seconds=_seconds(ticks - start, time_base),
@@ -101,7 +105,7 @@ def index_file(path: Path) -> FileIndex:
         )
     keyframes = np.flatnonzero(np.array(packets.keys)[order]).astype(np.int64)
     can_seek = lookup == "time" and not packets.restarts
-    return FileIndex(info=info, ticks=ticks, keyframes=keyframes, lookup=lookup, can_seek=can_seek)
+    return FileIndex(info=info, data=data, ticks=ticks, keyframes=keyframes, lookup=lookup, can_seek=can_seek)
 
 
 def _read_packets(container: Any, stream: Any) -> _Packets:
@@ -167,10 +171,11 @@ def _median_step(ticks: Int64Array, stream: Any, time_base: Fraction) -> int:
     return max(1, round(1 / ((stream.average_rate or FALLBACK_RATE) * time_base)))
 
 
-def _shape(path: Path) -> tuple[int, int, int]:
+def _shape(data: str | bytes) -> tuple[int, int, int]:
     """Width, height as shown and clockwise rotation, from the first frame: it carries the display matrix."""
-    with open_container(str(path)) as container:
-        stream = video_stream_of(container, str(path))
+    name = named(data)
+    with open_container(data) as container:
+        stream = video_stream_of(container, name)
         problem: Exception | None = None
         for packet in ContinuousPackets(container, stream):
             try:
@@ -183,7 +188,7 @@ def _shape(path: Path) -> tuple[int, int, int]:
                 turned = rotation in (90, 270)
                 return (*((frame.height, frame.width) if turned else (frame.width, frame.height)), rotation)
     raise VideoError(
-        f"No frame of {str(path)!r} ({stream.codec_context.name}) can be decoded ({problem or 'no output'}); "
+        f"No frame of {name!r} ({stream.codec_context.name}) can be decoded ({problem or 'no output'}); "
         "the data is damaged, or this build of FFmpeg has no decoder for it."
     ) from problem
 
@@ -193,43 +198,43 @@ def clockwise(counterclockwise_degrees: float) -> int:
     return round(-counterclockwise_degrees / 90) % 4 * 90
 
 
-def _damage(path: Path, container: Any, stream: Any, packets: _Packets, end_seconds: float) -> list[str]:
+def _damage(
+    name: str, size_bytes: int, container: Any, stream: Any, packets: _Packets, end_seconds: float
+) -> list[str]:
     """Everything that shows that the file is not what its header says."""
     notes = []
     unit = float(stream.time_base)
     for before, after in packets.restarts:
         notes.append(
-            f"The time stamps of {path.name} go back from {before * unit:g} to {after * unit:g} seconds; "
+            f"The time stamps of {name} go back from {before * unit:g} to {after * unit:g} seconds; "
             "what follows was put behind what came before."
         )
     if packets.problem:
-        notes.append(f"Reading {path.name} ended early at {end_seconds:g} seconds ({packets.problem}).")
+        notes.append(f"Reading {name} ended early at {end_seconds:g} seconds ({packets.problem}).")
     if packets.num_corrupt:
-        notes.append(f"{packets.num_corrupt} packets of {path.name} are damaged.")
-    notes += _broken_promises(path, container, stream, packets, end_seconds)
+        notes.append(f"{packets.num_corrupt} packets of {name} are damaged.")
+    notes += _broken_promises(name, size_bytes, container, stream, packets, end_seconds)
     return notes
 
 
 def _broken_promises(
-    path: Path, container: Any, stream: Any, packets: _Packets, end_seconds: float
+    name: str, size_bytes: int, container: Any, stream: Any, packets: _Packets, end_seconds: float
 ) -> list[str]:
     found = len(packets.pts) + packets.num_discarded
     # AVI counts the frames it left out too
     if stream.frames > found + 1 and container.format.name != "avi":
         return [
-            f"{path.name} breaks off: its header promises {stream.frames} frames, {found} are there "
+            f"{name} breaks off: its header promises {stream.frames} frames, {found} are there "
             f"(up to {end_seconds:g} seconds); only those are used."
         ]
     promised = _promised_seconds(container, stream)
     if promised is not None and promised > end_seconds + PROMISE_SLACK_SECONDS:
         return [
-            f"{path.name} breaks off: its header promises {promised:g} seconds, its video ends at "
+            f"{name} breaks off: its header promises {promised:g} seconds, its video ends at "
             f"{end_seconds:g}; only that part is used."
         ]
-    if container.format.name == "mpegts" and path.stat().st_size % TS_PACKET_BYTES:
-        return [
-            f"{path.name} breaks off inside a packet, at {end_seconds:g} seconds; only that part is used."
-        ]
+    if container.format.name == "mpegts" and size_bytes % TS_PACKET_BYTES:
+        return [f"{name} breaks off inside a packet, at {end_seconds:g} seconds; only that part is used."]
     return []
 
 

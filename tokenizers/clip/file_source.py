@@ -11,15 +11,15 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError
-from framegate.tokenizers.video_stream.container import (
+from framegate.tokenizers.clip.container import (
     ContinuousPackets,
     counted_threads,
     is_shown,
     open_container,
     video_stream_of,
 )
-from framegate.tokenizers.video_stream.file_index import FileIndex
-from framegate.tokenizers.video_stream.pixels import PixelConverter, View
+from framegate.tokenizers.clip.file_index import FileIndex
+from framegate.tokenizers.clip.pixels import PixelConverter, View
 from framegate.types import Frame, Int64Array
 
 # A seek empties the decoder's pipeline, which costs about as much as decoding this many frames.
@@ -43,8 +43,6 @@ def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) ->
 
     Raises:
         VideoError: the file has gone, or not one wanted frame could be decoded.
-
-    Source: ours.
     """
     reader = FileReader(index)
     convert = PixelConverter(view)
@@ -113,8 +111,6 @@ class FileReader:
 
         Returns:
             The av.VideoFrame, None when the file cannot give it.
-
-        Source: ours.
         """
         if self._pays_to_seek(place):
             self._seek(place)
@@ -136,7 +132,7 @@ class FileReader:
     def _restart(self) -> None:
         self.close()
         source = str(self._index.info.source)
-        self._container = open_container(source)
+        self._container = open_container(self._index.data)
         self._stream = video_stream_of(self._container, source)
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = counted_threads(os.cpu_count())

@@ -13,12 +13,13 @@ from weakref import WeakSet
 import numpy as np
 
 from framegate.errors import FrameError, VideoError
-from framegate.tokenizers.video_stream.file_index import FileIndex, index_file
-from framegate.tokenizers.video_stream.file_source import read_frames
-from framegate.tokenizers.video_stream.live_source import LiveSource
-from framegate.tokenizers.video_stream.memory_source import MemoryFrames, describe, read_memory
-from framegate.tokenizers.video_stream.pixels import PixelFormat, Size, View
-from framegate.tokenizers.video_stream.window import WHOLE, Window, check_window, window_frames
+from framegate.tokenizers.clip.container import named
+from framegate.tokenizers.clip.file_index import FileIndex, index_file
+from framegate.tokenizers.clip.file_source import read_frames
+from framegate.tokenizers.clip.live_source import LiveSource
+from framegate.tokenizers.clip.memory_source import MemoryFrames, describe, read_memory
+from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View
+from framegate.tokenizers.clip.window import WHOLE, Window, check_window, window_frames
 from framegate.types import Frame, FramePlan, Int64Array, VideoInfo
 
 Note = Callable[[str], None]
@@ -72,6 +73,7 @@ class VideoStream:
         *,
         size_px: Size | None = None,
         pixel_format: PixelFormat = "rgb24",
+        resample: Resample = "area",
     ) -> Iterator[Frame]:
         """Give frames, one at a time, decoded, resized and turned as they are asked for.
 
@@ -79,6 +81,7 @@ class VideoStream:
             plan: which frames, inside the clip window; None for every frame of it.
             size_px: height and width as shown, None for the video's own.
             pixel_format: "rgb24", or "gray" for luma 0.299 R + 0.587 G + 0.114 B, full range.
+            resample: "area", or "bicubic" and "bilinear" as transformers resizes; see `pixels.View`.
 
         Returns:
             Iterator over Frame in order of presentation; a frame planned twice comes twice; each owns its
@@ -90,17 +93,20 @@ class VideoStream:
                 window, a bad size.
             ConfigError: an unknown pixel format.
             VideoError: the stream is closed, or nothing can be decoded.
-
-        Source: ours.
         """
         if self._closed:
             raise VideoError(
                 f"The stream of {self.info.source or 'frames in memory'} is closed; open it again."
             )
-        view = View(size_px=size_px, pixel_format=pixel_format)
+        view = View(size_px=size_px, pixel_format=pixel_format, resample=resample)
         if isinstance(self._source, LiveSource):
             return self._kept(self._live(self._source, plan, view))
         return self._kept(self._source.read(self._wanted(plan), view))
+
+    @property
+    def in_memory(self) -> bool:
+        """True when the frames were given, so that all of them are meant."""
+        return isinstance(self._source, _MemorySource)
 
     def close(self) -> None:
         """Close everything now, also passes that were not read to their end."""
@@ -178,8 +184,6 @@ def probe(source: str | PathLike[str]) -> VideoInfo:
     Raises:
         VideoNotFoundError: no such file.
         VideoError: a directory, no video, an unknown codec, no frame, or none that can be decoded.
-
-    Source: ours.
     """
     if not isinstance(source, str | PathLike):
         raise FrameError(
@@ -202,18 +206,21 @@ def open_video(
     live_fps: float | None = None,
     format: str | None = None,
     options: Mapping[str, str] | None = None,
+    channels_first: bool | None = None,
 ) -> VideoStream:
     """Open a video: a file, frames in memory, or a live source.
 
     Args:
-        source: path; or frames in memory, uint8 or float in [0, 1] [F, h, w, 3] (torch tensors also
-            [F, 3, h, w]), or a list of such frames or PIL images; or a live source, an address such as rtsp://
-            or http://, or a device's name together with `format`.
+        source: path, or a file's bytes; or frames in memory, array or tensor [F, h, w, 3], [F, 3, h, w] or grey
+            [F, h, w], whole numbers in 0 to 255 or floating point in [0, 1] or [0, 255], or a list of such frames, PIL
+            images or paths of pictures; or a live source, an address such as rtsp:// or http://, or a device's name
+            together with `format`.
         window_seconds: clip window [start, end) in seconds, None for an open end.
         timestamps_seconds: times of frames in memory.
         fps: rate of frames in memory, instead of their times; 24, with a warning, when neither is given.
         live_fps: most frames per second of a live source, None for every frame.
         format: FFmpeg's name of a device's or live stream's format, say "v4l2"; makes the source live.
+        channels_first: where the channels of frames in memory stand; None looks for an axis of 3 or 1.
         options: FFmpeg's options of a live source.
 
     Returns:
@@ -224,25 +231,25 @@ def open_video(
         VideoError: the source cannot be opened, or holds no video that can be decoded.
         FrameError: frames or times in memory that cannot be used, a window that holds no frame, or a setting
             that does not belong to this kind of source.
-
-    Source: ours.
     """
     check_window(window_seconds)
     is_path = isinstance(source, str | PathLike)
+    is_file = is_path or isinstance(source, bytes)
     is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
     _refuse(
         source,
         {"live_fps": live_fps, "format": format, "options": options} if not is_live else {},
-        {"timestamps_seconds": timestamps_seconds, "fps": fps} if is_path else {},
+        {"timestamps_seconds": timestamps_seconds, "fps": fps} if is_file else {},
     )
     warnings: list[str] = []
     opened: _Source | LiveSource
     if is_live:
         opened = LiveSource(str(source), format=format, options=options, note=_once(warnings))
-    elif is_path:
-        opened = _FileSource(index_file(Path(source)), _once(warnings))
+    elif is_file:
+        data = source if isinstance(source, bytes) else Path(source)
+        opened = _FileSource(index_file(data), _once(warnings))
     else:
-        frames = MemoryFrames(source)
+        frames = MemoryFrames(source, channels_first=channels_first)
         opened = _MemorySource(frames, describe(frames, timestamps_seconds, fps))
     warnings.extend(opened.info.warnings)
     if not is_live:
@@ -252,7 +259,8 @@ def open_video(
 
 def _refuse(source: Any, of_live: Mapping[str, Any], of_memory: Mapping[str, Any]) -> None:
     """Refuse settings that this kind of source cannot follow, rather than ignore them."""
-    name = source if isinstance(source, str | PathLike) else f"a {type(source).__name__} in memory"
+    is_file = isinstance(source, str | PathLike | bytes)
+    name = named(source) if is_file else f"a {type(source).__name__} in memory"
     for settings, owner in ((of_live, "live sources"), (of_memory, "frames in memory")):
         for key, value in settings.items():
             if value is not None:

@@ -11,10 +11,10 @@ import av
 import numpy as np
 
 from framegate.errors import FrameError, VideoError
-from framegate.tokenizers.video_stream.container import open_container, video_stream_of
-from framegate.tokenizers.video_stream.file_index import clockwise
-from framegate.tokenizers.video_stream.pixels import PixelConverter, View
-from framegate.tokenizers.video_stream.window import Window, check_window
+from framegate.tokenizers.clip.container import open_container, video_stream_of
+from framegate.tokenizers.clip.file_index import clockwise
+from framegate.tokenizers.clip.pixels import PixelConverter, View
+from framegate.tokenizers.clip.window import Window, check_window
 from framegate.types import Frame, VideoInfo
 
 Note = Callable[[str], None]
@@ -73,8 +73,6 @@ class LiveSource:
 
         Raises:
             FrameError: read before, a bad window, or live_fps not above 0.
-
-        Source: ours.
         """
         if self._used:
             raise FrameError(

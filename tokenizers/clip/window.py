@@ -25,8 +25,6 @@ def check_window(window_seconds: Window) -> tuple[float, float]:
 
     Raises:
         FrameError: not a pair of numbers, NaN, or an end that is not after the start.
-
-    Source: ours.
     """
     try:
         start, end = window_seconds
@@ -55,8 +53,6 @@ def window_frames(info: VideoInfo, window_seconds: Window = WHOLE) -> Int64Array
 
     Raises:
         FrameError: a live source, a bad window, or a window that holds no frame.
-
-    Source: ours.
     """
     if info.is_live:
         raise FrameError(
@@ -84,8 +80,6 @@ def window_bounds(info: VideoInfo, inside: Int64Array, window_seconds: Window) -
 
     Returns:
         Start and end in seconds, finite; the start is never before the first frame.
-
-    Source: ours.
     """
     start, end = check_window(window_seconds)
     return max(start, float(info.frame_times_seconds[0])), min(end, info.duration_seconds)

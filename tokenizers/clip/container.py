@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,6 @@ def check_file(path: Path) -> None:
     Raises:
         VideoNotFoundError: nothing is there.
         VideoError: a directory, or an empty file.
-
-    Source: ours.
     """
     if not path.exists():
         raise VideoNotFoundError(
@@ -38,12 +37,12 @@ def check_file(path: Path) -> None:
 
 
 def open_container(
-    source: str, *, format: str | None = None, options: Mapping[str, str] | None = None
+    source: str | bytes, *, format: str | None = None, options: Mapping[str, str] | None = None
 ) -> Any:
-    """Open a file, an address or a device for reading.
+    """Open a file, its bytes, an address or a device for reading.
 
     Args:
-        source: path, address, or a device's name.
+        source: path, a file's bytes, address, or a device's name.
         format: FFmpeg's name of the input format, None to find out.
         options: FFmpeg's options of that format.
 
@@ -52,12 +51,12 @@ def open_container(
 
     Raises:
         VideoError: it cannot be opened, or is no video.
-
-    Source: ours.
     """
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        return av.open(source, format=format, options=dict(options or {}), metadata_errors="replace")
+        return av.open(opened, format=format, options=dict(options or {}), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as problem:
+        source = named(source)
         if "://" in source or format is not None:
             raise VideoError(
                 f"{source!r} cannot be opened ({problem}); check the address or device, the network, and `format`."
@@ -66,6 +65,11 @@ def open_container(
             f"{source!r} cannot be opened as a video ({problem}). It is no video, its header is lost (an mp4 "
             "that was not finished has none), or its format is unknown; record it again, or repair it."
         ) from problem
+
+
+def named(source: object) -> str:
+    """Name a source in messages: a path or address as it is, bytes by their number."""
+    return f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
 
 
 def video_stream_of(container: Any, source: str) -> Any:
@@ -80,8 +84,6 @@ def video_stream_of(container: Any, source: str) -> Any:
 
     Raises:
         VideoError: no video stream, or one whose codec FFmpeg does not know.
-
-    Source: ours.
     """
     videos = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not videos:

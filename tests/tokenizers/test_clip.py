@@ -12,10 +12,10 @@ from clips import gradient_frames, write_clip
 from PIL import Image
 
 from framegate.errors import ConfigError, FrameError, VideoError
-from framegate.tokenizers.video_stream import open_video, probe
-from framegate.tokenizers.video_stream.file_index import clockwise, index_file
-from framegate.tokenizers.video_stream.file_source import FileReader
-from framegate.tokenizers.video_stream.pixels import resize, turn
+from framegate.tokenizers.clip import open_video, probe
+from framegate.tokenizers.clip.file_index import clockwise, index_file
+from framegate.tokenizers.clip.file_source import FileReader
+from framegate.tokenizers.clip.pixels import resize, turn
 from framegate.types import FramePlan
 
 IRREGULAR_MS = [0, 40, 50, 400, 410, 1000, 1033, 1100, 2500, 2600, 2610, 4000]
