@@ -4,8 +4,8 @@
     accelerate launch examples/finetune.py CONFIG.yaml [--key value ...]
     python examples/finetune.py examples/finetune/smoke.yaml      # a tiny model, four steps, any CPU
 
-Every setting is explained at framegate.tools.training.FinetuneConfig. The result, in output_dir/final, is read back
-with framegate.tools.training.load_finetuned.
+Every setting is explained at framegate.FinetuneConfig. The result, in output_dir/final, is read back
+with framegate.load_finetuned.
 """
 
 import sys

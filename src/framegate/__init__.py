@@ -11,6 +11,7 @@ from framegate.version import __version__
 _HOMES = {
     "AutoModelForImageTextToText": "framegate.models.auto",
     "AutoProcessor": "framegate.models.auto",
+    "FinetuneConfig": "framegate.tools.training",
     "FramePlan": "framegate.types",
     "FrontEnd": "framegate.models.attachment",
     "FrontEndConfig": "framegate.config",
@@ -29,6 +30,7 @@ _HOMES = {
     "front_end_of": "framegate.api",
     "gate_stream": "framegate.api",
     "load_config": "framegate.configs.loader",
+    "load_finetuned": "framegate.tools.training",
     "open_video": "framegate.tokenizers.clip",
     "plan_frames": "framegate.api",
     "plan_video": "framegate.api",

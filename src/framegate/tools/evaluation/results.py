@@ -195,7 +195,7 @@ def run_header(
         "preset": str(preset) if isinstance(preset, str | Path) else config.preset,
         "settings": {name: value for name, value in overrides.items() if name not in ("keep_ratio", "fps")},
         "keep_ratio": config.keep_ratio,
-        "fps": config.frames.settings.get("fps"),
+        "fps": config.frames.fps if "fps" in config.frames.settings else None,
         "config": _digest(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()),
         "learned": None if learned is None else _digest(learned.read_bytes()),
         "questions": questions.digest(),

@@ -192,30 +192,28 @@ class LastVideo:
         self.num_reused = 0
         self._asked: str | None = None
         self._result: dict[str, Any] = {}
-        self._account: tuple[Any, Any] = ((), ())
 
     def __call__(self, videos: Any, **call: Any) -> Any:
-        """Call the method, or repeat what it gave: result and account of the call."""
+        """Call the method, or repeat what it gave, the account of the first call with it."""
         from transformers.video_processing_utils import BatchFeature
 
         asked = _spelled(videos, call)
         if asked is not None and asked == self._asked:
             self.num_reused += 1
-            self.reader.last_call, self.reader.last_call_key = self._account
         else:
             self._asked = None
             self._result = dict(self.read(videos, **call))
-            self._account, self._asked = (self.reader.last_call, self.reader.last_call_key), asked
+            self._asked = asked
         # the caller takes entries out of it
         return BatchFeature(dict(self._result))
 
 
 def _spelled(videos: Any, call: dict[str, Any]) -> str | None:
     """What is asked, where it is about paths; None for frames, which are too long to compare."""
-    from framegate.models.video_processor.sources import flat_videos
+    from framegate.models.video_processor.sources import flat_videos, given_plan
 
     flat = flat_videos(videos)
-    if not all(isinstance(video, str) for video in flat):
+    if not all(isinstance(video, str) and given_plan(video) is None for video in flat):
         return None
     windows = [getattr(video, "window_seconds", None) for video in flat]
     return repr((flat, windows, sorted(call.items())))
