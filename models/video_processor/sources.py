@@ -136,7 +136,7 @@ def flat_videos(videos: Any) -> list[Any]:
 
 def _is_grey(video: Any) -> bool:
     """True for frames without an axis of channels, [F, h, w]."""
-    shape = getattr(video, "shape", ())
+    shape: tuple[int, ...] = tuple(getattr(video, "shape", ()))
     return len(shape) == 3 and shape[-1] not in CHANNELS and shape[0] not in CHANNELS
 
 

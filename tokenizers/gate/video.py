@@ -191,7 +191,7 @@ def plan_video(
     def choose(stream: VideoStream) -> FramePlan:
         return chosen_frames(stream, given, lambda: sampled_frames(stream, config, window_seconds))
 
-    settings = {"window_seconds": window_seconds, "show_progress": show_progress, **described}
+    settings: dict[str, Any] = {"window_seconds": window_seconds, "show_progress": show_progress, **described}
     with open_clip(video, config, tower, choose, **settings) as clip:
         plan = plan_clip(clip, config, given=given if isinstance(given, GatePlan) else None)
         frames = clip.frames
