@@ -25,7 +25,6 @@ from framegate.tools.training import (
     VideoQuestions,
     add_lora,
     finetune_config_from_argv,
-    follow_keep_ratio,
     freeze_parts,
     parameter_groups,
     plot_loss,
@@ -45,8 +44,6 @@ def load(config, checkpoint=None):
     framegate.front_end_of(model).detach()
     model = add_lora(model, config) if config.lora else model
     front_end = framegate.attach(model, processor, config.front_end, **config.front_end_settings)
-    if config.keep_ratios:
-        follow_keep_ratio(front_end)
     freeze_parts(model, config.frozen_parts)
     if checkpoint is not None:
         restore_front_end(front_end, checkpoint)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from framegate.errors import ConfigError
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.samplers.registry import FramesConfig
@@ -20,18 +22,25 @@ class PlanConfig:
         frames: which frames are taken from a file.
         gate: which cells are encoded; None where nothing is skipped.
         budget: what the tower may encode of each video.
+        prompt: what the language model may read of it; for those who count tokens before the model does.
         down_scaling: the budget is met by smaller frames.
         timestamps: stamps of time in the prompt; None for none.
         later_stages: names of the stages after the tower that reduce further, for notes.
+        shares: keep_ratio and tower_ratio that one call or one video asked for in place of the configuration's; they
+            travel with the inputs, so that the model side follows.
+        with_shares: makes the plan's configuration for other shares, by keyword; None where nobody can say.
     """
 
     preset: str = "custom"
     frames: FramesConfig = field(default_factory=FramesConfig)
     gate: GateConfig | None = None
     budget: Budget = field(default_factory=Budget)
+    prompt: Budget = field(default_factory=Budget)
     down_scaling: bool = False
     timestamps: TimestampsConfig | None = None
     later_stages: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    with_shares: Callable[..., PlanConfig] | None = field(default=None, repr=False, compare=False)
 
     @property
     def judged_format(self) -> Literal["gray", "rgb24"]:
@@ -47,3 +56,25 @@ class PlanConfig:
     def reuses(self) -> bool:
         """True when skipped cells keep a token and take their anchor's patch embedding."""
         return self.gate is not None and self.gate.mode == "reuse"
+
+    def at(self, shares: Mapping[str, float]) -> PlanConfig:
+        """Follow a call that asks for shares of its own.
+
+        Args:
+            shares: keep_ratio, tower_ratio, or none of them.
+
+        Returns:
+            The configuration of that call.
+
+        Raises:
+            ConfigError: shares where no configuration stands behind that could say what follows from them.
+            BudgetError: shares out of range.
+        """
+        if not shares:
+            return self
+        if self.with_shares is None:
+            raise ConfigError(
+                f"{', '.join(shares)} cannot be set here: attach a front end to the processor first, with "
+                "framegate.attach(model, processor) or framegate.AutoProcessor."
+            )
+        return self.with_shares(**shares)

@@ -33,7 +33,7 @@ def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig
     for plan in prepared.plans:
         for note in plan.notes:
             report.note(note)
-    if any(video.fingerprint != fingerprint_of(config) for video in videos):
+    if any(video.fingerprint != fingerprint_of(config.at(video.shares)) for video in videos):
         presets = ", ".join(sorted({video.preset for video in videos}))
         report.note(
             f"this batch was prepared under another configuration (preset {presets}) than the model's: its cells were "

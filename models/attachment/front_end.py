@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers.utils import ModelOutput
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
-from framegate.errors import AttachmentError
+from framegate.errors import AttachmentError, ConfigError
 from framegate.kernels.dispatch import recording
 from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
@@ -43,15 +43,20 @@ from framegate.models.attachment.generation import (
 )
 from framegate.models.attachment.methods import METHODS
 from framegate.models.attachment.modules import FRONT_END_NAME, FrontEndModules, build_modules
-from framegate.models.attachment.served import served_config
+from framegate.models.attachment.served import Served, served_config
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor, attached_processor
+from framegate.models.video_processor.sources import SHARES
+from framegate.per_thread import PerThread
 from framegate.report import Report
 
 _OWNER = "_framegate_front_end"
+BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
+# all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
+_OWN = ("model", "family", "config", "served", "processor", "modules")
 
 
 class FrontEnd:
@@ -73,7 +78,8 @@ class FrontEnd:
         self.config = config
         self.served = served_config(config, family)
         self.processor: ProcessorAttachment | None = None
-        self._report = Report(preset=config.preset, notes=["No call yet."])
+        # calls of several threads share this object, and nothing of a call
+        self._thread = PerThread(report=None, served=None)
         self._clock = TowerClock()
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
@@ -87,7 +93,7 @@ class FrontEnd:
         return Attached(
             inner=inner,
             mechanism=mechanism_of(inner, self._normalised_family),
-            config=self.served.config,
+            config=self._serving.config,
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
@@ -113,8 +119,60 @@ class FrontEnd:
 
     @property
     def report(self) -> Report:
-        """The account of the last call."""
-        return self._report
+        """The account of this thread's last call."""
+        report: Report | None = self._thread.report
+        return report or Report(preset=self.config.preset, notes=["No call yet."])
+
+    @property
+    def _serving(self) -> Served:
+        """The configuration in force: what this thread overrode, else what was attached."""
+        served: Served | None = self._thread.served
+        return served or self.served
+
+    @contextmanager
+    def override(self, **shares: float | None) -> Iterator[Self]:
+        """Use other budgets for a while, in this thread: model and attached processor follow.
+
+        Args:
+            shares: keep_ratio, tower_ratio, max_video_tokens.
+
+        Yields:
+            The front end.
+
+        Raises:
+            ConfigError: another setting, which is fixed by `attach`, or shares that do not go together.
+            BudgetError: a share out of range.
+        """
+        for name in shares:
+            if name not in BUDGETS:
+                raise ConfigError(
+                    f"override() takes {', '.join(BUDGETS)}, not {name!r}: detach, and attach with {name}=... instead."
+                )
+        before, reader = (
+            self._thread.served,
+            None if self.processor is None else self.processor.video_processor,
+        )
+        read_before = None if reader is None else reader.override.config
+        served = served_config(self.config.override(**shares), self.family)
+        self._thread.served = served
+        if reader is not None:
+            reader.override.config = replace(
+                served.config.plan, shares={name: value for name, value in shares.items() if name in SHARES}
+            )
+        try:
+            yield self
+        finally:
+            self._thread.served = before
+            if reader is not None:
+                reader.override.config = read_before
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in _OWN:
+            raise AttributeError(
+                f"front_end.{name} = {value!r} would change nothing: use `with front_end.override(...)` for budgets, "
+                "or detach and attach with other settings."
+            )
+        super().__setattr__(name, value)
 
     @property
     def is_attached(self) -> bool:
@@ -189,13 +247,20 @@ class FrontEnd:
         prepared = prepared_by_processor(call)
         if prepared is not None and self.processor is None:
             self._adopt_processor(prepared)
-        for note in self.served.notes:
+        attached = self._attached
+        shares = _shares_of(prepared)
+        if shares:
+            attached = replace(attached, config=attached.config.override(**shares))
+            report.note(
+                f"shares of this call: {', '.join(f'{name} {value:g}' for name, value in shares.items())}"
+            )
+        for note in self._serving.notes:
             report.note(note)
         with recording() as ran:
-            short, prompt = compress_call(self._attached, call, report, prepared)
+            short, prompt = compress_call(attached, call, report, prepared)
         report.kernels = {f"{op}: {path}": count for (op, path), count in sorted(ran.items())}
         report.peak_memory_bytes = _peak_memory_bytes()
-        self._report = report
+        self._thread.report = report
         # where the stock path goes on, it runs the tower itself
         self._clock.stage = report.stage("tower") if prompt is None else None
         return short, prompt
@@ -234,7 +299,7 @@ class FrontEnd:
             return (), self._compress(call)[0]
         cache = cache_of(call)
         if not call.get("mm_encoder_outputs") and (cache is None or cache.get_seq_length() == 0):
-            self._report = no_video_report(self.config)
+            self._thread.report = no_video_report(self.config)
         return None
 
     @torch.compiler.disable
@@ -249,7 +314,7 @@ class FrontEnd:
         if prompt is not None:
             return self._generate_on_cache(prompt, call)
         if not holds_video(call):
-            self._report = no_video_report(self.config)
+            self._thread.report = no_video_report(self.config)
             return self._stock("generate")(**without_own_keys(call))
         caller_ids = call.get("input_ids")
         short, prompt = self._compress(call)
@@ -284,10 +349,10 @@ class FrontEnd:
     def _timing_generate(self, prompt_length: int) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        stage = self._report.stage("generate")
+        stage = self.report.stage("generate")
         stage.milliseconds = (time.perf_counter() - started) * 1000
         stage.tokens_in, stage.note = prompt_length, "tokens: prompt, text and video"
-        self._report.peak_memory_bytes = _peak_memory_bytes()
+        self.report.peak_memory_bytes = _peak_memory_bytes()
 
     def _timed_generate(self, translation: Translation, short: dict[str, Any], prompt: PromptMap) -> Any:
         with self._timing_generate(translation.short_length):
@@ -298,6 +363,12 @@ class FrontEnd:
         if cache is not None:
             carry_map(cache, prompt.repeat(cache.layers[0].keys.shape[0] // len(prompt.mask)))
         return output
+
+
+def _shares_of(prepared: Prepared | None) -> dict[str, float]:
+    """What all videos of a call asked for alike; where they differ, each one's budget is looked up by itself."""
+    asked = [] if prepared is None else [dict(account.shares) for account in prepared.accounts]
+    return asked[0] if asked and all(shares == asked[0] for shares in asked) else {}
 
 
 def _kept_labels(call: dict[str, Any], kept: torch.Tensor) -> dict[str, torch.Tensor]:

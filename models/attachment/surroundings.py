@@ -49,7 +49,7 @@ def stage_call(
     counts = [count + attached.mechanism.extra_placeholders for count in cells.cells_per_video]
     last = placeholders.nonzero()[torch.tensor(counts).cumsum(0) - 1].tolist()
     return StageCall(
-        targets=None if config.is_identity else prompt_targets(config, cells, report),
+        targets=prompt_targets(config, cells, prepared, report),
         exact=config.keep_ratio is not None,
         head=attached.head,
         change=gated.score,
@@ -60,12 +60,15 @@ def stage_call(
     )
 
 
-def prompt_targets(config: FrontEndConfig, cells: CellPlan, report: Report) -> list[int] | None:
+def prompt_targets(
+    config: FrontEndConfig, cells: CellPlan, prepared: Prepared | None, report: Report
+) -> list[int] | None:
     """Count the tokens that each video may have in the prompt.
 
     Args:
         config: the front end's configuration.
         cells: the flat plan of the call.
+        prepared: what an attached processor noted; a video may ask for a share of its own.
         report: told which rule holds where no budget names a number.
 
     Returns:
@@ -75,9 +78,14 @@ def prompt_targets(config: FrontEndConfig, cells: CellPlan, report: Report) -> l
     Raises:
         BudgetError: keep_ratio is less than one token of a video.
     """
-    budget, dense = config.budget, cells.cells_per_video
-    if budget.keep_ratio is not None or budget.max_tokens is not None:
-        return [budget.most(count) for count in dense]
+    dense = cells.cells_per_video
+    asked = [account.shares for account in prepared.accounts] if prepared is not None else [{}] * len(dense)
+    configs = [config.override(**shares) if shares else config for shares in asked]
+    if all(one.is_identity for one in configs):
+        return None
+    budgets = [one.budget for one in configs]
+    if any(budget.keep_ratio is not None or budget.max_tokens is not None for budget in budgets):
+        return [budget.most(count) for budget, count in zip(budgets, dense, strict=True)]
     if config.select is None or config.tower_ratio is not None or not config.gates:
         return None
     report.note(

@@ -129,6 +129,7 @@ def _result(
         account=Account(
             preset=request.config.preset,
             fingerprint=fingerprint_of(request.config),
+            shares=dict(request.config.shares),
             source=None if clip.stream.in_memory else str(clip.info.source),
             video_seconds=source.video_seconds,
             num_frames=len(clip.times_seconds),

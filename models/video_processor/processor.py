@@ -21,7 +21,8 @@ from framegate.models.family import VideoSettings
 from framegate.models.video_processor.gated_video import GatedVideo, packed_batch, process_video
 from framegate.models.video_processor.reading import Request, opened, tower_size_px
 from framegate.models.video_processor.settings import stock_values, video_settings
-from framegate.models.video_processor.sources import Given, flat_videos
+from framegate.models.video_processor.sources import SHARES, Given, flat_videos, given_shares
+from framegate.per_thread import PerThread
 from framegate.tokenizers.clip.window import WHOLE, Window
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
 from framegate.tokenizers.gate.plan import GatePlan
@@ -42,6 +43,8 @@ class QwenVideoKwargs(VideosKwargs, total=False):  # type: ignore[misc, call-arg
     max_frames: int
     cap_pixels_per_frame: bool
     max_video_tokens: int
+    keep_ratio: float
+    tower_ratio: float
 
 
 class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
@@ -75,6 +78,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         self.__dict__.update(settings | {"size": SizeDict(**settings["size"])})
         self.model_type = model_type
         self.config = config
+        # a share that one thread set for a while (`front_end.override`)
+        self.override = PerThread(config=None)
         self.replaced = replaced
         self.attachment_id = ""
         self._names = tuple(settings)
@@ -84,7 +89,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
 
         Args:
             videos: a path, frames, or any nesting of them, as for the stock processor.
-            call: the stock keyword arguments; fps, num_frames and max_frames choose the frames of paths.
+            call: the stock keyword arguments; fps, num_frames and max_frames choose the frames of paths. While attached
+                also keep_ratio and tower_ratio, for this call alone; the model side follows what the inputs say.
 
         Returns:
             `pixel_values_videos` of the kept patches, and `video_grid_thw` of the dense grids; families that pool
@@ -98,11 +104,15 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             ConfigError: an unknown setting, or settings that contradict each other.
             PlanError: a plan of a video is for another size, number or time of frames.
         """
-        request = self.request(self.config, call)
+        shares = {name: call.pop(name) for name in SHARES if call.get(name) is not None}
+        request = self.request((self.override.config or self.config).at(shares), call)
         given = request.call
         flat = flat_videos(videos)
         metadata = _metadata_of(flat, given.get("video_metadata"))
-        gated = [process_video(*pair, request) for pair in zip(flat, metadata, strict=True)]
+        gated = [
+            process_video(video, times, replace(request, config=request.config.at(given_shares(video))))
+            for video, times in zip(flat, metadata, strict=True)
+        ]
         grids = {"video_grid_thw": torch.tensor([video.grid_thw for video in gated])}
         packed = packed_batch(gated, self.attachment_id) if self.replaced is not None else {}
         return _batch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from framegate.types import FramePlan
 Given = FramePlan | GatePlan | None
 # where a message may hold a video, as transformers reads it
 _PLACES = ("video", "url", "path")
+# what a message or a call may set for itself
+SHARES = ("keep_ratio", "tower_ratio")
 
 
 class ClipPath(str):
@@ -29,11 +32,13 @@ class ClipPath(str):
         start_seconds: start of the window, None for the beginning.
         end_seconds: end of the window, None for the end.
         plan: frames or cells planned before.
+        shares: keep_ratio and tower_ratio of this video alone.
     """
 
     start_seconds: float | None
     end_seconds: float | None
     plan: Given
+    shares: Mapping[str, float]
 
     def __new__(
         cls,
@@ -41,10 +46,12 @@ class ClipPath(str):
         start_seconds: float | None = None,
         end_seconds: float | None = None,
         plan: Given = None,
+        shares: Mapping[str, float] | None = None,
     ) -> ClipPath:
         """Make the string and put window and plan beside it."""
         clip = super().__new__(cls, os.fspath(path).removeprefix("file://"))
         clip.start_seconds, clip.end_seconds, clip.plan = start_seconds, end_seconds, plan
+        clip.shares = shares or {}
         return clip
 
     @property
@@ -54,18 +61,24 @@ class ClipPath(str):
 
 
 class PlannedFrames(np.ndarray[Any, Any]):
-    """Frames in memory that carry their plan through transformers' processors; else an array like any other."""
+    """Frames in memory that carry plan and shares through transformers' processors; else an array like any other."""
 
     plan: Given = None
+    shares: Mapping[str, float] = MappingProxyType({})
 
     def __array_finalize__(self, base: Any) -> None:
-        """Views keep the plan."""
-        self.plan = getattr(base, "plan", None)
+        """Views keep what was given."""
+        self.plan, self.shares = getattr(base, "plan", None), getattr(base, "shares", {})
 
 
 def given_plan(video: Any) -> Given:
     """The plan that a video carries, None for none."""
     return video.plan if isinstance(video, ClipPath | PlannedFrames) else None
+
+
+def given_shares(video: Any) -> Mapping[str, float]:
+    """The shares that a video asks for itself."""
+    return video.shares if isinstance(video, ClipPath | PlannedFrames) else {}
 
 
 def given_window(video: Any) -> Window:
@@ -74,10 +87,11 @@ def given_window(video: Any) -> Window:
 
 
 def with_clip_paths(conversation: Any) -> Any:
-    """Replace the videos of a conversation by ones that carry `video_start`, `video_end` and `plan`.
+    """Replace the videos of a conversation by ones that carry their window, their plan and their shares.
 
     Args:
-        conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed.
+        conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed. Blocks say
+            `video_start`, `video_end`, `plan`, `keep_ratio`, `tower_ratio`.
 
     Returns:
         The same with a ClipPath wherever a video block holds a path, and PlannedFrames for frames with a plan.
@@ -148,22 +162,26 @@ def _carrier(block: Any) -> Any:
     if plan is not None and not isinstance(plan, FramePlan | GatePlan):
         raise FrameError(f"plan is a {type(plan).__name__}; give a FramePlan or a GatePlan.")
     carried = dict(block)
+    shares = {name: carried.pop(name) for name in SHARES if carried.get(name) is not None}
     for place in _PLACES:
         if isinstance(value := block.get(place), str | Path):
-            carried[place] = ClipPath(value, block.get("video_start"), block.get("video_end"), plan)
-        elif isinstance(value, bytes) and (plan or block.get("video_start") or block.get("video_end")):
+            carried[place] = ClipPath(value, block.get("video_start"), block.get("video_end"), plan, shares)
+        elif isinstance(value, bytes) and (
+            plan or shares or block.get("video_start") or block.get("video_end")
+        ):
             raise FrameError(
-                f"A video of {len(value):,} bytes came with a window or a plan; write it to a file and give the path."
+                f"A video of {len(value):,} bytes came with a window, a plan or a share; write it to a file and give "
+                "the path."
             )
-        elif value is not None and plan is not None:
-            carried[place] = _planned(value, plan)
+        elif value is not None and (plan is not None or shares):
+            carried[place] = _planned(value, plan, shares)
     # transformers' templates print what they do not know
     carried.pop("plan", None)
     return carried
 
 
-def _planned(frames: Any, plan: Given) -> PlannedFrames:
+def _planned(frames: Any, plan: Given, shares: Mapping[str, float]) -> PlannedFrames:
     held = MemoryFrames(frames)
     planned = np.stack([held[place] for place in range(held.count)]).view(PlannedFrames)
-    planned.plan = plan
+    planned.plan, planned.shares = plan, shares
     return planned

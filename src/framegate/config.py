@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any, Literal, get_args
 
 from framegate.errors import BudgetError, ConfigError
@@ -197,10 +197,16 @@ class FrontEndConfig(_StageSections):
             frames=self.frames,
             gate=self.gate if self.gates else None,
             budget=self.tower_budget,
+            prompt=self.budget,
             down_scaling=self.scales_frames,
             timestamps=self.timestamps,
             later_stages=() if self.is_identity else self._reducing,
+            with_shares=self.plan_at,
         )
+
+    def plan_at(self, **shares: float) -> PlanConfig:
+        """What `plan` is for a call that sets its own keep_ratio or tower_ratio."""
+        return replace(self.override(**shares).plan, shares=shares)
 
     @property
     def _reducing(self) -> tuple[str, ...]:

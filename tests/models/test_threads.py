@@ -53,14 +53,7 @@ class OneInsideTheOther:
             self.first_is_done.set()
 
 
-REPORT_TOO_EARLY = (
-    "the report of the stock path is put up before its tower runs, and there is one clock for all calls"
-)
-
-
-@pytest.mark.parametrize(
-    "preset", ["gate", pytest.param("dense", marks=pytest.mark.xfail(strict=True, reason=REPORT_TOO_EARLY))]
-)
+@pytest.mark.parametrize("preset", ["gate", "dense"])
 def test_two_calls_on_one_model_have_a_report_each(preset):
     model, (short, long) = stock_model(FAMILY), (inputs_of(4), inputs_of(8, 84))
     settings = {} if preset == "dense" else {"keep_ratio": 0.25}

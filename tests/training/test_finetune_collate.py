@@ -10,7 +10,7 @@ from noted import accounts_of
 
 import framegate
 from framegate.errors import ConfigError
-from framegate.tools.training import CompletionCollator, VideoQuestions, draw_keep_ratio, follow_keep_ratio
+from framegate.tools.training import CompletionCollator, VideoQuestions, draw_keep_ratio
 
 pytestmark = pytest.mark.floor
 
@@ -148,8 +148,9 @@ def test_each_batch_is_made_with_its_own_budget(pair, data):
         dataset.set_epoch(epoch)
         batch = collator([dataset[0]])
         (note,) = accounts_of(batch)
-        assert note.kept_tokens == round(note.dense_tokens * batch["framegate_keep_ratio"])
-        seen.add(batch["framegate_keep_ratio"])
+        ratio = note.shares["keep_ratio"]
+        assert note.kept_tokens == round(note.dense_tokens * ratio)
+        seen.add(ratio)
     assert len(seen) > 1
     assert processor.video_processor.config is before
     assert front_end.config.keep_ratio == SETTINGS["keep_ratio"]
@@ -160,7 +161,6 @@ def test_the_model_side_follows_the_batch(folder, data):
     """A stage after the tower has the budget of the batch, then again the configuration's."""
     stages = {"scene_merge": {}, "tower_ratio": 1.0, **SETTINGS}
     model, processor, front_end = attached(folder, "gate", **stages)
-    follow_keep_ratio(front_end)
     batch = collated(processor, data, (0,), keep_ratios=(0.25,))
     model(**batch)
     dense = front_end.report.dense_tokens

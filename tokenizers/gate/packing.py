@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ class Account:
         stream_ms: reading, decoding and scaling.
         gate_ms: deciding what to keep.
         patches_ms: cutting and normalising what was kept.
+        shares: keep_ratio and tower_ratio that the call asked for itself.
         processor: id of the attachment that made the inputs, by which a front end finds it; empty for none.
     """
 
@@ -49,6 +51,7 @@ class Account:
     stream_ms: float = 0.0
     gate_ms: float = 0.0
     patches_ms: float = 0.0
+    shares: Mapping[str, float] = field(default_factory=dict)
     processor: str = ""
 
 
@@ -61,7 +64,11 @@ class Packed(NamedTuple):
 
 def fingerprint_of(config: PlanConfig) -> str:
     """Hash what decides on frames and cells, names for messages left out: 12 hexadecimal digits."""
-    values = {name: value for name, value in asdict(config).items() if name not in ("preset", "later_stages")}
+    told = {
+        name: getattr(config, name)
+        for name in ("frames", "gate", "budget", "prompt", "down_scaling", "timestamps")
+    }
+    values = {name: asdict(value) if is_dataclass(value) else value for name, value in told.items()}  # type: ignore[arg-type]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

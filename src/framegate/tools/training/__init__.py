@@ -1,6 +1,6 @@
 """Parts of a fine-tuning run: settings, data, collator, freezing, saving; examples/finetune.py puts them together."""
 
-from framegate.tools.training.budgets import draw_keep_ratio, follow_keep_ratio
+from framegate.tools.training.budgets import draw_keep_ratio
 from framegate.tools.training.checkpoint import (
     FrontEndCallback,
     load_finetuned,
@@ -31,7 +31,6 @@ __all__ = [
     "draw_keep_ratio",
     "finetune_config",
     "finetune_config_from_argv",
-    "follow_keep_ratio",
     "freeze_parts",
     "load_finetuned",
     "lora_targets",

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from framegate.errors import ConfigError
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, unpack_plans
-from framegate.tools.training.budgets import KEEP_RATIO_KEY, draw_keep_ratio, processor_budget
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.plan_config import PlanConfig
+from framegate.tools.training.budgets import draw_keep_ratio, processor_budget
 from framegate.tools.training.labels import completion_labels
 
 Sample = Mapping[str, Any]
@@ -53,8 +55,8 @@ class CompletionCollator:
             samples: each with `id` and `messages`, the last message the assistant's.
 
         Returns:
-            What the processor gives, padded, with every key of the front end; `labels` int64 [B, S]; where budgets
-            are drawn, the ratio for the model (see `follow_keep_ratio`).
+            What the processor gives, padded, with every key of the front end, the budget of the batch among its
+            notes; `labels` int64 [B, S].
 
         Raises:
             ConfigError: a sample longer than max_length under "error", none in the dataset that fits under "skip", or
@@ -70,7 +72,7 @@ class CompletionCollator:
             if len(fitting) < len(samples):
                 self._report_long(ids, lengths)
                 batch, _ = self._encode(fitting or [self._stand_in(samples[0])])
-        return batch if ratio is None else batch | {KEEP_RATIO_KEY: ratio}
+        return batch
 
     def _encode(self, samples: Sequence[Sample]) -> tuple[Batch, list[int]]:
         """The padded batch, and how many tokens of each row reach the language model."""
@@ -84,7 +86,7 @@ class CompletionCollator:
         )
         batch = {name: value for name, value in encoded.items() if isinstance(value, Tensor)}
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        dropped = dropped_per_row(batch, conversations, reuses=_reuses(self.processor))
+        dropped = dropped_per_row(self.processor, batch, conversations)
         lengths = [int(row.sum()) - count for row, count in zip(mask, dropped, strict=True)]
         labels = completion_labels(self.processor, conversations, ids, mask, learn=self.learn)
         return batch | {"labels": labels}, lengths
@@ -121,29 +123,48 @@ class CompletionCollator:
         )
 
 
-def dropped_per_row(batch: Batch, conversations: Sequence[Sequence[Any]], *, reuses: bool) -> list[int]:
-    """Count the placeholders of each conversation that an attached processor gave no token.
+def dropped_per_row(processor: Any, batch: Batch, conversations: Sequence[Sequence[Any]]) -> list[int]:
+    """Count the placeholders of each conversation that will have no token in the prompt.
 
     Args:
-        batch: what the processor made of these conversations.
+        processor: attached, that made the batch.
+        batch: what it made of these conversations.
         conversations: one per row.
-        reuses: skipped cells keep a token.
 
     Returns:
-        One count per row; zeros where no gate ran.
+        One count per row; zeros where nothing is noted on the videos.
     """
     videos = [_num_videos(conversation) for conversation in conversations]
-    if PLAN_KEY not in batch or reuses:
+    if NOTES_KEY not in batch or not sum(videos):
         return [0] * len(conversations)
-    plans, _ = unpack_plans(batch[PLAN_KEY].numpy(), batch[NOTES_KEY].numpy())
-    dropped = [plan.side.size - plan.num_kept for plan in plans]
+    cells = None if PLAN_KEY not in batch else batch[PLAN_KEY].numpy()
+    plans, accounts = unpack_plans(cells, batch[NOTES_KEY].numpy())
+    config: PlanConfig = processor.video_processor.config
+    dropped = [
+        plan.side.size - prompt_tokens(plan, config.at(account.shares))
+        for plan, account in zip(plans, accounts, strict=True)
+    ]
     assert len(dropped) == sum(videos)
     return [sum(dropped[sum(videos[:row]) : sum(videos[: row + 1])]) for row in range(len(videos))]
 
 
-def _reuses(processor: Any) -> bool:
-    config = getattr(processor.video_processor, "config", None)
-    return config is not None and bool(config.reuses)
+def prompt_tokens(plan: GatePlan, config: PlanConfig) -> int:
+    """Count the tokens of a video that the language model will read, before the model is asked.
+
+    Args:
+        plan: which cells are encoded.
+        config: what the plan was made by.
+
+    Returns:
+        As many as the prompt's budget says, at most those that something shows. Without a number in the budget as many
+        as are encoded, or shown where tower_ratio alone was set; later stages may still leave fewer.
+    """
+    gate = config.gate
+    refills = gate is not None and (gate.refill or gate.mode == "reuse")
+    shown = int((plan.anchor >= 0).sum()) if refills else plan.num_kept
+    if config.prompt.keep_ratio is not None or config.prompt.max_tokens is not None:
+        return min(shown, config.prompt.most(plan.side.size))
+    return shown if config.budget.keep_ratio is not None or not refills else plan.num_kept
 
 
 def _num_videos(conversation: Sequence[Any]) -> int:
