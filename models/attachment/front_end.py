@@ -157,7 +157,10 @@ class FrontEnd:
         self._thread.served = served
         if reader is not None:
             reader.override.config = replace(
-                served.config.plan, shares={name: value for name, value in shares.items() if name in SHARES}
+                served.config.plan,
+                shares={
+                    name: value for name, value in shares.items() if name in SHARES and value is not None
+                },
             )
         try:
             yield self
