@@ -20,7 +20,7 @@ def with_stamps(config, timestamps=SECONDS):
 
 def stamped(family, config=DENSE, timestamps=SECONDS):
     processor = stock_processor(family)
-    attach_processor(processor, family, with_stamps(config, timestamps))
+    attach_processor(processor, family, with_stamps(config, timestamps).plan)
     return processor
 
 
