@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from framegate.tokenizers.cell_rules import random as random_rule
-from framegate.tokenizers.cell_rules import uniform_frames as uniform_rule
-from framegate.tokenizers.cell_rules.registry import cell_scores
-from framegate.tokenizers.cell_rules.top import top
+from framegate.tokenizers.cell_rules import cell_rule
 from framegate.tokenizers.down_scaling import smaller_grid
+from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.ruled import RuleScan, best_scored
 
 MID_GREY = 128
 
@@ -64,16 +64,6 @@ def dense(frames, budget, seed, tiling):
     return Shown(frames, int(np.prod(tiling.shape(frames))))
 
 
-def random(frames, budget, seed, tiling):
-    """Cells drawn without regard to what they show."""
-    return held(frames, top(random_rule.scores(tiling.shape(frames), seed=seed), budget), tiling)
-
-
-def uniform_frames(frames, budget, seed, tiling):
-    """Whole tubes, evenly spread from the first on; at most the budget."""
-    return held(frames, uniform_rule.keep(tiling.shape(frames), budget), tiling)
-
-
 def down_scaling(frames, budget, seed, tiling):
     """Every frame at a smaller size, so that the token grid shrinks; at most the budget."""
     tubes, rows, columns = tiling.shape(frames)
@@ -89,19 +79,23 @@ def down_scaling(frames, budget, seed, tiling):
     return Shown(np.stack(shown), tubes * grid[0] * grid[1])
 
 
-def scored(name):
-    """The method that keeps the first tube, then the cells that a rule finds farthest from the tube before."""
+def by_rule(name):
+    """The method that keeps the cells that a rule chooses, at most the budget."""
 
     def method(frames, budget, seed, tiling):
-        return held(frames, top(cell_scores(name, tiling.cells(frames)), budget), tiling)
+        size = {"cell_px": tiling.cell_px, "tube_frames": tiling.tube_frames}
+        grid = CellGrid.of(*frames.shape[1:3], **size)
+        scan = RuleScan(grid, GateConfig(rule=name, motion="none", seed=seed))
+        tubes = frames.reshape(-1, tiling.tube_frames, *frames.shape[1:])
+        scores = np.stack([scan.scores(tube) for tube in tubes])
+        return held(frames, best_scored(cell_rule(name), scores, budget), tiling)
 
     return method
 
 
 METHODS = {
     "dense": dense,
-    "random": random,
-    "uniform_frames": uniform_frames,
+    **{name: by_rule(name) for name in ("random", "uniform_frames")},
     "down_scaling": down_scaling,
-    **{name: scored(name) for name in ("rlt", "evs", "dtd")},
+    **{name: by_rule(name) for name in ("rlt", "evs", "dtd")},
 }

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from numpy.random import Generator
 
-from framegate.tokenizers.cell_rules.difference import mean_difference
-from framegate.types import UInt8Array
+from framegate.tokenizers.cell_rules.rlt import THRESHOLD as RLT_THRESHOLD
+from framegate.tokenizers.cell_rules.rlt import mean_difference
+from framegate.types import Float64Array, UInt8Array
+
+BASELINE = True
+COMPARES = True
+THRESHOLD: float | None = RLT_THRESHOLD
 
 
-def distance(before: UInt8Array, after: UInt8Array) -> npt.NDArray[np.float64]:
+def score(before: UInt8Array, after: UInt8Array, rng: Generator) -> Float64Array:
     """Compare a tube with the tube before, frame by frame, in RGB.
 
     Args:
         before: cells of the tube before, uint8 [H, W, k, cell, cell, 3].
         after: cells of the tube, likewise.
+        rng: not read.
 
     Returns:
         Mean absolute difference, float64 [H, W] in [0, 255].
 
-    Source: TimeChat-Online (arXiv 2504.17343), pixel-level redundancy (L1 of neighbouring patches). Its released code
-        compares the first frame of a tube of two with the last of the next, as RLT does; whole tubes: ours.
+    Source: TimeChat-Online (arXiv 2504.17343), pixel-level redundancy (L1 of neighbouring patches), over whole tubes:
+        its released code compares the first frame of a tube of two with the last of the next, as RLT does.
     """
     return mean_difference(before, after)

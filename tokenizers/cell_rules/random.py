@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from numpy.random import Generator
+
+from framegate.types import Float64Array, UInt8Array
+
+BASELINE = True
+COMPARES = False
+THRESHOLD: float | None = None
 
 
-def scores(shape: tuple[int, int, int], *, seed: int) -> npt.NDArray[np.float64]:
+def score(before: UInt8Array, after: UInt8Array, rng: Generator) -> Float64Array:
     """Draw a score for every cell, without regard to what it shows; the first tube has no privilege.
 
     Args:
-        shape: tubes, rows and columns of cells.
-        seed: 0 or above; the same seed and shape give the same scores.
+        before: not read.
+        after: cells of the tube, [H, W, ...], which are only counted.
+        rng: the same seed and shape give the same scores.
 
     Returns:
-        float64 [T, H, W] in [0, 1).
-
-    Source: ours.
+        float64 [H, W] in [0, 1).
     """
-    return np.random.default_rng(seed).random(shape)
+    return rng.random(after.shape[:2])

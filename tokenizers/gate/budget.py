@@ -33,8 +33,6 @@ class Budget:
 
         Raises:
             BudgetError: keep_ratio is less than one token of this video.
-
-        Source: ours.
         """
         if self.keep_ratio is None:
             return None
@@ -61,10 +59,12 @@ class Budget:
 
         Raises:
             BudgetError: keep_ratio is less than one token of this video.
-
-        Source: ours.
         """
         exact = self.exact(dense_tokens)
         if exact is not None:
             return exact
         return dense_tokens if self.max_tokens is None else min(dense_tokens, self.max_tokens)
+
+    def replaced_threshold(self, found: int) -> str:
+        """Tell that the cap was met in place of a threshold that would have kept `found` cells."""
+        return f"max_video_tokens {self.max_tokens} replaced the threshold, which would have kept {found}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from framegate.errors import ConfigError, nearest
-from framegate.tokenizers.cell_rules.names import CELL_RULES
+from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.gate.weights import WEIGHTS, default_threshold_of
 
 Metric = Literal["mad", "ssim", "l2"]
@@ -56,9 +56,8 @@ class GateConfig:
     """How the gate decides which cells are encoded.
 
     Args:
-        rule: "motion", what the rest of this describes; or a rival's rule in its place, which reads threshold, mode and
-            seed alone: "rlt", "evs" and "dtd" compare cells with the tube before, "random" draws them,
-            "uniform_frames" keeps whole tubes, evenly spread.
+        rule: "motion", what the rest of this describes; or a file of tokenizers/cell_rules in its place, most of them
+            rivals', which reads threshold, mode and seed alone.
         metric: "mad" mean absolute luma difference (0 to 255), "ssim" 1 - SSIM of luma over the cell (0 to 2,
             GRT's measure), "l2" Euclidean norm over the tube's normalised pixels (the released GRT code's).
         weight: what a change is worth to metric "mad", by its file in gate/weights: "luma" all alike, "contrast" fine
@@ -171,8 +170,8 @@ class GateConfig:
             raise ConfigError(f"gate.seed is {self.seed}; it must be 0 or above.")
         if self.rule == MOTION_RULE:
             return
-        if self.rule not in CELL_RULES:
-            known = (MOTION_RULE, *CELL_RULES)
+        known = (MOTION_RULE, *cell_rule_names())
+        if self.rule not in known:
             raise ConfigError(f"Unknown gate.rule {self.rule!r}. {nearest(str(self.rule), known)}")
         for name, needed in _OF_MOTION.items():
             if getattr(self, name) != needed:
@@ -218,8 +217,8 @@ class GateConfig:
 
     @property
     def compares(self) -> bool:
-        """True for a rival's rule that compares tubes in colour; the motion gate judges luma."""
-        return self.rule != MOTION_RULE and CELL_RULES[self.rule].compares
+        """True for another rule that compares tubes in colour; the motion gate judges luma."""
+        return self.rule != MOTION_RULE and cell_rule(self.rule).compares
 
     @property
     def has_threshold(self) -> bool:
@@ -236,5 +235,5 @@ class GateConfig:
     @property
     def _default_threshold(self) -> float | None:
         if self.rule != MOTION_RULE:
-            return CELL_RULES[self.rule].threshold
+            return cell_rule(self.rule).threshold
         return default_threshold_of(self.weight) if self.metric == "mad" else DEFAULT_THRESHOLDS[self.metric]

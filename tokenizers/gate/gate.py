@@ -198,11 +198,8 @@ def _causal(
     run = _threshold_run(_seen(tubes, held), grid, config, forced_keyframe)
     if held is None or budget.max_tokens is None or run.num_kept <= budget.max_tokens:
         return run
-    note = (
-        f"max_video_tokens {budget.max_tokens} replaced the threshold, which would have kept {run.num_kept}"
-    )
     met = _meet(held, budget, config, forced_keyframe, progress, cells=budget.max_tokens)
-    return replace(met, notes=(note, *met.notes))
+    return replace(met, notes=(budget.replaced_threshold(run.num_kept), *met.notes))
 
 
 def _seen(tubes: Iterable[UInt8Array], held: _Held | None) -> Iterator[UInt8Array]:

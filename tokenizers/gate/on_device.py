@@ -72,9 +72,8 @@ def device_run(
     cap = budget.max_tokens
     if cap is None or run.num_kept <= cap:
         return run
-    note = f"max_video_tokens {cap} replaced the threshold, which would have kept {run.num_kept}"
     met = _budget_run(luma, grid, config, cap, backend)
-    return replace(met, notes=(note, *met.notes))
+    return replace(met, notes=(budget.replaced_threshold(run.num_kept), *met.notes))
 
 
 def _budget_run(luma: Tensor, grid: CellGrid, config: GateConfig, cells: int, backend: Backend) -> GatePlan:

@@ -1,4 +1,4 @@
-"""The gate by a rival's rule, over a whole clip or tube by tube."""
+"""The gate by another rule than motion, over a whole clip or tube by tube."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from framegate.errors import BudgetError
-from framegate.tokenizers.cell_rules import random, uniform_frames
-from framegate.tokenizers.cell_rules.registry import Scores, cell_scores, distance_of
-from framegate.tokenizers.cell_rules.top import top
-from framegate.tokenizers.gate.areas.levels import BoolArray
+from framegate.tokenizers.cell_rules import CellRule, cell_rule
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.types import UInt8Array
+from framegate.types import BoolArray, Float32Array, Float64Array, UInt8Array
 
 
 def ruled_run(tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, budget: Budget) -> GatePlan:
@@ -29,73 +26,87 @@ def ruled_run(tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, b
         budget: what may be kept; without one the threshold decides.
 
     Returns:
-        The decisions. A budget is met exactly, ties go to the earlier cell; only "uniform_frames" stays below it where
-        it fills no whole tube, and notes it. A skipped cell's anchor is the last kept one at its place.
+        The decisions. A budget is met exactly, save where the rule's own way to spend it leaves some over, which a note
+        tells. A skipped cell's anchor is the last kept one at its place.
 
     Raises:
-        BudgetError: the budget is less than one token, or for "uniform_frames" less than one tube.
-
-    Source: each rule names its own; exact budgets: ours.
+        BudgetError: the budget is less than one token, or less than the least that the rule can keep.
     """
-    if config.rule == "uniform_frames":
-        return _whole_tubes((_count(tubes), grid.rows, grid.columns), grid, budget)
-    if config.compares:
-        scores: Scores = cell_scores(config.rule, map(grid.cells_of, tubes))
-    else:
-        scores = random.scores((_count(tubes), grid.rows, grid.columns), seed=config.seed)
+    scan = RuleScan(grid, config)
+    scores = np.stack([scan.scores(tube) for tube in tubes])
     keep, notes = _kept(scores, config, budget)
-    residual = np.where(np.isfinite(scores), scores, 0).astype(np.float32)
-    return replace(GatePlan.still(keep, grid), residual=residual, notes=notes)
+    return replace(GatePlan.still(keep, grid), residual=_residual(scores), notes=notes)
 
 
 class RuleScan:
-    """Gates tubes as they come by a rule that compares, with its threshold; holds one tube.
+    """Scores tubes as they come by a rule, and gates them by its threshold; holds one tube.
 
     Args:
         grid: geometry of the frames.
-        config: rule and threshold.
+        config: rule, threshold and seed.
     """
 
     def __init__(self, grid: CellGrid, config: GateConfig) -> None:
-        self._grid, self._threshold = grid, config.resolved_threshold
-        self._distance = distance_of(config.rule)
+        self._grid, self._config = grid, config
+        self._rule, self._rng = cell_rule(config.rule), np.random.default_rng(config.seed)
         self._before: UInt8Array | None = None
 
-    def step(self, tube: UInt8Array) -> GatePlan:
-        """Decide on the next tube, uint8 [k, h, w, 3] RGB; the first is encoded whole."""
+    def scores(self, tube: UInt8Array) -> Float64Array:
+        """Score the next tube, uint8 [k, h, w, 3] RGB: [H, W], infinite where there is no tube to compare with."""
         cells, before = self._grid.cells_of(tube), self._before
         self._before = cells
-        nothing = np.zeros(cells.shape[:2], bool)
-        if before is None:
-            return GatePlan.of_tube(~nothing, nothing.astype(np.float32), nothing, None, self._grid)
-        score = self._distance(before, cells)
-        return GatePlan.of_tube(score > self._threshold, score.astype(np.float32), nothing, None, self._grid)
+        if before is None and self._rule.compares:
+            return np.full(cells.shape[:2], np.inf)
+        scores = self._rule.score(cells if before is None else before, cells, self._rng)
+        return np.asarray(scores, np.float64)
+
+    def step(self, tube: UInt8Array) -> GatePlan:
+        """Decide on the next tube, uint8 [k, h, w, 3] RGB, by the threshold; the first is encoded whole."""
+        scores = self.scores(tube)
+        keep = scores > self._config.resolved_threshold
+        return GatePlan.of_tube(keep, _residual(scores), np.zeros(keep.shape, bool), None, self._grid)
 
 
-def _count(tubes: Iterable[UInt8Array]) -> int:
-    return sum(1 for _ in tubes)
+def best_scored(rule: CellRule, scores: Float64Array, tokens: int) -> BoolArray:
+    """Choose what a budget pays for.
+
+    Args:
+        rule: it may have its own way.
+        scores: [T, H, W].
+        tokens: how many cells; all where there are fewer.
+
+    Returns:
+        bool [T, H, W]: the cells of the highest scores, ties to the earlier one, unless the rule chooses itself.
+    """
+    if rule.keep is not None:
+        return rule.keep(scores, tokens)
+    keep = np.zeros(scores.size, bool)
+    keep[np.argsort(-scores.ravel(), kind="stable")[:tokens]] = True
+    return keep.reshape(scores.shape)
 
 
-def _kept(scores: Scores, config: GateConfig, budget: Budget) -> tuple[BoolArray, tuple[str, ...]]:
+def _kept(scores: Float64Array, config: GateConfig, budget: Budget) -> tuple[BoolArray, tuple[str, ...]]:
     """The cells above the threshold, or those that the budget pays for."""
     if budget.keep_ratio is not None or not config.has_threshold:
-        return top(scores, budget.most(scores.size)), ()
+        return _paid(scores, config, budget.most(scores.size))
     keep = scores > config.resolved_threshold
     found = int(keep.sum())
     if budget.max_tokens is None or found <= budget.max_tokens:
         return keep, ()
-    note = f"max_video_tokens {budget.max_tokens} replaced the threshold, which would have kept {found}"
-    return top(scores, budget.max_tokens), (note,)
+    keep, notes = _paid(scores, config, budget.max_tokens)
+    return keep, (budget.replaced_threshold(found), *notes)
 
 
-def _whole_tubes(shape: tuple[int, int, int], grid: CellGrid, budget: Budget) -> GatePlan:
-    tokens = budget.most(int(np.prod(shape)))
-    if tokens < grid.num_cells:
+def _paid(scores: Float64Array, config: GateConfig, tokens: int) -> tuple[BoolArray, tuple[str, ...]]:
+    keep = best_scored(cell_rule(config.rule), scores, tokens)
+    left = min(tokens, scores.size) - int(keep.sum())
+    if not keep.any():
         raise BudgetError(
-            f"The budget is {tokens} tokens, and a tube of this video has {grid.num_cells}: gate.rule 'uniform_frames' "
-            "keeps whole tubes, one at least. Raise the budget, or use rule 'rlt' or 'random'."
+            f"The budget is {tokens} tokens, and a tube of this video has {scores[0].size}: gate.rule {config.rule!r} "
+            "finds nothing to keep for that. Raise the budget, or use rule 'random' or 'motion'."
         )
-    keep = uniform_frames.keep(shape, tokens)
-    left = tokens - int(keep.sum())
-    note = f"uniform_frames keeps whole tubes: {left:,} of {tokens:,} tokens are left unspent"
-    return replace(GatePlan.still(keep, grid), notes=(note,) if left else ())
+    return keep, (f"gate.rule {config.rule!r} leaves {left:,} of {tokens:,} tokens unspent",) if left else ()
+
+
+def _residual(scores: Float64Array) -> Float32Array:
+    return np.where(np.isfinite(scores), scores, 0).astype(np.float32)

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from framegate.errors import BudgetError, ConfigError
+from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.pixels import luma
 from framegate.tokenizers.gate.areas.levels import SIDES, areas_at, representatives, sums_in
@@ -79,7 +80,8 @@ def _check_causal(config: PlanConfig) -> None:
         what = f"gate.rule {gate.rule!r} without a threshold"
     else:
         return
-    raise ConfigError(f"{what} needs the whole video; a stream takes the rules 'motion', 'rlt' and 'dtd'.")
+    able = [MOTION_RULE, *(name for name in cell_rule_names() if cell_rule(name).threshold is not None)]
+    raise ConfigError(f"{what} needs the whole video; a stream takes a rule with a threshold, one of {able}.")
 
 
 def _gated(clip: Clip, grid: CellGrid, gate: GateConfig | None, max_tokens: int | None) -> Iterator[GatePlan]:
