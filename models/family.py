@@ -7,8 +7,12 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
+from torch import Tensor
+
 from framegate.models.towers.grid_geometry import POOLED_PATCHES, JudgedSize
 from framegate.models.towers.patches import PatchLayout
+from framegate.tokenizers.plan_config import PlanConfig
+from framegate.types import Int64Array
 
 Values = dict[str, Any]
 
@@ -26,6 +30,8 @@ class VideoSettings:
         counts_time: pixels are counted over all frames, and frames in memory are spread evenly (Qwen3-VL).
         cap_pixels_per_frame: bound each frame as well, by max_video_tokens.
         max_video_tokens: the bound's tokens: per video, or per frame where counts_time is set.
+        sample_rule: how frames in memory are sampled: their number, their rate (None when unknown) and these settings
+            to indices; None for the rule of Qwen-VL.
         do_resize: False takes frames at their own size.
         resample: "bicubic" or "bilinear".
         do_sample_frames: frames in memory are sampled, by the stock rule.
@@ -45,6 +51,7 @@ class VideoSettings:
     max_video_tokens: int
     do_resize: bool
     resample: str
+    sample_rule: SampleRule | None
     do_sample_frames: bool
     fps: float | None
     num_frames: int | None
@@ -65,6 +72,7 @@ class VideoSettings:
 
 
 SizeRule = Callable[[int, int, int, VideoSettings], tuple[int, int]]
+SampleRule = Callable[[int, float | None, VideoSettings], Int64Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +87,16 @@ class ProcessorRecipe:
             built by defaults.
         video_values: the stock video processor's settings by their names in transformers, its class among them as
             "video_processor_type".
-        model_values: settings that the stock processor leaves to the model, for families that bring every frame to one
-            square size.
-        judged: side of a frame and of a patch to how the gate judges it, for the same families.
+        model_values: settings that its stock processor does not have, for it leaves them to the model.
+        judged: side of a frame in patches and of a patch to how the gate judges it, for families that bring every frame
+            to one square size.
         size_rule: how large the tower sees a video.
+        sample_rule: see VideoSettings; None for that of Qwen-VL.
         counts_time: see VideoSettings.
+        finish: completes what the video processor hands over, by its settings and what decides on cells.
+        video_text: processor, and tubes, rows and columns of cells, to the text that stands for a video; None for the
+            stock processor's own, which can count them.
+        pictures_beside: a picture may stand beside a video in one call of the processor.
     """
 
     processor: str
@@ -94,7 +107,11 @@ class ProcessorRecipe:
     model_values: Mapping[str, Any] = field(default_factory=dict)
     judged: Callable[[int, int], JudgedSize] | None = None
     size_rule: SizeRule
+    sample_rule: SampleRule | None = None
     counts_time: bool = False
+    finish: Callable[[dict[str, Tensor], Mapping[str, Any], PlanConfig], dict[str, Tensor]] | None = None
+    video_text: Callable[[Any, tuple[int, int, int]], str] | None = None
+    pictures_beside: bool = True
 
     def image_processor_class(self) -> Any:
         """The class, imported when it is needed."""

@@ -120,6 +120,18 @@ class Mechanism(Protocol):
         """`mm_encoder_outputs` of the call: the tokens' features, and those of its images."""
         ...
 
+    def placeholders(self, call: dict[str, Any]) -> Tensor:
+        """Which of the caller's tokens stand for videos, bool [B, S]."""
+        ...
+
+    def opened(self, call: dict[str, Any]) -> dict[str, Any]:
+        """A caller's call with its videos in pixel_values_videos, wherever they came; unchanged without videos."""
+        ...
+
+    def closed(self, call: dict[str, Any]) -> dict[str, Any]:
+        """A call with pixel_values_videos of whole videos as the stock model takes it."""
+        ...
+
     def is_stamped(self, call: dict[str, Any]) -> bool:
         """True when stamps of time that the stock model cannot place stand between the tubes of a video."""
         ...

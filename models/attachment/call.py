@@ -112,14 +112,10 @@ def compress_call(
     if stays and config.is_identity and not (prepared is not None and prepared.is_gated):
         tower = report.stage("tower")
         tower.patches_in, tower.tokens_out = mechanism.num_patches(call), report.dense_tokens
-        return without_own_keys(call), None
+        return without_own_keys(mechanism.closed(call)), None
     gated = gate_call(call, mechanism, config, prepared)
-    placeholders = check_placeholders(
-        call["input_ids"],
-        attached.inner.config.video_token_id,
-        gated.cells,
-        extra=mechanism.extra_placeholders,
-    )
+    placeholders = mechanism.placeholders(call)
+    check_placeholders(placeholders, gated.cells, extra=mechanism.extra_placeholders)
     account_for_gate(report, gated, config)
     account_for_clock(report, mechanism.tower.device)
     stage = stage_call(attached, call, gated, placeholders, report, prepared)
@@ -131,7 +127,7 @@ def compress_call(
     if pixels is not None:
         if not config.reuses:
             report.note("Every cell was kept: the stock path ran.")
-        return without_own_keys(call | {"pixel_values_videos": pixels}), None
+        return without_own_keys(mechanism.closed(call | {"pixel_values_videos": pixels})), None
     age = None
     if config.reuses:
         age, gated = _ages(gated.cells), _reused(gated, mechanism, call)

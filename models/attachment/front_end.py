@@ -281,7 +281,7 @@ class FrontEnd:
         self, outer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """With labels, compress here: those of dropped placeholders must not count."""
-        call = bound_call(outer, args, kwargs)
+        call = self._attached.mechanism.opened(bound_call(outer, args, kwargs))
         if call.get("labels") is None or not holds_video(call):
             return None
         call, prompt = self._compress(call)
@@ -293,7 +293,7 @@ class FrontEnd:
     def _before_inner(
         self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        call = bound_call(inner, args, kwargs)
+        call = self._attached.mechanism.opened(bound_call(inner, args, kwargs))
         prompt = cached_prompt(call)
         if prompt is not None:
             new = call["input_ids"] if call.get("input_ids") is not None else call["inputs_embeds"]
@@ -313,6 +313,7 @@ class FrontEnd:
         return None
 
     def _generate(self, call: dict[str, Any]) -> Any:
+        call = self._attached.mechanism.opened(call)
         prompt = cached_prompt(call)
         if prompt is not None:
             return self._generate_on_cache(prompt, call)

@@ -252,30 +252,22 @@ def full_size_tokens(prepared: Prepared | None, config: FrontEndConfig) -> int |
     return sum(plan.num_cells for plan in prepared.plans)
 
 
-def check_placeholders(
-    input_ids: torch.Tensor, video_token_id: int, cells: CellPlan, *, extra: int = 0
-) -> torch.Tensor:
-    """Find the video placeholders and check their number against the videos' cells.
+def check_placeholders(placeholders: torch.Tensor, cells: CellPlan, *, extra: int = 0) -> None:
+    """Check the number of video placeholders against the videos' cells.
 
     Args:
-        input_ids: int64 [B, S], the caller's.
-        video_token_id: id of the placeholder.
+        placeholders: bool [B, S], True at the videos' placeholders.
         cells: the flat plan.
         extra: placeholders per video that stand for no cell.
-
-    Returns:
-        bool [B, S], True at placeholders.
 
     Raises:
         PlaceholderError: the numbers differ.
     """
-    placeholders = input_ids == video_token_id
     counts = [count + extra for count in cells.cells_per_video]
     found, wanted = int(placeholders.sum()), sum(counts)
     if found != wanted:
         raise PlaceholderError(
-            f"The prompt has {found} video placeholders (id {video_token_id}); the videos have "
+            f"The prompt has {found} video placeholders; the videos have "
             f"{' + '.join(map(str, counts))} = {wanted} cells. Pass ids and pixels of one processor "
             "call, and do not truncate the prompt (max_length=None)."
         )
-    return placeholders

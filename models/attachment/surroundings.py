@@ -134,7 +134,7 @@ def _question(config: Any, call: dict[str, Any], row: int, column: int) -> Tenso
     places = torch.arange(len(ids), device=ids.device)
     ended = places[(places > column) & torch.isin(ids, _end_ids(config, ids))]
     turn = (places > column) & (places < (int(ended[0]) if len(ended) else len(ids)))
-    media = turn & ((ids == config.video_token_id) | (ids == config.image_token_id))
+    media = turn & ((ids == getattr(config, "video_token_id", -1)) | (ids == config.image_token_id))
     start = int(places[media].max()) if bool(media.any()) else column
     closed = places[turn & (places > start) & (ids == getattr(config, "vision_end_token_id", -1))]
     start = int(closed[0]) if len(closed) else start

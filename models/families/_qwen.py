@@ -53,7 +53,8 @@ _QWEN3: Values = _SHARED | {
 _IMAGES = ("qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil")
 
 
-def _built(values: Mapping[str, Any]) -> tuple[Values, Values]:
+def built_for_patches(values: Mapping[str, Any]) -> tuple[Values, Values]:
+    """Arguments of an image processor that cuts patches as the video processor does, and none of the processor."""
     return {"patch_size": values["patch_size"]}, {}
 
 
@@ -62,7 +63,7 @@ def qwen2_recipe(processor: str) -> ProcessorRecipe:
     return ProcessorRecipe(
         processor=processor,
         image_processor=_IMAGES,
-        built=_built,
+        built=built_for_patches,
         video_values=_QWEN2,
         size_rule=frame_rule,
     )
@@ -73,7 +74,7 @@ def qwen3_recipe(processor: str) -> ProcessorRecipe:
     return ProcessorRecipe(
         processor=processor,
         image_processor=_IMAGES,
-        built=_built,
+        built=built_for_patches,
         video_values=_QWEN3,
         size_rule=video_rule,
         counts_time=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from framegate.errors import FrameError
 from framegate.models.family import VideoSettings
@@ -55,6 +56,12 @@ def video_rule(num_frames: int, height: int, width: int, settings: VideoSettings
     if frames * rows * columns < least:
         return _grown(height, width, math.sqrt(least / (num_frames * height * width)), factor)
     return rows, columns
+
+
+def shared_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
+    """The most pixels are shared by the frames: smart_resize of transformers' VideoLlama3VideoProcessor."""
+    shared = replace(settings, max_pixels=settings.max_pixels // num_frames, cap_pixels_per_frame=False)
+    return frame_rule(num_frames, height, width, shared)
 
 
 def _shrunk(height: int, width: int, beta: float, factor: int) -> tuple[int, int]:

@@ -27,13 +27,22 @@ def token_types(config: Any, input_ids: torch.Tensor) -> torch.Tensor:
     return image + 2 * (input_ids == config.video_token_id).int()
 
 
-def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tensor) -> torch.Tensor:
+def full_positions(
+    inner: Any,
+    call: dict[str, Any],
+    attention_mask: torch.Tensor,
+    *,
+    types: torch.Tensor | None = None,
+    stamped: bool | None = None,
+) -> torch.Tensor:
     """Compute the vision axes' positions of the caller's own prompt.
 
     Args:
         inner: the model without its language-model head.
         call: the call's keyword arguments, the caller's ids among them.
         attention_mask: [B, S].
+        types: int [B, S], text 0, image 1, video 2; None for what the call or its ids say.
+        stamped: stamps interrupt a video of the call; None to look.
 
     Returns:
         int64 [3, B, S]: the caller's position_ids where given, else those of the stock model, and where stamps
@@ -52,9 +61,9 @@ def full_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tenso
         refuse_packed(given, call.get("attention_mask"))
         axes = given if given.ndim == 3 else given[None].expand(3, -1, -1)
         return axes[-3:].expand(-1, len(input_ids), -1)
-    types = call.get("mm_token_type_ids")
+    types = call.get("mm_token_type_ids") if types is None else types
     types = token_types(inner.config, input_ids) if types is None else types
-    if has_stamps(inner.config, call, types, attention_mask):
+    if has_stamps(inner.config, call, types, attention_mask) if stamped is None else stamped:
         return _stamped_positions(inner, call, types, attention_mask)
     names = inspect.signature(inner.get_rope_index).parameters
     passed = {

@@ -205,8 +205,23 @@ class GridTower:
         states = self.states(patches, place, needed.sum(1).tolist(), call or {})
         return pool_kept(states, needed, keep.flatten(1), self.pool)
 
+    def placeholders(self, call: dict[str, Any]) -> Tensor:
+        """Which of the caller's tokens stand for videos, bool [B, S]."""
+        found: Tensor = call["input_ids"] == self.inner.config.video_token_id
+        return found
+
+    def opened(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The call as it came: its videos are in pixel_values_videos."""
+        return call
+
+    def closed(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The call as the stock model takes it: as it came."""
+        return call
+
     def is_stamped(self, call: dict[str, Any]) -> bool:
         """True when stamps of time stand between the frames of a video."""
+        if self.family.writes_times:
+            return False
         ids, mask = call["input_ids"], call.get("attention_mask")
         return is_interleaved(
             ids,

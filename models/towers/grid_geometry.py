@@ -205,6 +205,10 @@ class MediaRows(list[Tensor]):
         """All rows, [K, D], whatever dimensions the caller names."""
         return torch.cat(list(self))
 
+    def to(self, *args: Any) -> Tensor:
+        """All rows, [1, K, D], moved or cast as a stock tensor is."""
+        return self.flatten()[None].to(*args)
+
 
 class MediaFeatures(BaseModelOutputWithPooling):  # type: ignore[misc]
     """What takes the place of the output of `get_video_features`; a list given as pooler_output flattens."""

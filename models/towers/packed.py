@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,25 +22,49 @@ from framegate.models.towers.packed_layout import layout, levels_of, packed_kwar
 from framegate.models.towers.patches import PatchLayout, luma_of_rows, patchify_areas, unpatchify
 from framegate.models.video_tokens import Shape, VideoTokens
 
+# rows, dense grids [V, 3], the plan and precomputed keyword arguments to the tower's output object
+TowerCall = Callable[[Tensor, Tensor, CellPlan, dict[str, Any]], Any]
+
 
 class PackedTower:
-    """A tower that takes packed sequences, of one model.
+    """A tower that takes packed sequences, of one model; a family whose tower is called otherwise says how.
 
     Args:
         inner: the model without its language-model head.
-        family: its row of the family table.
+        family: its family.
     """
 
-    consumed = ("pixel_values", "image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
+    consumed: tuple[str, ...] = (
+        "pixel_values",
+        "image_grid_thw",
+        "video_grid_thw",
+        "second_per_grid_ts",
+        "mm_token_type_ids",
+    )
     extra_placeholders = 0
+    tower_name = "visual"
 
     def __init__(self, inner: Any, family: Family) -> None:
         self.inner, self.family = inner, family
 
+    def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
+        """Call the tower on the rows of kept cells.
+
+        Args:
+            rows: [kept patches, C * t * p * p].
+            grid_thw: int64 [V, 3], the dense grids.
+            cells: the flat plan.
+            kwargs: what the tower would compute from the grids itself.
+
+        Returns:
+            Its output object; `pooler_output` is [kept cells, D].
+        """
+        return self.tower(rows, grid_thw=grid_thw, return_dict=True, **kwargs)
+
     @property
     def tower(self) -> Any:
         """The vision tower."""
-        return self.inner.visual
+        return getattr(self.inner, self.tower_name)
 
     @property
     def layout(self) -> PatchLayout:
@@ -143,7 +168,7 @@ class PackedTower:
         self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool, backend: Backend
     ) -> Encoded:
         """Features of the kept cells in token order."""
-        encode = partial(encode_kept, self.tower, backend=backend)
+        encode = partial(encode_kept, self.tower, backend=backend, run=self.run)
         if not cells.is_mixed:
             moves_keys = not self.family.learned_positions
             out = encode(pixels, call["video_grid_thw"], cells, anchored=anchored, moves_keys=moves_keys)
@@ -171,13 +196,35 @@ class PackedTower:
 
     def is_stamped(self, call: dict[str, Any]) -> bool:
         """True when stamps of time that the stock model cannot place stand between the tubes of a video."""
-        ids, mask = call["input_ids"], call.get("attention_mask")
-        types = token_types(self.inner.config, ids)
-        return has_stamps(self.inner.config, call, types, torch.ones_like(ids) if mask is None else mask)
+        if self.family.writes_times:
+            return False
+        mask = call.get("attention_mask")
+        mask = torch.ones_like(call["input_ids"]) if mask is None else mask
+        return has_stamps(self.inner.config, call, self.types(call), mask)
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
         """Positions of the caller's prompt on the three vision axes, int64 [3, B, S]."""
-        return full_positions(self.inner, call, attention_mask)
+        return full_positions(
+            self.inner, call, attention_mask, types=self.types(call), stamped=self.is_stamped(call)
+        )
+
+    def types(self, call: dict[str, Any]) -> Tensor:
+        """Kinds of the caller's tokens, int [B, S]: text 0, image 1, video 2."""
+        given = call.get("mm_token_type_ids")
+        return token_types(self.inner.config, call["input_ids"]) if given is None else given
+
+    def placeholders(self, call: dict[str, Any]) -> Tensor:
+        """Which of the caller's tokens stand for videos, bool [B, S]."""
+        found: Tensor = call["input_ids"] == self.inner.config.video_token_id
+        return found
+
+    def opened(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The call as it came: its videos are in pixel_values_videos."""
+        return call
+
+    def closed(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The call as the stock model takes it: as it came."""
+        return call
 
     def _check_rows(self, call: dict[str, Any], wanted: int) -> None:
         found, grids = len(call["pixel_values_videos"]), call["video_grid_thw"].tolist()
@@ -197,11 +244,12 @@ def encode_kept(
     anchored: bool = False,
     moves_keys: bool = True,
     backend: Backend = "auto",
+    run: TowerCall | None = None,
 ) -> Any:
     """Encode the kept cells of all videos in one call of the tower.
 
     Args:
-        tower: a vision tower that takes packed sequences (Qwen2-VL, Qwen2.5-VL, Qwen3-VL).
+        tower: a vision tower that takes packed sequences.
         pixel_values: [kept patches, C * t * p * p], kept cells only, in token order.
         grid_thw: int64 [V, 3], the dense grids in patches.
         cells: the flat plan of all videos.
@@ -209,20 +257,28 @@ def encode_kept(
             `towers.packed_anchored` set on the tower.
         moves_keys: the keys of anchors can be turned to the places of the cells that they stand for.
         backend: how that function runs, where it is set.
+        run: how the tower is called; None for rows, grid_thw and the precomputed keyword arguments.
 
     Returns:
         The tower's output object; `pooler_output` is a list of [kept_i, D], one per video, and
         `deepstack_features`, where the tower has them, a list of such lists.
     """
     grid = grid_thw.cpu()
-    dense = layout(tower, grid)
-    kwargs = packed_kwargs(tower, grid, cells.keep, dense, keep_empty=anchored)
+    merge_size = int(grid[0, 1]) // cells.shapes[0][1]
+    dense = layout(tower, grid, merge_size)
+    kwargs = packed_kwargs(tower, grid, cells.keep, dense, merge_size=merge_size, keep_empty=anchored)
     kwargs = {name: tensor.to(tower.device) for name, tensor in kwargs.items()}
     if tower.config._attn_implementation == ATTENTION_NAME:
         kwargs |= {"framegate_backend": backend, "framegate_tiles": {}}
     if anchored:
-        kwargs["framegate_anchors"] = anchor_rows(tower, cells, dense, moves_keys=moves_keys)
-    out = tower(pixel_values.to(tower.device, tower.dtype), grid_thw=grid_thw, return_dict=True, **kwargs)
+        kwargs["framegate_anchors"] = anchor_rows(
+            tower, cells, dense, merge_size=merge_size, moves_keys=moves_keys
+        )
+    rows = pixel_values.to(tower.device, tower.dtype)
+    if run is None:
+        out = tower(rows, grid_thw=grid_thw, return_dict=True, **kwargs)
+    else:
+        out = run(rows, grid_thw, cells, kwargs)
     counts = cells.kept_per_video
     out.pooler_output = list(out.pooler_output.split(counts))
     if getattr(out, "deepstack_features", None) is not None:

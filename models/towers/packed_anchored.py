@@ -60,13 +60,16 @@ def cells_with_keys(cells: CellPlan, *, moves_keys: bool) -> torch.Tensor:
     return shown & (cells.keep | ~cells.shift_patches.any(1))
 
 
-def anchor_rows(tower: Any, cells: CellPlan, dense: Layout, *, moves_keys: bool = True) -> AnchorRows:
+def anchor_rows(
+    tower: Any, cells: CellPlan, dense: Layout, *, merge_size: int | None = None, moves_keys: bool = True
+) -> AnchorRows:
     """Index the anchors of a call.
 
     Args:
         tower: the vision tower.
         cells: the flat plan.
         dense: the tower's layout.
+        merge_size: patches along the side of a cell; None for the one in the tower's configuration.
         moves_keys: see `cells_with_keys`.
 
     Returns:
@@ -74,7 +77,7 @@ def anchor_rows(tower: Any, cells: CellPlan, dense: Layout, *, moves_keys: bool 
 
     Source: ours.
     """
-    rows_per_cell = tower.config.spatial_merge_size**2
+    rows_per_cell = (merge_size or tower.config.spatial_merge_size) ** 2
     kept = cells.keep[dense.order]
     rank = torch.full((len(kept),), -1, dtype=torch.long)
     rank[dense.order[kept]] = torch.arange(int(kept.sum()))

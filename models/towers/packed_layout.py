@@ -30,17 +30,18 @@ class Layout(NamedTuple):
     cu_windows: torch.Tensor | None
 
 
-def layout(tower: Any, grid_thw: torch.Tensor) -> Layout:
+def layout(tower: Any, grid_thw: torch.Tensor, merge_size: int | None = None) -> Layout:
     """Read how a tower orders and segments its cells.
 
     Args:
         tower: the vision tower.
         grid_thw: int64 [V, 3], patches in time, height and width of each video.
+        merge_size: patches along the side of a cell; None for the one in the tower's configuration.
 
     Returns:
         The dense layout.
     """
-    merge_size = tower.config.spatial_merge_size
+    merge_size = merge_size or tower.config.spatial_merge_size
     cu_tubes = get_vision_cu_seqlens(grid_thw).long() // merge_size**2
     if not hasattr(tower, "window_size"):
         return Layout(torch.arange(int(cu_tubes[-1])), cu_tubes, None)
@@ -68,7 +69,13 @@ def boundaries(lengths: torch.Tensor, *, rows_per_cell: int) -> torch.Tensor:
 
 
 def packed_kwargs(
-    tower: Any, grid_thw: torch.Tensor, keep: torch.Tensor, dense: Layout, *, keep_empty: bool = False
+    tower: Any,
+    grid_thw: torch.Tensor,
+    keep: torch.Tensor,
+    dense: Layout,
+    *,
+    merge_size: int | None = None,
+    keep_empty: bool = False,
 ) -> dict[str, Any]:
     """Build what the tower would compute itself from the grid, for the kept cells alone.
 
@@ -77,6 +84,7 @@ def packed_kwargs(
         grid_thw: int64 [V, 3] on the CPU.
         keep: bool [N] on the CPU, cells in token order.
         dense: the tower's layout.
+        merge_size: patches along the side of a cell; None for the one in the tower's configuration.
         keep_empty: leave segments without a kept cell in the boundaries (stock attention cannot take them).
 
     Returns:
@@ -85,7 +93,7 @@ def packed_kwargs(
 
     Source: ours; the argument names are those of transformers.vision_utils.
     """
-    merge_size = tower.config.spatial_merge_size
+    merge_size = merge_size or tower.config.spatial_merge_size
     rows_per_cell = merge_size**2
     patches = keep.repeat_interleave(rows_per_cell)
     kept_in_order = keep[dense.order]

@@ -51,9 +51,11 @@ class PlaceholderHook(MethodHook):
             text: str = self.stock(PLACEHOLDER_METHOD)(video_inputs, video_idx=video_idx, **kwargs)
             return text
         tubes, rows, columns = noted_shapes(video_inputs[NOTES_KEY])[video_idx]
+        family = family_of_type(self.processor.video_processor.model_type)
+        if family.recipe.video_text is not None:
+            return family.recipe.video_text(self.processor, (tubes, rows, columns))
         token: str = self.processor.video_token
-        newlines = family_of_type(self.processor.video_processor.model_type).newlines
-        return token * (tubes * rows * columns + newlines)
+        return token * (tubes * rows * columns + family.newlines)
 
 
 def why_no_stamps(model_type: str, config: PlanConfig, *, has_processor: bool = True) -> str | None:

@@ -113,15 +113,15 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             process_video(video, times, replace(request, config=request.config.at(given_shares(video))))
             for video, times in zip(flat, metadata, strict=True)
         ]
-        grids = {"video_grid_thw": torch.tensor([video.grid_thw for video in gated])}
         packed = packed_batch(gated, self.attachment_id) if self.replaced is not None else {}
-        return _batch(
-            gated,
-            {"pixel_values_videos": _together([video.rows for video in gated])}
-            | (grids if request.settings.judged is None else {})
-            | {name: torch.from_numpy(values) for name, values in packed.items()},
-            given,
-        )
+        data = {"pixel_values_videos": _together([video.rows for video in gated])}
+        if request.settings.judged is None:
+            data["video_grid_thw"] = torch.tensor([video.grid_thw for video in gated])
+        data |= {name: torch.from_numpy(values) for name, values in packed.items()}
+        finish = family_of_type(self.model_type).recipe.finish
+        if finish is not None:
+            data = finish(data, {name: getattr(self, name) for name in self._names} | given, self.config)
+        return _batch(gated, data, given)
 
     def request(self, config: PlanConfig, call: Mapping[str, Any]) -> Request:
         """Put a call's settings together.

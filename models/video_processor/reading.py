@@ -300,6 +300,8 @@ def stock_indices(num_frames: int, video_fps: float | None, settings: VideoSetti
 
     Source: sample_frames of transformers' Qwen2VLVideoProcessor and Qwen3VLVideoProcessor.
     """
+    if settings.sample_rule is not None:
+        return settings.sample_rule(num_frames, video_fps, settings)
     if settings.counts_time:
         return _spread_indices(num_frames, video_fps or ASSUMED_FPS, settings)
     wanted = _whole_tubes(num_frames, video_fps, settings)

@@ -53,8 +53,9 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     Names and meaning are those of transformers.
     """
     recipe, size, judged = family_of_type(model_type).recipe, _edges(values["size"], values), None
+    values = dict(recipe.model_values) | dict(values)
     if recipe.judged is not None:
-        values, size, judged = _of_square(recipe, values, size)
+        size, judged = _of_square(recipe, size)
     elif not size.get("shortest_edge") or not size.get("longest_edge"):
         raise ConfigError(f"size is {dict(size)}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
     if int(values["resample"]) not in _RESAMPLE:
@@ -62,6 +63,7 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     return VideoSettings(
         layout=_layout(values),
         size_rule=recipe.size_rule,
+        sample_rule=recipe.sample_rule,
         min_pixels=size["shortest_edge"],
         max_pixels=size["longest_edge"],
         counts_time=recipe.counts_time,
@@ -78,10 +80,8 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     )
 
 
-def _of_square(
-    recipe: ProcessorRecipe, values: Mapping[str, Any], size: Mapping[str, int]
-) -> tuple[dict[str, Any], dict[str, int], JudgedSize]:
-    """Complete the settings of a family that brings every frame to one square size."""
+def _of_square(recipe: ProcessorRecipe, size: Mapping[str, int]) -> tuple[dict[str, int], JudgedSize]:
+    """Check the one size that every frame is brought to."""
     assert recipe.judged is not None
     side_px, patch_px = size.get("height"), recipe.model_values["patch_size"]
     if not side_px or side_px != size.get("width") or side_px < patch_px:
@@ -89,7 +89,7 @@ def _of_square(
             f"size is {dict(size)}; it needs 'height' and 'width', in pixels, equal and at least {patch_px}."
         )
     area = {"shortest_edge": side_px**2, "longest_edge": side_px**2}
-    return dict(recipe.model_values) | dict(values), area, recipe.judged(side_px // patch_px, patch_px)
+    return area, recipe.judged(side_px // patch_px, patch_px)
 
 
 def _layout(values: Mapping[str, Any]) -> PatchLayout:

@@ -1,0 +1,153 @@
+"""GLM-4V (GLM-4.1V): a packed tower that takes every tube as a picture, and pictures' placeholders for videos."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framegate.errors import FrameError
+from framegate.models.cell_plan import CellPlan
+from framegate.models.families._qwen import CLIP_MEAN, CLIP_STD, STOCK_VALUES, built_for_patches, tiny_text
+from framegate.models.families._sizes import video_rule
+from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
+from framegate.models.mechanism import Encoded
+from framegate.models.towers.packed import PackedTower
+from framegate.models.video_tokens import VideoTokens
+from framegate.types import Int64Array
+
+# longest clip that its processor samples at full rate
+_MAX_SECONDS = 300
+
+_VIDEO: Values = STOCK_VALUES | {
+    "video_processor_type": "Glm4vVideoProcessor",
+    "size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 2 * 30000},
+    "max_image_size": {"longest_edge": 28 * 28 * 2 * 30000},
+    "image_mean": list(CLIP_MEAN),
+    "image_std": list(CLIP_STD),
+    "patch_size": 14,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "do_sample_frames": True,
+    "fps": 2,
+    "num_frames": 16,
+    "max_duration": _MAX_SECONDS,
+}
+_NOT_STOCK: Values = {
+    "min_frames": 1,
+    "max_frames": 1 << 31,
+    "cap_pixels_per_frame": False,
+    "max_video_tokens": 0,
+}
+
+
+def sample_rule(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
+    """Choose frames as Glm4vVideoProcessor.sample_frames does: at a rate, an even number of them."""
+    if video_fps is None:
+        raise FrameError("GLM-4V samples by time; pass video_metadata with fps, or do_sample_frames=False.")
+    last, seconds, fps = num_frames - 1, num_frames / video_fps, settings.fps or 2.0
+    if seconds <= _MAX_SECONDS:
+        times = np.arange(max(math.floor(seconds * fps), 1)) / fps
+    elif int(_MAX_SECONDS * fps) >= num_frames:
+        times = np.arange(num_frames) / video_fps
+    else:
+        times = np.linspace(0, seconds, int(_MAX_SECONDS * fps))
+    chosen = np.unique(np.minimum(np.ceil(times * video_fps).astype(np.int64), last))
+    return np.append(chosen, chosen[-1:]) if len(chosen) % 2 else chosen
+
+
+class Glm4vTower(PackedTower):
+    """GLM-4V's tower, of one model: each tube is a picture of its own, and its marks are those of pictures."""
+
+    def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
+        """Call the tower with one grid per segment, by which it places its learned positions."""
+        tubes = torch.repeat_interleave(grid_thw, grid_thw[:, 0], dim=0)
+        tubes[:, 0] = 1
+        if len(kwargs["cu_seqlens"]) - 1 < len(tubes):
+            videos = zip(cells.keep.split(cells.cells_per_video), cells.shapes, strict=True)
+            shown = torch.cat([keep.view(shape[0], -1).any(1) for keep, shape in videos])
+            tubes = tubes[shown.to(tubes.device)]
+        return self.tower(rows, grid_thw=tubes, return_dict=True, **kwargs)
+
+    def types(self, call: dict[str, Any]) -> Tensor:
+        """Kinds of tokens: a picture's placeholder between the marks of a video is the video's."""
+        given = call.get("mm_token_type_ids")
+        if given is not None:
+            found: Tensor = given
+            return found
+        ids, config = call["input_ids"], self.inner.config
+        opened, ended = (
+            (ids == mark).cumsum(1) for mark in (config.video_start_token_id, config.video_end_token_id)
+        )
+        return (ids == config.image_token_id).int() * (1 + (opened > ended).int())
+
+    def placeholders(self, call: dict[str, Any]) -> Tensor:
+        """Pictures' placeholders that are videos'."""
+        return self.types(call) == 2
+
+    def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
+        """The tokens, under the name of pictures, whose placeholders generate counts; it takes no picture beside."""
+        return {"image": super().media(encoded, tokens, call | {"pixel_values": None})["video"]}
+
+
+def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
+    from transformers import Glm4vConfig
+
+    tower = {
+        "depth": 2,
+        "hidden_size": 32,
+        "out_hidden_size": 64,
+        "num_heads": 2,
+        "intermediate_size": 64,
+        "image_size": 84,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    }
+    ids = {
+        f"{kind}_{place}token_id": tokenizer.convert_tokens_to_ids(token)
+        for kind in ("image", "video")
+        for place, token in (
+            ("", f"<|{kind}|>"),
+            ("start_", f"<|begin_of_{kind}|>"),
+            ("end_", f"<|end_of_{kind}|>"),
+        )
+    }
+    rope = {"mrope_section": [2, 3, 3]}
+    return Glm4vConfig(text_config=tiny_text(tokenizer, text, rope=rope), vision_config=tower | vision, **ids)
+
+
+FAMILY = Family(
+    model_type="glm4v",
+    model_class="Glm4vForConditionalGeneration",
+    bind=Glm4vTower,
+    recipe=ProcessorRecipe(
+        processor="Glm4vProcessor",
+        image_processor=("glm4v.image_processing_pil_glm4v", "Glm4vImageProcessorPil"),
+        built=built_for_patches,
+        video_values=_VIDEO,
+        model_values=_NOT_STOCK,
+        size_rule=video_rule,
+        sample_rule=sample_rule,
+        counts_time=True,
+    ),
+    tiny=TinyRecipe(
+        config=_tiny_config,
+        tokens=tuple(
+            token
+            for kind in ("image", "video")
+            for token in (f"<|{kind}|>", f"<|begin_of_{kind}|>", f"<|end_of_{kind}|>")
+        ),
+        video_mark="<|begin_of_video|><|video|><|end_of_video|>",
+        image_mark="<|begin_of_image|><|image|><|end_of_image|>",
+        size={"shortest_edge": 28 * 28 * 4, "longest_edge": 28 * 28 * 24 * 8},
+    ),
+    timestamps="whole seconds after every tube, native",
+    writes_times=True,
+    reads_times=True,
+    learned_positions=True,
+    notes="Every tube is a picture to its tower; pictures and videos do not go into one call, as in the stock model.",
+)

@@ -1,0 +1,221 @@
+"""What every family promises, on its tiny model: one contract, found by the files of models/families."""
+
+import inspect
+
+import pytest
+import torch
+from tiny import moving_frames
+
+import framegate
+from framegate.models.cell_plan import whole_plan
+from framegate.models.families import families, family_of
+from framegate.models.mechanism import Encoded, mechanism_of
+from framegate.models.tiny import tiny_pair
+from framegate.models.video_tokens import VideoTokens
+
+NAMES = sorted(families())
+NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+CLOSE = {"rtol": 0, "atol": 2e-4}
+# a family's own compression of prompts would leave cells out that the tests count
+OWN_COMPRESSION = "use_token_compression"
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def pair(name):
+    model, processor = tiny_pair(name)
+    if hasattr(processor.video_processor, OWN_COMPRESSION):
+        setattr(processor.video_processor, OWN_COMPRESSION, False)
+    return model, processor
+
+
+def called(processor, *videos, own=True):
+    """Inputs of one row a video; `own` keeps framegate's keys, which a stock model would refuse."""
+    chat = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What moves?"}]}]
+    text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    out = processor(
+        text=[text] * len(videos),
+        videos=[torch.from_numpy(video).permute(0, 3, 1, 2) for video in videos],
+        video_metadata=[
+            {"fps": 4.0, "total_num_frames": 8, "duration": 2.0, "frames_indices": list(range(8))}
+            for _ in videos
+        ],
+        do_sample_frames=False,
+        return_tensors="pt",
+        padding=True,
+    )
+    return {k: v for k, v in out.items() if torch.is_tensor(v) and (own or not k.startswith("framegate"))}
+
+
+def dense(model, processor, *videos):
+    """Inputs as the stock processor makes them, told to be a video where the family's pixels do not say it."""
+    inputs = called(processor, *videos, own=False)
+    if "pixel_values_videos" not in inputs:
+        tower = mechanism_of(model.model, family_of(model))
+        cells = int(tower.placeholders(inputs).sum()) // (8 * len(videos))
+        inputs["framegate_video_shape"] = torch.tensor([[8, int(cells**0.5), int(cells**0.5)]] * len(videos))
+    return inputs
+
+
+def stock(model, inputs):
+    return model(**{k: v for k, v in inputs.items() if not k.startswith("framegate")}).logits
+
+
+def test_a_family_is_one_file(name):
+    family = families()[name]
+    assert family.model_type == name
+    assert inspect.getmodule(family.tiny.config).__name__ == f"framegate.models.families.{name}"
+    assert name in [row["model_type"] for row in framegate.supported_models()]
+
+
+@torch.no_grad()
+def test_ratio_one_is_stock_to_the_bit_on_both_ways_in(pair):
+    model, processor = pair
+    inputs = dense(model, processor, moving_frames())
+    want = stock(model, inputs)
+    with framegate.attach(model, None, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**inputs).logits, want)
+    with framegate.attach(model, processor, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**called(processor, moving_frames())).logits, want)
+
+
+@torch.no_grad()
+def test_both_ways_in_agree(pair):
+    model, processor = pair
+    inputs = dense(model, processor, moving_frames(), moving_frames(seed=1))
+    with framegate.attach(model, None, "gate", keep_ratio=0.5) as front_end:
+        of_pixels, report = model(**inputs).logits, front_end.report
+    assert report.kept_tokens == report.dense_tokens // 2
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
+        gated = called(processor, moving_frames(), moving_frames(seed=1))
+        of_processor = model(**gated).logits
+        assert front_end.report.kept_tokens == report.kept_tokens
+    shown = inputs["attention_mask"].bool()
+    torch.testing.assert_close(of_processor[shown], of_pixels[shown], **CLOSE)
+
+
+@torch.no_grad()
+def test_a_gated_prompt_is_the_full_one_with_the_rest_masked(pair):
+    model, processor = pair
+    front_end = framegate.attach(model, processor, "gate", keep_ratio=0.4)
+    inputs = called(processor, moving_frames())
+    got = model(**inputs).logits
+    front_end.detach()
+    tower = mechanism_of(model.model, family_of(model))
+    call = tower.opened(inputs)
+    shapes = tuple(tower.shapes(call))
+    placeholders, keep = tower.placeholders(call), kept_cells(inputs, shapes)
+    cells = keep_plan(keep, shapes)
+    encoded = tower.encode(call["pixel_values_videos"], call, cells, anchored=False, backend="auto")
+    whole = whole_plan(shapes)
+    layers = [spread(layer, keep) for layer in encoded.layers]
+    tokens = VideoTokens.of_cells(layers, whole.keep, whole.anchor, shapes)
+    extra = torch.ones(tower.extra_placeholders, dtype=torch.bool)
+    mask = inputs["attention_mask"].clone()
+    mask[placeholders] = torch.cat([keep, extra]).long()
+    positions = tower.positions(call, inputs["attention_mask"])
+    want = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=mask,
+        position_ids=positions if len(positions) > 1 else positions[0],
+        mm_encoder_outputs=tower.media(Encoded(layers, encoded.output), tokens, call),
+        use_cache=False,
+    ).logits
+    torch.testing.assert_close(got[mask.bool()], want[mask.bool()], **CLOSE)
+
+
+def kept_cells(inputs, shapes):
+    """Cells that are their own anchor, bool [N]."""
+    (tubes, rows, columns), anchor = shapes[0], inputs["framegate_anchor"]
+    return anchor == torch.arange(tubes).repeat_interleave(rows * columns)
+
+
+def keep_plan(keep, shapes):
+    from framegate.models.cell_plan import CellPlan
+
+    own = torch.where(keep, torch.arange(len(keep)), -1)
+    return CellPlan(keep=keep, side=keep.to(torch.int8), anchor=own, shift_patches=None, shapes=shapes)
+
+
+def spread(layer, keep):
+    whole = layer.new_zeros(len(keep), layer.shape[1])
+    whole[keep] = layer
+    return whole
+
+
+@torch.no_grad()
+def test_generate_opens_with_the_callers_ids_and_needs_no_cache(pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        inputs = called(processor, moving_frames(), moving_frames(seed=1))
+        out = model.generate(**inputs, **NEW)
+        assert torch.equal(out[:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
+        assert torch.equal(model.generate(**inputs, **NEW, use_cache=False), out)
+        beams = model.generate(**inputs, **NEW, num_beams=2)
+        assert beams.shape == out.shape
+
+
+@torch.no_grad()
+def test_the_tower_reads_fewer_rows(pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.25) as front_end:
+        model(**called(processor, moving_frames()))
+        stage = front_end.report.stage("gate")
+        assert stage.patches_out <= 0.5 * stage.patches_in
+
+
+@torch.no_grad()
+def test_detached_both_are_stock(pair):
+    model, processor = pair
+    inputs = called(processor, moving_frames(), own=False)
+    want = model(**inputs).logits
+    framegate.attach(model, processor, keep_ratio=0.5).detach()
+    after = called(processor, moving_frames(), own=False)
+    assert after.keys() == inputs.keys()
+    assert torch.equal(model(**after).logits, want)
+    assert torch.equal(model.generate(**after, **NEW), model.generate(**inputs, **NEW))
+
+
+@torch.no_grad()
+def test_a_saved_folder_opens_attached_and_as_the_dense_model(pair, tmp_path):
+    from transformers import AutoModelForImageTextToText
+
+    model, processor = pair
+    inputs = called(processor, moving_frames(), own=False)
+    want = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        gated = called(processor, moving_frames())
+        short = model(**gated).logits
+        model.save_pretrained(tmp_path)
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    assert torch.equal(plain(**inputs).logits, want)
+    loaded = framegate.models.auto.AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    assert framegate.front_end_of(loaded).config.keep_ratio == 0.5
+    torch.testing.assert_close(loaded(**gated).logits, short, **CLOSE)
+
+
+def test_a_step_of_training_reaches_tower_and_language_model(pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        inputs = called(processor, moving_frames())
+        model(**inputs, labels=inputs["input_ids"]).loss.backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    parts = {name.split(".")[1] for name in grads if name.startswith("model.")}
+    assert "language_model" in parts
+    assert parts & set(family_of(model).tower_modules)
+    assert all(bool(torch.isfinite(grad).all()) for grad in grads.values())
+
+
+@torch.no_grad()
+def test_anchored_context_runs_or_stands_aside_by_name(pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5, context="anchored") as front_end:
+        logits = model(**called(processor, moving_frames())).logits
+        assert torch.isfinite(logits).all()
+        said = str(front_end.report.notes)
+    assert "anchored" in said
+    assert ("stands aside, kept cells" in said) == ("anchored" not in family_of(model).contexts)
