@@ -70,6 +70,24 @@ def without_own_keys(call: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in call.items() if name not in OWN_KEYS}
 
 
+def with_plain_mask(call: dict[str, Any]) -> dict[str, Any]:
+    """Say that a call without a mask and without a cache is one document a row.
+
+    generate drops a mask of ones; with neither mask nor cache, transformers takes gaps in positions, where tokens
+    were left out, for the seams of documents packed into a row.
+
+    Args:
+        call: keyword arguments of the inner model.
+
+    Returns:
+        The same, with a mask of ones where there was none.
+    """
+    positions = call.get("position_ids")
+    if call.get("attention_mask") is not None or positions is None:
+        return call
+    return call | {"attention_mask": torch.ones_like(positions[0] if positions.ndim == 3 else positions)}
+
+
 def compress_call(
     attached: Attached, call: dict[str, Any], report: Report, prepared: Prepared | None
 ) -> tuple[dict[str, Any], PromptMap | None]:

@@ -32,6 +32,7 @@ from framegate.models.attachment.call import (
     expand_output,
     holds_video,
     no_video_report,
+    with_plain_mask,
     without_own_keys,
 )
 from framegate.models.attachment.clock import TowerClock
@@ -303,7 +304,7 @@ class FrontEnd:
         cache = cache_of(call)
         if not call.get("mm_encoder_outputs") and (cache is None or cache.get_seq_length() == 0):
             self._thread.report = no_video_report(self.config)
-        return None
+        return ((), with_plain_mask(call)) if cache is None and call.get("mm_encoder_outputs") else None
 
     @torch.compiler.disable
     def _after_inner(self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:

@@ -184,6 +184,8 @@ def test_detached_both_are_stock(pair):
 def test_a_saved_folder_opens_attached_and_as_the_dense_model(pair, tmp_path):
     from transformers import AutoModelForImageTextToText
 
+    from framegate.models.auto import AutoModelForImageTextToText as AutoAttached
+
     model, processor = pair
     inputs = called(processor, moving_frames(), own=False)
     want = model(**inputs).logits
@@ -193,7 +195,7 @@ def test_a_saved_folder_opens_attached_and_as_the_dense_model(pair, tmp_path):
         model.save_pretrained(tmp_path)
     plain = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
     assert torch.equal(plain(**inputs).logits, want)
-    loaded = framegate.models.auto.AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    loaded = AutoAttached.from_pretrained(tmp_path).eval()
     assert framegate.front_end_of(loaded).config.keep_ratio == 0.5
     torch.testing.assert_close(loaded(**gated).logits, short, **CLOSE)
 
