@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from framegate.models.towers.grid_geometry import POOLED_PATCHES, JudgedSize
-from framegate.models.towers.patches import PatchLayout
+from framegate.models.towers.patches import PatchLayout, Scaling
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
 
@@ -148,7 +148,7 @@ class Family:
         model_type: `config.model_type` of its checkpoints, and the name of its file.
         model_class: the class with a language-model head.
         tower: kind of its vision tower, a file of models/towers: "packed", "grid" or "frames".
-        bind: the model without its head, and this family, to what the attachment calls
+        bind: the model without its head, this family and how pixels were scaled, to what the attachment calls
             (`framegate.models.mechanism.Mechanism`).
         recipe: how its processor is made.
         tiny: how its tiny model is made.
@@ -173,7 +173,7 @@ class Family:
     model_type: str
     model_class: str
     tower: str = "packed"
-    bind: Callable[[Any, Family], Any]
+    bind: Callable[[Any, Family, Scaling], Any]
     recipe: ProcessorRecipe
     tiny: TinyRecipe
     positions: str = "M-RoPE"
@@ -190,6 +190,11 @@ class Family:
     mixes_scales: bool = True
     scales_frames: bool = True
     notes: str = ""
+
+    @property
+    def scaling(self) -> Scaling:
+        """How its processor scales pixels where neither a processor nor a checkpoint says otherwise."""
+        return Scaling(mean=self.image_mean, std=self.image_std, assumed=True)
 
     @property
     def image_mean(self) -> tuple[float, ...]:

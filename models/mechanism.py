@@ -10,6 +10,7 @@ from torch import Tensor
 from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
+from framegate.models.towers.patches import Scaling
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.types import UInt8Array
 
@@ -51,8 +52,9 @@ class Mechanism(Protocol):
 
     consumed: tuple[str, ...]
     family: Family
+    scaling: Scaling
 
-    def __init__(self, inner: Any, family: Family) -> None:
+    def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         """Bind to the model without its language-model head."""
         ...
 
@@ -141,12 +143,13 @@ class Mechanism(Protocol):
         ...
 
 
-def mechanism_of(inner: Any, family: Family) -> Mechanism:
+def mechanism_of(inner: Any, family: Family, scaling: Scaling | None = None) -> Mechanism:
     """Bind a family's tower to a model.
 
     Args:
         inner: the model without its language-model head.
         family: its family.
+        scaling: how the pixels of its calls were scaled; None for the family's way.
 
     Returns:
         What a call of that model goes through.
@@ -154,5 +157,5 @@ def mechanism_of(inner: Any, family: Family) -> Mechanism:
     Raises:
         UnsupportedModelError: the model has another tower than its family's; the message names the one that works.
     """
-    bound: Mechanism = family.bind(inner, family)
+    bound: Mechanism = family.bind(inner, family, scaling or family.scaling)
     return bound

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +43,7 @@ from framegate.models.attachment.generation import (
 )
 from framegate.models.attachment.methods import METHODS
 from framegate.models.attachment.modules import FRONT_END_NAME, FrontEndModules, build_modules
+from framegate.models.attachment.scaling import scaling_of
 from framegate.models.attachment.served import Served, served_config
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import mechanism_of
@@ -78,6 +78,7 @@ class FrontEnd:
         self.family = family
         self.config = config
         self.served = served_config(config, family)
+        self.scaling = family.scaling
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
         self._thread = PerThread(report=None, served=None)
@@ -93,21 +94,12 @@ class FrontEnd:
         inner = self.model.base_model
         return Attached(
             inner=inner,
-            mechanism=mechanism_of(inner, self._normalised_family),
+            mechanism=mechanism_of(inner, self.family, self.scaling),
             config=self._serving.config,
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
         )
-
-    @property
-    def _normalised_family(self) -> Family:
-        """The family with the attached processor's own normalisation, by which stock pixels become frames again."""
-        if self.processor is None:
-            return self.family
-        reader, recipe = self.processor.video_processor, self.family.recipe
-        own = {name: getattr(reader, name) for name in ("image_mean", "image_std")}
-        return replace(self.family, recipe=replace(recipe, video_values={**recipe.video_values, **own}))
 
     @property
     def module(self) -> SpatiotemporalModule | None:
@@ -260,6 +252,11 @@ class FrontEnd:
             )
         for note in self._serving.notes:
             report.note(note)
+        if self.scaling.assumed and self._serving.config.gates and prepared is None:
+            report.note(
+                "no processor and no file of the checkpoint says how pixels were normalised: the own mean and spread "
+                f"of {self.family.model_type} assumed"
+            )
         with recording() as ran:
             short, prompt = compress_call(attached, call, report, prepared)
         report.kernels = {f"{op}: {path}": count for (op, path), count in sorted(ran.items())}
@@ -416,10 +413,10 @@ def attach_front_end(
         raise AttachmentError(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
-    mechanism_of(
-        outer.base_model, family
-    )  # another tower than its family's is refused before anything is put on
+    # another tower than its family's is refused before anything is put on
+    mechanism_of(outer.base_model, family)
     front_end = FrontEnd(outer, family, config)
+    front_end.scaling = scaling_of(outer, processor, family)
     front_end.modules = build_modules(outer, config, weights)
     if processor is not None:
         front_end.processor = attach_processor(processor, family, front_end.served.config.plan)

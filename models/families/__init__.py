@@ -10,7 +10,7 @@ from typing import Any
 from framegate.errors import UnsupportedModelError, nearest
 from framegate.models.family import Family
 
-__all__ = ["Family", "families", "family_of", "family_of_type", "table", "unwrap"]
+__all__ = ["Family", "families", "family_of", "family_of_type", "markdown_table", "table", "unwrap"]
 
 
 @cache

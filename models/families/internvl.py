@@ -16,6 +16,7 @@ from framegate.models.families._sizes import square_rule
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.frames import FramesTower, in_equal_parts
 from framegate.models.towers.grid_geometry import judged_size
+from framegate.models.towers.patches import Scaling
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
 
@@ -89,8 +90,8 @@ class InternVLTower(FramesTower):
 
     consumed = ("pixel_values", "vision_feature_layer", "vision_feature_select_strategy", "image_sizes")
 
-    def __init__(self, inner: Any, family: Family) -> None:
-        super().__init__(inner, family)
+    def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
+        super().__init__(inner, family, scaling)
         config = inner.config
         layer, strategy = config.vision_feature_layer, config.vision_feature_select_strategy
         if config.downsample_ratio != 0.5 or self.side % 2 or layer != -1 or strategy != "default":

@@ -16,6 +16,7 @@ from framegate.models.mechanism import Encoded
 from framegate.models.towers.grid import GridTower
 from framegate.models.towers.grid_encode import embed_patches, encode_rows
 from framegate.models.towers.grid_geometry import MediaFeatures, judged_size
+from framegate.models.towers.patches import Scaling
 from framegate.models.video_tokens import VideoTokens
 
 _PATCH_PX = 14
@@ -97,8 +98,8 @@ class LlavaOnevisionTower(GridTower):
         "vision_feature_select_strategy",
     )
 
-    def __init__(self, inner: Any, family: Family) -> None:
-        super().__init__(inner, family)
+    def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
+        super().__init__(inner, family, scaling)
         vision, strategy = inner.config.vision_config, inner.config.vision_feature_select_strategy
         if vision.model_type != "siglip_vision_model" or strategy != "full":
             raise UnsupportedModelError(

@@ -98,8 +98,9 @@ class VideoLlama3Tower(PackedTower):
             patch_size_px=self.tower.config.patch_size,
             temporal_patch_size=1,
             merge_size=_MERGE,
-            mean=self.family.image_mean,
-            std=self.family.image_std,
+            mean=self.scaling.mean,
+            std=self.scaling.std,
+            rescale_factor=self.scaling.rescale_factor,
         )
 
     def shapes(self, call: dict[str, Any]) -> list[Shape]:

@@ -30,6 +30,7 @@ from framegate.models.towers.grid_geometry import (
     reused_patches,
     whole_frames,
 )
+from framegate.models.towers.patches import Scaling
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, noted_shapes
 
@@ -43,14 +44,15 @@ class GridTower:
     Args:
         inner: the model without its language-model head.
         family: its family.
+        scaling: how the pixels of its calls were scaled.
     """
 
     consumed: tuple[str, ...] = ("pixel_values",)
     merge_size = POOLED_PATCHES
     tower_name = "vision_tower"
 
-    def __init__(self, inner: Any, family: Family) -> None:
-        self.inner, self.family = inner, family
+    def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
+        self.inner, self.family, self.scaling = inner, family, scaling
 
     def states(self, patches: Tensor, place: Tensor, lengths: list[int], call: dict[str, Any]) -> Tensor:
         """Run patches [K, C * p * p] through the tower, each frame on its own.
@@ -264,11 +266,9 @@ class GridTower:
                 "check the frames that went into the processor."
             )
         size = self._judged_size
-        mean, std = (
-            torch.tensor(values)[:, None, None] for values in (self.family.image_mean, self.family.image_std)
-        )
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.scaling.mean, self.scaling.std))
         seen = pixels[..., : size.seen_px, : size.seen_px].float().cpu()
-        whole = ((seen * std + mean) * 255).round().clamp(0, 255).byte()
+        whole = ((seen * std + mean) / self.scaling.rescale_factor).round().clamp(0, 255).byte()
         frames = whole.permute(0, 2, 3, 1).numpy()  # [F, h, w, 3]
         judged = np.stack([judged_frame(frame, size) for frame in frames])
         return JudgedFrames(frames=judged, cell_px=size.cell_px, tube_frames=1)

@@ -19,7 +19,7 @@ from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import full_positions, has_stamps, token_types
 from framegate.models.towers.packed_anchored import ATTENTION_NAME, anchor_rows, cells_with_keys
 from framegate.models.towers.packed_layout import layout, levels_of, packed_kwargs
-from framegate.models.towers.patches import PatchLayout, luma_of_rows, patchify_areas, unpatchify
+from framegate.models.towers.patches import PatchLayout, Scaling, luma_of_rows, patchify_areas, unpatchify
 from framegate.models.video_tokens import Shape, VideoTokens
 
 # rows, dense grids [V, 3], the plan and precomputed keyword arguments to the tower's output object
@@ -32,6 +32,7 @@ class PackedTower:
     Args:
         inner: the model without its language-model head.
         family: its family.
+        scaling: how the pixels of its calls were scaled.
     """
 
     consumed: tuple[str, ...] = (
@@ -44,8 +45,8 @@ class PackedTower:
     extra_placeholders = 0
     tower_name = "visual"
 
-    def __init__(self, inner: Any, family: Family) -> None:
-        self.inner, self.family = inner, family
+    def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
+        self.inner, self.family, self.scaling = inner, family, scaling
 
     def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
         """Call the tower on the rows of kept cells.
@@ -74,8 +75,9 @@ class PackedTower:
             patch_size_px=config.patch_size,
             temporal_patch_size=config.temporal_patch_size,
             merge_size=config.spatial_merge_size,
-            mean=self.family.image_mean,
-            std=self.family.image_std,
+            mean=self.scaling.mean,
+            std=self.scaling.std,
+            rescale_factor=self.scaling.rescale_factor,
         )
 
     @property

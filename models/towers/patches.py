@@ -28,6 +28,23 @@ TUBES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How a processor brought pixels of 0 to 255 to what a tower reads.
+
+    Args:
+        mean: per channel, subtracted after rescaling, three values.
+        std: per channel, divided by, three values.
+        rescale_factor: multiplies a pixel first.
+        assumed: nothing said so: it is what the family's released checkpoints have.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rescale_factor: float = 1 / 255
+    assumed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PatchLayout:
     """How a family's tower wants pixels cut and scaled.
 

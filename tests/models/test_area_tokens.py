@@ -87,7 +87,7 @@ def test_covered_cells_point_at_the_token_that_covers_them():
 def test_a_tube_of_areas_has_the_features_of_the_smaller_video(family):
     """The tower sees areas as a video of a lower resolution, bit for bit what it makes of such a video."""
     model = stock_model(family)
-    tower = PackedTower(model.model, family_of(model))
+    tower = PackedTower(model.model, family_of(model), family_of(model).scaling)
     layout = tower.layout
     cell = layout.cell_px
     frames = noise(4, 4 * cell, 6 * cell)
@@ -118,7 +118,7 @@ def test_a_tube_of_areas_has_the_features_of_the_smaller_video(family):
 def test_one_resolution_a_token_order_of_its_own(family):
     """Tokens of several sides come back in the order of their cells, over several videos."""
     model = stock_model(family)
-    tower = PackedTower(model.model, family_of(model))
+    tower = PackedTower(model.model, family_of(model), family_of(model).scaling)
     cell, m = tower.layout.cell_px, tower.layout.merge_size
     shapes = [(2, 5, 7), (1, 4, 4)]
     scales = [mixed_scale(*shape, seed=seed) for seed, shape in enumerate(shapes)]

@@ -221,3 +221,29 @@ def test_anchored_context_runs_or_stands_aside_by_name(pair):
         said = str(front_end.report.notes)
     assert "anchored" in said
     assert ("stands aside, kept cells" in said) == ("anchored" not in family_of(model).contexts)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_onevision"], indirect=True)
+def test_pixels_are_read_as_processor_or_checkpoint_scaled_them(pair, tmp_path):
+    """A checkpoint with a mean of its own keeps the same cells on both ways in; without files the family's is named."""
+    model, processor = pair
+    processor.video_processor.image_mean, processor.video_processor.image_std = (
+        [0.2, 0.3, 0.4],
+        [0.4, 0.3, 0.2],
+    )
+    frames = moving_frames()
+    inputs = dense(model, processor, frames)
+    with framegate.attach(model, processor, "gate", keep_ratio=0.4):
+        want = model(**called(processor, frames)).logits
+        torch.testing.assert_close(model(**inputs).logits, want, **CLOSE)
+    with framegate.attach(model, None, "gate", keep_ratio=0.4) as front_end:
+        model(**inputs)
+        assert front_end.scaling.mean == family_of(model).image_mean
+        assert "the own mean and spread" in str(front_end.report.notes)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path).eval()
+    with framegate.attach(loaded, None, "gate", keep_ratio=0.4) as front_end:
+        torch.testing.assert_close(loaded(**inputs).logits, want, **CLOSE)
+        assert "assumed" not in str(front_end.report.notes)
