@@ -90,3 +90,19 @@ def table() -> list[dict[str, Any]]:
         A row for each family, in their order.
     """
     return [family.row() for family in families().values()]
+
+
+def markdown_table() -> str:
+    """Write the rows as the table that stands in models/README.md; a test holds the file to it.
+
+    Returns:
+        Markdown, a line per family.
+    """
+    lines = [
+        "| family | class | tower | positions | times in the prompt | notes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for family in families().values():
+        cells = (f"`{family.model_type}`", f"`{family.model_class}`", f"`{family.tower}`")
+        lines.append("| " + " | ".join((*cells, family.positions, family.timestamps, family.notes)) + " |")
+    return "\n".join(lines)

@@ -44,7 +44,7 @@ def test_without_a_gate_the_pixels_are_the_stock_ones():
     want = two_videos(processor)
     attach_processor(processor, FAMILY, load_config("dense").plan)
     got = two_videos(processor)
-    assert set(got) == {*want, "framegate_notes"}
+    assert got.keys() == want.keys()
     assert torch.equal(got["input_ids"], want["input_ids"])
     torch.testing.assert_close(got["pixel_values_videos"], want["pixel_values_videos"], rtol=0, atol=1e-5)
 
@@ -185,7 +185,6 @@ def ask(processor):
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt",
-        processor_kwargs={"fps": 2},
     )
     placeholders = int((inputs["input_ids"] == processor.video_token_id).sum())
     return {"keys": sorted(inputs), "placeholders": placeholders, "class": type(processor).__name__}

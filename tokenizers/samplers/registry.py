@@ -117,17 +117,12 @@ class FramesConfig:
 
     @staticmethod
     def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-        """Lay flat settings over others; another sampler takes over only what was set, and what it has as well."""
+        """Lay flat settings over others; another sampler takes over only the settings that it has as well."""
         name = above.get("sampler", below.get("sampler", DEFAULT_SAMPLER))
         if name == below.get("sampler", name):
             return {**below, **above}
         known = saved_settings_of(sampler(name))
-        before = sampler(below.get("sampler", DEFAULT_SAMPLER))
-        untouched = defaults(before) | {"max_frames": MAX_FRAMES}
-        taken = {
-            key: value for key, value in below.items() if key in known and value != untouched.get(key, value)
-        }
-        return taken | dict(above)
+        return {key: value for key, value in below.items() if key in known} | dict(above)
 
     def over(self, **changes: Any) -> FramesConfig:
         """Return a copy with settings replaced, the sampler among them.
