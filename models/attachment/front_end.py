@@ -272,6 +272,7 @@ class FrontEnd:
             found = attached_processor(account.processor)
             if found is not None:
                 self.processor = found
+                self.scaling = scaling_of(self.model, found.processor, self.family)
                 return
 
     @torch.compiler.disable

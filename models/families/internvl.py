@@ -17,6 +17,7 @@ from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values,
 from framegate.models.towers.frames import FramesTower, in_equal_parts
 from framegate.models.towers.grid_geometry import judged_size
 from framegate.models.towers.patches import Scaling
+from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
 
@@ -75,10 +76,10 @@ def _video_text(processor: Any, shape: tuple[int, int, int]) -> str:
 
 def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConfig) -> dict[str, Tensor]:
     """Rows of kept patches go through a processor that takes videos apart by number."""
-    pixels, shapes = data["pixel_values_videos"], data.get("framegate_video_shape")
-    if pixels.ndim > 2 or shapes is None:
+    pixels, notes = data["pixel_values_videos"], data.get(NOTES_KEY)
+    if pixels.ndim > 2 or notes is None:
         return data
-    return data | {"pixel_values_videos": in_equal_parts(pixels, len(shapes))}
+    return data | {"pixel_values_videos": in_equal_parts(pixels, len(noted_shapes(notes)))}
 
 
 class InternVLTower(FramesTower):

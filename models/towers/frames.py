@@ -11,31 +11,35 @@ from framegate.errors import PlaceholderError
 from framegate.models.cell_plan import CellPlan
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.grid import GridTower
-from framegate.models.towers.grid_geometry import SHAPE_KEY, MediaFeatures, patches_of_cells
+from framegate.models.towers.grid_geometry import MediaFeatures, patches_of_cells
 from framegate.models.video_tokens import VideoTokens
+from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, noted_shapes
+
+# Frames of each video, int64 [V]: by which a caller without an attached processor says that pixel_values are videos.
+FRAMES_KEY = "framegate_video_frames"
 
 
 class FramesTower(GridTower):
     """A grid tower whose model knows pictures alone: the frames of its videos come and go as pixel_values.
 
-    Only SHAPE_KEY says that pixel_values are frames, and of which videos: an attached processor writes it, or a caller
-    whose call brings videos and no picture. A call without it is one of pictures, and left alone.
+    What an attached processor noted says that pixel_values are frames, and of which videos; without one a caller can
+    say it by FRAMES_KEY, in a call without pictures. A call without either is one of pictures, and left alone.
     """
 
     def opened(self, call: dict[str, Any]) -> dict[str, Any]:
         """Move what stands for videos from pixel_values to pixel_values_videos."""
-        pixels, shapes = call.get("pixel_values"), call.get(SHAPE_KEY)
-        if pixels is None or shapes is None:
+        pixels, frames = call.get("pixel_values"), _frames_of(call)
+        if pixels is None or frames is None:
             return call
         if pixels.ndim > 2:
-            frames = shapes[:, 0].tolist()
             if len(set(frames)) > 1 or len(pixels) != sum(frames):
                 raise PlaceholderError(
-                    f"pixel_values holds {len(pixels)} frames; {SHAPE_KEY} names videos of {frames}. Pass videos of "
-                    "one length in a call, and no picture beside them."
+                    f"pixel_values holds {len(pixels)} frames, and the videos have {frames}. Pass videos of one length "
+                    "in a call, and no picture beside them."
                 )
             pixels = pixels.unflatten(0, (len(frames), frames[0]))
-        return call | {"pixel_values": None, "pixel_values_videos": pixels}
+        rest = {name: value for name, value in call.items() if name != FRAMES_KEY}
+        return rest | {"pixel_values": None, "pixel_values_videos": pixels}
 
     def closed(self, call: dict[str, Any]) -> dict[str, Any]:
         """Move whole videos [V, F, C, h, w] back to pixel_values, frame by frame."""
@@ -51,7 +55,7 @@ class FramesTower(GridTower):
         rows = self._rows_of(pixels, cells)
         if rows is not pixels and len(pixels) - len(rows) >= len(cells.shapes):
             raise PlaceholderError(
-                f"pixel_values has {len(pixels)} rows; {SHAPE_KEY} and framegate_anchor ask for {len(rows)}. Pass all "
+                f"pixel_values has {len(pixels)} rows; {NOTES_KEY} and {PLAN_KEY} ask for {len(rows)}. Pass all "
                 "keys of one processor call."
             )
         super().check_kept(call | {"pixel_values_videos": rows}, cells)
@@ -83,6 +87,14 @@ class FramesTower(GridTower):
             return pixels
         wanted = int(patches_of_cells(self._frames(cells.keep), self.side).sum())
         return pixels[:wanted] if len(pixels) > wanted else pixels
+
+
+def _frames_of(call: dict[str, Any]) -> list[int] | None:
+    """Frames of each video of a call; None for a call of pictures."""
+    if call.get(NOTES_KEY) is not None:
+        return [shape[0] for shape in noted_shapes(call[NOTES_KEY])]
+    said = call.get(FRAMES_KEY)
+    return None if said is None else [int(count) for count in said]
 
 
 def in_equal_parts(rows: Tensor, num_videos: int) -> Tensor:

@@ -39,7 +39,7 @@ class MethodHook:
 
 def _holds_frames(video_inputs: Any) -> bool:
     """True for whole frames, [V, F, C, h, w], which the stock processor can count."""
-    return video_inputs["pixel_values_videos"].ndim != 2
+    return video_inputs["pixel_values_videos"].ndim == 5
 
 
 class PlaceholderHook(MethodHook):

@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+from noted import plans_of
 from tiny import moving_frames
 
 import framegate
@@ -51,13 +52,11 @@ def called(processor, *videos, own=True):
     return {k: v for k, v in out.items() if torch.is_tensor(v) and (own or not k.startswith("framegate"))}
 
 
-def dense(model, processor, *videos):
+def dense(processor, *videos):
     """Inputs as the stock processor makes them, told to be a video where the family's pixels do not say it."""
     inputs = called(processor, *videos, own=False)
     if "pixel_values_videos" not in inputs:
-        tower = mechanism_of(model.model, family_of(model))
-        cells = int(tower.placeholders(inputs).sum()) // (8 * len(videos))
-        inputs["framegate_video_shape"] = torch.tensor([[8, int(cells**0.5), int(cells**0.5)]] * len(videos))
+        inputs["framegate_video_frames"] = torch.tensor([8] * len(videos))
     return inputs
 
 
@@ -75,7 +74,7 @@ def test_a_family_is_one_file(name):
 @torch.no_grad()
 def test_ratio_one_is_stock_to_the_bit_on_both_ways_in(pair):
     model, processor = pair
-    inputs = dense(model, processor, moving_frames())
+    inputs = dense(processor, moving_frames())
     want = stock(model, inputs)
     with framegate.attach(model, None, "gate", keep_ratio=1.0):
         assert torch.equal(model(**inputs).logits, want)
@@ -86,7 +85,7 @@ def test_ratio_one_is_stock_to_the_bit_on_both_ways_in(pair):
 @torch.no_grad()
 def test_both_ways_in_agree(pair):
     model, processor = pair
-    inputs = dense(model, processor, moving_frames(), moving_frames(seed=1))
+    inputs = dense(processor, moving_frames(), moving_frames(seed=1))
     with framegate.attach(model, None, "gate", keep_ratio=0.5) as front_end:
         of_pixels, report = model(**inputs).logits, front_end.report
     assert report.kept_tokens == report.dense_tokens // 2
@@ -130,8 +129,9 @@ def test_a_gated_prompt_is_the_full_one_with_the_rest_masked(pair):
 
 def kept_cells(inputs, shapes):
     """Cells that are their own anchor, bool [N]."""
-    (tubes, rows, columns), anchor = shapes[0], inputs["framegate_anchor"]
-    return anchor == torch.arange(tubes).repeat_interleave(rows * columns)
+    keep = torch.from_numpy(plans_of(inputs)[0].keep)
+    assert keep.shape == shapes[0]
+    return keep.flatten()
 
 
 def keep_plan(keep, shapes):
@@ -233,7 +233,7 @@ def test_pixels_are_read_as_processor_or_checkpoint_scaled_them(pair, tmp_path):
         [0.4, 0.3, 0.2],
     )
     frames = moving_frames()
-    inputs = dense(model, processor, frames)
+    inputs = dense(processor, frames)
     with framegate.attach(model, processor, "gate", keep_ratio=0.4):
         want = model(**called(processor, frames)).logits
         torch.testing.assert_close(model(**inputs).logits, want, **CLOSE)
