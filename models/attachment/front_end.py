@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -78,7 +79,7 @@ class FrontEnd:
         self.family = family
         self.config = config
         self.served = served_config(config, family)
-        self.scaling = family.scaling
+        self._scaling = family.scaling
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
         self._thread = PerThread(report=None, served=None)
@@ -94,7 +95,7 @@ class FrontEnd:
         inner = self.model.base_model
         return Attached(
             inner=inner,
-            mechanism=mechanism_of(inner, self.family, self.scaling),
+            mechanism=mechanism_of(inner, self.family, self._scaling),
             config=self._serving.config,
             head=self.model.get_output_embeddings(),
             modules=self.modules,
@@ -252,7 +253,7 @@ class FrontEnd:
             )
         for note in self._serving.notes:
             report.note(note)
-        if self.scaling.assumed and self._serving.config.gates and prepared is None:
+        if self._scaling.assumed and self._serving.config.gates and prepared is None:
             report.note(
                 "no processor and no file of the checkpoint says how pixels were normalised: the own mean and spread "
                 f"of {self.family.model_type} assumed"
@@ -272,7 +273,7 @@ class FrontEnd:
             found = attached_processor(account.processor)
             if found is not None:
                 self.processor = found
-                self.scaling = scaling_of(self.model, found.processor, self.family)
+                self._scaling = scaling_of(self.model, found.processor, self.family)
                 return
 
     @torch.compiler.disable
@@ -417,7 +418,7 @@ def attach_front_end(
     # another tower than its family's is refused before anything is put on
     mechanism_of(outer.base_model, family)
     front_end = FrontEnd(outer, family, config)
-    front_end.scaling = scaling_of(outer, processor, family)
+    front_end._scaling = scaling_of(outer, processor, family)
     front_end.modules = build_modules(outer, config, weights)
     if processor is not None:
         front_end.processor = attach_processor(processor, family, front_end.served.config.plan)

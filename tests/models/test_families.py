@@ -239,7 +239,7 @@ def test_pixels_are_read_as_processor_or_checkpoint_scaled_them(pair, tmp_path):
         torch.testing.assert_close(model(**inputs).logits, want, **CLOSE)
     with framegate.attach(model, None, "gate", keep_ratio=0.4) as front_end:
         model(**inputs)
-        assert front_end.scaling.mean == family_of(model).image_mean
+        assert front_end._scaling.mean == family_of(model).image_mean
         assert "the own mean and spread" in str(front_end.report.notes)
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
