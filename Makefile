@@ -27,8 +27,8 @@ $(STAMP): $(INSTALLED_FROM)
 $(FLOOR)/.installed: $(INSTALLED_FROM)
 	$(call install,$(FLOOR),"transformers==5.19.*")
 
-demo: $(STAMP)  ## ask the model that ships, dense and compressed: reports in the terminal, overlay in out/
-	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --keep-ratio 0.25
+demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
+	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --tower-ratio 0.25 --keep-ratio 0.25
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
 test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 import framegate
+from framegate.models.stages.registry import stages
+from framegate.models.stages.select.config import select_rules
+from framegate.tokenizers.gate.weights import WEIGHTS
 from framegate.tokenizers.samplers.registry import sampler, sampler_names
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +41,26 @@ def test_every_preset_has_a_row_and_a_header():
 
 def test_samplers_are_the_rows_of_their_table():
     assert rows("tokenizers", section=1) == set(sampler_names())
+
+
+def test_stages_are_the_rows_of_their_table_in_the_order_in_which_they_run():
+    text = (ROOT / "models/README.md").read_text()
+    table = text[text.index("| stage |") : text.index("Stages run in this order")]
+    assert re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE) == list(stages())
+    rules = re.findall(r"`(\w+)`", next(line for line in table.splitlines() if "| `select` |" in line))
+    assert set(rules[1:]) == set(select_rules())
+
+
+def test_weights_are_named_where_the_gate_is():
+    text = (ROOT / "tokenizers/README.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| `weights` |"))
+    assert set(re.findall(r"`(\w+)`", row)[1:]) == set(WEIGHTS)
+
+
+def test_every_file_of_the_gate_has_its_place():
+    text = (ROOT / "tokenizers/README.md").read_text()
+    files = {path.name for path in (ROOT / "tokenizers/gate").glob("[!_]*.py")}
+    assert {name for name in files if f"`{name}`" not in text} == set()
 
 
 @pytest.mark.parametrize("name", sampler_names())
