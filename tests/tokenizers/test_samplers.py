@@ -30,7 +30,8 @@ def test_what_every_sampler_offers(name):
 
 
 def test_defaults_are_the_samplers_own_and_a_cap():
-    assert FramesConfig().to_dict() == {"sampler": "fps", "fps": 2.0, "max_frames": 768}
+    assert FramesConfig().to_dict() == {"sampler": "fps", "fps": None, "max_frames": 768}
+    assert FramesConfig().fps == 2.0
     assert FramesConfig(settings={"max_frames": None}).settings["max_frames"] is None
     assert FramesConfig(sampler="uniform", settings={"num_frames": 3}).fps == 2.0
     assert FramesConfig(sampler="tass", settings={"fps": 1}).fps == 1.0
@@ -119,6 +120,13 @@ def test_a_sampler_is_one_file(tmp_path, monkeypatch):
     assert sample_frames(info, config.frames, (0.2, None)).indices.tolist() == [2, 5, 8]
     with pytest.raises(ConfigError, match=r"frames\.stride is 0; it must be at least 1"):
         framegate.load_config("gate", sampler="every_nth", stride=0)
+
+
+def test_a_rate_left_open_is_not_taken_over_where_it_has_to_be_said():
+    assert framegate.load_config("framegate", sampler="tass").frames.settings["fps"] == 2.0
+    assert (
+        FramesConfig(settings={"max_frames": None}).over(sampler="keyframes").settings["max_frames"] is None
+    )
 
 
 def test_a_copy_with_changes():

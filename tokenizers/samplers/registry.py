@@ -121,8 +121,10 @@ class FramesConfig:
         name = above.get("sampler", below.get("sampler", DEFAULT_SAMPLER))
         if name == below.get("sampler", name):
             return {**below, **above}
-        known = saved_settings_of(sampler(name))
-        return {key: value for key, value in below.items() if key in known} | dict(above)
+        known, own = saved_settings_of(sampler(name)), defaults(sampler(name))
+        # what was left open (fps: null) stays so only where the other sampler can leave it open
+        kept = {key: value for key, value in below.items() if value is not None or own.get(key) is None}
+        return {key: value for key, value in kept.items() if key in known} | dict(above)
 
     def over(self, **changes: Any) -> FramesConfig:
         """Return a copy with settings replaced, the sampler among them.
