@@ -17,7 +17,7 @@ from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.gate import plan_gate
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.on_device import device_run, scanned, searched, why_not_on_device
-from framegate.tokenizers.gate.thresholds import STRIDE, threshold_table
+from framegate.tokenizers.gate.planners.threshold import STRIDE, threshold_table
 
 CELL = 8
 

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import numpy as np
-
-from framegate.tokenizers.gate.areas.levels import halved
-from framegate.tokenizers.gate.areas.planner import mixed_run
 from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.camera_motion import (
-    CameraTracker,
-    RememberedMotion,
-    is_large_enough,
-    scaled,
-)
-from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
-from framegate.tokenizers.gate.exact import Progress, exact_run, untold
+from framegate.tokenizers.gate.camera_motion import is_large_enough
+from framegate.tokenizers.gate.clip_tubes import ClipTubes
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.replay import whole_plan
-from framegate.tokenizers.gate.ruled import ruled_run
-from framegate.tokenizers.gate.scan import GateRules, GateScan
-from framegate.tokenizers.gate.thresholds import threshold_run
-from framegate.tokenizers.gate.weights import weighed
+from framegate.tokenizers.gate.planners import Progress, planned
 from framegate.types import UInt8Array
-
-ForcedKeyframes = Callable[[int], bool]
 
 
 def never(_tube: int) -> bool:
     """No tube is a keyframe by order of the codec."""
     return False
+
+
+def untold(_share: float) -> None:
+    """Nobody asked how far the search is."""
 
 
 def plan_gate(
@@ -41,7 +30,7 @@ def plan_gate(
     config: GateConfig,
     budget: Budget,
     *,
-    forced_keyframe: ForcedKeyframes = never,
+    forced_keyframe: Callable[[int], bool] = never,
     progress: Progress = untold,
 ) -> GatePlan:
     """Decide which cells of a clip are encoded.
@@ -65,20 +54,12 @@ def plan_gate(
 
     Raises:
         BudgetError: the budget is less than one token.
-
-    Source: GRT (arXiv 2509.14199) section 3 for the gate by threshold.
     """
-    tubes = tubes_of(frames, grid.tube_frames)
-    if config.rule != MOTION_RULE:
-        return ruled_run(tubes, grid, config, budget)
     config, notes = usable_config(grid, config)
-    if budget.keep_ratio is not None:
-        held = _Held(grid, config)
-        run = _meet(held.take_all(tubes), budget, config, forced_keyframe, progress)
-    else:
-        run = _causal(tubes, grid, config, budget, forced_keyframe, progress)
+    clip = ClipTubes(tubes_of(frames, grid.tube_frames), grid, config, forced_keyframe)
+    plan = planned(clip, config, budget, progress)
     progress(1.0)
-    return replace(run, notes=notes + run.notes)
+    return replace(plan, notes=notes + plan.notes)
 
 
 def usable_config(grid: CellGrid, config: GateConfig) -> tuple[GateConfig, tuple[str, ...]]:
@@ -90,8 +71,6 @@ def usable_config(grid: CellGrid, config: GateConfig) -> tuple[GateConfig, tuple
 
     Returns:
         What can be done, and a note on what stood aside.
-
-    Source: ours.
     """
     if config.motion == "none":
         return config, ()
@@ -102,124 +81,3 @@ def usable_config(grid: CellGrid, config: GateConfig) -> tuple[GateConfig, tuple
     else:
         return config, ()
     return replace(config, motion="none"), (f"camera motion stands aside: {reason}",)
-
-
-def moving_scan(grid: CellGrid, rules: GateRules) -> GateScan:
-    """A causal gate that lets each tube try the camera's motion."""
-    tracker = CameraTracker(grid)
-    return GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
-
-
-class _Held:
-    """A clip's luma in memory, weighted, at the resolution at which budgets are planned."""
-
-    def __init__(self, grid: CellGrid, config: GateConfig) -> None:
-        # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
-        # Coarse tokens lose what half a resolution does not show.
-        # A search by threshold sees what its thresholds are judged by, on every device.
-        full = config.metric != "mad" or config.is_mixed or config.search == "threshold"
-        has_quarters = config.residual_pool == "mean" or grid.cell_px % 4 == 0
-        self.halves = grid.can_halve and has_quarters and not full
-        self._weight = config.weight
-        # the camera is followed on plain luma
-        self._plain: list[UInt8Array] | None = (
-            [] if config.motion == "camera" and config.weight != "luma" else None
-        )
-        self.full_grid = grid
-        self.grid = grid.halved() if self.halves else grid
-        self._tubes: list[UInt8Array] = []
-
-    def take(self, tube: UInt8Array) -> None:
-        judged = weighed(tube, self._weight)
-        self._tubes.append(halved(judged) if self.halves else judged)
-        if self._plain is not None:
-            self._plain.append(halved(tube) if self.halves else tube)
-
-    def take_all(self, tubes: Iterable[UInt8Array]) -> _Held:
-        for tube in tubes:
-            self.take(tube)
-        return self
-
-    @property
-    def luma(self) -> UInt8Array:
-        """uint8 [T, k, h, w]."""
-        return np.stack(self._tubes)
-
-    def motion(self, luma: UInt8Array) -> RememberedMotion:
-        """The camera's motion, given the luma that is judged."""
-        return RememberedMotion(self.grid, luma if self._plain is None else np.stack(self._plain))
-
-    @property
-    def num_cells(self) -> int:
-        return len(self._tubes) * self.grid.num_cells
-
-    def on_full_frames(self, plan: GatePlan) -> GatePlan:
-        """Carry a plan over from the resolution it was made at."""
-        if not self.halves:
-            return plan
-        motion = scaled(plan.camera_motion, 2).astype(np.float32)
-        return replace(plan, grid=self.full_grid, camera_motion=motion)
-
-
-def _meet(
-    held: _Held,
-    budget: Budget,
-    config: GateConfig,
-    forced_keyframe: ForcedKeyframes,
-    progress: Progress,
-    *,
-    cells: int | None = None,
-) -> GatePlan:
-    """Plan a held clip to its exact budget."""
-    wanted = budget.exact(held.num_cells) if cells is None else cells
-    luma = held.luma
-    if wanted == held.num_cells:
-        return held.on_full_frames(whole_plan(luma, held.grid))
-    assert wanted is not None
-    forced = np.array([tube == 0 or forced_keyframe(tube) for tube in range(len(luma))])
-    if config.search == "threshold":
-        return threshold_run(luma, held.grid, config, wanted)
-    if config.is_mixed:
-        return mixed_run(luma, held.grid, config, wanted, forced)
-    run, _ = exact_run(luma, held.grid, config, wanted, forced, held.motion(luma), progress)
-    return held.on_full_frames(run)
-
-
-def _causal(
-    tubes: Iterable[UInt8Array],
-    grid: CellGrid,
-    config: GateConfig,
-    budget: Budget,
-    forced_keyframe: ForcedKeyframes,
-    progress: Progress,
-) -> GatePlan:
-    """One pass with the threshold; with a cap, planned again to the cap when the pass goes over it."""
-    held = _Held(grid, config) if budget.max_tokens is not None else None
-    run = _threshold_run(_seen(tubes, held), grid, config, forced_keyframe)
-    if held is None or budget.max_tokens is None or run.num_kept <= budget.max_tokens:
-        return run
-    met = _meet(held, budget, config, forced_keyframe, progress, cells=budget.max_tokens)
-    return replace(met, notes=(budget.replaced_threshold(run.num_kept), *met.notes))
-
-
-def _seen(tubes: Iterable[UInt8Array], held: _Held | None) -> Iterator[UInt8Array]:
-    for tube in tubes:
-        if held is not None:
-            held.take(tube)
-        yield tube
-
-
-def _threshold_run(
-    tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, forced_keyframe: ForcedKeyframes
-) -> GatePlan:
-    """Gate with and without camera motion side by side, and keep the one that encodes less."""
-    rules = GateRules.of(config)
-    scans = [GateScan(grid, rules)]
-    if config.motion == "camera":
-        scans.append(moving_scan(grid, rules))
-    decisions = [
-        [scan.step(tube, force_keyframe=forced_keyframe(number)) for scan in scans]
-        for number, tube in enumerate(tubes)
-    ]
-    runs = [GatePlan.stacked([step[index] for step in decisions]) for index in range(len(scans))]
-    return min(runs, key=lambda run: run.num_kept)

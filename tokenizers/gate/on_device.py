@@ -13,10 +13,10 @@ from framegate.kernels.backend import Backend
 from framegate.kernels.block_residual import block_residual
 from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.gate.exact import affordable_rules, first_tube_only
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.thresholds import STRIDE, opened, threshold_table
+from framegate.tokenizers.gate.planners.threshold import STRIDE, opened, threshold_table
+from framegate.tokenizers.gate.spending import affordable_rules, first_tube_only
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,6 @@ def device_run(
 
     Raises:
         BudgetError: the budget is less than one token.
-
-    Source: as `plan_gate`; the table of thresholds: ours.
     """
     assert why_not_on_device(config, budget) is None
     tubes, frames, height, width = luma.shape

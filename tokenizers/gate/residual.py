@@ -18,6 +18,12 @@ FloatArray = npt.NDArray[np.float32]
 Residual = Callable[[UInt8Array, UInt8Array, CellGrid], FloatArray]
 
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+# below the first nothing is a change, above the last nothing is encoded but what must be
+THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
+    "mad": (0.125, 255.0),
+    "ssim": (1e-5, 2.0),
+    "l2": (1e-3, 1e4),
+}
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from framegate.tokenizers.gate.areas.coarse import coarsened
 from framegate.tokenizers.gate.areas.levels import covered_by
+from framegate.tokenizers.gate.camera_motion import CameraTracker
 from framegate.tokenizers.gate.config import GateConfig, Metric, Reference, ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
@@ -169,3 +170,9 @@ class GateScan:
             return np.ones(residual.shape, bool)
         keep = residual > rules.threshold
         return keep if rules.max_age_tubes is None else keep | (self._age >= rules.max_age_tubes)
+
+
+def moving_scan(grid: CellGrid, rules: GateRules) -> GateScan:
+    """Make a causal gate that lets each tube try the camera's motion."""
+    tracker = CameraTracker(grid)
+    return GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))

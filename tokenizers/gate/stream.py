@@ -14,11 +14,11 @@ from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.pixels import luma
 from framegate.tokenizers.gate.areas.levels import SIDES, areas_at, representatives, sums_in
 from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
-from framegate.tokenizers.gate.gate import moving_scan, usable_config
+from framegate.tokenizers.gate.gate import usable_config
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.ruled import RuleScan
-from framegate.tokenizers.gate.scan import GateRules, GateScan
+from framegate.tokenizers.gate.planners.rules import RuleScan
+from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan
 from framegate.tokenizers.gate.video import grid_for
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers.registry import sample_frames

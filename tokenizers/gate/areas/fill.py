@@ -16,9 +16,10 @@ from framegate.tokenizers.gate.areas.levels import (
     mark,
     sums_in,
 )
-from framegate.tokenizers.gate.exact import highest
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.spending import filled as spent_on_cells
+from framegate.tokenizers.gate.spending import highest
 
 
 def filled(
@@ -41,15 +42,9 @@ def filled(
 
     Source: ours.
     """
-    left = budget_tokens - run.num_kept
-    assert left >= 0
-    if left == 0:
+    if run.num_kept == budget_tokens:
         return run
-    scale = run.side.copy()
-    spots = ~run.covered
-    count = min(left, int(spots.sum()))
-    if count:
-        scale.flat[highest(np.where(spots, run.residual, np.float32(-1)), count)] = 1
+    scale = spent_on_cells(run, budget_tokens).side.copy()
     for level in range(len(scales) - 1, 0, -1):
         left = budget_tokens - int(np.count_nonzero(scale))
         _split(scale, left, scales[level], scales[level - 1], lost[level])

@@ -125,12 +125,3 @@ def sums_in(values: npt.NDArray[Value], side: int) -> npt.NDArray[Value]:
     rows, columns = (np.arange(0, size, side) for size in values.shape[-2:])
     total: npt.NDArray[Value] = np.add.reduceat(np.add.reduceat(values, rows, axis=-2), columns, axis=-1)
     return total
-
-
-def halved(tube: UInt8Array) -> UInt8Array:
-    """Reduce a tube [k, h, w] to half its size by block means."""
-    planes, height, width = tube.shape
-    small = cv2.resize(
-        tube.reshape(-1, width), (width // 2, planes * height // 2), interpolation=cv2.INTER_AREA
-    )
-    return small.reshape(planes, height // 2, width // 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -10,20 +9,22 @@ import numpy as np
 from framegate.errors import BudgetError
 from framegate.tokenizers.cell_rules import CellRule, cell_rule
 from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.planners import Progress
 from framegate.types import BoolArray, Float32Array, Float64Array, UInt8Array
 
 
-def ruled_run(tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, budget: Budget) -> GatePlan:
+def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
     """Decide which cells of a clip are encoded by the rule that the configuration names.
 
     Args:
-        tubes: uint8 [k, h, w, 3] RGB where the rule compares; else any pixels, which are only counted. Read once.
-        grid: geometry of the frames.
+        clip: in RGB where the rule compares; else its pixels are only counted. Read once.
         config: rule, threshold and seed.
         budget: what may be kept; without one the threshold decides.
+        progress: not told; there is no search.
 
     Returns:
         The decisions. A budget is met exactly, save where the rule's own way to spend it leaves some over, which a note
@@ -32,10 +33,10 @@ def ruled_run(tubes: Iterable[UInt8Array], grid: CellGrid, config: GateConfig, b
     Raises:
         BudgetError: the budget is less than one token, or less than the least that the rule can keep.
     """
-    scan = RuleScan(grid, config)
-    scores = np.stack([scan.scores(tube) for tube in tubes])
+    scan = RuleScan(clip.grid, config)
+    scores = np.stack([scan.scores(tube) for tube in clip.read()])
     keep, notes = _kept(scores, config, budget)
-    return replace(GatePlan.still(keep, grid), residual=_residual(scores), notes=notes)
+    return replace(GatePlan.still(keep, clip.grid), residual=_residual(scores), notes=notes)
 
 
 class RuleScan:

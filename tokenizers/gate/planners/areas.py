@@ -7,24 +7,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from framegate.tokenizers.gate.areas.fill import filled
-from framegate.tokenizers.gate.areas.levels import BoolArray, halved, level_shape, mark, sums_in
+from framegate.tokenizers.gate.areas.levels import level_shape, mark, sums_in
 from framegate.tokenizers.gate.areas.moving import MovingClip
 from framegate.tokenizers.gate.areas.search import RoughMix, best_mix, rough_mix
 from framegate.tokenizers.gate.areas.tables import level_errors, sampled
+from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.camera_motion import RememberedMotion, scaled
+from framegate.tokenizers.gate.clip_tubes import ClipTubes, halved
 from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.gate.exact import (
-    affordable_rules,
-    exact_run,
-    highest,
-    refreshes,
-)
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules
 from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.planners import Progress
+from framegate.tokenizers.gate.planners.optimum import Judged, best_plan
 from framegate.tokenizers.gate.replay import replayed
 from framegate.tokenizers.gate.residual import FloatArray, mad
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.spending import affordable_rules, highest, refreshes
+from framegate.types import BoolArray, UInt8Array
 
 # Under motion counts fall about so with the price, as a power; less from the first run, which has no weights yet.
 FIRST_POWER, USUAL_POWER, POWERS = 0.36, 0.5, (0.2, 1.5)
@@ -36,8 +35,6 @@ WORTHWHILE_STILL = 0.85
 UNIFORM_DOUBT = 0.95
 # A plan at one scale is judged by its own frames only where it may win.
 HOPELESS = 0.5
-
-Judged = tuple[GatePlan, float]
 
 
 class _Motion:
@@ -79,30 +76,32 @@ class _Task:
         return replayed(self.luma, self.grid, run, mad)
 
 
-def mixed_run(
-    luma: UInt8Array, grid: CellGrid, config: GateConfig, budget_tokens: int, forced: BoolArray
-) -> GatePlan:
-    """Plan a clip so that exactly `budget_tokens` tokens are encoded, each for one cell or an area of cells.
+def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
+    """Meet an exact budget with tokens that stand for one cell or an area of cells each.
 
     The plan at one scale, the best mix of a still camera, one under camera motion and every tube at one level
     compete by the squared error of what they show, so that scales never make a clip worse.
 
     Args:
-        luma: uint8 [T, k, h, w], at full resolution: what coarse tokens lose must be seen.
-        grid: geometry of these frames.
+        clip: held at full resolution: what coarse tokens lose must be seen.
         config: motion, scales and rules; its threshold is not used.
-        budget_tokens: tokens to encode, at least 1, fewer than the cells.
-        forced: tubes to cover whole, bool [T], the first among them.
+        budget: fewer tokens than the clip has cells.
+        progress: told about the plan at one scale, the first half.
 
     Returns:
-        The run; its notes name rules that the budget did not leave room for.
-
-    Source: ours.
+        The plan; its notes name rules that the budget did not leave room for.
     """
-    motion = _Motion(luma, grid)
-    task = _Task(luma=luma, grid=grid, config=config, budget=budget_tokens, forced=forced, motion=motion)
-    base, least_error = _one_scale(task)
-    mixed = _first_tube(task) if budget_tokens < task.tube_tokens else _mixed(task, base)
+    luma, grid = clip.luma, clip.planning_grid
+    task = _Task(
+        luma=luma,
+        grid=grid,
+        config=config,
+        budget=budget.most(clip.num_cells),
+        forced=clip.forced,
+        motion=_Motion(luma, grid),
+    )
+    base, least_error = _one_scale(task, lambda share: progress(share / 2))
+    mixed = _first_tube(task) if task.budget < task.tube_tokens else _mixed(task, base)
     best = min(mixed, key=lambda judged: judged[1], default=None)
     if best is not None and best[1] < HOPELESS * least_error:
         return best[0]
@@ -110,10 +109,12 @@ def mixed_run(
     return judged[0] if best is None or judged[1] <= best[1] else best[0]
 
 
-def _one_scale(task: _Task) -> Judged:
+def _one_scale(task: _Task, progress: Progress) -> Judged:
     """The plan at one scale, as it is made without others, and about the least squared error that it can have."""
     config, motion = replace(task.config, scales=(1,)), task.motion
-    run, error = exact_run(motion.luma, motion.grid, config, task.budget, task.forced, motion.remembered)
+    run, error = best_plan(
+        motion.luma, motion.grid, config, task.budget, task.forced, motion.remembered, progress=progress
+    )
     # The mean of a block squared is at most the mean of its squares.
     full = replace(run, grid=task.grid, camera_motion=motion.full(run.camera_motion))
     return full, error * motion.factor**2

@@ -10,16 +10,19 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.areas.levels import BoolArray
+from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.camera_motion import RememberedMotion
-from framegate.tokenizers.gate.config import GateConfig, Metric
+from framegate.tokenizers.gate.clip_tubes import ClipTubes
+from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import WINDOW_TUBES, HoldRules, best_holds, rough_error
 from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.planners import Progress
 from framegate.tokenizers.gate.replay import replayed
-from framegate.tokenizers.gate.residual import Residual, residual_of
+from framegate.tokenizers.gate.residual import THRESHOLD_RANGE, Residual, residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.spending import affordable_rules, filled, first_tube_only
+from framegate.types import BoolArray, UInt8Array
 
 THRESHOLD_STEPS = 1025
 # Judged on luma, at half resolution: a smaller gain may be a loss in colour.
@@ -34,27 +37,27 @@ MOTION_SHARE = 0.6
 # Counts fall about as threshold ** -0.85 on pans; two runs tell a clip's own steepness, kept within reason.
 USUAL_STEEPNESS = 0.85
 STEEPNESS_RANGE = (0.25, 4.0)
-Progress = Callable[[float], None]
 Judged = tuple[GatePlan, float]
-THRESHOLD_RANGE: dict[Metric, tuple[float, float]] = {
-    "mad": (0.125, 255.0),
-    "ssim": (1e-5, 2.0),
-    "l2": (1e-3, 1e4),
-}
 
 
-def untold(_share: float) -> None:
-    """Nobody asked how far the search is."""
+def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
+    """Meet an exact budget by the plan with the least error; see `best_plan`."""
+    cells = budget.most(clip.num_cells)
+    best, _ = best_plan(
+        clip.luma, clip.planning_grid, config, cells, clip.forced, clip.motion(), progress=progress
+    )
+    return clip.on_full_frames(best)
 
 
-def exact_run(
+def best_plan(
     luma: UInt8Array,
     grid: CellGrid,
     config: GateConfig,
     budget_cells: int,
     forced: BoolArray,
     motion_source: RememberedMotion,
-    progress: Progress = untold,
+    *,
+    progress: Progress,
 ) -> Judged:
     """Plan a clip so that exactly `budget_cells` cells are encoded.
 
@@ -86,93 +89,6 @@ def exact_run(
         if moving is None or moving[1] >= CAMERA_GAIN * still[1]:
             moving = still
     return replace(moving[0], notes=notes), moving[1]
-
-
-def _notes_of_one_tube(
-    grid: CellGrid, config: GateConfig, budget_cells: int, forced: BoolArray | None
-) -> tuple[str, ...]:
-    """Say what a budget of one tube or less leaves out."""
-    codec = 0 if forced is None else int(forced.sum()) - 1
-    notes = [
-        f"the budget is {budget_cells} cells and one tube holds {grid.num_cells}: only the first tube is encoded, "
-        "its cells of most contrast; later content is not shown"
-    ]
-    if codec > 0:
-        notes.append(f"{codec} codec keyframes stood aside: the budget comes first")
-    if config.max_age_tubes is not None:
-        notes.append(f"max_age_tubes {config.max_age_tubes} stood aside: the budget comes first")
-    return tuple(notes)
-
-
-def affordable_rules(
-    config: GateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
-) -> tuple[BoolArray, GateConfig, tuple[str, ...]]:
-    """Relax what the budget leaves no room for: max_age_tubes first, then the codec's keyframes.
-
-    Args:
-        config: the rules.
-        budget_cells: tokens to encode, at least one tube's.
-        tube_tokens: fewest tokens that encode a tube whole.
-        forced: tubes to encode whole, bool [T].
-
-    Returns:
-        Forced tubes and configuration that fit the budget, and a note on each rule that was relaxed.
-
-    Source: ours.
-    """
-    room, notes = budget_cells // tube_tokens, []
-    if int(forced.sum()) > room:
-        dropped = np.flatnonzero(forced)[room:]
-        forced = forced.copy()
-        forced[dropped] = False
-        notes.append(
-            f"{len(dropped)} codec keyframes stood aside: the budget has room for {room} whole tubes"
-        )
-    if config.max_age_tubes is not None and refreshes(forced, config.max_age_tubes) > room:
-        ages = range(config.max_age_tubes + 1, len(forced) + 1)
-        fitting = next((age for age in ages if refreshes(forced, age) <= room), None)
-        relaxed = "stood aside" if fitting is None else f"was relaxed to {fitting}"
-        notes.append(f"max_age_tubes {config.max_age_tubes} {relaxed}: the budget comes first")
-        config = replace(config, max_age_tubes=fitting)
-    return forced, config, tuple(notes)
-
-
-def refreshes(forced: BoolArray, max_age_tubes: int) -> int:
-    """Tubes that are encoded whole when nothing changes."""
-    count, age = 0, 0
-    for whole in forced:
-        age = 0 if whole or age >= max_age_tubes else age
-        count += age == 0
-        age += 1
-    return count
-
-
-def first_tube_only(
-    luma: UInt8Array,
-    grid: CellGrid,
-    config: GateConfig,
-    budget_cells: int,
-    forced: BoolArray | None = None,
-) -> GatePlan:
-    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one.
-
-    Args:
-        luma: uint8 [T, k, h, w]; only the first tube's pixels are read.
-        grid: geometry of these frames.
-        config: the rules, for the notes.
-        budget_cells: cells to encode, at most those of a tube.
-        forced: tubes to encode whole, bool [T], for the notes; None for the first alone.
-
-    Returns:
-        The run, residuals not measured, with notes on what the budget leaves out.
-
-    Source: ours.
-    """
-    contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
-    keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
-    keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
-    notes = _notes_of_one_tube(grid, config, budget_cells, forced)
-    return replace(GatePlan.still(keep, grid), notes=notes)
 
 
 @dataclass(frozen=True)
@@ -313,19 +229,3 @@ def _steepness(tried: list[tuple[int, float]]) -> float:
         return USUAL_STEEPNESS
     (first, high), (second, low) = tried[-2:]
     return float(np.clip((high - low) / (second - first), *STEEPNESS_RANGE))
-
-
-def filled(run: GatePlan, budget_cells: int) -> GatePlan:
-    """Spend what is left on the skipped cells with the highest residual, ties to the earlier one."""
-    left = budget_cells - run.num_kept
-    assert left >= 0
-    if left == 0:
-        return run
-    side = run.side.copy()
-    side.flat[highest(np.where(run.keep, -1.0, run.residual), left)] = 1
-    return replace(run, side=side, moved=run.moved & (side == 0))
-
-
-def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
-    """Flat indices of the highest scores, ties to the lower index."""
-    return np.argsort(-scores, axis=None, kind="stable")[:count]

@@ -11,55 +11,58 @@ from dataclasses import replace
 
 import numpy as np
 
+from framegate.tokenizers.gate.budget import Budget
+from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import GateConfig, Metric
-from framegate.tokenizers.gate.exact import THRESHOLD_RANGE, affordable_rules, filled, first_tube_only
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.planners import Progress
+from framegate.tokenizers.gate.residual import THRESHOLD_RANGE
 from framegate.tokenizers.gate.scan import GateRules, GateScan
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.spending import affordable_rules, filled, first_tube_only
+from framegate.types import BoolArray, Float32Array, UInt8Array
 
 # looked at in two rounds: every so many, then those between the last that did not fit and the first that did
 STRIDE = 24
 
 
-def threshold_table(metric: Metric) -> FloatArray:
+def threshold_table(metric: Metric) -> Float32Array:
     """All thresholds, rising, float32 [STRIDE * STRIDE]; at the last one nothing is above it."""
     return np.geomspace(*THRESHOLD_RANGE[metric], STRIDE * STRIDE).astype(np.float32)
 
 
-def threshold_run(luma: UInt8Array, grid: CellGrid, config: GateConfig, budget_cells: int) -> GatePlan:
-    """Plan a clip so that exactly `budget_cells` cells are encoded.
+def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
+    """Meet an exact budget by the lowest threshold that fits.
 
     Args:
-        luma: uint8 [T, k, h, w].
-        grid: geometry of these frames.
+        clip: held whole, at full resolution.
         config: metric and rules; its threshold is not used.
-        budget_cells: cells to encode, at least 1, fewer than all.
+        budget: fewer cells than the clip has.
+        progress: told before every pass.
 
     Returns:
-        The run, with the residuals of the gate's pass; its notes name rules that the budget did not leave room for.
-
-    Source: ours.
+        The plan, with the residuals of the gate's pass; its notes name rules that the budget did not leave room for.
     """
+    luma, grid, budget_cells = clip.luma, clip.planning_grid, budget.most(clip.num_cells)
     if budget_cells <= grid.num_cells:
         return first_tube_only(luma, grid, config, budget_cells)
     forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, opened(len(luma)))
     table = threshold_table(config.metric)
 
-    def first_fit(entries: range) -> tuple[int, GatePlan]:
-        for entry in entries:
+    def first_fit(entries: range, *, done: float) -> tuple[int, GatePlan]:
+        for number, entry in enumerate(entries):
+            progress(done + number / (2 * STRIDE))
             run = _scanned(luma, grid, replace(config, threshold=float(table[entry])))
             if run.num_kept <= budget_cells:
                 break
         return entry, run
 
-    coarse, _ = first_fit(range(STRIDE - 1, len(table), STRIDE))
-    _, run = first_fit(range(coarse - STRIDE + 1, coarse + 1))
+    coarse, _ = first_fit(range(STRIDE - 1, len(table), STRIDE), done=0.0)
+    _, run = first_fit(range(coarse - STRIDE + 1, coarse + 1), done=0.5)
     return replace(filled(run, budget_cells), notes=notes)
 
 
-def opened(tubes: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def opened(tubes: int) -> BoolArray:
     """No tube is forced but the first, bool [T]."""
     return np.arange(tubes) == 0
 

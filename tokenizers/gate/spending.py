@@ -1,0 +1,113 @@
+"""Spending an exact budget: what it leaves no room for, and who gets what is left. All planners share it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.plan import GatePlan
+from framegate.types import BoolArray, UInt8Array
+
+
+def affordable_rules(
+    config: GateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
+) -> tuple[BoolArray, GateConfig, tuple[str, ...]]:
+    """Relax what the budget leaves no room for: max_age_tubes first, then the codec's keyframes.
+
+    Args:
+        config: the rules.
+        budget_cells: tokens to encode, at least one tube's.
+        tube_tokens: fewest tokens that encode a tube whole.
+        forced: tubes to encode whole, bool [T].
+
+    Returns:
+        Forced tubes and configuration that fit the budget, and a note on each rule that was relaxed.
+    """
+    room, notes = budget_cells // tube_tokens, []
+    if int(forced.sum()) > room:
+        dropped = np.flatnonzero(forced)[room:]
+        forced = forced.copy()
+        forced[dropped] = False
+        notes.append(
+            f"{len(dropped)} codec keyframes stood aside: the budget has room for {room} whole tubes"
+        )
+    if config.max_age_tubes is not None and refreshes(forced, config.max_age_tubes) > room:
+        ages = range(config.max_age_tubes + 1, len(forced) + 1)
+        fitting = next((age for age in ages if refreshes(forced, age) <= room), None)
+        relaxed = "stood aside" if fitting is None else f"was relaxed to {fitting}"
+        notes.append(f"max_age_tubes {config.max_age_tubes} {relaxed}: the budget comes first")
+        config = replace(config, max_age_tubes=fitting)
+    return forced, config, tuple(notes)
+
+
+def refreshes(forced: BoolArray, max_age_tubes: int) -> int:
+    """Tubes that are encoded whole when nothing changes."""
+    count, age = 0, 0
+    for whole in forced:
+        age = 0 if whole or age >= max_age_tubes else age
+        count += age == 0
+        age += 1
+    return count
+
+
+def first_tube_only(
+    luma: UInt8Array,
+    grid: CellGrid,
+    config: GateConfig,
+    budget_cells: int,
+    forced: BoolArray | None = None,
+) -> GatePlan:
+    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one.
+
+    Args:
+        luma: uint8 [T, k, h, w]; only the first tube's pixels are read.
+        grid: geometry of these frames.
+        config: the rules, for the notes.
+        budget_cells: cells to encode, at most those of a tube.
+        forced: tubes to encode whole, bool [T], for the notes; None for the first alone.
+
+    Returns:
+        The run, residuals not measured, with notes on what the budget leaves out.
+    """
+    contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
+    keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
+    keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
+    notes = _notes_of_one_tube(grid, config, budget_cells, forced)
+    return replace(GatePlan.still(keep, grid), notes=notes)
+
+
+def _notes_of_one_tube(
+    grid: CellGrid, config: GateConfig, budget_cells: int, forced: BoolArray | None
+) -> tuple[str, ...]:
+    """Say what a budget of one tube or less leaves out."""
+    codec = 0 if forced is None else int(forced.sum()) - 1
+    notes = [
+        f"the budget is {budget_cells} cells and one tube holds {grid.num_cells}: only the first tube is encoded, "
+        "its cells of most contrast; later content is not shown"
+    ]
+    if codec > 0:
+        notes.append(f"{codec} codec keyframes stood aside: the budget comes first")
+    if config.max_age_tubes is not None:
+        notes.append(f"max_age_tubes {config.max_age_tubes} stood aside: the budget comes first")
+    return tuple(notes)
+
+
+def filled(plan: GatePlan, budget_cells: int) -> GatePlan:
+    """Spend what is left on the uncovered cells with the highest residual, ties to the earlier one."""
+    spots = ~plan.covered
+    left = min(budget_cells - plan.num_kept, int(spots.sum()))
+    assert left >= 0
+    if left == 0:
+        return plan
+    side = plan.side.copy()
+    side.flat[highest(np.where(spots, plan.residual, np.float32(-1)), left)] = 1
+    return replace(plan, side=side, moved=plan.moved & (side == 0))
+
+
+def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
+    """Flat indices of the highest scores, ties to the lower index."""
+    return np.argsort(-scores, axis=None, kind="stable")[:count]
