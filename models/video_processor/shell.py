@@ -10,7 +10,7 @@ from typing import Any
 from framegate.models.families import families, family_of_type
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.settings import stock_values
+from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.tokenizers.plan_config import PlanConfig
 
 _DENSE = PlanConfig(preset="dense")
@@ -58,10 +58,12 @@ def build_processor(
 
     Raises:
         UnsupportedModelError: an unknown family; the message names the nearest one.
+        ConfigError: a size that its tower cannot take.
     """
     model_type = getattr(family, "model_type", family)
     recipe = family_of_type(model_type).recipe
     values = stock_values(model_type, {"size": size} if size else None)
+    video_settings(model_type, values)  # sizes that cannot be are refused here, not at the first video
     of_images, own = recipe.built(values)
     parts = {
         "image_processor": recipe.image_processor_class()(**of_images),

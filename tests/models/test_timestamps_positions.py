@@ -161,6 +161,7 @@ class TestStockEquality:
     def test_the_stock_model_takes_a_stamped_prompt_with_these_positions(self, family):
         """Every token kept, nothing attached: forward and generate agree, and the times in the prompt matter."""
         model, inputs = stock_model(family), mixed_inputs(stamped(family))
+        inputs.pop("framegate_notes")
         mask = inputs["attention_mask"]
         text = (mask.cumsum(1) - 1).clamp(min=0)
         positions = torch.cat([text[None], full_positions(model.model, inputs, mask)])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from processor_cases import DENSE, LAYOUT
 from tiny import FAMILIES, moving_frames, stock_processor
 
-from framegate.errors import AttachmentError, ConfigError, FrameError
+from framegate.errors import ConfigError, FrameError, UnsupportedModelError
 from framegate.models.families import family_of_type
 from framegate.models.towers.patches import patchify, unpatchify
 from framegate.models.video_processor import GatedVideoProcessor
@@ -69,7 +69,7 @@ class TestSettings:
             video_settings("qwen2_vl", stock_values("qwen2_vl") | {"size": {"longest_edge": 5}})
         with pytest.raises(ConfigError, match="resample is 4"):
             video_settings("qwen2_vl", stock_values("qwen2_vl", {"resample": 4}))
-        with pytest.raises(AttachmentError, match="qwen2_5_vl"):
+        with pytest.raises(UnsupportedModelError, match="qwen2_5_vl"):
             stock_values("qwen2_5vl")
 
     @pytest.mark.parametrize("family", FAMILIES)
