@@ -59,8 +59,12 @@ def test_weights_are_named_where_the_gate_is():
 
 def test_every_file_of_the_gate_has_its_place():
     text = (ROOT / "tokenizers/README.md").read_text()
-    files = {path.name for path in (ROOT / "tokenizers/gate").glob("[!_]*.py")}
-    assert {name for name in files if f"`{name}`" not in text} == set()
+    text = text[text.index("| in `gate` |") : text.index("`plan_config.py` holds")]
+    places = {path.name for path in (ROOT / "tokenizers/gate").glob("[!_]*")}
+    rows = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
+    assert set(re.findall(r"`(\S+)`", " ".join(rows))) == places
+    planners = {path.stem for path in (ROOT / "tokenizers/gate/planners").glob("[!_]*.py")}
+    assert {name for name in planners if f"`{name}`" not in text} == set()
 
 
 @pytest.mark.parametrize("name", sampler_names())
