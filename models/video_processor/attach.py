@@ -30,12 +30,28 @@ class ChatTemplateHook(MethodHook):
         return self.stock("apply_chat_template")(with_clip_paths(conversation), *args, **kwargs)
 
 
+def _given(media: Any) -> bool:
+    """True for any picture or video; arrays have no truth value."""
+    return media is not None and not (isinstance(media, list | tuple) and not media)
+
+
 class InputsLayoutHook(MethodHook):
     """Before `prepare_inputs_layout`, which does not know Path objects."""
 
-    def __call__(self, *, videos: Any = None, **kwargs: Any) -> Any:
-        """Call the method with paths spelled as strings."""
-        return self.stock("prepare_inputs_layout")(videos=without_path_objects(videos), **kwargs)
+    def __call__(self, *, videos: Any = None, images: Any = None, **kwargs: Any) -> Any:
+        """Call the method with paths spelled as strings; AttachmentError for pictures beside a gated video."""
+        reader = self.processor.video_processor
+        gates = isinstance(reader, GatedVideoProcessor) and reader.config.gate is not None
+        if gates and _given(images) and _given(videos):
+            family = family_of_type(reader.model_type)
+            if not family.recipe.pictures_beside:
+                raise AttachmentError(
+                    f"{family.model_class} takes pictures and frames as one tensor, and rows of a gated video do not go "
+                    "beside a picture: ask about them in two calls, or detach the front end."
+                )
+        return self.stock("prepare_inputs_layout")(
+            videos=without_path_objects(videos), images=images, **kwargs
+        )
 
 
 _HOOKS: dict[str, type[MethodHook]] = {

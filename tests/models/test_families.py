@@ -8,6 +8,7 @@ from noted import plans_of
 from tiny import moving_frames
 
 import framegate
+from framegate.errors import AttachmentError
 from framegate.models.cell_plan import whole_plan
 from framegate.models.families import families, family_of
 from framegate.models.mechanism import Encoded, mechanism_of
@@ -247,3 +248,14 @@ def test_pixels_are_read_as_processor_or_checkpoint_scaled_them(pair, tmp_path):
     with framegate.attach(loaded, None, "gate", keep_ratio=0.4) as front_end:
         torch.testing.assert_close(loaded(**inputs).logits, want, **CLOSE)
         assert "assumed" not in str(front_end.report.notes)
+
+
+def test_a_picture_beside_a_video_is_refused_where_both_are_one_tensor():
+    model, processor = tiny_pair("internvl")
+    video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+    call = {"text": ["<IMG_CONTEXT><video>"], "images": [moving_frames(1)[0]], "videos": [video]}
+    with (
+        framegate.attach(model, processor, "gate", keep_ratio=0.5),
+        pytest.raises(AttachmentError, match="two calls"),
+    ):
+        processor(**call, return_tensors="pt", do_sample_frames=False)
