@@ -46,7 +46,7 @@ class InputsLayoutHook(MethodHook):
             family = family_of_type(reader.model_type)
             if not family.recipe.pictures_beside:
                 raise AttachmentError(
-                    f"{family.model_class} takes pictures and frames as one tensor, and rows of a gated video do not go "
+                    f"{family.model_class} takes pictures and frames as one tensor; rows of a gated video do not go "
                     "beside a picture: ask about them in two calls, or detach the front end."
                 )
         return self.stock("prepare_inputs_layout")(
