@@ -49,23 +49,35 @@ def after_stages(plan, config):
     """The VideoTokens that the stages leave."""
     import torch
 
-    from framegate.models.attachment.stages import run_stages
-    from framegate.models.attachment.surroundings import Surroundings
+    from framegate.models.attachment.stage_call import Surroundings
+    from framegate.models.stages.registry import StageCall, run_stages, stages
     from framegate.report import Report
 
     if config.scene_merge is not None:
         config = config.override(distribution="features")
-    around = Surroundings(
-        head=None,
-        score=torch.from_numpy(plan.residual.ravel()),
-        encoded=torch.from_numpy(plan.keep.ravel()) if config.reuses else None,
-        relevance=None,
-        query=lambda: [],
-        module=None,
-        times_seconds=None,
+    tokens = pixel_tokens(plan, config)
+    call = StageCall(
+        targets=targets_of(plan, config),
+        exact=config.keep_ratio is not None,
+        change=torch.from_numpy(plan.residual.ravel()),
+        report=Report(preset=config.preset),
     )
+    width = tokens.features.shape[1]
+    modules = {
+        name: spec.build(getattr(config, name, None), width)
+        for name, spec in stages().items()
+        if spec.reduces and getattr(config, name, None) is not None
+    }
     with torch.inference_mode():
-        return run_stages(pixel_tokens(plan, config), config, around, Report(preset=config.preset))
+        return run_stages(tokens, modules | {"reduction": stages()["reduction"].build(None, width)}, call)
+
+
+def targets_of(plan, config):
+    """Tokens that the video may have in the end, None without a budget."""
+    budget = config.budget
+    if budget.keep_ratio is None and budget.max_tokens is None:
+        return None
+    return [budget.most(plan.num_cells)]
 
 
 def pixel_tokens(plan, config):

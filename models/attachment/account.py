@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from framegate.config import FrontEndConfig
-from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import Gated, Prepared
+from framegate.models.attachment.serving import Attached
 from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.report import Report
 from framegate.tokenizers.gate.config import MOTION_RULE

@@ -22,9 +22,7 @@ from framegate.models.attachment.account import (
     account_for_size,
     account_for_stamps,
 )
-from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.attention import wants_own_attention, why_not_anchored
-from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.gating import (
     OWN_KEYS,
     Gated,
@@ -33,11 +31,13 @@ from framegate.models.attachment.gating import (
     full_size_tokens,
     gate_call,
 )
-from framegate.models.attachment.modules import running
-from framegate.models.attachment.surroundings import stage_call
+from framegate.models.attachment.on_model import running
+from framegate.models.attachment.serving import Attached
+from framegate.models.attachment.stage_call import stage_call
 from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded, Mechanism
 from framegate.models.prompt import PromptMap, carried_map, carry_map, kept_columns
+from framegate.models.prompt.prompt_map import cache_of
 from framegate.models.stages.registry import StageCall, run_stages
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report

@@ -20,9 +20,7 @@ from transformers.utils import ModelOutput
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import AttachmentError, ConfigError
 from framegate.kernels.dispatch import recording
-from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
-from framegate.models.attachment.cache_name import cache_of
 from framegate.models.attachment.call import (
     EncodedMedia,
     bound_call,
@@ -35,20 +33,24 @@ from framegate.models.attachment.call import (
     with_plain_mask,
     without_own_keys,
 )
-from framegate.models.attachment.clock import TowerClock
 from framegate.models.attachment.gating import Prepared, prepared_by_processor
 from framegate.models.attachment.generation import (
     Translation,
     expand_first_states,
     refuse_unsupported,
 )
-from framegate.models.attachment.methods import METHODS
-from framegate.models.attachment.modules import FRONT_END_NAME, FrontEndModules, build_modules
-from framegate.models.attachment.scaling import scaling_of
-from framegate.models.attachment.served import Served, served_config
+from framegate.models.attachment.on_model import (
+    FRONT_END_NAME,
+    METHODS,
+    FrontEndModules,
+    TowerClock,
+    build_modules,
+)
+from framegate.models.attachment.serving import Attached, Served, scaling_of, served_config
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
+from framegate.models.prompt.prompt_map import cache_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.video_processor import ProcessorAttachment, attach_processor, attached_processor
 from framegate.models.video_processor.sources import SHARES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -214,3 +215,13 @@ def carried_map(cache: Any) -> PromptMap | None:
             "compressed prompt: a cache cropped into a video cannot be continued. Run the prompt again."
         )
     return prompt
+
+
+CACHE_NAMES = ("cache", "past_key_values")
+
+
+def cache_of(values: Mapping[str, Any]) -> Any:
+    """Return the cache among keyword arguments or in a ModelOutput, None when there is none."""
+    # keys(): asking a ModelOutput for an old name makes transformers warn
+    given = values.keys()
+    return next((values[name] for name in CACHE_NAMES if name in given and values[name] is not None), None)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from framegate.errors import ConfigError, nearest
-from framegate.models.attachment.modules import FRONT_END_NAME
+from framegate.models.attachment.on_model import FRONT_END_NAME
 from framegate.models.families import families
 from framegate.tools.training.config import PARTS, FinetuneConfig
 

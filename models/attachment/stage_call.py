@@ -10,8 +10,8 @@ from torch import Tensor
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
-from framegate.models.attachment.attached import Attached
 from framegate.models.attachment.gating import RELEVANCE_KEY, Gated, Prepared
+from framegate.models.attachment.serving import Attached
 from framegate.models.cell_plan import CellPlan
 from framegate.models.stages.registry import StageCall
 from framegate.models.video_tokens import Shape

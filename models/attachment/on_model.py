@@ -1,7 +1,9 @@
-"""A front end's stages as a part of the model: print shows them, devices, modes and optimisers reach them."""
+"""What stands on a model's instance while a front end is attached: its stages, two methods, and the tower's clock."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import torch
 from torch import nn
 
 from framegate.config import FrontEndConfig
+from framegate.models.attachment.generation import named_call
 from framegate.models.stages.registry import stages
 from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
+from framegate.per_thread import PerThread
+from framegate.report import StageReport
 
 # under this name, and so this prefix, on the model
 FRONT_END_NAME = "framegate_front_end"
@@ -85,3 +90,66 @@ def running(modules: FrontEndModules, config: FrontEndConfig) -> dict[str, nn.Mo
         for name, module in modules.items()
         if not (known[name].reduces and config.is_identity) and not (name == "refill" and not config.refills)
     }
+
+
+@dataclass(frozen=True)
+class Method:
+    """Stands in for a method of one model; a plain object, so that copies and pickles of the model keep it.
+
+    Args:
+        front_end: the front end attached to the model.
+    """
+
+    front_end: Any
+
+
+class Generate(Method):
+    """`generate` on the shorter prompt, in the caller's ids."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Generate."""
+        with torch.no_grad():
+            return self.front_end._generate(named_call(self.front_end.model, args, kwargs))
+
+
+class SavePretrained(Method):
+    """`save_pretrained` of the stock files, and of the front end beside them."""
+
+    def __call__(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
+        """Save."""
+        out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
+        if options.get("is_main_process", args[0] if args else True):
+            self.front_end.save_pretrained(save_directory)
+        return out
+
+
+METHODS: dict[str, type[Method]] = {"generate": Generate, "save_pretrained": SavePretrained}
+
+
+class TowerClock:
+    """Adds the time between its two hooks to a stage; images that go through the same tower count as well."""
+
+    def __init__(self) -> None:
+        self._thread = PerThread(stage=None, started=0.0)
+
+    @property
+    def stage(self) -> StageReport | None:
+        """Where this thread's time goes, None for nowhere."""
+        found: StageReport | None = self._thread.stage
+        return found
+
+    @stage.setter
+    def stage(self, stage: StageReport | None) -> None:
+        self._thread.stage = stage
+
+    @torch.compiler.disable
+    def start(self, tower: Any, args: Any) -> None:
+        """Stand before the tower."""
+        self._thread.started = time.perf_counter()
+
+    @torch.compiler.disable
+    def stop(self, tower: Any, args: Any, output: Any) -> None:
+        """Stand behind it."""
+        if self.stage is not None:
+            elapsed_ms = (time.perf_counter() - self._thread.started) * 1000
+            self.stage.milliseconds = (self.stage.milliseconds or 0.0) + elapsed_ms

@@ -1,0 +1,105 @@
+"""What a call is served with: the model, its tower, the configuration as the family runs it, how pixels were scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from framegate.config import FrontEndConfig
+from framegate.errors import ConfigError
+from framegate.models.family import Family
+from framegate.models.mechanism import Mechanism
+from framegate.models.towers.patches import Scaling
+from framegate.models.video_processor.settings import stock_values, video_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """The model of a call and what is attached to it.
+
+    Args:
+        inner: the model without its language-model head.
+        mechanism: its tower.
+        config: the front end's configuration.
+        head: the language-model head, None when the model has none.
+        modules: the stages that are attached, in order.
+        has_processor: a processor is attached beside the model.
+    """
+
+    inner: Any
+    mechanism: Mechanism
+    config: FrontEndConfig
+    head: Any
+    modules: Any
+    has_processor: bool
+
+
+class Served(NamedTuple):
+    """A configuration as a family runs it.
+
+    Args:
+        config: what runs.
+        notes: what stands aside, and why.
+    """
+
+    config: FrontEndConfig
+    notes: tuple[str, ...]
+
+
+def served_config(config: FrontEndConfig, family: Family) -> Served:
+    """Let what a family cannot do stand aside.
+
+    Args:
+        config: the front end's configuration.
+        family: its row.
+
+    Returns:
+        The configuration that runs, and a note for what does not.
+
+    Raises:
+        ConfigError: down-scaling, on a tower that takes one size alone.
+    """
+    if config.scales_frames and not family.scales_frames:
+        raise ConfigError(
+            f"down_scaling needs a tower of native resolution, and that of {family.model_class} takes frames of one "
+            "size: use preset 'uniform_frames', 'random' or 'rlt' there."
+        )
+    if family.mixes_scales or config.gate is None or config.gate.scales == (1,):
+        return Served(config, ())
+    scales = config.gate.scales
+    note = f"gate.scales {scales} stands aside: a token of {family.model_class} stands for one cell, so (1,) is used"
+    return Served(replace(config, gate=replace(config.gate, scales=(1,))), (note,))
+
+
+def scaling_of(model: Any, processor: Any, family: Family) -> Scaling:
+    """Find how pixels were brought to what the tower reads.
+
+    Args:
+        model: the transformers model, unwrapped.
+        processor: its processor; None for none.
+        family: its family.
+
+    Returns:
+        What the processor does; without one what the files of the model's own checkpoint say, where they are on this
+        machine; else what the family's released checkpoints have, marked as assumed.
+    """
+    reader = getattr(processor, "video_processor", None)
+    values = _checkpoint_values(model) if reader is None else reader.to_dict()
+    if values is None or "image_mean" not in values:
+        return family.scaling
+    layout = video_settings(family.model_type, stock_values(family.model_type, values)).layout
+    return Scaling(mean=layout.mean, std=layout.std, rescale_factor=layout.rescale_factor)
+
+
+def _checkpoint_values(model: Any) -> Mapping[str, Any] | None:
+    from transformers.video_processing_utils import VideoProcessorMixin
+
+    name = getattr(model, "name_or_path", "") or getattr(model.config, "_name_or_path", "")
+    if not name:
+        return None
+    try:
+        values, _ = VideoProcessorMixin.get_video_processor_dict(name, local_files_only=True)
+    except (OSError, ValueError):
+        return None
+    return dict(values)
