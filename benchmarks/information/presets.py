@@ -49,7 +49,6 @@ def after_stages(plan, config):
     """The VideoTokens that the stages leave."""
     import torch
 
-    from framegate.models.attachment.stage_call import Surroundings
     from framegate.models.stages.registry import StageCall, run_stages, stages
     from framegate.report import Report
 

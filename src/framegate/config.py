@@ -179,7 +179,7 @@ class FrontEndConfig(_StageSections):
             return self.budget
         if self.tower_ratio is not None:
             return Budget(keep_ratio=self.tower_ratio)
-        if self.reuses:
+        if self.reuses and self.gate.has_threshold:
             return Budget()
         merges = self.scene_merge is not None or self.condensation is not None
         headroom = MERGE_HEADROOM if merges and not self.gate.refill else 1.0

@@ -42,7 +42,7 @@ def letters(count, seed=3):
 
 def test_a_second_turn_on_the_callers_own_cache(family):
     model, gated, cache = stock_model(family), gated_of(family), DynamicCache()
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     first = model.generate(**gated, **NEW, past_key_values=cache)
     ids = torch.cat([first, letters(5)], 1)
     want = model.generate(**longer(gated, ids[:, gated["input_ids"].shape[1] :]), **NEW)
@@ -51,7 +51,7 @@ def test_a_second_turn_on_the_callers_own_cache(family):
 
 def test_a_second_turn_whose_new_tokens_alone_are_longer_than_the_prompt(family):
     model, gated = stock_model(family), gated_of(family)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     first = model.generate(**gated, **NEW, return_dict_in_generate=True)
     new = letters(gated["input_ids"].shape[1] + 7)
     ids = torch.cat([first.sequences, new], 1)
@@ -68,7 +68,7 @@ def test_a_cache_that_was_reset_is_an_empty_one(family):
 
     model, gated = stock_model(family), gated_of(family)
     cache = StaticCache(config=model.config.get_text_config(), max_cache_len=256)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     want = model.generate(**gated, **NEW, past_key_values=cache, disable_compile=True)
     cache.reset()
     assert torch.equal(model.generate(**gated, **NEW, past_key_values=cache, disable_compile=True), want)
@@ -77,7 +77,7 @@ def test_a_cache_that_was_reset_is_an_empty_one(family):
 @torch.no_grad()
 def test_masks_of_a_continued_call_may_be_as_wide_as_prompt_or_cache_and_nothing_else(family):
     model, gated = stock_model(family), gated_of(family)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     token, width = letters(1), gated["input_ids"].shape[1]
     prefilled = model(**gated, use_cache=True).past_key_values
     short = prefilled.get_seq_length()
@@ -93,7 +93,7 @@ def test_masks_of_a_continued_call_may_be_as_wide_as_prompt_or_cache_and_nothing
 
 def test_no_new_token_on_a_cache_is_refused(family):
     model, gated = stock_model(family), gated_of(family)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     cache = model(**gated, use_cache=True).past_key_values
     with pytest.raises(AttachmentError, match="at least one"):
         model.generate(input_ids=gated["input_ids"], past_key_values=cache, **NEW)
@@ -104,7 +104,7 @@ def test_packed_rows_are_refused(family):
     width = gated["input_ids"].shape[1]
     text = torch.cat([torch.arange(10), torch.arange(width - 10)])[None]
     call = {name: value for name, value in gated.items() if name != "attention_mask"}
-    with framegate.attach(model), pytest.raises(AttachmentError, match="packed"):
+    with framegate.attach(model, None, "gate"), pytest.raises(AttachmentError, match="packed"):
         model(**call, position_ids=torch.stack([text] * 4))
 
 
@@ -114,7 +114,7 @@ def test_position_ids_of_one_row_serve_the_batch(family):
     both = stock_inputs(processor, [[moving_frames()], [moving_frames(seed=1)]], ["ab", "cd"])
     gated = with_keeps(both, random_keeps(both, 0.4))
     row = torch.arange(both["input_ids"].shape[1])[None]
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         got = model(**gated, position_ids=row).logits
         assert torch.equal(got, model(**gated, position_ids=row.expand(2, -1)).logits)
 
@@ -122,7 +122,7 @@ def test_position_ids_of_one_row_serve_the_batch(family):
 def test_pixels_that_are_not_finite_are_refused_with_their_place(family):
     model, inputs = stock_model(family), inputs_of(family)
     inputs["pixel_values_videos"][17, 3] = float("nan")
-    with framegate.attach(model), pytest.raises(FrameError, match=r"video 0.*patch 17"):
+    with framegate.attach(model, None, "gate"), pytest.raises(FrameError, match=r"video 0.*patch 17"):
         model(**inputs)
 
 
@@ -145,7 +145,7 @@ def test_anchored_context_keeps_the_identity_bit_equal_and_stands_aside_for_othe
 
 def test_hidden_states_of_generate_come_in_the_callers_columns(family):
     model, gated = stock_model(family), gated_of(family)
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         options = {"return_dict_in_generate": True, "output_hidden_states": True}
         out = model.generate(**gated, **NEW, **options)
         with torch.no_grad():
@@ -158,7 +158,7 @@ def test_hidden_states_of_generate_come_in_the_callers_columns(family):
 
 def test_hidden_states_of_a_second_turn_are_those_of_its_own_tokens(family):
     model, gated = stock_model(family), gated_of(family)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     options = {"return_dict_in_generate": True, "output_hidden_states": True}
     first = model.generate(**gated, **NEW, **options)
     short = first.past_key_values.get_seq_length() - NEW["max_new_tokens"] + 1
@@ -171,7 +171,7 @@ def test_hidden_states_of_a_second_turn_are_those_of_its_own_tokens(family):
 def test_shift_labels_of_dropped_placeholders_do_not_count(family):
     model, inputs = stock_model(family), inputs_of(family)
     keeps = random_keeps(inputs, 0.4)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     labels = inputs["input_ids"]
     shifted = torch.nn.functional.pad(labels, (0, 1), value=-100)[:, 1:]
     gated = with_keeps(inputs, keeps)
@@ -182,7 +182,7 @@ def test_shift_labels_of_dropped_placeholders_do_not_count(family):
 
 def test_saved_whole_and_loaded_it_still_compresses(family):
     model, gated = stock_model(family), gated_of(family)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     want, file = model.generate(**gated, **NEW), io.BytesIO()
     torch.save(model, file)
     file.seek(0)
@@ -204,7 +204,7 @@ def test_compiled_models_compress(family):
 
 def test_save_pretrained_takes_what_the_stock_one_takes(tmp_path):
     model = stock_model("qwen2_vl")
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     model.save_pretrained(tmp_path / "a", True)
     assert (tmp_path / "a/front_end_config.json").is_file()
     model.save_pretrained(tmp_path / "b", is_main_process=False)
@@ -247,7 +247,7 @@ def test_the_tower_is_timed_on_every_path(family):
 
 def test_lost_or_broken_keys_are_named(family):
     model, gated = stock_model(family), gated_of(family)
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         lost = {name: value for name, value in gated.items() if not name.startswith("framegate_")}
         with pytest.raises(PlaceholderError, match="remove_unused_columns=False"):
             model(**lost)

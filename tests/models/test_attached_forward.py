@@ -38,7 +38,7 @@ def test_batch_equals_the_masked_full_sequence(family, images, padding_side):
     model, inputs = stock_model(family), batch(family, images=images, padding_side=padding_side)
     keeps = random_keeps(inputs, 0.4)
     want = masked_logits(model, inputs, keeps)
-    with framegate.attach(model) as front_end:
+    with framegate.attach(model, None, "gate") as front_end:
         got = model(**with_keeps(inputs, keeps)).logits
         assert front_end.report.kept_tokens == sum(int(keep.sum()) for keep in keeps)
     assert got.shape == want.shape
@@ -52,7 +52,7 @@ def test_eager_attention_agrees(family):
     model.set_attn_implementation("eager")
     keeps = random_keeps(inputs, 0.4)
     want = masked_logits(model, inputs, keeps)
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         got = model(**with_keeps(inputs, keeps))
         assert got.attentions is None
         stays = token_mask(model, inputs, keeps)
@@ -65,7 +65,7 @@ def test_rows_of_a_batch_equal_single_rows(family):
     first, second = moving_frames(), moving_frames(6, 84, 112, seed=1)
     both = stock_inputs(processor, [[first], [second]], ["What moves?", "Why does it move, do you think?"])
     keeps = random_keeps(both, 0.5)
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         together = model(**with_keeps(both, keeps)).logits
         alone = stock_inputs(processor, [[first]], ["What moves?"])
         single = model(**with_keeps(alone, keeps[:1])).logits
@@ -112,7 +112,7 @@ def test_loss_counts_kept_labels_alone_and_gradients_flow(family):
     short = [(row[keep], target[keep]) for row, keep, target in zip(logits, stays, labels, strict=True)]
     losses = [torch.nn.functional.cross_entropy(r[:-1], t[1:], reduction="none") for r, t in short]
     want = torch.cat(losses).mean()
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     out = model(**with_keeps(inputs, keeps), labels=labels)
     torch.testing.assert_close(out.loss, want, rtol=0, atol=1e-4)
     assert out.logits.shape[:2] == labels.shape
@@ -125,7 +125,7 @@ def test_loss_counts_kept_labels_alone_and_gradients_flow(family):
 def test_gradient_checkpointing_gives_the_same_gradients(family):
     model, inputs = stock_model(family), batch(family)
     keeps = random_keeps(inputs, 0.4)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
 
     def gradient():
         model.zero_grad()
@@ -142,7 +142,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(family):
 def test_the_inner_model_can_be_called_directly(family):
     model, inputs = stock_model(family), batch(family)
     keeps = random_keeps(inputs, 0.4)
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         logits = model(**with_keeps(inputs, keeps)).logits
         states = model.base_model(**with_keeps(inputs, keeps)).last_hidden_state
         first = model.base_model(**with_keeps(inputs, keeps), return_dict=False)[0]
@@ -156,7 +156,7 @@ def test_hidden_states_and_attentions_come_in_the_callers_shape(family):
     model.set_attn_implementation("eager")
     keeps = random_keeps(inputs, 0.4)
     length = inputs["input_ids"].shape[1]
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         out = model(**with_keeps(inputs, keeps), output_hidden_states=True, output_attentions=True)
     assert {state.shape[1] for state in out.hidden_states} == {length}
     assert {weights.shape[-2:] for weights in out.attentions} == {(length, length)}
@@ -173,7 +173,7 @@ def test_decoding_by_hand_on_the_cache_equals_no_cache(family, with_mask):
     keeps = random_keeps(inputs, 0.4)
     extra = torch.tensor([[70, 71, 72]])
     want = masked_logits(model, inputs, keeps, extra)[:, -3:]
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         out = model(**with_keeps(inputs, keeps), use_cache=True)
         mask = torch.cat([inputs["attention_mask"], torch.ones(1, 1, dtype=torch.long)], 1)
         for step in range(3):
@@ -187,7 +187,7 @@ def test_mismatches_are_refused_with_both_numbers(family):
     model, inputs = stock_model(family), batch(family)
     keeps = random_keeps(inputs, 0.4)
     gated = with_keeps(inputs, keeps)
-    with framegate.attach(model):
+    with framegate.attach(model, None, "gate"):
         cut = gated | {
             name: gated[name][:, :-60] for name in ("input_ids", "attention_mask", "mm_token_type_ids")
         }

@@ -31,7 +31,7 @@ def case(request):
             logits = masked_logits(model, inputs, keeps, tokens)[:, -1]
             logits[:, model.config.text_config.eos_token_id] = -torch.inf
             tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True)], 1)
-    framegate.attach(model)
+    framegate.attach(model, None, "gate")
     return model, inputs, with_keeps(inputs, keeps), tokens
 
 

@@ -63,7 +63,7 @@ def test_a_ratio_of_one_is_the_stock_model_to_the_bit(family, preset):
         assert torch.equal(model(**inputs).logits, want)
     with framegate.attach(model, processor, preset, keep_ratio=1.0):
         again = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
-        assert again.keys() == inputs.keys()
+        assert again.keys() - inputs.keys() <= {"framegate_notes"}  # the account of the reading, and no plan
         torch.testing.assert_close(model(**again).logits, want, rtol=0, atol=2e-4)
 
 

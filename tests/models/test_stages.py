@@ -177,7 +177,7 @@ QUERY = {"gate": None, "condensation": {"relevance": "query", "key_tubes_only": 
 
 @torch.no_grad()
 def test_relevance_by_query_reads_the_question_and_never_what_comes_after_it(family, monkeypatch):
-    from framegate.models.attachment import stages
+    from framegate.models.stages.condensation import condense as stages
 
     seen = []
 
