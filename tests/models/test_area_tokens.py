@@ -184,15 +184,13 @@ def test_generate_and_labels_with_areas(family):
         assert torch.isfinite(model(**inputs, labels=inputs["input_ids"]).loss)
 
 
-def test_a_lost_scale_key_is_told(family):
+def test_sides_that_do_not_fit_the_rows_are_told(family):
     model, processor = stock_model(family), stock_processor(family)
-    front_end = framegate.attach(model, processor, "gate", keep_ratio=0.1, scales=[1, 2, 4])
+    framegate.attach(model, processor, "gate", keep_ratio=0.1, scales=[1, 2, 4])
     inputs = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
-    assert plans_of(inputs)[0].side.max() > 1
-    inputs["framegate_plan"][:, 1].fill_(1)  # every cell a token of its own
+    inputs["framegate_plan"][:, 1].fill_(1)  # every cell a token of its own, and rows for a tenth of them
     with pytest.raises(PlaceholderError, match="patches"):
         model(**inputs)
-    assert front_end.is_attached
 
 
 def test_areas_and_anchored_context_exclude_each_other():

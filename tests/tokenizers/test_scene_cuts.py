@@ -28,7 +28,7 @@ def shots(lengths, seed):
     return np.stack(frames)
 
 
-@pytest.mark.parametrize("preset", ["gate", "grt", "framegate"])
+@pytest.mark.parametrize("preset", ["gate", "grt"])
 @pytest.mark.parametrize("lengths", [(14, 9, 17), (30,), (6, 6, 6, 6, 6)])
 def test_keyframes_of_the_gate_are_the_cuts_that_pyscenedetect_finds(tmp_path, preset, lengths):
     clip = write_clip(tmp_path / "shots.mp4", shots(lengths, seed=len(lengths)), options={"crf": "18"})

@@ -91,7 +91,7 @@ def test_registry_checks_names_and_values():
             {"num_frames": 3, "start_seconds": "1"},
             "uniform.start_seconds is '1'; it must be a number or None",
         ),
-        ("fps", {"fps": None}, "fps.fps is None; it must be a number"),
+        ("fps", {"fps": 0}, "fps.fps is 0; it must be above 0"),
     ]:
         with pytest.raises(ConfigError, match=message):
             plan_frames(info, name, **settings)
