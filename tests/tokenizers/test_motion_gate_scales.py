@@ -12,7 +12,6 @@ from framegate.errors import ConfigError
 from framegate.tokenizers.gate.areas.levels import (
     areas_at,
     cells_in,
-    covered_by,
     level_frames,
     level_shape,
     mark,
@@ -24,6 +23,7 @@ from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.residual import mad
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.shown import ShownContent
+from framegate.tokenizers.gate.sides import covered_by
 from framegate.tokenizers.gate.video import plan_frames_array
 
 CELL = 8

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.residual import FloatArray
-from framegate.types import UInt8Array
+from framegate.types import Float32Array, UInt8Array
 
 WORKING_SIDE_PX = 224
 MIN_SIDE_PX = 32
@@ -56,7 +55,7 @@ class CameraTracker:
         self._shape = (grid.height_px, grid.width_px)
         self._velocity: tuple[float, float] = (0.0, 0.0)
 
-    def motion(self, previous: UInt8Array, current: UInt8Array) -> FloatArray | None:
+    def motion(self, previous: UInt8Array, current: UInt8Array) -> Float32Array | None:
         """Estimate where each frame of a tube looks from, relative to the same frame of the tube before.
 
         Args:
@@ -66,8 +65,6 @@ class CameraTracker:
         Returns:
             float32 [k, 2, 3], affine maps from pixels of the current frames to the previous ones; None when
             the camera stands still or too few features agree on a motion.
-
-        Source: ours.
         """
         found = [self._follow(before, after) for before, after in zip(previous, current, strict=True)]
         if all(affine is None for affine in found):
@@ -92,10 +89,10 @@ class RememberedMotion:
 
     def __init__(self, grid: CellGrid, luma: UInt8Array) -> None:
         self._grid, self._tracker, self._luma = grid, CameraTracker(grid), luma
-        self._known: dict[int, FloatArray | None] = {}
+        self._known: dict[int, Float32Array | None] = {}
         self.found_motion = False
 
-    def __call__(self, tube: int, _before: UInt8Array, _after: UInt8Array) -> FloatArray | None:
+    def __call__(self, tube: int, _before: UInt8Array, _after: UInt8Array) -> Float32Array | None:
         """Find a tube's motion, as CameraTracker does; the frames judged are not looked at."""
         if tube not in self._known:
             before, after = self._luma[tube - 1], self._luma[tube]
@@ -128,7 +125,7 @@ def estimate(
         float64 [2, 3], the affine map from pixels of current to pixels of previous; None when too few
         features agree.
 
-    Source: ours; Lucas-Kanade features, phase correlation where the first guess finds too little.
+    By Lucas-Kanade features; by phase correlation where the first guess finds too little.
     """
     reduction = _reduction(*current.shape)
     before, after = _reduced(previous, reduction), _reduced(current, reduction)
@@ -172,7 +169,7 @@ def _reduced(frame: UInt8Array, reduction: int) -> UInt8Array:
     return cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _window(frame: UInt8Array) -> FloatArray:
+def _window(frame: UInt8Array) -> Float32Array:
     return cv2.createHanningWindow((frame.shape[1], frame.shape[0]), cv2.CV_32F)
 
 

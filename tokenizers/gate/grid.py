@@ -48,8 +48,6 @@ class CellGrid:
 
         Raises:
             FrameError: cell_px or tube_frames below 1, or frames that are no whole number of cells.
-
-        Source: ours.
         """
         if cell_px < 1 or tube_frames < 1:
             raise FrameError(

@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.config import ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.residual import FloatArray, quartered
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.residual import quartered
+from framegate.types import BoolArray, Float32Array, Int32Array, UInt8Array
 
 WINDOW_TUBES = 128
 CARRIED_ANCHORS = 16
@@ -33,8 +32,6 @@ LOWEST_PRICE = 64.0
 PRICE_STEPS = (0.5, 0.7, 1.0, 1.4, 2.0)
 FARTHER = 4.0
 NEGLIGIBLE_PRICE = 16.0
-
-Int32Array = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +112,12 @@ def _sampled(
     return rough, budget_cells / grid.num_cells * len(sampled)
 
 
-def _price_range(luma: UInt8Array) -> FloatArray:
+def _price_range(luma: UInt8Array) -> Float32Array:
     """Prices of one encoding in squared grey levels: from below sensor noise to a cell that flips for minutes."""
     return (LOWEST_PRICE * luma.shape[1] * SAMPLE_PRICE_STEP ** np.arange(SAMPLE_PRICES)).astype(np.float32)
 
 
-def _price_near(rough: Solutions, share: float, prices: FloatArray) -> tuple[int, float]:
+def _price_near(rough: Solutions, share: float, prices: Float32Array) -> tuple[int, float]:
     """Interpolate, on logarithmic scales, the price at which the sampled cells meet their share of the budget."""
     counts = rough.counts.sum(axis=1)  # falls with the price
     index = int(np.argmax(counts <= share)) if (counts <= share).any() else len(counts) - 1
@@ -180,8 +177,6 @@ def steps_within(
 
     Returns:
         Index of a price for each part, int [parts].
-
-    Source: ours.
     """
     fits = np.flatnonzero(counts.sum(axis=1) <= budget)
     level = np.full(counts.shape[1], fits[0])
@@ -200,7 +195,7 @@ def steps_within(
 
 
 def _solve(
-    luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], prices: FloatArray, rules: HoldRules
+    luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], prices: Float32Array, rules: HoldRules
 ) -> Solutions:
     quarters = rules.residual_pool == "max"
     histories = _cell_histories(luma, grid, cells, quarters=quarters)
@@ -237,7 +232,7 @@ class _Holds:
     cell now shows what anchor a encoded.
     """
 
-    def __init__(self, history: UInt8Array, prices: FloatArray, rules: HoldRules) -> None:
+    def __init__(self, history: UInt8Array, prices: Float32Array, rules: HoldRules) -> None:
         self._history, self._prices, self._rules = history, prices[:, None], rules
         cells, _, self._tubes, _ = history.shape
         self._chosen: Int32Array = np.zeros((len(prices), cells, self._tubes), np.int32)
@@ -266,7 +261,7 @@ class _Holds:
             self._step(tube, cost[:, :, :alive], anchors[:, :alive], distance[tube - start, :, :alive])
         self._carry(cost, anchors)
 
-    def _step(self, tube: int, cost: FloatArray, anchors: Int32Array, distance: FloatArray) -> None:
+    def _step(self, tube: int, cost: Float32Array, anchors: Int32Array, distance: Float32Array) -> None:
         rules = self._rules
         if rules.forced[tube]:
             cost[:, :, :-1] = np.inf
@@ -279,7 +274,7 @@ class _Holds:
         self._best = cost[np.arange(len(winner))[:, None], cells, winner]
         self._chosen[:, :, tube] = anchors[cells, winner]
 
-    def _distances(self, anchors: Int32Array, start: int, end: int) -> FloatArray:
+    def _distances(self, anchors: Int32Array, start: int, end: int) -> Float32Array:
         """Squared distance of each tube of the window to the anchors before it; quarters count for their cell."""
         cells, parts = self._history.shape[:2]
         distance = np.zeros((end - start, cells, anchors.shape[1]), np.float32)
@@ -289,7 +284,7 @@ class _Holds:
                 np.maximum(distance[:, cell], found if parts == 1 else parts * found, out=distance[:, cell])
         return distance
 
-    def _carry(self, cost: FloatArray, anchors: Int32Array) -> None:
+    def _carry(self, cost: Float32Array, anchors: Int32Array) -> None:
         """Keep the anchors with the least regret at any price for the next window."""
         count = min(CARRIED_ANCHORS, anchors.shape[1])
         regret = (cost - self._best[:, :, None]).min(axis=0)  # [cells, anchors]
@@ -308,7 +303,7 @@ class _Holds:
         return keep
 
 
-def _products(there: FloatArray, window: int) -> FloatArray:
+def _products(there: Float32Array, window: int) -> Float32Array:
     """Squared distances of the last `window` rows of pixels [anchors, p] to the rows before: [window, anchors].
 
     `there` is centred in place: what all rows share need not be multiplied.

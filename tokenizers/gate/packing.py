@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from framegate.errors import PlanError
-from framegate.tokenizers.gate.areas.levels import SIDES
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.sides import SIDES
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int32Array, UInt8Array
 

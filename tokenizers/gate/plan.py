@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from framegate.errors import PlanError
-from framegate.tokenizers.gate.areas.levels import covered_by
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
+from framegate.tokenizers.gate.sides import covered_by
 from framegate.tokenizers.gate.trace import traced_anchors
 from framegate.types import (
     BoolArray,

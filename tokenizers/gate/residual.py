@@ -12,10 +12,9 @@ import numpy.typing as npt
 from framegate.errors import FrameError
 from framegate.tokenizers.gate.config import Metric, ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.types import UInt8Array
+from framegate.types import Float32Array, UInt8Array
 
-FloatArray = npt.NDArray[np.float32]
-Residual = Callable[[UInt8Array, UInt8Array, CellGrid], FloatArray]
+Residual = Callable[[UInt8Array, UInt8Array, CellGrid], Float32Array]
 
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 # below the first nothing is a change, above the last nothing is encoded but what must be
@@ -32,7 +31,7 @@ def residual_of(metric: Metric, pool: ResidualPool = "mean") -> Residual:
     return largest_mad if pool == "max" else {"mad": mad, "ssim": ssim, "l2": l2}[metric]
 
 
-def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
     """Mean absolute luma difference of each cell.
 
     Args:
@@ -42,13 +41,11 @@ def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
 
     Returns:
         float32 [H, W] in [0, 255], exact sums divided once.
-
-    Source: ours.
     """
     return _cell_sums(_difference(tube, shown), grid).astype(np.float32) / np.float32(_cell_values(grid))
 
 
-def largest_mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+def largest_mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
     """Mean absolute luma difference of the quarter of each cell that changed most.
 
     Args:
@@ -80,13 +77,13 @@ def quartered(grid: CellGrid) -> CellGrid:
     return replace(grid, cell_px=grid.cell_px // 2)
 
 
-def squared(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+def squared(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
     """Squared error of each cell: uint8 [k, h, w] twice -> float32 [H, W], exact sums rounded once."""
     difference = _difference(tube, shown)
     return _cell_sums(cv2.multiply(difference, difference, dtype=cv2.CV_16U), grid).astype(np.float32)
 
 
-def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
     """Euclidean norm of each cell's difference, in normalised pixel values.
 
     Luma stands for all three channels, so the norm is that of a grey video: each squared difference counts
@@ -107,7 +104,7 @@ def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
     return np.sqrt(squares * np.float32(weight))
 
 
-def ssim(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> FloatArray:
+def ssim(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
     """One minus the structural similarity of each cell, the whole cell being one window.
 
     Args:

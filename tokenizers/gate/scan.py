@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from framegate.tokenizers.gate.areas.coarse import coarsened
-from framegate.tokenizers.gate.areas.levels import covered_by
 from framegate.tokenizers.gate.camera_motion import CameraTracker
 from framegate.tokenizers.gate.config import GateConfig, Metric, Reference, ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
+from framegate.tokenizers.gate.sides import covered_by, sides_within
 from framegate.tokenizers.gate.weights import weighed
 from framegate.types import BoolArray, Float32Array, Int8Array, UInt8Array
 
@@ -71,7 +70,7 @@ class GateScan:
         motion_source: finds the camera's motion: (tube number, tube before, tube) -> float32 [k, 2, 3] or
             None; None tries no motion at all.
 
-    Source: GRT (arXiv 2509.14199) section 3; anchored reference and mode decision: ours.
+    Source: GRT (arXiv 2509.14199) section 3, without anchored reference and mode decision.
     """
 
     def __init__(
@@ -152,14 +151,11 @@ class GateScan:
     def _side(
         self, keep: BoolArray, tube: UInt8Array, camera: Prediction | None, moved: BoolArray
     ) -> Int8Array:
-        rules = self._rules
-        if len(rules.scales) == 1 or np.count_nonzero(keep) < 2:
-            return keep.astype(np.int8)
-        picture = self._shown.picture
-        if camera is not None and moved.any():
+        rules, picture = self._rules, self._shown.picture
+        if len(rules.scales) > 1 and camera is not None and moved.any():
             picture = picture.copy()
             self._grid.cells_of(picture)[moved] = self._grid.cells_of(camera.picture)[moved]
-        return coarsened(keep, tube, picture, self._grid, rules.scales, rules.threshold)
+        return sides_within(keep, tube, picture, self._grid, scales=rules.scales, threshold=rules.threshold)
 
     def _share_above(self, residual: Float32Array) -> float:
         return float(np.count_nonzero(residual > self._rules.threshold) / residual.size)

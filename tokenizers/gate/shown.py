@@ -16,11 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.areas.coarse import show_coarse
-from framegate.tokenizers.gate.areas.levels import BoolArray, Int8Array, covered_by
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.residual import FloatArray
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.sides import covered_by, show_areas
+from framegate.types import BoolArray, Float32Array, Int8Array, Int32Array, UInt8Array
 
 MID_GREY = 128
 MAX_RING_TUBES = 32
@@ -29,8 +27,6 @@ RING_BUDGET_PX = 64 * 2**20
 MAX_REMAP_SIDE_PX = 32_000
 # One 4-px column or row of blocks of a 28-px cell may repeat the frame's border; more would be made up.
 MAX_INVENTED_SHARE = 0.2
-
-Int32Array = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,8 @@ class Prediction:
 
     picture: UInt8Array
     tile: Int32Array
-    offset_x: FloatArray
-    offset_y: FloatArray
+    offset_x: Float32Array
+    offset_y: Float32Array
     invented: BoolArray
     outside: BoolArray
 
@@ -93,12 +89,12 @@ class ShownContent:
             (tile_rows * tile_height, self._tile_columns * tile_width, *colour), np.uint8
         )
         row, column = np.divmod(np.arange(tiles), self._tile_columns)
-        self._tile_x: FloatArray = (column * tile_width + self._pad).astype(np.float32)
-        self._tile_y: FloatArray = (row * tile_height + self._pad).astype(np.float32)
+        self._tile_x: Float32Array = (column * tile_width + self._pad).astype(np.float32)
+        self._tile_y: Float32Array = (row * tile_height + self._pad).astype(np.float32)
         self._tile: Int32Array = np.zeros(grid.block_shape, np.int32)
         self._invented: BoolArray = np.zeros(grid.block_shape, bool)
-        self._offset_x: FloatArray = np.zeros(grid.block_shape, np.float32)
-        self._offset_y: FloatArray = np.zeros(grid.block_shape, np.float32)
+        self._offset_x: Float32Array = np.zeros(grid.block_shape, np.float32)
+        self._offset_y: Float32Array = np.zeros(grid.block_shape, np.float32)
         self._centre_x, self._centre_y = block_centres(grid)
         flat = (grid.tube_frames * grid.height_px, grid.width_px)
         row, column = np.indices(flat, dtype=np.int16)
@@ -108,7 +104,7 @@ class ShownContent:
         self._map_fraction = np.empty(flat, np.uint16)
         self._drawn: UInt8Array = np.empty((*flat, *colour), np.uint8)
 
-    def predict(self, motion: FloatArray) -> Prediction:
+    def predict(self, motion: Float32Array) -> Prediction:
         """Draw the next tube as the camera's motion alone would make it.
 
         Args:
@@ -118,7 +114,7 @@ class ShownContent:
         Returns:
             The picture, valid until the next prediction or commit, and where its blocks come from.
 
-        Source: ours; motion compensation with several reference pictures as in H.264.
+        Source: motion compensation with several reference pictures, as in H.264.
         """
         place = moved_blocks(motion, self._grid)
         tile = self._tile.take(place.index)
@@ -149,8 +145,6 @@ class ShownContent:
                 one by one, bool [H, W].
             camera: the prediction that moved cells show, None when no cell moves.
             moved: cells that follow the camera, bool [H, W]; encoded ones among them count as encoded.
-
-        Source: ours.
         """
         self._tube += 1
         covered = covered_by(scale)
@@ -160,8 +154,7 @@ class ShownContent:
             self._point(blocks, camera.tile, camera.offset_x, camera.offset_y)
             np.copyto(self._invented, camera.invented, where=blocks)
         self._show(tube, scale == 1)
-        if scale.max(initial=0) > 1:
-            show_coarse(self.picture, tube, scale, self._grid)
+        show_areas(self.picture, tube, scale, self._grid)
         if self._ring_tubes:
             kept = self._grid.blocks_of(covered)
             tiles = self._tiles_of_now()[:, None, None]
@@ -203,7 +196,7 @@ class ShownContent:
             there = self._mosaic[top : top + frame.shape[0] + 2 * pad, left : left + frame.shape[1] + 2 * pad]
             cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REPLICATE, dst=there)
 
-    def _draw(self, tile: Int32Array, x: FloatArray, y: FloatArray) -> UInt8Array:
+    def _draw(self, tile: Int32Array, x: Float32Array, y: Float32Array) -> UInt8Array:
         """Sample every pixel once, bilinearly, from the mosaic of recent pictures.
 
         A block moves as one, so its fraction of a pixel is the same all over it: OpenCV's fixed-point maps
@@ -238,12 +231,12 @@ class MovedBlocks:
     """
 
     index: npt.NDArray[np.intp]
-    x: FloatArray
-    y: FloatArray
+    x: Float32Array
+    y: Float32Array
     outside: BoolArray
 
 
-def block_centres(grid: CellGrid) -> tuple[FloatArray, FloatArray]:
+def block_centres(grid: CellGrid) -> tuple[Float32Array, Float32Array]:
     """Centres of the blocks, px: x [1, 1, columns] and y [1, rows, 1]."""
     _, rows, columns = grid.block_shape
     half = (grid.block_px - 1) / 2
@@ -252,7 +245,7 @@ def block_centres(grid: CellGrid) -> tuple[FloatArray, FloatArray]:
     return x[None, None, :], y[None, :, None]
 
 
-def moved_blocks(motion: FloatArray, grid: CellGrid) -> MovedBlocks:
+def moved_blocks(motion: Float32Array, grid: CellGrid) -> MovedBlocks:
     """Find where each block of the next tube was in the tube before.
 
     Args:
@@ -261,8 +254,6 @@ def moved_blocks(motion: FloatArray, grid: CellGrid) -> MovedBlocks:
 
     Returns:
         The places.
-
-    Source: ours.
     """
     planes, rows, columns = grid.block_shape
     centre_x, centre_y = block_centres(grid)
@@ -280,7 +271,7 @@ def moved_blocks(motion: FloatArray, grid: CellGrid) -> MovedBlocks:
     return MovedBlocks(index.astype(np.intp), x, y, outside)
 
 
-def _beyond(place: FloatArray, size_px: int) -> BoolArray:
+def _beyond(place: Float32Array, size_px: int) -> BoolArray:
     """Places, along one axis, outside a frame of that size."""
     return (place < -0.5) | (place > size_px - 0.5)
 

@@ -12,17 +12,17 @@ from framegate.errors import BudgetError, ConfigError
 from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.pixels import luma
-from framegate.tokenizers.gate.areas.levels import SIDES, areas_at, representatives, sums_in
 from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
 from framegate.tokenizers.gate.gate import usable_config
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners.rules import RuleScan
 from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan
+from framegate.tokenizers.gate.sides import change_by_token
 from framegate.tokenizers.gate.video import grid_for
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers.registry import sample_frames
-from framegate.types import Float32Array, Int8Array, UInt8Array
+from framegate.types import Int8Array, UInt8Array
 
 
 def gate_stream(
@@ -129,20 +129,8 @@ def _capped(plan: GatePlan, room: int) -> Int8Array:
     """The tokens that fit, the most changed first, ties to the earlier one: int8 [1, H, W]."""
     if plan.num_kept <= room:
         return plan.side
-    score = np.where(plan.keep, _change(plan)[None], -np.inf).reshape(-1)
+    score = np.where(plan.keep, change_by_token(plan.residual[0], plan.side[0])[None], -np.inf).reshape(-1)
     side = np.zeros(plan.side.size, np.int8)
     kept = np.argsort(-score, kind="stable")[:room]
     side[kept] = plan.side.flat[kept]
     return side.reshape(plan.side.shape)
-
-
-def _change(plan: GatePlan) -> Float32Array:
-    """What each token's area changed by, summed over its cells, at its representative cell: float32 [H, W]."""
-    residual, sides = plan.residual[0], plan.side[0]
-    change = residual.copy()
-    rows, columns = change.shape
-    for side in SIDES[1:]:
-        row, column = representatives(rows, columns, side)
-        here = areas_at(sides, side)
-        change[row, column] = np.where(here, sums_in(residual, side), change[row, column])
-    return change

@@ -7,12 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from framegate.tokenizers.gate.areas.levels import (
-    SIDES,
-    BoolArray,
-    Int8Array,
     areas_at,
     cells_in,
-    covered_by,
     level_frames,
     level_shape,
     mark,
@@ -21,7 +17,8 @@ from framegate.tokenizers.gate.areas.levels import (
 )
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.residual import mad
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.sides import SIDES, covered_by
+from framegate.types import BoolArray, Int8Array, UInt8Array
 
 
 def level_grid(grid: CellGrid, side: int) -> CellGrid:
@@ -41,8 +38,6 @@ def show_coarse(picture: UInt8Array, tube: UInt8Array, scale: Int8Array | BoolAr
         tube: the tube's own frames, same shape.
         scale: sides at representative cells, int8 [H, W].
         grid: geometry.
-
-    Source: ours.
     """
     for side in SIDES[1:]:
         areas = areas_at(scale, side)
@@ -102,8 +97,6 @@ def coarsened(
 
     Returns:
         Sides at representative cells, int8 [H, W].
-
-    Source: ours.
     """
     scale = _cheapest(keep, tube, grid, scales, threshold)
     while (scale > 1).any():

@@ -8,22 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.areas.levels import (
-    BoolArray,
-    Int8Array,
     areas_at,
     cells_in,
-    covered_by,
     mark,
     sums_in,
 )
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.residual import FloatArray
+from framegate.tokenizers.gate.sides import covered_by
 from framegate.tokenizers.gate.spending import filled as spent_on_cells
 from framegate.tokenizers.gate.spending import highest
+from framegate.types import BoolArray, Float32Array, Int8Array
 
 
 def filled(
-    run: GatePlan, budget_tokens: int, scales: tuple[int, ...], lost: FloatArray, forced: BoolArray
+    run: GatePlan, budget_tokens: int, scales: tuple[int, ...], lost: Float32Array, forced: BoolArray
 ) -> GatePlan | None:
     """Add tokens to a run until it has exactly so many.
 
@@ -39,8 +37,6 @@ def filled(
 
     Returns:
         The run; None where no such plan is found.
-
-    Source: ours.
     """
     if run.num_kept == budget_tokens:
         return run
@@ -59,7 +55,7 @@ def _gains(shape: tuple[int, ...], side: int, smaller: int) -> npt.NDArray[np.in
     return sums_in(parts.astype(np.int64), side // smaller) - 1
 
 
-def _split(scale: Int8Array, left: int, side: int, smaller: int, lost: FloatArray) -> None:
+def _split(scale: Int8Array, left: int, side: int, smaller: int, lost: Float32Array) -> None:
     """Let areas of a side fall into smaller ones, those that lose most per token first, while tokens are left."""
     areas = areas_at(scale, side)
     gains = np.broadcast_to(_gains(scale.shape, side, smaller), areas.shape)
@@ -80,7 +76,7 @@ def _fall(scale: Int8Array, falling: BoolArray, side: int, smaller: int) -> None
 
 
 def _evened(
-    scale: Int8Array, budget_tokens: int, scales: tuple[int, ...], residual: FloatArray, forced: BoolArray
+    scale: Int8Array, budget_tokens: int, scales: tuple[int, ...], residual: Float32Array, forced: BoolArray
 ) -> bool:
     """Split one more area and give back what that is too much; True when the budget is met."""
     left = budget_tokens - int(np.count_nonzero(scale))

@@ -14,13 +14,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.areas.levels import BoolArray, Int8Array, Value, mark, representatives
+from framegate.tokenizers.gate.areas.levels import Value, mark, representatives
 from framegate.tokenizers.gate.areas.tables import carried_errors, hold_errors
 from framegate.tokenizers.gate.hold_search import HoldRules
-from framegate.tokenizers.gate.residual import FloatArray
-from framegate.types import UInt8Array
+from framegate.types import BoolArray, Float32Array, Int8Array, Int64Array, UInt8Array
 
-IntArray = npt.NDArray[np.int64]
 CARRIED = -1
 
 
@@ -54,7 +52,7 @@ class Patch:
         return tokens
 
     @cached_property
-    def tokens(self) -> dict[int, FloatArray]:
+    def tokens(self) -> dict[int, Float32Array]:
         """What encoding each area costs, by side: 1, or 0 outside the grid, float32 [rows_d, columns_d]."""
         cells = self.real.astype(np.float32)
         return {side: (area_sums(cells, side) > 0).astype(np.float32) for side in self.scales}
@@ -80,7 +78,11 @@ def spread(areas: npt.NDArray[Value], side: int) -> npt.NDArray[Value]:
 
 
 def cheapest(
-    skip: FloatArray, costs: FloatArray, price: FloatArray, patch: Patch, largest: Int8Array | None = None
+    skip: Float32Array,
+    costs: Float32Array,
+    price: Float32Array,
+    patch: Patch,
+    largest: Int8Array | None = None,
 ) -> Int8Array:
     """Choose between skipping, fine and coarse tokens, area by area from the smallest up.
 
@@ -93,8 +95,6 @@ def cheapest(
 
     Returns:
         Side of the token that covers each cell, int8 [P, H', W'], 0 for skipped ones. Ties go to the finer.
-
-    Source: ours.
     """
     fine = costs[0] + price * patch.tokens[1]
     best = np.minimum(skip, fine)
@@ -129,7 +129,7 @@ class Held:
     """
 
     pixels: UInt8Array
-    age: IntArray
+    age: Int64Array
 
 
 class Window:
@@ -149,7 +149,7 @@ class Window:
         history: UInt8Array,
         weight: int,
         patch: Patch,
-        price: FloatArray,
+        price: Float32Array,
         rules: HoldRules,
         held: Held | None,
     ) -> None:
@@ -172,23 +172,23 @@ class Window:
                 break
         return self._cover
 
-    def _ages(self) -> IntArray:
+    def _ages(self) -> Int64Array:
         if self._held is None:
             return np.zeros(self._shape, np.int64)
         return self._held.age.reshape(self._shape)
 
-    def _next_refresh(self) -> IntArray:
+    def _next_refresh(self) -> Int64Array:
         """For each tube the next one after it that refreshes the cell, T for none: int64 [T + 1, P, H', W']."""
         following = np.full((self._tubes + 1, *self._shape), self._tubes, np.int64)
         for tube in range(self._tubes - 1, 0, -1):
             following[tube - 1] = np.where(self._cover[tube] > 0, tube, following[tube])
         return following
 
-    def _error_of(self, end: IntArray, level: npt.ArrayLike, start: npt.ArrayLike) -> FloatArray:
+    def _error_of(self, end: Int64Array, level: npt.ArrayLike, start: npt.ArrayLike) -> Float32Array:
         flat = ((end * self._levels + level) * self._cells + self._cell) * self._tubes + start
         return self._errors.take(flat)
 
-    def _carried_error(self, end: IntArray) -> FloatArray:
+    def _carried_error(self, end: Int64Array) -> Float32Array:
         assert self._carried is not None
         size = self._shape[0] * self._cells
         return self._carried.take(end * size + np.arange(size).reshape(self._shape))
@@ -213,7 +213,7 @@ class Window:
             np.copyto(level, index_of[cover], where=refreshed)
         return changed
 
-    def _skip_error(self, tube: int, end: IntArray, level: IntArray, start: IntArray) -> FloatArray:
+    def _skip_error(self, tube: int, end: Int64Array, level: Int64Array, start: Int64Array) -> Float32Array:
         """Error of showing what is held until the next refresh; infinite where skipping is not allowed."""
         here = np.full(self._shape, tube, np.int64)
         held = self._error_of(end, level, start) - self._error_of(here, level, start)
@@ -228,7 +228,7 @@ class Window:
             held = np.where(age > self._rules.max_age_tubes, np.float32(np.inf), held)
         return np.where(self._patch.real, held, np.float32(0))
 
-    def error(self) -> FloatArray:
+    def error(self) -> Float32Array:
         """Squared error of the plan, cell by cell: float32 [P, H', W']."""
         following = self._next_refresh()
         total = np.zeros(self._shape, np.float32)
@@ -269,17 +269,17 @@ class _FirstPlan:
 
     def __init__(
         self,
-        errors: FloatArray,
-        carried: FloatArray | None,
+        errors: Float32Array,
+        carried: Float32Array | None,
         patch: Patch,
-        price: FloatArray,
+        price: Float32Array,
         rules: HoldRules,
-        age: IntArray,
+        age: Int64Array,
     ) -> None:
         self._errors, self._carried, self._patch, self._rules, self._age = errors, carried, patch, rules, age
         self._price = price
         self._tubes = len(errors) - 1
-        self._best: dict[int, FloatArray] = {}
+        self._best: dict[int, Float32Array] = {}
         self._chosen: dict[int, npt.NDArray[np.int16]] = {}
         for side in patch.scales:
             shape = (len(price), patch.real.shape[0] // side, patch.real.shape[1] // side)
@@ -315,7 +315,7 @@ class _FirstPlan:
             best[..., end] = np.minimum(least, kept)
             chosen[end] = np.where(kept <= least, CARRIED, place + first)
 
-    def _held_error(self, end: int, side: int) -> FloatArray:
+    def _held_error(self, end: int, side: int) -> Float32Array:
         assert self._carried is not None
         cells = self._carried[end].reshape(-1, *self._patch.real.shape)
         if self._rules.max_age_tubes is not None:

@@ -14,12 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.sides import SIDES
+from framegate.types import BoolArray, Int8Array, UInt8Array
 
-SIDES = (1, 2, 4)
-
-BoolArray = npt.NDArray[np.bool_]
-Int8Array = npt.NDArray[np.int8]
 Value = TypeVar("Value", bound=np.generic)
 
 
@@ -33,8 +30,6 @@ def level_shape(rows: int, columns: int, side: int) -> tuple[int, int]:
 
     Returns:
         Rows and columns of areas: ceil(H / d), ceil(W / d).
-
-    Source: ours.
     """
     return -(-rows // side), -(-columns // side)
 
@@ -51,7 +46,7 @@ def level_frames(frames: UInt8Array, grid: CellGrid, side: int) -> UInt8Array:
         uint8 [F, h_d, w_d] or [F, h_d, w_d, 3], with h_d, w_d = level_shape(H, W, side) * cell_px. Areas that the
         grid clips repeat the frame's last row or column.
 
-    Source: ours; the light and strong ratios (2 and 4) of KFFocus (arXiv 2508.08989), on pixels.
+    Source: the light and strong ratios (2 and 4) of KFFocus (arXiv 2508.08989), on pixels.
     """
     if side == 1:
         return frames
@@ -106,11 +101,9 @@ def cells_in(areas: npt.NDArray[Value], rows: int, columns: int, side: int) -> n
     return areas.repeat(side, axis=-2).repeat(side, axis=-1)[..., :rows, :columns]
 
 
-def covered_by(scale: Int8Array | BoolArray) -> BoolArray:
-    """Cells whose content is encoded by a token of any side: int8 [..., H, W] -> bool [..., H, W]."""
-    covered = scale == 1
-    if scale.max(initial=0) <= 1:
-        return covered
+def covered_by_areas(scale: Int8Array | BoolArray) -> BoolArray:
+    """Cells that a token of side 2 or 4 stands for: int8 [..., H, W] -> bool [..., H, W]."""
+    covered = np.zeros(scale.shape, bool)
     for side in SIDES[1:]:
         areas = areas_at(scale, side)
         if areas.any():

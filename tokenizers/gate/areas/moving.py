@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.areas.holds import Patch, cheapest, scale_of
-from framegate.tokenizers.gate.areas.levels import BoolArray
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.residual import FloatArray, squared, squared_error
+from framegate.tokenizers.gate.residual import squared, squared_error
 from framegate.tokenizers.gate.scan import TRY_MOTION_ABOVE, MotionSource
 from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
-from framegate.types import UInt8Array
+from framegate.types import BoolArray, Float32Array, UInt8Array
 
 LONGEST_LIFE_TUBES = 30.0
 
@@ -44,8 +43,8 @@ class MovingClip:
     grid: CellGrid
     scales: tuple[int, ...]
     motion_source: MotionSource
-    lost: FloatArray
-    weight: FloatArray
+    lost: Float32Array
+    weight: Float32Array
     forced: BoolArray
     max_age_tubes: int | None
 
@@ -62,8 +61,6 @@ class MovingClip:
 
         Returns:
             The run, its residuals being squared errors of skipping, and the squared error of what it shows.
-
-        Source: ours.
         """
         shown = ShownContent(self.grid, ring_tubes=ring_tubes_for(self.grid))
         age = np.zeros(self.lost.shape[2:], np.int64)
@@ -112,7 +109,7 @@ class _Choice:
         decision = GatePlan.of_tube(scale_of(cover, clip.scales), skip, moved, used, clip.grid)
         return decision, camera if used is not None else None
 
-    def _cover(self, skip: FloatArray) -> npt.NDArray[np.int8]:
+    def _cover(self, skip: Float32Array) -> npt.NDArray[np.int8]:
         """The side of the token that covers each cell, 0 for skipped ones: [H, W]."""
         clip = self.clip
         rows, columns = skip.shape
@@ -128,7 +125,7 @@ class _Choice:
         return cheapest(errors[0], errors[1:], price, patch)[0, :rows, :columns]
 
 
-def lives(run: GatePlan, grid: CellGrid) -> FloatArray:
+def lives(run: GatePlan, grid: CellGrid) -> Float32Array:
     """For how many tubes, about, each cell's content is shown, its own included: float32 [T, H, W].
 
     Counted backwards: a skipped cell hands its life on to where its content lay a tube before, shared between the
@@ -146,12 +143,12 @@ def lives(run: GatePlan, grid: CellGrid) -> FloatArray:
     return life
 
 
-def _drawn_back(values: FloatArray, motion: FloatArray, grid: CellGrid) -> FloatArray:
+def _drawn_back(values: Float32Array, motion: Float32Array, grid: CellGrid) -> Float32Array:
     """Carry values [H, W] along a motion to the tube before, cell by cell."""
     back = cv2.invertAffineTransform(motion.astype(np.float64))
     row, column = np.indices(values.shape)
     x, y = ((place + 0.5) * grid.cell_px - 0.5 for place in (column, row))
     at_x, at_y = (part[0] * x + part[1] * y + part[2] for part in back)
     cell_x, cell_y = (((at + 0.5) / grid.cell_px - 0.5).astype(np.float32) for at in (at_x, at_y))
-    drawn: FloatArray = cv2.remap(values, cell_x, cell_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    drawn: Float32Array = cv2.remap(values, cell_x, cell_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return drawn

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.areas.holds import Patch, Window, area_sums, scale_of, spread
-from framegate.tokenizers.gate.areas.levels import Int8Array
 from framegate.tokenizers.gate.areas.tables import LevelSamples, histories
 from framegate.tokenizers.gate.hold_search import LOWEST_PRICE, HoldRules, steps_within
-from framegate.tokenizers.gate.residual import FloatArray
+from framegate.types import Float32Array, Int8Array
 
 CELLS_AT_ONCE = 256
 ROUGH_TUBES, ROUGH_PRICES, ROUGH_STEP = 32, 6, 8.0
@@ -83,8 +82,6 @@ def rough_mix(
 
     Returns:
         Price and error; the best mix does a little better.
-
-    Source: ours.
     """
     prices = _price_ladder(samples)
     plans = solved(samples.thinner(), scales, prices, rules, ROUGH)
@@ -109,7 +106,7 @@ def best_mix(
     Returns:
         Sides at representative cells, int8 [T, H, W], of at most budget_tokens tokens and hardly fewer.
 
-    Source: ours; Lagrange multipliers after Shoham and Gersho (1988), quadtrees after Sullivan and Baker (1994).
+    Source: Lagrange multipliers after Shoham and Gersho (1988), quadtrees after Sullivan and Baker (1994).
     """
     solutions = _bracketed(samples, scales, price, budget_tokens, rules)
     tokens = solutions.tokens.reshape(len(solutions.tokens), -1)
@@ -120,7 +117,7 @@ def best_mix(
     return scale_of(cover, scales)
 
 
-def _price_ladder(samples: LevelSamples) -> FloatArray:
+def _price_ladder(samples: LevelSamples) -> Float32Array:
     """Prices from below sensor noise to a block that flips for minutes."""
     frames = max(1, samples.pixels.shape[2] // samples.weight)
     return (LOWEST_PRICE * frames * ROUGH_STEP ** np.arange(ROUGH_PRICES)).astype(np.float32)
@@ -152,7 +149,7 @@ def _bracketed(
 
 
 def solved(
-    samples: LevelSamples, scales: tuple[int, ...], prices: FloatArray, rules: HoldRules, effort: Effort
+    samples: LevelSamples, scales: tuple[int, ...], prices: Float32Array, rules: HoldRules, effort: Effort
 ) -> MixedSolutions:
     """Plan a clip at several prices, some rows of blocks at a time."""
     block = scales[-1]
@@ -174,7 +171,7 @@ def _solved_rows(
     samples: LevelSamples,
     rows: slice,
     scales: tuple[int, ...],
-    prices: FloatArray,
+    prices: Float32Array,
     rules: HoldRules,
     effort: Effort,
 ) -> MixedSolutions:

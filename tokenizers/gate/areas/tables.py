@@ -13,8 +13,8 @@ import numpy as np
 from framegate.tokenizers.gate.areas.levels import level_frames, raised
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import LONE_THREAD_PRODUCTS
-from framegate.tokenizers.gate.residual import FloatArray, squared
-from framegate.types import UInt8Array
+from framegate.tokenizers.gate.residual import squared
+from framegate.types import Float32Array, UInt8Array
 
 LARGE_CELL_PX = 16
 # One pixel of each row of a 4 x 4 block, each in a column of its own.
@@ -61,8 +61,6 @@ def sampled(luma: UInt8Array, grid: CellGrid, scales: tuple[int, ...]) -> LevelS
 
     Returns:
         The samples.
-
-    Source: ours.
     """
     thin = grid.cell_px >= LARGE_CELL_PX and grid.cell_px % len(SAMPLED_COLUMNS) == 0
     step = len(SAMPLED_COLUMNS) if thin else 1
@@ -75,7 +73,7 @@ def sampled(luma: UInt8Array, grid: CellGrid, scales: tuple[int, ...]) -> LevelS
     return LevelSamples(pixels, grid.rows, grid.columns, step)
 
 
-def level_errors(samples: LevelSamples) -> FloatArray:
+def level_errors(samples: LevelSamples) -> Float32Array:
     """What encoding at each level loses, squared: float32 [L, T, H, W], zero for the finest."""
     levels, tubes, planes, height, width = samples.pixels.shape
     cell = height // samples.rows
@@ -105,8 +103,6 @@ def histories(samples: LevelSamples, rows: slice, tubes: slice, side: int) -> UI
 
     Returns:
         uint8 [L, H' * W', T, pixels]; cells beyond the grid are zero.
-
-    Source: ours.
     """
     cell, columns = samples.pixels.shape[3] // samples.rows, samples.columns
     part = samples.pixels[:, tubes, :, rows.start * cell : rows.stop * cell]
@@ -119,7 +115,7 @@ def histories(samples: LevelSamples, rows: slice, tubes: slice, side: int) -> UI
     return cells.reshape(levels, -1, count, planes * cell * cell)
 
 
-def hold_errors(history: UInt8Array, weight: int) -> FloatArray:
+def hold_errors(history: UInt8Array, weight: int) -> Float32Array:
     """Sum up what holding costs.
 
     Args:
@@ -129,8 +125,6 @@ def hold_errors(history: UInt8Array, weight: int) -> FloatArray:
     Returns:
         float32 [T + 1, L, C, T]: at [e, l, c, s] the error of showing in tubes s to e - 1 of cell c what level l
         encoded in tube s; zero where e <= s.
-
-    Source: ours.
     """
     levels, cells, tubes, pixels = history.shape
     errors = np.empty((tubes + 1, levels, cells, tubes), np.float32)
@@ -151,7 +145,7 @@ def hold_errors(history: UInt8Array, weight: int) -> FloatArray:
     return errors
 
 
-def _as_product(one: FloatArray, other: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _as_product(one: Float32Array, other: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Write squared distances as a product: [m, p], [n, p] -> [m, p + 2], [p + 2, n]."""
     left = np.empty((len(one), one.shape[1] + 2), np.float32)
     right = np.empty((other.shape[1] + 2, len(other)), np.float32)
@@ -162,7 +156,7 @@ def _as_product(one: FloatArray, other: FloatArray) -> tuple[FloatArray, FloatAr
     return left, right
 
 
-def carried_errors(held: UInt8Array, history: UInt8Array, weight: int) -> FloatArray:
+def carried_errors(held: UInt8Array, history: UInt8Array, weight: int) -> Float32Array:
     """Sum up what showing earlier content costs: [P, C, pixels] in [L, C, T, pixels] -> float32 [T + 1, P, C]."""
     plans, cells, _ = held.shape
     errors = np.zeros((history.shape[2] + 1, plans, cells), np.float32)

@@ -21,9 +21,9 @@ from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
 from framegate.tokenizers.gate.planners.optimum import Judged, best_plan
 from framegate.tokenizers.gate.replay import replayed
-from framegate.tokenizers.gate.residual import FloatArray, mad
+from framegate.tokenizers.gate.residual import mad
 from framegate.tokenizers.gate.spending import affordable_rules, highest, refreshes
-from framegate.types import BoolArray, UInt8Array
+from framegate.types import BoolArray, Float32Array, UInt8Array
 
 # Under motion counts fall about so with the price, as a power; less from the first run, which has no weights yet.
 FIRST_POWER, USUAL_POWER, POWERS = 0.36, 0.5, (0.2, 1.5)
@@ -46,11 +46,11 @@ class _Motion:
         self.luma = np.stack([halved(tube) for tube in luma]) if grid.can_halve else luma
         self.remembered = RememberedMotion(self.grid, self.luma)
 
-    def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> FloatArray | None:
+    def __call__(self, tube: int, before: UInt8Array, after: UInt8Array) -> Float32Array | None:
         found = self.remembered(tube, before, after)
         return None if found is None else self.full(found)
 
-    def full(self, motion: FloatArray) -> FloatArray:
+    def full(self, motion: Float32Array) -> Float32Array:
         """Carry maps over to whole frames."""
         return scaled(motion, self.factor).astype(np.float32)
 
@@ -159,7 +159,7 @@ def _mixed(task: _Task, base: GatePlan) -> list[Judged]:
     return [(replace(run, notes=notes), error) for run, error in found]
 
 
-def _spent(task: _Task, run: GatePlan, lost: FloatArray, *, measured: bool = False) -> list[Judged]:
+def _spent(task: _Task, run: GatePlan, lost: Float32Array, *, measured: bool = False) -> list[Judged]:
     """The run with its budget spent, judged; nothing where that fails. `measured` runs bring their residuals."""
     if run.num_kept > task.budget:
         return []
@@ -183,7 +183,7 @@ def _may_move(task: _Task) -> bool:
     return task.motion.remembered.found_motion or task.budget <= task.grid.num_cells
 
 
-def _moving(task: _Task, lost: FloatArray, rough: RoughMix) -> GatePlan | None:
+def _moving(task: _Task, lost: Float32Array, rough: RoughMix) -> GatePlan | None:
     """The plan under camera motion that uses the budget up; None where it would not be better than a still one."""
     clip = MovingClip(
         luma=task.luma,

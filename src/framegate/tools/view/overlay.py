@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from framegate.tokenizers.gate.areas.levels import covered_by
+from framegate.tokenizers.gate.sides import covered_by
 from framegate.tools.view.figures import TubeView
 from framegate.types import UInt8Array
 
