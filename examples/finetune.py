@@ -138,7 +138,8 @@ def show(trainer, processor):
     sample = trainer.train_dataset[0]
     batch = trainer.data_collator([sample])
     answer = batch["labels"][batch["labels"] != -100]
-    plans, _ = unpack_plans(batch["framegate_plan"].numpy(), batch["framegate_notes"].numpy())
+    cells = batch["framegate_plan"].numpy() if "framegate_plan" in batch else None
+    plans, _ = unpack_plans(cells, batch["framegate_notes"].numpy())
     print(
         f"sample {sample['id']!r}: {sum(plan.num_kept for plan in plans):,} of "
         f"{sum(plan.num_cells for plan in plans):,} video tokens, {batch['input_ids'].shape[1]:,} ids, "

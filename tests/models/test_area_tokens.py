@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from noted import plans_of
 from processor_cases import LAYOUT
 from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
 

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,6 @@ from framegate.models.attachment.gating import gate_call
 from framegate.models.families import family_of
 from framegate.models.mechanism import mechanism_of
 from framegate.report import Report
-from framegate.tokenizers.gate.video import as_luma
 
 PACKED = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -222,7 +222,9 @@ def test_luma_of_rows_is_the_cpus():
         model, inputs = stock_model(family), batch(family)
         mechanism = mechanism_of(model.model, family_of(model))
         for luma, judged in zip(mechanism.luma(inputs), mechanism.judged(inputs), strict=True):
-            frames = torch.stack([torch.from_numpy(as_luma(frame)) for frame in judged.frames])
+            frames = torch.stack(
+                [torch.from_numpy(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in judged.frames]
+            )
             assert torch.equal(luma.flatten(0, 1), frames)
 
 
@@ -233,7 +235,9 @@ def test_rows_beyond_pixels_and_of_a_wrong_width():
     inputs["pixel_values_videos"] = inputs["pixel_values_videos"] * 3
     (luma,), (judged,) = mechanism.luma(inputs), mechanism.judged(inputs)
     assert {0, 255} <= set(judged.frames.flatten().tolist())
-    frames = torch.stack([torch.from_numpy(as_luma(frame)) for frame in judged.frames])
+    frames = torch.stack(
+        [torch.from_numpy(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in judged.frames]
+    )
     assert torch.equal(luma.flatten(0, 1), frames)
     inputs["pixel_values_videos"] = inputs["pixel_values_videos"][:, :-1]
     with pytest.raises(FrameError, match="do not fit the grid"):
