@@ -73,8 +73,6 @@ def cell_plan(
 
     Returns:
         The flat plan.
-
-    Source: ours.
     """
     flats, shifts, sides, start = [], [], [], 0
     for number, (anchor, motion) in enumerate(zip(anchors, motions, strict=True)):
@@ -116,8 +114,6 @@ def covering(side: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
 
     Returns:
         int64 [T, H, W], flat index of that token's cell in the video; -1 where the tube encoded nothing.
-
-    Source: ours.
     """
     _, height, width = side.shape
     cover = np.full(side.shape, -1, np.int64)

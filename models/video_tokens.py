@@ -78,8 +78,6 @@ class VideoTokens:
 
         Returns:
             The tokens; each cell is stood for by its anchor's token.
-
-        Source: ours.
         """
         cell = keep.nonzero()[:, 0]
         rank = torch.full((len(keep),), -1, dtype=torch.long)

@@ -408,8 +408,6 @@ def attach_front_end(
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already, or the processor has no video processor.
         ConfigError: the family cannot do what the configuration asks.
-
-    Source: ours.
     """
     outer = unwrap(model)
     family = family_of(outer)
@@ -440,7 +438,5 @@ def find_front_end(model: Any) -> FrontEnd | None:
 
     Returns:
         The front end, None when there is none.
-
-    Source: ours.
     """
     return vars(unwrap(model)).get(_OWNER)

@@ -97,8 +97,6 @@ def gate_call(
     Raises:
         PlaceholderError: pixel_values_videos does not hold the number of patches that the grids say.
         BudgetError: the budget is below one token per video, or "reuse" has cells without an anchor.
-
-    Source: ours.
     """
     if prepared is not None and prepared.is_gated:
         gated = _read(call, mechanism, prepared.plans)
@@ -237,8 +235,6 @@ def full_size_tokens(prepared: Prepared | None, config: FrontEndConfig) -> int |
 
     Raises:
         AttachmentError: frames should be smaller, and their pixels came from a stock processor, cut already.
-
-    Source: ours.
     """
     if not config.scales_frames:
         return None

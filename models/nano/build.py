@@ -50,8 +50,6 @@ def nano_model(seed: int = 0) -> Any:
     Returns:
         A Qwen3VLForConditionalGeneration whose embeddings of times begin as waves of the time they name, so that
         near times are near, and whose tower first sees waves of brightness, of both frames and between them.
-
-    Source: ours.
     """
     tokenizer = nano_tokenizer()
     model = tiny_model_of("qwen3_vl", tokenizer, seed=seed, vision=VISION, text=TEXT, tied=True)
@@ -69,8 +67,6 @@ def nano_processor() -> Any:
 
     Returns:
         A Qwen3VLProcessor for frames of 192 x 128 pixels and smaller or larger ones that come to no more tokens.
-
-    Source: ours.
     """
     from framegate.models.video_processor import build_processor
 

@@ -15,8 +15,6 @@ def shipped_folder(name_or_path: str | Path) -> str | Path:
 
     Returns:
         The folder inside the package for "framegate/nano" (unless a folder of that name lies here), else the argument.
-
-    Source: ours.
     """
     if str(name_or_path) != NANO or Path(NANO).is_dir():
         return name_or_path

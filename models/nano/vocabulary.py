@@ -27,8 +27,6 @@ def nano_tokenizer() -> Any:
 
     Returns:
         A PreTrainedTokenizerFast: the byte-level one of the tiny models with more tokens.
-
-    Source: ours.
     """
     from tokenizers import AddedToken
 

@@ -43,8 +43,6 @@ def kept_columns(
 
     Returns:
         The mask of columns, and how many of them are stamps.
-
-    Source: ours.
     """
     cells = torch.zeros(tokens.num_cells, dtype=torch.bool)
     cells[tokens.cell] = True

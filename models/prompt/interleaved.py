@@ -34,8 +34,6 @@ def is_interleaved(
     Returns:
         True when there are more runs of video placeholders than videos, and not every run is opened by
         vision_start_id, as it is where a family writes its own time markers (Qwen3-VL).
-
-    Source: ours.
     """
     video = (token_types == _VIDEO) & attention_mask.bool()
     starts = video.clone()
@@ -197,8 +195,6 @@ def stamp_columns(
 
     Raises:
         PlaceholderError: another number of video placeholders than tube_tokens.
-
-    Source: ours.
     """
     counts = torch.tensor([count for video in tube_tokens for count in video], dtype=torch.long)
     owner = torch.tensor(

@@ -88,8 +88,6 @@ def has_stamps(config: Any, call: dict[str, Any], types: torch.Tensor, attention
 
     Returns:
         False without videos, and where the family writes its own time markers.
-
-    Source: ours.
     """
     grids = call.get("video_grid_thw")
     return grids is not None and is_interleaved(

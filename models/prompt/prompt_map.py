@@ -58,8 +58,6 @@ class PromptMap:
 
         Returns:
             The map; every row has at least one token.
-
-        Source: ours.
         """
         kept = keep & caller_mask.bool()
         lengths = kept.sum(1)
@@ -182,8 +180,6 @@ def carry_map(cache: Any, prompt: PromptMap | None) -> None:
     Args:
         cache: a cache of transformers.
         prompt: the map, None to forget.
-
-    Source: ours.
     """
     if prompt is None:
         vars(cache).pop(_CARRIED, None)
@@ -202,8 +198,6 @@ def carried_map(cache: Any) -> PromptMap | None:
 
     Raises:
         AttachmentError: the cache was cropped into the prompt.
-
-    Source: ours.
     """
     prompt: PromptMap | None = getattr(cache, _CARRIED, None)
     if prompt is not None and cache.get_seq_length() == 0:

@@ -74,8 +74,6 @@ def anchor_rows(
 
     Returns:
         The plan that the attention function reads, on the tower's device.
-
-    Source: ours.
     """
     rows_per_cell = (merge_size or tower.config.spatial_merge_size) ** 2
     kept = cells.keep[dense.order]
@@ -145,8 +143,6 @@ def framegate_attention(
     Raises:
         ValueError: the plan's boundaries fit none of the tower's segmentations (a bug of ours, not of the input).
         BackendError: backend "triton" where the kernel cannot run.
-
-    Source: ours.
     """
     assert cu_seq_lens_q is not None
     if framegate_backend is None:

@@ -49,8 +49,6 @@ def cutter_of(
 
     Returns:
         The cutter.
-
-    Source: ours.
     """
     if settings.judged is None:
         return _packed(num_tubes, size_px, scale, settings.layout)

@@ -38,8 +38,6 @@ def attach(
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already.
         ConfigError: the configuration is not valid, or the folder's weights are of another width than the model.
-
-    Source: ours.
     """
     from framegate.models.attachment import attach_front_end
 
@@ -55,8 +53,6 @@ def front_end_of(model: Any) -> FrontEnd | None:
 
     Returns:
         The front end, None when there is none.
-
-    Source: ours.
     """
     from framegate.models.attachment import find_front_end
 
@@ -80,8 +76,6 @@ def from_pretrained(
     Raises:
         UnsupportedModelError: the checkpoint's class is in no row of the family table.
         ConfigError: the configuration is not valid.
-
-    Source: ours.
     """
     from framegate.models.auto import load_attached
 
@@ -93,8 +87,6 @@ def supported_models() -> list[dict[str, Any]]:
 
     Returns:
         A dict per supported family: class, mechanism, positions, timestamps, notes and more.
-
-    Source: ours.
     """
     from framegate.models.families import table
 

@@ -67,8 +67,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Returns:
         A sentence that ends an error message.
-
-    Source: ours.
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

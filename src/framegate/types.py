@@ -107,8 +107,6 @@ class FramePlan:
 
         Returns:
             The plan, scale 1 and group 0 throughout.
-
-        Source: ours.
         """
         indices = np.asarray(indices, dtype=np.int64)
         return cls(

@@ -154,8 +154,6 @@ def save_spatiotemporal(module: SpatiotemporalModule, path: str | Path) -> None:
     Args:
         module: the module.
         path: file to write.
-
-    Source: ours.
     """
     weights = {name: weight.detach().cpu().contiguous() for name, weight in module.state_dict().items()}
     save_file(weights, path, metadata={"format": "pt"})
@@ -174,8 +172,6 @@ def load_spatiotemporal(path: str | Path, width: int, config: SpatiotemporalConf
 
     Raises:
         ConfigError: no such file, one that holds no such weights, weights of another width, or another max_side.
-
-    Source: ours.
     """
     module = SpatiotemporalModule(config, width)
     try:

@@ -21,8 +21,6 @@ def draw_keep_ratio(
 
     Returns:
         One of the ratios, None when there are none.
-
-    Source: ours.
     """
     if not ratios:
         return None
