@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from framegate.errors import ConfigError, FrameError, PlanError
 from framegate.tokenizers.clip import Clip, VideoStream, open_video
@@ -142,7 +143,10 @@ def plan_clip(
     else:
         codec = config.gate.codec_keyframes
         forced = clip.has_codec_keyframe if codec else _never
-        plan = plan_gate(pixels, grid, config.gate, config.budget, forced_keyframe=forced)
+        with _searching(show=clip.show_progress) as progress:
+            plan = plan_gate(
+                pixels, grid, config.gate, config.budget, forced_keyframe=forced, progress=progress
+            )
     small, full = clip.size_px, clip.full_px or clip.size_px
     dense = None
     if small != full:
@@ -154,6 +158,25 @@ def plan_clip(
         notes=(*clip.warnings, *plan.notes, *_scaled_note(full, small), *_codec_note(config, clip)),
         dense_cells=dense,
     )
+
+
+@contextmanager
+def _searching(*, show: bool) -> Iterator[Callable[[float], None]]:
+    """A bar for the search that follows decoding; it appears with the first word of progress, on a terminal alone."""
+    bar: Any = None
+
+    def tell(share: float) -> None:
+        nonlocal bar
+        if bar is None:
+            hidden = None if show else True
+            bar = tqdm(total=100, desc="planning", unit="%", leave=False, disable=hidden)
+        bar.update(round(100 * share) - bar.n)
+
+    try:
+        yield tell
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def plan_video(
