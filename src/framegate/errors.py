@@ -19,7 +19,7 @@ class BudgetError(ConfigError):
 
 
 class BackendError(ConfigError):
-    """A backend is unknown, or was named and cannot run here."""
+    """A backend was named that cannot run here."""
 
 
 class DisagreementError(FramegateError, ValueError):

@@ -12,7 +12,7 @@ from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 
 import framegate
-from framegate.errors import BackendError, FrameError
+from framegate.errors import BackendError, ConfigError, FrameError
 from framegate.kernels.dispatch import recording
 from framegate.models.attachment.account import account_for_clock
 from framegate.models.attachment.attention import wants_own_attention
@@ -212,7 +212,7 @@ def test_a_backend_that_cannot_run_is_an_error(family, monkeypatch):
         pytest.raises(BackendError, match="tensors are on cpu, kernels run on CUDA and ROCm GPUs"),
     ):
         model(**inputs)
-    with pytest.raises(BackendError, match="Did you mean 'triton'"):
+    with pytest.raises(ConfigError, match="Did you mean 'triton'"):
         framegate.attach(model, None, "gate", backend="trition")
 
 
@@ -254,7 +254,7 @@ def test_what_the_gate_hands_on_is_the_cpus(family, settings):
     model, inputs = stock_model(family), dict(batch(family))
     mechanism = mechanism_of(model.model, family_of(model))
     found, wanted = (
-        gate_call(inputs, mechanism, framegate.load_config("gate", **settings, backend=backend))
+        gate_call(inputs, mechanism, framegate.load_config("gate", **settings, backend=backend), None)
         for backend in ("triton", "auto")
     )
     assert torch.equal(found.cells.side, wanted.cells.side)
