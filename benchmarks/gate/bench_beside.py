@@ -151,7 +151,7 @@ def main():
     parser.add_argument("clips", type=Path, nargs="?", help="where fetch_clips.py put the clips")
     parser.add_argument("--old", type=Path, help="src of a checkout of 0.1.0")
     parser.add_argument(
-        "--long", type=Path, default=Path("/tmp/vtest_720p_90s.mp4"), help="made where it is missing"
+        "--long", type=Path, default=Path("out/vtest_720p_90s.mp4"), help="made where it is missing"
     )
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
