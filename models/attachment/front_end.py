@@ -253,6 +253,10 @@ class FrontEnd:
             report.note(
                 f"shares of this call: {', '.join(f'{name} {value:g}' for name, value in shares.items())}"
             )
+        elif prepared is not None and any(account.shares for account in prepared.accounts):
+            report.note(
+                "videos of this call asked for shares of their own; each has its own budget in the prompt"
+            )
         for note in self._serving.notes:
             report.note(note)
         if self._scaling.assumed and self._serving.config.gates and prepared is None:

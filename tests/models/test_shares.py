@@ -51,6 +51,7 @@ def test_a_message_sets_shares_for_its_video(pair):
     assert shares(front_end) == pytest.approx((0.1, 0.1), abs=0.02)
     model(**chat(processor, [video | {"keep_ratio": 0.1}, video]))
     assert front_end.report.kept_tokens == pytest.approx(0.3 * front_end.report.dense_tokens, abs=3)
+    assert any("shares of their own" in note for note in front_end.report.notes)
 
 
 @torch.no_grad()
