@@ -52,15 +52,15 @@ def timed(work, rounds):
     return [min(column) for column in zip(*found, strict=True)]
 
 
-def worker(path, fps, settings, rounds):
+def worker(path, fps, preset, rounds):
     """Measure whatever framegate is on the path, and print it."""
     import framegate
 
-    config = framegate.load_config("gate", keep_ratio=RATIO, **settings)
+    config = framegate.load_config(preset, keep_ratio=RATIO)
     if fps is None:
         decoded = timed(lambda: decode(framegate, path), rounds)
-        plan = {"fps": LONG_FPS, "keep_ratio": RATIO, "max_frames": None, "tube_frames": 2, **settings}
-        planned = timed(lambda: framegate.plan_video(path, "gate", **plan), rounds)
+        plan = {"fps": LONG_FPS, "keep_ratio": RATIO, "max_frames": None, "tube_frames": 2}
+        planned = timed(lambda: framegate.plan_video(path, preset, **plan), rounds)
         print(json.dumps([one / other for one, other in zip(planned, decoded, strict=True)]))
         return
     try:
@@ -97,9 +97,9 @@ def long_clip(folder, target):
         sink.mux(stream.encode())
 
 
-def measured(source, path, fps, settings, rounds):
+def measured(source, path, fps, preset, rounds):
     """Run a worker with the framegate of a source folder."""
-    task = json.dumps([str(path), fps, settings, rounds])
+    task = json.dumps([str(path), fps, preset, rounds])
     environment = {**os.environ, "PYTHONPATH": str(source)}
     command = [sys.executable, str(HERE), "--worker", task]
     return json.loads(subprocess.check_output(command, env=environment, text=True))
@@ -111,9 +111,9 @@ def rows(options):
 
     new = HERE.parents[2] / "src"
     ways = {
-        "old gate": (options.old, {}),
-        "gate": (new, {}),
-        "contrast, quick": (new, {"weight": "contrast", "search": "quick"}),
+        "0.1.0 gate": (options.old, "gate"),
+        "gate": (new, "gate"),
+        "framegate": (new, "framegate"),
     }
     long_clip(options.clips, options.long)
     tasks = [("plan", clip, kind, options.clips / clip, fps) for clip, kind in CLIPS for fps in (4, 10)]
@@ -121,8 +121,8 @@ def rows(options):
     for what, clip, kind, path, fps in tasks:
         found = {name: [] for name in ways}
         for _ in range(options.turns):
-            for name, (source, settings) in ways.items():
-                found[name].append(measured(source, path, fps, settings, options.rounds))
+            for name, (source, preset) in ways.items():
+                found[name].append(measured(source, path, fps, preset, options.rounds))
         for name, values in found.items():
             wall, cpu = (round(statistics.median(column), 3) for column in zip(*values, strict=True))
             row = {
@@ -130,7 +130,7 @@ def rows(options):
                 "clip": clip,
                 "camera": kind,
                 "fps": fps or LONG_FPS,
-                "gate": name,
+                "preset": name,
                 "wall": wall,
                 "cpu": cpu,
             }

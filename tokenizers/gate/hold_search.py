@@ -22,8 +22,6 @@ from framegate.types import BoolArray, Float32Array, Int32Array, UInt8Array
 
 WINDOW_TUBES = 128
 CARRIED_ANCHORS = 16
-# OpenBLAS runs products up to this size on one thread: small ones lose more by waiting for each other than they gain.
-LONE_THREAD_PRODUCTS = 2**18
 SAMPLED_CELLS = 24
 CELLS_AT_ONCE = 48
 SAMPLE_PRICES = 16
@@ -308,14 +306,12 @@ def _products(there: Float32Array, window: int) -> Float32Array:
 
     `there` is centred in place: what all rows share need not be multiplied.
     """
-    carried = len(there) - window
-    distance = np.zeros((window, len(there)), np.float32)
     there -= there.mean(axis=0)
-    norms = np.einsum("ap,ap->a", there, there)
-    rows = max(2, LONE_THREAD_PRODUCTS // there.size)
-    for first in range(carried, len(there), rows):
-        last = min(first + rows, len(there))
-        product = there[first:last] @ there[:last].T
-        block = distance[first - carried : last - carried, :last]
-        np.subtract(norms[first:last, None] + norms[:last], 2.0 * product, out=block)
+    # A matrix times its own transpose: numpy takes the symmetric product, half the work of the window's rows alone.
+    product: Float32Array = there @ there.T
+    norms = product.diagonal().copy()
+    distance = product[-window:]
+    distance *= -2.0
+    distance += norms
+    distance += norms[-window:, None]
     return distance

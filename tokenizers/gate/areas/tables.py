@@ -12,11 +12,12 @@ import numpy as np
 
 from framegate.tokenizers.gate.areas.levels import level_frames, raised
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.hold_search import LONE_THREAD_PRODUCTS
 from framegate.tokenizers.gate.residual import squared
 from framegate.types import Float32Array, UInt8Array
 
 LARGE_CELL_PX = 16
+# OpenBLAS runs products up to this size on one thread: small ones lose more by waiting for each other than they gain.
+LONE_THREAD_PRODUCTS = 2**18
 # One pixel of each row of a 4 x 4 block, each in a column of its own.
 SAMPLED_COLUMNS = (0, 2, 1, 3)
 
