@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
+from framegate.models.nano.vocabulary import LATER_TIMES, TIMES, nano_tokenizer
 from framegate.models.tiny.builders import chat_template, tiny_model_of
 
 VISION = {
@@ -54,9 +54,11 @@ def nano_model(seed: int = 0) -> Any:
     tokenizer = nano_tokenizer()
     model = tiny_model_of("qwen3_vl", tokenizer, seed=seed, vision=VISION, text=TEXT, tied=True)
     table = model.get_input_embeddings().weight
-    ids = tokenizer.convert_tokens_to_ids(list(TIMES))
+    times = (*TIMES, *LATER_TIMES)
+    ids = tokenizer.convert_tokens_to_ids(list(times))
+    tenths = torch.tensor([10 * float(time) for time in times])
     with torch.no_grad():
-        table[ids] = _waves(len(TIMES), table.shape[1]) * table.std() * math.sqrt(2)
+        table[ids] = _waves(tenths, table.shape[1]) * table.std() * math.sqrt(2)
         filters = model.model.visual.patch_embed.proj.weight
         filters.copy_(_brightness_waves(*filters.shape))
     return model
@@ -66,18 +68,19 @@ def nano_processor() -> Any:
     """Build the processor, which needs no torchvision.
 
     Returns:
-        A Qwen3VLProcessor for frames of 192 x 128 pixels and smaller or larger ones that come to no more tokens.
+        A Qwen3VLProcessor for frames of up to 448 x 256 pixels, a minute of them at 4 a second; longer videos are made
+        smaller.
     """
     from framegate.models.video_processor import build_processor
 
-    size = {"shortest_edge": 64 * 64, "longest_edge": 192 * 128 * 512}
+    size = {"shortest_edge": 64 * 64, "longest_edge": 448 * 256 * 240}
     return build_processor("qwen3_vl", nano_tokenizer(), chat_template("qwen3_vl"), size)
 
 
-def _waves(count: int, width: int) -> torch.Tensor:
-    """Sines and cosines of tenths of a second, periods from half a second to two minutes: [count, width]."""
+def _waves(tenths: torch.Tensor, width: int) -> torch.Tensor:
+    """Sines and cosines of tenths of a second [N], periods from half a second to two minutes: [N, width]."""
     periods = torch.logspace(math.log10(5), math.log10(1280), width // 2)
-    phase = torch.arange(count)[:, None] * (2 * math.pi / periods)
+    phase = tenths[:, None] * (2 * math.pi / periods)
     return torch.cat([phase.sin(), phase.cos()], dim=1)
 
 

@@ -6,9 +6,15 @@ from typing import Any
 
 from framegate.models.tiny.builders import tiny_tokenizer
 
-# times of whole tenths of a second, one token each: a question's time and a frame's marker are the same token
-LONGEST_SECONDS = 32
-TIMES = tuple(f"{tenth / 10:.1f}" for tenth in range(LONGEST_SECONDS * 10))
+# Times of whole tenths of a second, one token each: a question's time and a frame's marker are the same token. From
+# 64 seconds on a token holds the seconds and the point, and the tenth follows. Without the point, it would be a code's.
+LONGEST_SECONDS = 600
+_FIRST, _TENTHS = 32, 64
+TIMES = tuple(f"{tenth / 10:.1f}" for tenth in range(_FIRST * 10))
+LATER_TIMES = (
+    *(f"{tenth / 10:.1f}" for tenth in range(_FIRST * 10, _TENTHS * 10)),
+    *(f"{second}." for second in range(_TENTHS, LONGEST_SECONDS + 1)),
+)
 _PLACES = ("top left", "top right", "bottom left", "bottom right", "top", "left", "centre", "right", "bottom")
 _WORDS = (
     *(
@@ -19,6 +25,28 @@ _WORDS = (
         "When does ",
     ),
     *(" seconds?", " seconds>", " appear?", " or ", "user\n", "assistant\n", "system\n"),
+)
+_LATER_WORDS = (
+    *(
+        "What text stands before ",
+        "What text stands after ",
+        "What changed between ",
+        "Does ",
+        " and ",
+        "yes",
+        "no",
+    ),
+    *("the text", "the marker", "the background", "nothing"),
+    # what video agents say: FrameThinker, LOVE-R1, EARL, and the yes and no of SeViLA and ChronoForge
+    *("<think>", "</think>", "<action>", "</action>", "choose frames between ", "get frame number at time "),
+    *("output answer: ", "Frame number at time ", " is: ", "frame ", "\\boxed{", "}", "[", "]"),
+    *(
+        "I need to zoom in on the video.\n\n",
+        "I get the answer.\n\n",
+        "Full video ",
+        "Subset zoom-in video clip ",
+    ),
+    *("<tool_call>", "</tool_call>", "select_frames", "target_frames", "name", "arguments"),
 )
 
 
@@ -31,6 +59,8 @@ def nano_tokenizer() -> Any:
     from tokenizers import AddedToken
 
     tokenizer = tiny_tokenizer("qwen3_vl")
-    added = [AddedToken(word, special=False, normalized=False) for word in (*TIMES, *_PLACES, *_WORDS)]
+    # weights know words by their number: what is new goes to the end
+    words = (*TIMES, *_PLACES, *_WORDS, *LATER_TIMES, *_LATER_WORDS)
+    added = [AddedToken(word, special=False, normalized=False) for word in words]
     tokenizer.add_tokens(added)
     return tokenizer

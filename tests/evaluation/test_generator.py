@@ -10,6 +10,7 @@ from clips import write_clip
 from framegate.errors import ConfigError
 from framegate.tokenizers.clip import open_video
 from framegate.tools.evaluation.generator import KINDS, ask_about, clip_frames, write_dataset, write_video
+from framegate.tools.evaluation.generator.asking import NOTHING
 from framegate.tools.evaluation.generator.looks import BACKGROUNDS, FONTS
 from framegate.tools.evaluation.generator.render import Renderer
 from framegate.tools.evaluation.generator.script import (
@@ -17,6 +18,7 @@ from framegate.tools.evaluation.generator.script import (
     GRID_NAMES,
     NATIVE_FPS,
     PACES,
+    SIZES_PX,
     SPLITS,
     write_script,
 )
@@ -46,8 +48,8 @@ def test_splits_share_no_font_and_no_background():
 def test_texts_follow_one_another_on_frames_of_the_file(seed):
     script = write_script(seed, split="test")
     texts = script.texts
-    assert len({shown.text for shown in texts}) == len(texts)
     for before, after in zip(texts, texts[1:], strict=False):
+        assert before.text != after.text
         assert before.start_seconds < before.end_seconds <= after.start_seconds
     for shown in texts:
         assert shown.end_seconds <= script.duration_seconds
@@ -59,7 +61,8 @@ def test_answers_are_what_the_script_says(seed):
     script = write_script(seed, split="test")
     asked = ask_about(script, seed, KINDS, 12)
     assert len({question.question for question in asked}) == len(asked)
-    order = {shown.text: shown.start_seconds for shown in script.texts}
+    names = [shown.text for shown in script.texts]
+    order = {shown.text: shown.start_seconds for shown in script.texts if names.count(shown.text) == 1}
     for question in asked:
         if question.kind == "text_at":
             assert [shown.text for shown in standing(script, question.time_seconds)] == [question.answer]
@@ -70,7 +73,12 @@ def test_answers_are_what_the_script_says(seed):
             one, other = question.question.removesuffix("?").split("first, ")[1].split(" or ")
             assert question.answer == min(one, other, key=order.get)
         if question.kind == "count":
-            assert int(question.answer) == len(script.texts)
+            assert int(question.answer) == len(set(names))
+        if question.kind == "neighbour":
+            way, text = question.question.removesuffix("?").split()[-2:]
+            assert names[names.index(text) + {"before": -1, "after": 1}[way]] == question.answer
+        if question.kind == "appears":
+            assert question.answer == ("yes" if question.question.split()[1] in names else "no")
         if question.kind == "grid":
             (stop,) = (
                 stop
@@ -78,6 +86,54 @@ def test_answers_are_what_the_script_says(seed):
                 if stop.start_seconds <= question.time_seconds < stop.end_seconds
             )
             assert GRID_NAMES[stop.place[0]][stop.place[1]] == question.answer
+
+
+def differences(script, question):
+    """What differs between the two frames that a question names, where nothing else is drawn over it."""
+    first, second = (float(word) for word in question.question.split() if word.replace(".", "").isdecimal())
+    texts = [[shown.text for shown in standing(script, time)] for time in (first, second)]
+    places = [
+        [stop.place for stop in script.stops if stop.start_seconds <= time < stop.end_seconds]
+        for time in (first, second)
+    ]
+    behind = [Renderer(replace(script, texts=(), stops=())).behind(time) for time in (first, second)]
+    found = [
+        ("the text", texts[0] != texts[1]),
+        ("the marker", places[0] != places[1]),
+        ("the background", not np.array_equal(*behind)),
+    ]
+    return [name for name, differs in found if differs]
+
+
+def test_one_thing_changed_or_nothing():
+    seen = set()
+    for seed in range(60):
+        script = write_script(seed, split="test")
+        for question in ask_about(script, seed, ("changed",), 3):
+            assert script.look.is_still
+            assert (differences(script, question) or [NOTHING]) == [question.answer]
+            seen.add(question.answer)
+    assert seen == {"the text", "the marker", "the background", NOTHING}
+
+
+def test_a_text_comes_back_after_another_one():
+    texts = [[shown.text for shown in write_script(seed, duration_seconds=20.0).texts] for seed in range(20)]
+    assert any(len(set(names)) < len(names) for names in texts)
+
+
+@pytest.mark.parametrize(("size", "size_px"), SIZES_PX.items())
+def test_letters_are_as_large_in_every_size_of_frame(tmp_path, size, size_px):
+    script = write_script(7, size_px=size_px)
+    assert script.look.size_px == write_script(7).look.size_px
+    settings = {"size": size, "duration_seconds": 1.0, "longest_seconds": 2.0, "show_progress": False}
+    folder = write_dataset(tmp_path / size, videos=2, questions=1, **settings)
+    lengths = set()
+    for path in (folder / "videos").iterdir():
+        with open_video(path) as stream:
+            assert (stream.info.width_px, stream.info.height_px) == size_px
+            lengths.add(stream.info.duration_seconds)
+    assert len(lengths) == 2
+    assert all(0.9 < length <= 2.01 for length in lengths)
 
 
 def test_a_text_is_drawn_while_it_stands_and_only_then():
@@ -130,7 +186,8 @@ def test_the_marker_glides_and_stands_where_its_question_asks():
 
 @pytest.mark.parametrize("pace", PACES)
 def test_texts_change_at_their_pace(pace):
-    spans = [one.end_seconds - one.start_seconds for one in write_script(4, pace=pace).texts[:-1]]
+    script = write_script(4, pace=pace, duration_seconds=8.0 if pace != "lasting" else 120.0)
+    spans = [one.end_seconds - one.start_seconds for one in script.texts[:-1]]
     shortest, longest = PACES[pace]
     assert shortest - 1 / 32 <= min(spans) <= max(spans) <= longest + 1 / 32
 
@@ -174,8 +231,10 @@ def test_a_real_clip_can_lie_behind(tmp_path):
         ({"kinds": []}, "No kind of question is named"),
         ({"videos": 0}, "videos is 0; it must be at least 1"),
         ({"questions": -1}, "questions is -1"),
-        ({"duration_seconds": 0.0}, "duration_seconds is 0.0; it must be at least 0.5"),
-        ({"duration_seconds": float("nan")}, "duration_seconds is nan"),
+        ({"duration_seconds": 0.0}, "Lengths are 0.0 to 0.0 seconds; they must rise from at least 0.5"),
+        ({"duration_seconds": float("nan")}, "Lengths are nan"),
+        ({"longest_seconds": 4.0}, "Lengths are 8.0 to 4.0"),
+        ({"size": "8x16"}, "Did you mean '8x14'"),
     ],
 )
 def test_a_benchmark_of_nothing_is_refused(tmp_path, settings, words):

@@ -1,5 +1,7 @@
 """framegate/nano before its training: vocabulary, batches, marks and resuming."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,16 +9,25 @@ from transformers import AutoModelForImageTextToText
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import ConfigError
+from framegate.models.nano import NANO, shipped_folder
 from framegate.models.nano.build import TEXT, VISION, nano_model, nano_processor
-from framegate.models.nano.vocabulary import TIMES, nano_tokenizer
+from framegate.models.nano.vocabulary import LATER_TIMES, TIMES, nano_tokenizer
 from framegate.models.tiny.builders import tiny_model_of
-from framegate.tools.evaluation.generator.script import ALPHABET, write_script
-from framegate.tools.training.nano.batches import Batch, Lesson, make_batch
-from framegate.tools.training.nano.reading import MARKER, NO_LETTER, ReadingHead, draw_page
+from framegate.tools.evaluation.generator.script import ALPHABET, SIZES_PX, write_script
+from framegate.tools.training.nano.batches import LAYOUT, Batch, Lesson, make_batch
+from framegate.tools.training.nano.reading import (
+    MARKER,
+    NO_LETTER,
+    ReadingHead,
+    draw_page,
+    reading_batch,
+    reading_loss,
+)
 from framegate.tools.training.nano.train import (
     CURRICULUM,
     READING_SHARES,
     Trainer,
+    answered,
     exact_matches,
     export,
     forget_after,
@@ -24,18 +35,49 @@ from framegate.tools.training.nano.train import (
 )
 from framegate.tools.training.nano.weights import FlatPatchEmbed, Optimizers, least_explained, load_grown
 
-LESSON = Lesson(columns=3, rows=2, tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
+LESSON = Lesson(grid=(2, 3), tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
 
 
 def test_every_time_is_one_token_in_markers_and_in_questions():
     tokenizer = nano_tokenizer()
-    for time in (TIMES[0], "3.1", "13.7", TIMES[-1]):
+    for time in (TIMES[0], "3.1", "13.7", TIMES[-1], "32.0", "63.9"):
         marker, question = (
             tokenizer.convert_ids_to_tokens(tokenizer(text).input_ids)
             for text in (f"<{time} seconds>", f"What text stands at {time} seconds?")
         )
         assert marker[1] == time
         assert question[1] == time
+
+
+def test_a_late_time_is_its_seconds_and_its_tenth_and_no_part_of_a_code():
+    tokenizer = nano_tokenizer()
+    words = tokenizer.convert_ids_to_tokens(tokenizer("<123.5 seconds>").input_ids)
+    assert words[1:3] == ["123.", "5"]
+    assert LATER_TIMES[-1] == "600."
+    assert tokenizer.convert_ids_to_tokens(tokenizer("When does 123 appear?").input_ids)[1:4] == [*"123"]
+
+
+def test_new_words_leave_the_old_ones_their_numbers():
+    tokenizer, before = nano_tokenizer(), shipped_folder(NANO) / "tokenizer.json"
+    old = {token["content"]: token["id"] for token in json.loads(before.read_text())["added_tokens"]}
+    assert {word: tokenizer.convert_tokens_to_ids(word) for word in old} == old
+
+
+def test_a_prompts_logits_are_left_out_and_nothing_else():
+    model, batch = nano_model(), make_batch(LESSON, nano_tokenizer(), (1, 2))
+    with torch.no_grad():
+        logits, right = answered(model, batch)
+        whole = model(**batch.inputs)
+    assert torch.allclose(torch.nn.functional.cross_entropy(logits, right), whole.loss, atol=1e-5)
+
+
+def test_a_new_head_learns_alone():
+    model = nano_model()
+    head = ReadingHead(192, 2)
+    batch = reading_batch(1, LAYOUT, (0, 1))
+    reading_loss(model.model.visual, head, batch, head_alone=True)[0].backward()
+    assert head.letters.weight.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in model.parameters())
 
 
 @pytest.mark.parametrize("text", ["What does the slide say?", "Größe 3.25 <b>", "A3C\n\t7"])
@@ -97,8 +139,8 @@ def test_labels_are_the_answers_and_their_ends():
 def test_a_match_needs_every_token_of_the_answer():
     labels = torch.tensor([[-100, 5, 6, -100, 7]])
     batch = Batch({"labels": labels}, torch.tensor([[-1, 0, 0, -1, 1]]), ("text_at", "when"))
-    said = torch.tensor([[5, 9, 0, 7, 0]])
-    logits = torch.nn.functional.one_hot(said, 10).float()
+    # of the three tokens of answers
+    logits = torch.nn.functional.one_hot(torch.tensor([5, 9, 7]), 10).float()
     assert exact_matches(logits, batch) == {"text_at": [False], "when": [True]}
 
 
@@ -125,6 +167,15 @@ def test_no_marker_is_covered_or_named_wrongly():
             assert inside >= 280 * len(set(ninths))
             named += len(rows)
     assert named > 20
+
+
+@pytest.mark.parametrize("size_px", SIZES_PX.values())
+def test_every_letter_of_a_page_is_legible(size_px):
+    for seed in range(12):
+        page = draw_page(seed, size_px=size_px)
+        height, width = page.letters.shape[1:]
+        assert (16 * width, 16 * height) == size_px
+        assert ((page.letters >= 0) & (page.letters < MARKER)).sum() > 2 * 3
 
 
 @pytest.mark.parametrize("lesson", [0, 1])

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from framegate.errors import ConfigError
+from framegate.errors import ConfigError, nearest
+from framegate.tools.evaluation.generator.asking import KINDS, ask_about
 from framegate.tools.evaluation.generator.render import Pixels, Renderer
-from framegate.tools.evaluation.generator.script import (
-    GLIDE_SECONDS,
-    GRID_NAMES,
-    NATIVE_FPS,
-    Script,
-    write_script,
-)
+from framegate.tools.evaluation.generator.script import NATIVE_FPS, SIZES_PX, Script, write_script
 from framegate.tools.evaluation.questions import QUESTIONS_NAME, VIDEOS_NAME
 
-KINDS = ("text_at", "when", "order", "count", "grid")
 # x264's quality, from 0 (lossless) to 51: letters keep clean edges
 _CRF = 14
 # long enough for a text to be asked about
 SHORTEST_SECONDS = 0.5
+CELL_PX = 32
 
 
 def write_dataset(
@@ -38,6 +33,8 @@ def write_dataset(
     questions: int = 8,
     kinds: Sequence[str] = KINDS,
     duration_seconds: float = 8.0,
+    longest_seconds: float | None = None,
+    size: str = "4x6",
     clips: Sequence[str | Path] = (),
     pace: str | None = None,
     show_progress: bool = True,
@@ -51,7 +48,9 @@ def write_dataset(
         seed: the same seed and settings write the same questions and draw the same frames.
         questions: about each video, at most.
         kinds: of question, drawn in turn.
-        duration_seconds: of every video.
+        duration_seconds: of every video, or of the shortest one.
+        longest_seconds: lengths are drawn up to this; None gives all the same.
+        size: of frames, by rows and columns of 32-px cells, as in SIZES_PX.
         clips: files of real video; every third video has one of them as its background.
         pace: how fast texts change ("slow", "medium", "fast" or "rapid"); None draws all but the last.
         show_progress: draw a progress bar on a terminal.
@@ -60,15 +59,17 @@ def write_dataset(
         The folder.
 
     Raises:
-        ConfigError: the folder holds questions already, an unknown split, kind or pace, no kind, or a number out of
-            range.
+        ConfigError: the folder holds questions already, an unknown split, size, kind or pace, no kind, or a number
+            out of range.
         VideoError: a clip cannot be read.
 
     Source: ours, after the questions of DIVE (arXiv 2509.14199).
     """
     from tqdm import tqdm
 
-    _check(kinds, videos=videos, questions=questions, duration_seconds=duration_seconds)
+    longest_seconds = duration_seconds if longest_seconds is None else longest_seconds
+    _check(kinds, size, (duration_seconds, longest_seconds), videos=videos, questions=questions)
+    rng = np.random.default_rng((seed, 5))
     folder = Path(folder)
     if (folder / QUESTIONS_NAME).exists():
         raise ConfigError(f"{folder} holds questions already; name another folder or remove it.")
@@ -76,11 +77,14 @@ def write_dataset(
     backgrounds = _ClipFrames(clips)
     lines: list[str] = []
     for number in tqdm(range(videos), unit="video", disable=None if show_progress else True):
-        script, clip = _with_clip(
-            write_script(seed * 100_003 + number, split=split, pace=pace, duration_seconds=duration_seconds),
-            number,
-            backgrounds,
+        written = write_script(
+            seed * 100_003 + number,
+            split=split,
+            pace=pace,
+            duration_seconds=round(rng.uniform(duration_seconds, longest_seconds) * NATIVE_FPS) / NATIVE_FPS,
+            size_px=SIZES_PX[size],
         )
+        script, clip = _with_clip(written, number, backgrounds)
         name = f"{split}-{seed}-{number:04d}.mp4"
         write_video(folder / VIDEOS_NAME / name, Renderer(script, clip))
         lines += [json.dumps(line) for line in _lines(name, script, questions, tuple(kinds))]
@@ -88,7 +92,9 @@ def write_dataset(
     return folder
 
 
-def _check(kinds: Sequence[str], *, videos: int, questions: int, duration_seconds: float) -> None:
+def _check(
+    kinds: Sequence[str], size: str, lengths_seconds: tuple[float, float], *, videos: int, questions: int
+) -> None:
     if not kinds:
         raise ConfigError(f"No kind of question is named. Known: {', '.join(KINDS)}.")
     if unknown := set(kinds) - set(KINDS):
@@ -96,9 +102,12 @@ def _check(kinds: Sequence[str], *, videos: int, questions: int, duration_second
     for name, count in (("videos", videos), ("questions", questions)):
         if count < 1:
             raise ConfigError(f"{name} is {count}; it must be at least 1.")
-    if not SHORTEST_SECONDS <= duration_seconds < float("inf"):
+    if size not in SIZES_PX:
+        raise ConfigError(f"Unknown size {size!r}. {nearest(size, SIZES_PX)}")
+    if not SHORTEST_SECONDS <= lengths_seconds[0] <= lengths_seconds[1] < float("inf"):
         raise ConfigError(
-            f"duration_seconds is {duration_seconds}; it must be at least {SHORTEST_SECONDS:g}."
+            f"Lengths are {lengths_seconds[0]} to {lengths_seconds[1]} seconds; they must rise from at least "
+            f"{SHORTEST_SECONDS:g}."
         )
 
 
@@ -171,13 +180,13 @@ def _with_clip(script: Script, number: int, clips: _ClipFrames) -> tuple[Script,
 
 def _lines(name: str, script: Script, questions: int, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
     look = script.look
-    still = look.background != "clip" and look.pan_px_per_second == (0.0, 0.0)
     meta = {
         "font": look.font,
         "background": look.background,
         "pace": script.pace,
+        "size": f"{script.height_px // CELL_PX}x{script.width_px // CELL_PX}",
         "split": script.split,
-        "camera": "still" if still and len(look.background_starts) == 1 else "cuts" if still else "moving",
+        "camera": "moving" if not look.is_still else "still" if len(look.background_starts) == 1 else "cuts",
     }
     return [
         {
@@ -187,77 +196,7 @@ def _lines(name: str, script: Script, questions: int, kinds: tuple[str, ...]) ->
             "answer": asked.answer,
             "kind": asked.kind,
             "time_seconds": asked.time_seconds,
-            "meta": meta,
+            "meta": meta if asked.stands_seconds is None else meta | {"stands_seconds": asked.stands_seconds},
         }
         for place, asked in enumerate(ask_about(script, script.seed, kinds, questions))
     ]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question with its exact answer; the time it asks about, None where it asks about none."""
-
-    kind: str
-    question: str
-    answer: str
-    time_seconds: float | None = None
-
-
-def ask_about(script: Script, seed: int, kinds: tuple[str, ...], count: int) -> list[Asked]:
-    """Ask about a video, kinds in turn and no question twice; fewer than `count` where it gives no more."""
-    rng = np.random.default_rng((seed, 7))
-    asked: dict[str, Asked] = {}
-    for attempt in range(3 * count):
-        if len(asked) == count:
-            break
-        question = _MAKERS[kinds[attempt % len(kinds)]](script, rng)
-        if question is not None:
-            asked.setdefault(question.question, question)
-    return list(asked.values())
-
-
-def _inner_time(rng: np.random.Generator, start: float, end: float) -> float | None:
-    """A tenth of a second inside a span, clear of its ends by a quarter of it or a quarter of a second."""
-    margin = min(0.25, (end - start) / 4)
-    low, high = int(np.ceil((start + margin) * 10)), int(np.floor((end - margin) * 10))
-    return int(rng.integers(low, high + 1)) / 10 if low <= high else None
-
-
-def _text_at(script: Script, rng: np.random.Generator) -> Asked | None:
-    shown = script.texts[int(rng.integers(len(script.texts)))]
-    time = _inner_time(rng, shown.start_seconds, shown.end_seconds)
-    if time is None:
-        return None
-    return Asked("text_at", f"What text stands at {time:.1f} seconds?", shown.text, time)
-
-
-def _when(script: Script, rng: np.random.Generator) -> Asked | None:
-    shown = script.texts[int(rng.integers(len(script.texts)))]
-    return Asked("when", f"When does {shown.text} appear?", f"{shown.start_seconds:.1f}")
-
-
-def _order(script: Script, rng: np.random.Generator) -> Asked | None:
-    if len(script.texts) < 2:
-        return None
-    first, second = sorted(rng.choice(len(script.texts), 2, replace=False))
-    pair = [script.texts[first].text, script.texts[second].text]
-    one, other = pair if rng.random() < 0.5 else pair[::-1]
-    return Asked("order", f"Which appears first, {one} or {other}?", pair[0])
-
-
-def _count(script: Script, rng: np.random.Generator) -> Asked | None:
-    return Asked("count", "How many texts appear?", str(len(script.texts)))
-
-
-def _grid(script: Script, rng: np.random.Generator) -> Asked | None:
-    if not script.stops:
-        return None
-    stop = script.stops[int(rng.integers(len(script.stops)))]
-    time = _inner_time(rng, stop.start_seconds, stop.end_seconds)
-    if time is None or time < stop.start_seconds + GLIDE_SECONDS:
-        return None
-    row, column = stop.place
-    return Asked("grid", f"Where is the marker at {time:.1f} seconds?", GRID_NAMES[row][column], time)
-
-
-_MAKERS = {"text_at": _text_at, "when": _when, "order": _order, "count": _count, "grid": _grid}

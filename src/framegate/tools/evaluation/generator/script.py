@@ -13,9 +13,12 @@ from framegate.tools.evaluation.generator.looks import BACKGROUNDS, FONTS
 # twenty letters and digits of which no two look alike
 ALPHABET = "0123456789ACEFHKMPTX"
 CODE_LENGTH = 3
+LARGEST_FONT_PX = 35
 NATIVE_FPS = 16
 # of what a seed draws; rises when videos or questions of the same seed become others
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
+# width and height of frames, by the cells of 32 px that a tube of them has; letters are as large in all of them
+SIZES_PX = {"4x6": (192, 128), "6x10": (320, 192), "8x14": (448, 256)}
 # how long the marker is on its way from one place to the next
 GLIDE_SECONDS = 0.2
 GRID_NAMES = (
@@ -24,10 +27,18 @@ GRID_NAMES = (
     ("bottom left", "bottom", "bottom right"),
 )
 # how long a text stands, in seconds, shortest and longest
-PACES = {"slow": (1.5, 3.0), "medium": (0.75, 1.5), "fast": (0.3, 0.75), "rapid": (0.125, 0.3)}
+PACES = {
+    "lasting": (6.0, 20.0),
+    "slow": (1.5, 3.0),
+    "medium": (0.75, 1.5),
+    "fast": (0.3, 0.75),
+    "rapid": (0.125, 0.3),
+}
 # drawn unless a pace is asked for, and how often; at four frames a second a rapid text may fall between two of them
 DRAWN_PACES = {"slow": 0.4, "medium": 0.4, "fast": 0.2}
 SPLITS = ("train", "validation", "test")
+# how often a text is one that stood before, where one did
+COMES_BACK = 0.15
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class Look:
     stretch: float = 1.0
     slant: float = 0.0
 
+    @property
+    def is_still(self) -> bool:
+        """True where the background changes by cuts alone."""
+        return self.background != "clip" and self.pan_px_per_second == (0.0, 0.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
@@ -90,7 +106,7 @@ class Script:
         pace: as in PACES.
         width_px, height_px: of a frame.
         duration_seconds: its length.
-        texts: in order of time, no two at once, no text twice.
+        texts: in order of time, no two at once; a text may come back after another one.
         stops: the marker's, in order of time; empty for no marker.
         look: see Look.
     """
@@ -192,12 +208,17 @@ def _texts(
         if not texts or not fixed:
             x = rng.uniform(half_px, width_px - half_px)
             y = third_px * (row + 0.5) + rng.uniform(-room_px, room_px)
-        text = _fresh_code(rng, used)
+        earlier = sorted({shown.text for shown in texts[:-1]} - {shown.text for shown in texts[-1:]})
+        if earlier and rng.random() < COMES_BACK:
+            text = earlier[int(rng.integers(len(earlier)))]
+        else:
+            text = fresh_code(rng, used)
         texts.append(Shown(text, start, end, (int(x), int(y))))
     return tuple(texts)
 
 
-def _fresh_code(rng: np.random.Generator, used: set[str]) -> str:
+def fresh_code(rng: np.random.Generator, used: set[str]) -> str:
+    """Draw a code that is not used yet, and note it as used."""
     while (text := "".join(rng.choice(list(ALPHABET), CODE_LENGTH))) in used:
         pass
     used.add(text)
@@ -233,7 +254,9 @@ def _look(
     moving = rng.random() < 0.3
     look = Look(
         font=str(rng.choice(list(FONTS[split]))),
-        size_px=int(rng.integers(24, max(int(size_px[1] * 0.28), 26) + 1)),
+        size_px=int(rng.integers(24, LARGEST_FONT_PX + 1))
+        if size_px[1] >= 128
+        else int(rng.integers(24, 27)),
         style=str(rng.choice(("box", "outline"))),
         text_rgb=_rgb(ink),
         background=family,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,18 @@ import numpy as np
 import torch
 
 from framegate.models.towers.patches import PatchLayout, patchify
-from framegate.tools.evaluation.generator import Asked, ask_about
+from framegate.tools.evaluation.generator.asking import Asked, ask_about
 from framegate.tools.evaluation.generator.render import Renderer
 from framegate.tools.evaluation.generator.script import Script, write_script
 from framegate.tools.training.labels import IGNORED
 
+# frames a second, and the paces at which few texts fall between two frames
+_PACES = (
+    (16.0, ("medium", "fast")),
+    (4.0, ("slow", "medium", "fast")),
+    (1.0, ("slow",)),
+    (0.0, ("lasting",)),
+)
 LAYOUT = PatchLayout(
     patch_size_px=16, temporal_patch_size=2, merge_size=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
 )
@@ -25,7 +33,7 @@ class Lesson:
     """One step of the curriculum.
 
     Args:
-        columns, rows: cells of a frame.
+        grid: rows and columns of cells of a frame.
         tubes: time steps of the video.
         videos: in a batch.
         questions: about each video.
@@ -33,8 +41,7 @@ class Lesson:
         rates: frames per second, of which each batch draws one.
     """
 
-    columns: int
-    rows: int
+    grid: tuple[int, int]
     tubes: int
     videos: int
     questions: int
@@ -85,19 +92,13 @@ def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
 def _video(lesson: Lesson, rng: np.random.Generator, fps: float) -> tuple[Script, list[Asked]]:
     """A script of the lesson's length that gives at least one question."""
     cell_px = LAYOUT.cell_px
-    paces = {
-        1.0: ("slow",),
-        2.0: ("slow",),
-        4.0: ("slow", "medium", "fast"),
-        8.0: ("slow", "medium", "fast"),
-        16.0: ("medium", "fast"),
-    }[fps]
+    paces = next(names for slowest, names in _PACES if fps >= slowest)
     while True:
         script = write_script(
             int(rng.integers(1 << 40)),
             pace=str(rng.choice(paces)),
             duration_seconds=2 * lesson.tubes / fps,
-            size_px=(lesson.columns * cell_px, lesson.rows * cell_px),
+            size_px=(lesson.grid[1] * cell_px, lesson.grid[0] * cell_px),
         )
         if script.texts and (
             asked := ask_about(script, int(rng.integers(1 << 40)), lesson.kinds, lesson.questions)
@@ -110,7 +111,7 @@ def _conversation(
     tokenizer: Any, lesson: Lesson, fps: float, asked: list[Asked], first_question: int
 ) -> tuple[list[int], list[int]]:
     """Tokens, and for each the number of the question whose answer it belongs to, -1 outside answers."""
-    pads = "<|video_pad|>" * (lesson.columns * lesson.rows)
+    pads = "<|video_pad|>" * math.prod(lesson.grid)
     video = "".join(
         f"<{(2 * tube + 0.5) / fps:.1f} seconds><|vision_start|>{pads}<|vision_end|>"
         for tube in range(lesson.tubes)
@@ -142,7 +143,7 @@ def _padded(
         ids[row, : len(tokens)] = torch.tensor(tokens)
         owner[row, : len(tokens)] = torch.tensor(whose)
         mask[row, : len(tokens)] = 1
-    grid = [lesson.tubes, lesson.rows * LAYOUT.merge_size, lesson.columns * LAYOUT.merge_size]
+    grid = [lesson.tubes, *(side * LAYOUT.merge_size for side in lesson.grid)]
     inputs = {
         "input_ids": ids,
         "attention_mask": mask,

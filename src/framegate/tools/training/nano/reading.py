@@ -19,8 +19,8 @@ from framegate.tools.training.nano.batches import augmented
 
 MARKER = len(ALPHABET)
 NO_LETTER = MARKER + 9
-WIDTH_PX, HEIGHT_PX = 192, 128
-_ROWS = 3
+# rows and columns of codes on a page, and how far a row may be off, by the page's size: nothing labelled is covered
+_ROOM = {(192, 128): (3, 2, 5), (320, 192): (4, 3, 3), (448, 256): (5, 4, 3)}
 
 
 @dataclass(frozen=True)
@@ -42,35 +42,39 @@ class Page:
         return int(self.frames.shape[1] // self.letters.shape[1])
 
 
-def draw_page(seed: int, patch_px: int = 16) -> Page:
-    """Draw a page: up to six codes, and markers in empty places; in every other page some codes change between frames.
+def draw_page(seed: int, patch_px: int = 16, size_px: tuple[int, int] = (192, 128)) -> Page:
+    """Draw a page full of codes, and markers in empty places; in every other page some codes change between frames.
 
     Args:
         seed: the same seed draws the same page.
         patch_px: side of a patch.
+        size_px: width and height, of SIZES_PX.
 
     Returns:
         Frames and letters; nothing that is labelled is covered by something else.
     """
     rng = np.random.default_rng((seed, 11))
-    script = write_script(seed, duration_seconds=0.25, size_px=(WIDTH_PX, HEIGHT_PX))
+    script = write_script(seed, duration_seconds=0.25, size_px=size_px)
+    (width_px, height_px), (rows, columns, off_px) = size_px, _ROOM[size_px]
     page = Page(
         np.stack([Renderer(script).behind(0.0)] * 2),
-        np.full((2, HEIGHT_PX // patch_px, WIDTH_PX // patch_px), NO_LETTER),
+        np.full((2, height_px // patch_px, width_px // patch_px), NO_LETTER),
     )
+    slot_px = width_px / columns
     changes = rng.random() < 0.5
-    for row in range(_ROWS):
-        codes = [_codes(rng, changes) for _ in range(2)]
-        shift, y = rng.uniform(-8, 8), int(HEIGHT_PX * (row + 0.5) / _ROWS + rng.uniform(-5, 5))
+    for row in range(rows):
+        codes = [_codes(rng, changes) for _ in range(columns)]
+        shift, y = rng.uniform(-8, 8), int(height_px * (row + 0.5) / rows + rng.uniform(-off_px, off_px))
+        if not any(map(any, codes)) and rng.random() < 0.7:
+            # an empty row: in any third of the frame
+            _mark(page, (int(width_px * (rng.integers(3) + 0.5) / 3 + rng.uniform(-8, 8)), y), script.look)
+            continue
         for column, pair in enumerate(codes):
+            middle = slot_px * (column + 0.5)
             if any(pair):
-                middle = WIDTH_PX * (2 * column + 1) / 4 + shift
-                _write(page, pair, (middle, y), script.look, rng)
-            elif rng.random() < 0.7:
-                # in the middle third only where no text reaches it
-                third = rng.choice([2 * column, 2 * column if any(map(any, codes)) else 1])
-                x = int(WIDTH_PX * (third + 0.5) / 3 + rng.uniform(-8, 8))
-                _mark(page, (x, y), script.look)
+                _write(page, pair, (middle + shift, y), slot_px, script.look, rng)
+            elif rng.random() < 0.5:
+                _mark(page, (int(middle + rng.uniform(-24, 24)), y), script.look)
     return page
 
 
@@ -85,12 +89,17 @@ def _codes(rng: np.random.Generator, changes: bool) -> tuple[str, str]:
 
 
 def _write(
-    page: Page, codes: tuple[str, str], middle: tuple[float, int], look: Look, rng: np.random.Generator
+    page: Page,
+    codes: tuple[str, str],
+    middle: tuple[float, int],
+    slot_px: float,
+    look: Look,
+    rng: np.random.Generator,
 ) -> None:
-    """Lay a code over each frame, as far to the side as its half of the page allows."""
+    """Lay a code over each frame, as far to the side as its part of the page allows."""
     layers = [sign(code, look) if code else None for code in codes]
     width_px = max(layer.shape[1] for layer in layers if layer is not None)
-    room_px = max((WIDTH_PX / 2 - width_px) / 2, 0)
+    room_px = max((slot_px - width_px) / 2 - 8, 0)
     centre = int(middle[0] + rng.uniform(-room_px, room_px)), middle[1]
     for frame, (code, layer) in enumerate(zip(codes, layers, strict=True)):
         if layer is not None:
@@ -102,7 +111,8 @@ def _mark(page: Page, centre_px: tuple[int, int], look: Look) -> None:
     x, y = centre_px
     for frame in page.frames:
         draw_marker(frame, centre_px, look)
-    ninth = 3 * (3 * y // HEIGHT_PX) + 3 * x // WIDTH_PX
+    height_px, width_px = page.frames.shape[1:3]
+    ninth = 3 * (3 * y // height_px) + 3 * x // width_px
     page.letters[:, y // page.patch_px, x // page.patch_px] = MARKER + ninth
 
 
@@ -136,10 +146,10 @@ class ReadingHead(nn.Module):
 def reading_batch(
     pages: int, layout: PatchLayout, seed: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw pages as rows of the tower.
+    """Draw pages of one size as rows of the tower.
 
     Args:
-        pages: how many.
+        pages: how many of the smallest size; fewer of a larger one.
         layout: of the tower's patches.
         seed: the same seed draws the same pages.
 
@@ -147,7 +157,10 @@ def reading_batch(
         Pixel rows, grids [pages, 3], letters int64 [tokens, 2, merge * merge] in the order of the tower's tokens.
     """
     rng = np.random.default_rng(seed)
-    drawn = [draw_page(int(rng.integers(1 << 40)), layout.patch_size_px) for _ in range(pages)]
+    sizes = list(_ROOM)
+    size_px = sizes[int(rng.choice(len(sizes), p=(0.4, 0.3, 0.3)))]
+    pages = max(1, round(pages * sizes[0][0] * sizes[0][1] / (size_px[0] * size_px[1])))
+    drawn = [draw_page(int(rng.integers(1 << 40)), layout.patch_size_px, size_px) for _ in range(pages)]
     rows = np.concatenate([patchify(augmented(page.frames, rng), layout) for page in drawn])
     merge = layout.merge_size
     letters = np.stack([page.letters for page in drawn])
@@ -159,7 +172,7 @@ def reading_batch(
 
 
 def reading_loss(
-    tower: Any, head: ReadingHead, batch: tuple[torch.Tensor, ...]
+    tower: Any, head: ReadingHead, batch: tuple[torch.Tensor, ...], *, head_alone: bool = False
 ) -> tuple[torch.Tensor, float]:
     """Compute the lesson's loss, and the share of letters that are read right.
 
@@ -167,13 +180,16 @@ def reading_loss(
         tower: of the model.
         head: see ReadingHead.
         batch: of `reading_batch`.
+        head_alone: the tower is not taught.
 
     Returns:
         Scalar loss; share in [0, 1].
     """
     rows, grid, letters = batch
-    tokens = tower(rows, grid_thw=grid).pooler_output
-    logits = head(torch.cat(list(tokens)) if isinstance(tokens, (tuple, list)) else tokens)
+    with torch.set_grad_enabled(not head_alone):
+        tokens = tower(rows, grid_thw=grid).pooler_output
+        tokens = torch.cat(list(tokens)) if isinstance(tokens, (tuple, list)) else tokens
+    logits = head(tokens)
     loss = functional.cross_entropy(logits.flatten(0, 2), letters.flatten(), weight=_weights(logits))
     there = letters != NO_LETTER
     return loss, float((logits.argmax(-1) == letters)[there].float().mean())

@@ -2,10 +2,11 @@
 
     python -m framegate.tools.training.nano.train --out runs/nano --steps 20000
 
-A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in one
-small frame, in two frames, in larger frames and longer videos, a step whenever the share of right answers passes a
-mark; the lesson of the tower is rehearsed throughout. Batches are functions of seed and step, so a run that was cut
-off goes on where its last checkpoint was, and gives what it would have given.
+A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in
+one small frame, in two frames, in larger frames and longer videos, a step whenever the share of right answers passes
+a mark; then videos of many sizes, lengths and rates, mixed. The lesson of the tower is rehearsed throughout. Batches
+are functions of seed and step, so a run that was cut off goes on where its last checkpoint was, and gives what it
+would have given.
 """
 
 from __future__ import annotations
@@ -17,63 +18,71 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 from tqdm import tqdm
 
 from framegate.errors import ConfigError
 from framegate.models.nano.build import nano_model, nano_processor
+from framegate.tools.evaluation.generator.asking import KINDS
 from framegate.tools.training.curve import plot_loss
+from framegate.tools.training.labels import IGNORED
 from framegate.tools.training.nano.batches import LAYOUT, Batch, Lesson, make_batch
 from framegate.tools.training.nano.reading import ReadingHead, reading_batch, reading_loss
 from framegate.tools.training.nano.weights import FlatPatchEmbed, Optimizers, load_grown
 
 _TEXT = ("text_at",)
-_ALL = ("text_at", "grid", "text_at", "when", "grid", "text_at", "order", "grid", "count")
+_ALL = (
+    *("text_at", "grid", "text_at", "when", "neighbour", "grid", "text_at", "order"),
+    *("changed", "text_at", "grid", "appears", "count"),
+)
 READING_PAGES, READING_MARK = 32, 0.7
 # lesson 0 is the tower's; then these
 CURRICULUM = (
-    Lesson(columns=3, rows=2, tubes=1, videos=64, questions=1, kinds=_TEXT),
-    Lesson(columns=3, rows=2, tubes=2, videos=48, questions=4, kinds=_TEXT),
-    Lesson(columns=4, rows=3, tubes=3, videos=24, questions=6, kinds=_TEXT),
-    Lesson(columns=6, rows=4, tubes=4, videos=12, questions=8, kinds=_ALL),
-    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL),
-    Lesson(columns=6, rows=4, tubes=16, videos=5, questions=12, kinds=_ALL),
+    Lesson(grid=(2, 3), tubes=1, videos=64, questions=1, kinds=_TEXT),
+    Lesson(grid=(2, 3), tubes=2, videos=48, questions=4, kinds=_TEXT),
+    Lesson(grid=(3, 4), tubes=3, videos=24, questions=6, kinds=_TEXT),
+    Lesson(grid=(4, 6), tubes=4, videos=12, questions=8, kinds=_ALL),
+    Lesson(grid=(4, 6), tubes=8, videos=8, questions=10, kinds=_ALL),
+    Lesson(grid=(4, 6), tubes=16, videos=5, questions=12, kinds=_ALL),
 )
 PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6)  # the last lesson is never over
-# beside the last lesson: videos of the same eight seconds at other frame rates, and shorter ones
-BESIDE = (
+_SMALL, _WIDE, _WIDEST = (4, 6), (6, 10), (8, 14)
+# what a model of varied sizes, lengths and rates sees once it has learnt the lessons: each as often as the others
+MIXTURE = (
+    CURRICULUM[-1],
     CURRICULUM[-2],
-    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=6, kinds=("grid",)),
-    Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
-    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=10, kinds=_ALL, rates=(2.0,)),
-    Lesson(columns=6, rows=4, tubes=32, videos=3, questions=12, kinds=_ALL, rates=(8.0,)),
-    Lesson(columns=6, rows=4, tubes=4, videos=10, questions=8, kinds=_ALL, rates=(1.0,)),
-    Lesson(columns=6, rows=4, tubes=8, videos=8, questions=6, kinds=("grid",)),
-    Lesson(columns=6, rows=4, tubes=64, videos=1, questions=16, kinds=_ALL, rates=(16.0,)),
+    Lesson(grid=_SMALL, tubes=8, videos=8, questions=6, kinds=("grid",)),
+    Lesson(grid=_SMALL, tubes=32, videos=2, questions=16, kinds=_ALL, rates=(2.0, 4.0, 8.0)),
+    Lesson(grid=_SMALL, tubes=60, videos=1, questions=20, kinds=_ALL, rates=(4.0, 8.0, 16.0)),
+    Lesson(grid=_SMALL, tubes=8, videos=8, questions=10, kinds=_ALL, rates=(1.0, 2.0)),
+    Lesson(grid=_WIDE, tubes=8, videos=4, questions=10, kinds=_ALL),
+    Lesson(grid=_WIDE, tubes=16, videos=2, questions=14, kinds=_ALL),
+    Lesson(grid=_WIDE, tubes=32, videos=1, questions=18, kinds=_ALL, rates=(2.0, 4.0, 8.0)),
+    Lesson(grid=_WIDEST, tubes=4, videos=4, questions=8, kinds=_ALL),
+    Lesson(grid=_WIDEST, tubes=8, videos=2, questions=12, kinds=_ALL),
+    Lesson(grid=_WIDEST, tubes=16, videos=1, questions=18, kinds=_ALL, rates=(2.0, 4.0)),
+    # two and five minutes
+    Lesson(grid=_SMALL, tubes=60, videos=1, questions=20, kinds=_ALL, rates=(1.0, 0.5)),
+    Lesson(grid=_SMALL, tubes=75, videos=1, questions=20, kinds=_ALL, rates=(0.5, 0.25)),
+    # one frame, yes or no
+    Lesson(grid=_SMALL, tubes=1, videos=40, questions=3, kinds=("appears", "text_at", "grid")),
+    Lesson(grid=_WIDE, tubes=1, videos=16, questions=3, kinds=("appears", "text_at", "grid")),
 )
 # share of steps that rehearse the first lesson: on the way, in the last lesson, and there while the rate falls; reading
 # is what is learnt slowest and costs least
-READING_SHARES = (0.33, 0.6, 0.4)
+READING_SHARES = (0.33, 0.4, 0.3)
+# a new head learns alone for so many of its lessons: what it says at first would only disturb a tower that can read
+HEAD_ALONE = 40
 # the rate stays level for this share of the steps
 LEVEL = 0.6
 # how much the running exact match remembers
 MEMORY = 0.97
-COLUMNS = (
-    "step",
-    "lesson",
-    "loss",
-    "letters",
-    "text_at",
-    "when",
-    "order",
-    "count",
-    "grid",
-    "rate",
-    "seconds",
-)
+COLUMNS = ("step", "lesson", "loss", "letters", *KINDS, "rate", "seconds")
 
 
 @dataclass
@@ -83,6 +92,7 @@ class Progress:
     step: int = 0
     lesson: int = 0
     since: int = 0
+    head_alone: int = 0
     seconds: float = 0.0
 
 
@@ -136,7 +146,7 @@ class Trainer:
             ConfigError: the weights are of another or a larger model.
         """
         load_grown(self.model, load_file(folder / "model.safetensors"), folder)
-        self.progress.lesson = len(CURRICULUM)
+        self.progress.lesson, self.progress.head_alone = len(CURRICULUM), HEAD_ALONE
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays whole until the new one is."""
@@ -180,7 +190,9 @@ class Trainer:
 
     def _read(self) -> torch.Tensor:
         batch = reading_batch(READING_PAGES, LAYOUT, (self.seed, self.progress.step))
-        loss, share = reading_loss(self.model.model.visual, self.head, batch)
+        alone = self.progress.head_alone > 0
+        self.progress.head_alone = max(0, self.progress.head_alone - 1)
+        loss, share = reading_loss(self.model.model.visual, self.head, batch, head_alone=alone)
         self._mark("letters", share)
         return loss
 
@@ -192,18 +204,18 @@ class Trainer:
         return READING_SHARES[1 if self.progress.step < LEVEL * self.steps else 2]
 
     def _answer(self, draw: float) -> torch.Tensor:
-        """The present lesson, and in a third of the cases another: the one before, and at the end those beside it."""
+        """The present lesson, and in a third of the cases the one before; at the end one of the mixture."""
         now = self.progress
-        lesson, back = CURRICULUM[now.lesson - 1], now.lesson > 1 and draw < 1 / 3
-        if back:
-            ends = now.lesson == len(CURRICULUM)
-            lesson = BESIDE[int(3 * draw * len(BESIDE))] if ends else CURRICULUM[now.lesson - 2]
+        ends, back = now.lesson == len(CURRICULUM), now.lesson > 1 and draw < 1 / 3
+        lesson = CURRICULUM[now.lesson - (2 if back else 1)]
+        if ends:
+            lesson = MIXTURE[int(draw * len(MIXTURE))]
         batch = make_batch(lesson, self.tokenizer, (self.seed, now.step))
-        output = self.model(**batch.inputs)
-        if not back:
-            for kind, right in exact_matches(output.logits.detach(), batch).items():
-                self._mark(kind, sum(right) / len(right))
-        return output.loss  # type: ignore[no-any-return]
+        logits, right = answered(self.model, batch)
+        if ends or not back:
+            for kind, truths in exact_matches(logits.detach(), batch).items():
+                self._mark(kind, sum(truths) / len(truths))
+        return functional.cross_entropy(logits, right)
 
     def _mark(self, name: str, share: float) -> None:
         self.running[name] = MEMORY * self.running.get(name, share) + (1 - MEMORY) * share
@@ -221,19 +233,35 @@ class Trainer:
         self.running = {"letters": self.running["letters"]}
 
 
+def answered(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the model on a batch, its head on answers alone: a prompt's logits are most of the work and of no use.
+
+    Args:
+        model: framegate/nano.
+        batch: A tokens of which are answers.
+
+    Returns:
+        Logits [A, V], and the right tokens, int64 [A].
+    """
+    inputs = {name: value for name, value in batch.inputs.items() if name != "labels"}
+    states = model.model(**inputs, use_cache=False).last_hidden_state[:, :-1]
+    labels = batch.inputs["labels"][:, 1:]
+    return model.lm_head(states[labels != IGNORED]), labels[labels != IGNORED]
+
+
 def exact_matches(logits: torch.Tensor, batch: Batch) -> dict[str, list[bool]]:
     """Tell per kind which answers are right in every token, each token after the right ones before it.
 
     Args:
-        logits: [B, L, V].
+        logits: [A, V], of the batch's A tokens of answers.
         batch: whose logits they are.
 
     Returns:
         Kind to one truth value per question.
     """
     owner, labels = batch.owner[:, 1:], batch.inputs["labels"][:, 1:]
-    wrong = (logits[:, :-1].argmax(-1) != labels) & (owner >= 0)
-    missed = set(owner[wrong].tolist())
+    answers = labels != IGNORED
+    missed = set(owner[answers][logits.argmax(-1) != labels[answers]].tolist())
     found: dict[str, list[bool]] = {}
     for number, kind in enumerate(batch.kinds):
         found.setdefault(kind, []).append(number not in missed)
