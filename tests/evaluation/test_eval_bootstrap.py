@@ -91,6 +91,7 @@ def made_rows(wrong=()):
                 else {"exact_match": 1.0}
             ),
             "video_tokens_dense": 100,
+            "video_cells_encoded": 50,
             "video_tokens_kept": 20 + number,
             "input_seconds": 0.5,
             "first_token_seconds": 9.0 if number == 0 else 1.0,
@@ -109,7 +110,8 @@ def made(wrong=(), **header):
         "settings": {"threshold": 3},
     }
     return Results(
-        told | {"keep_ratio": 0.25, "fps": 4.0, "commit": "c", "command": "x"} | header, made_rows(wrong)
+        told | {"tower_ratio": 0.5, "keep_ratio": 0.25, "fps": 4.0, "commit": "c", "command": "x"} | header,
+        made_rows(wrong),
     )
 
 
@@ -147,9 +149,10 @@ def test_csv_rows_are_added_once(tmp_path):
         table = list(csv.DictReader(file))
     assert tuple(table[0]) == COLUMNS
     assert table[0] | {"low": "1", "high": "1"} == {
-        "model": "m", "preset": "gate", "settings": '{"threshold": 3}', "keep_ratio": "0.25", "fps": "4",
+        "model": "m", "preset": "gate", "settings": '{"threshold": 3}',
+        "tower_ratio": "0.5", "keep_ratio": "0.25", "fps": "4",
         "kind": "text_at", "n": "4", "metric": "correct", "value": "1", "low": "1", "high": "1",
-        "tokens_dense": "100", "tokens_kept": "23", "input_seconds": "0.5", "first_token_seconds": "1",
+        "tokens_dense": "100", "cells_encoded": "50", "tokens_kept": "23", "input_seconds": "0.5", "first_token_seconds": "1",
         "generate_seconds": "2", "errors": "0", "seed": "0", "commit": "c", "command": "x",
     }  # fmt: skip
 

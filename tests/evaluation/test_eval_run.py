@@ -52,7 +52,7 @@ def test_every_question_has_a_row_in_lmms_evals_style(pair, good, tmp_path):
     assert [row["input_seconds"] is not None for row in results.rows] == [True, False, True, False]
     assert results.header["batch_size"] == 1
     assert results.header["settings"] == {}
-    assert (results.header["keep_ratio"], results.header["fps"]) == (0.5, 4)
+    assert [results.header[name] for name in ("tower_ratio", "keep_ratio", "fps")] == [0.5, 0.5, 4]
     assert framegate.front_end_of(pair[0]) is None
 
 
@@ -67,6 +67,35 @@ def test_answers_are_those_of_a_model_that_was_attached_by_hand(pair, good, tmp_
     rows = run(pair, good, tmp_path / "results.jsonl").rows
     assert [row["resps"] for row in rows] == [[answer.text] for answer in expected]
     assert [row["video_tokens_kept"] for row in rows] == [answer.report.kept_tokens for answer in expected]
+
+
+@pytest.mark.parametrize(("preset", "keep_ratio"), [("framegate", 0.5), ("gate", 0.5), ("dense", 1.0)])
+def test_questions_that_share_their_video_have_the_same_answers(pair, good, tmp_path, preset, keep_ratio):
+    calls = []
+    hook = pair[0].model.visual.register_forward_pre_hook(lambda *call: calls.append(1))
+    settings = QUICK | ({} if preset == "dense" else {"keep_ratio": keep_ratio})
+
+    def asked(name, **sharing):
+        calls.clear()
+        rows = evaluate(*pair, good, preset, out=tmp_path / name, **settings, **sharing).rows
+        return rows, len(calls)
+
+    alone, towers_alone = asked("alone.jsonl")
+    shared, towers_shared = asked("shared.jsonl", share_videos=True)
+    hook.remove()
+    assert [row["resps"] for row in shared] == [row["resps"] for row in alone]
+    assert [row["video_tokens_kept"] for row in shared] == [row["video_tokens_kept"] for row in alone]
+    assert (towers_alone, towers_shared) == (4, 2)
+    assert [row["input_seconds"] is not None for row in shared] == [True, False, True, False]
+    assert {row["first_token_seconds"] for row in shared} == {None}
+
+
+def test_what_reads_the_question_shares_no_video(pair, good, tmp_path):
+    selecting = {"keep_ratio": 0.5, "share_videos": True}
+    selecting["select"] = {"select_rule": "change_floor", "use_query": True}
+    rows = evaluate(*pair, good, "framegate", out=tmp_path / "out.jsonl", **QUICK, **selecting).rows
+    assert {row["status"] for row in rows} == {"error"}
+    assert "no text" in rows[0]["error"]
 
 
 def test_the_first_token_is_timed_after_one_forward_and_the_whole_after_all(pair, good, monkeypatch):

@@ -198,7 +198,8 @@ def _figure_table(results: Results, figures: Sequence[Figure]) -> Any:
     from rich.table import Table
 
     head = results.header
-    asked = "" if head["keep_ratio"] is None else f", keep_ratio {head['keep_ratio']:g}"
+    shares = {name: head.get(name) for name in ("tower_ratio", "keep_ratio")}
+    asked = "".join(f", {name} {share:g}" for name, share in shares.items() if share is not None)
     rate = "" if head["fps"] is None else f", {head['fps']:g} fps"
     title = f"{head['model']}, preset {head['preset']}{asked}{rate}"
     table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left")

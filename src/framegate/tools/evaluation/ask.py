@@ -77,18 +77,10 @@ def ask(
     """
     import framegate
 
-    window = zip(("video_start", "video_end"), window_seconds, strict=True)
-    shown = {"type": "video", "path": video} | {name: end for name, end in window if end is not None}
     front_end = framegate.front_end_of(model)
     assert front_end is not None
     began = time.perf_counter()
-    inputs = processor.apply_chat_template(
-        [{"role": "user", "content": [shown, {"type": "text", "text": question}]}],
-        tokenize=True,
-        add_generation_prompt=True,
-        return_dict=True,
-        return_tensors="pt",
-    ).to(model.device)
+    inputs = question_inputs(processor, video, question, window_seconds=window_seconds).to(model.device)
     ready = time.perf_counter()
     first = FirstToken()
     output = model.generate(
@@ -104,4 +96,23 @@ def ask(
         input_seconds=ready - began,
         first_token_seconds=(first.time or done) - ready,
         generate_seconds=done - ready,
+    )
+
+
+def question_inputs(
+    processor: Any,
+    video: str,
+    question: str,
+    *,
+    window_seconds: tuple[float | None, float | None] = (None, None),
+) -> Any:
+    """Make the model's inputs for one question about one video; arguments as for `ask`."""
+    window = zip(("video_start", "video_end"), window_seconds, strict=True)
+    shown = {"type": "video", "path": video} | {name: end for name, end in window if end is not None}
+    return processor.apply_chat_template(
+        [{"role": "user", "content": [shown, {"type": "text", "text": question}]}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
     )

@@ -20,6 +20,8 @@ from framegate.version import __version__
 
 HEADER_KEY = "framegate_eval"
 _REMEDY = "Give another file, or delete this one to start anew."
+# settings that have an entry of their own
+_OWN_ENTRIES = ("tower_ratio", "keep_ratio", "fps")
 # what must be the same for a run to be taken up again
 RESUMES_ON = (
     "model",
@@ -193,7 +195,8 @@ def run_header(
         "device": _device_name(model),
         "dtype": str(model.dtype).removeprefix("torch."),
         "preset": str(preset) if isinstance(preset, str | Path) else config.preset,
-        "settings": {name: value for name, value in overrides.items() if name not in ("keep_ratio", "fps")},
+        "settings": {name: value for name, value in overrides.items() if name not in _OWN_ENTRIES},
+        "tower_ratio": config.tower_budget.keep_ratio,
         "keep_ratio": config.keep_ratio,
         "fps": config.frames.fps if "fps" in config.frames.settings else None,
         "config": _digest(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()),

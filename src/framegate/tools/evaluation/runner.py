@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,12 @@ from framegate.tools.evaluation.ask import Answer, ask
 from framegate.tools.evaluation.metrics import parse_seconds, score
 from framegate.tools.evaluation.questions import Question, QuestionSet
 from framegate.tools.evaluation.results import RESUMES_ON, Results, ResultsFile, read_results, run_header
+from framegate.tools.evaluation.shared_video import SharedVideo
 
 if TYPE_CHECKING:
     from framegate.api import ConfigLike
+
+Asking = Callable[..., Answer]
 
 
 def evaluate(
@@ -30,6 +34,7 @@ def evaluate(
     model_name: str | None = None,
     max_new_tokens: int = 32,
     command: str = "",
+    share_videos: bool = False,
     show_progress: bool = True,
     **overrides: Any,
 ) -> Results:
@@ -49,6 +54,9 @@ def evaluate(
         model_name: of the model, for the header; None takes the one in its configuration.
         max_new_tokens: longest answer.
         command: how the run was started, for the header.
+        share_videos: tower and language model read a video once for all questions about it: the same answers up to
+            rounding, several times sooner, and no times in the rows but `input_seconds`. Refused where a stage reads
+            the question.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=4.
 
@@ -74,6 +82,7 @@ def evaluate(
         command=command,
     )
     seen: dict[Path, float] = {}
+    asking: Asking = SharedVideo(model, processor).ask if share_videos else partial(ask, model, processor)
     with (
         framegate.attach(model, processor, preset, **overrides),
         last_video(processor.video_processor) as memory,
@@ -82,25 +91,26 @@ def evaluate(
     ):
         for number, question in enumerate(questions.questions):
             if question.id not in file.done:
-                reused = memory.num_reused
-                outcome = _outcome(model, processor, question, seen, max_new_tokens)
+                read = memory.num_read
+                outcome = _outcome(asking, question, seen, max_new_tokens)
                 row = _row(number, question, outcome, max_new_tokens)
-                file.append(row if memory.num_reused == reused else row | {"input_seconds": None})
+                untimed = ["first_token_seconds", "generate_seconds"] if share_videos else []
+                if memory.num_read == read:
+                    untimed.append("input_seconds")
+                file.append(row | dict.fromkeys(untimed))
             bar.update()
     return read_results(out)
 
 
 def _outcome(
-    model: Any, processor: Any, question: Question, seen: dict[Path, float], max_new_tokens: int
+    asking: Asking, question: Question, seen: dict[Path, float], max_new_tokens: int
 ) -> Answer | Exception:
     """The answer, or what stood against it; a bug of ours is raised."""
     import torch
 
     try:
         path = check_answerable(question, seen)
-        return ask(
-            model, processor, video=str(path), question=question.question, max_new_tokens=max_new_tokens
-        )
+        return asking(video=str(path), question=question.question, max_new_tokens=max_new_tokens)
     except (FramegateError, OSError, MemoryError, torch.OutOfMemoryError) as error:
         return error
 
@@ -189,7 +199,7 @@ class LastVideo:
 
     def __init__(self, reader: Any) -> None:
         self.reader, self.read = reader, reader.preprocess
-        self.num_reused = 0
+        self.num_read = 0
         self._asked: str | None = None
         self._result: dict[str, Any] = {}
 
@@ -199,11 +209,11 @@ class LastVideo:
 
         asked = _spelled(videos, call)
         if asked is not None and asked == self._asked:
-            self.num_reused += 1
-        else:
-            self._asked = None
-            self._result = dict(self.read(videos, **call))
-            self._asked = asked
+            return BatchFeature(dict(self._result))
+        self._asked = None
+        self.num_read += 1
+        self._result = dict(self.read(videos, **call))
+        self._asked = asked
         # the caller takes entries out of it
         return BatchFeature(dict(self._result))
 
@@ -221,7 +231,7 @@ def _spelled(videos: Any, call: dict[str, Any]) -> str | None:
 
 @contextmanager
 def last_video(reader: Any) -> Iterator[LastVideo]:
-    """Let a video processor remember its last video for a block; `num_reused` counts the calls that read nothing."""
+    """Let a video processor remember its last video for a block; `num_read` counts the calls that read one."""
     memory = LastVideo(reader)
     reader.preprocess = memory
     try:

@@ -36,8 +36,16 @@ METRICS = (
     "time_missing",
 )
 COLUMNS = (
-    *("model", "preset", "settings", "keep_ratio", "fps", "kind", "n", "metric", "value", "low", "high"),
-    *("tokens_dense", "tokens_kept", "input_seconds", "first_token_seconds", "generate_seconds"),
+    *("model", "preset", "settings", "tower_ratio", "keep_ratio", "fps"),
+    *("kind", "n", "metric", "value", "low", "high"),
+    *(
+        "tokens_dense",
+        "cells_encoded",
+        "tokens_kept",
+        "input_seconds",
+        "first_token_seconds",
+        "generate_seconds",
+    ),
     *("errors", "seed", "commit", "command"),
 )
 # of two equal runs these may still differ
@@ -258,7 +266,8 @@ class Resampling:
 def csv_rows(results: Results, figures: Sequence[Figure], *, seed: int) -> list[dict[str, str]]:
     """Spell figures as rows of the summary CSV; what is unknown is empty."""
     head = results.header
-    shared = {name: head.get(name) for name in ("model", "preset", "keep_ratio", "fps", "commit", "command")}
+    told = ("model", "preset", "tower_ratio", "keep_ratio", "fps", "commit", "command")
+    shared = {name: head.get(name) for name in told}
     settings = json.dumps(head["settings"], sort_keys=True, default=str) if head.get("settings") else None
     rows = []
     for figure in figures:
