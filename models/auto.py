@@ -12,6 +12,7 @@ from framegate.models.attachment.front_end import attach_front_end
 from framegate.models.attachment.serving import served_config
 from framegate.models.families import Family, family_of_type
 from framegate.models.nano import shipped_folder
+from framegate.models.transformers_private import file_if_there
 
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -35,26 +36,12 @@ def resolve_config(
     """
     if front_end is not None:
         return load_config(front_end), learned_weights(front_end)
-    path = _own_file(name_or_path, CONFIG_NAME, hub)
+    path = file_if_there(name_or_path, CONFIG_NAME, hub)
     if path is None:
         return load_config(DEFAULT_PRESET), None
     # fetched before it is looked for: on a hub every file is fetched by name
-    _own_file(name_or_path, WEIGHTS_NAME, hub)
+    file_if_there(name_or_path, WEIGHTS_NAME, hub)
     return load_config(path), learned_weights(path)
-
-
-def _own_file(name_or_path: str | Path, name: str, hub: dict[str, Any]) -> Path | None:
-    """A file of the checkpoint, None where it has none."""
-    from transformers.utils import cached_file
-
-    path = cached_file(
-        name_or_path,
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        **hub,
-    )
-    return None if path is None else Path(path)
 
 
 def _hub_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Mechanism(Protocol):
         ...
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
-        """`mm_encoder_outputs` of the call: the tokens' features, and those of its images."""
+        """The tokens' features, and those of the call's images, by "video" and "image", for `MEDIA_KEY`."""
         ...
 
     def placeholders(self, call: dict[str, Any]) -> Tensor:

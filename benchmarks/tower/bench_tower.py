@@ -21,8 +21,9 @@ from common import environment, interleaved_ms, ratio_of_medians, write_csv
 from framegate.models.cell_plan import cell_plan
 from framegate.models.tiny import tiny_model
 from framegate.models.towers.packed import encode_kept
-from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
+from framegate.models.towers.packed_anchored import framegate_attention
 from framegate.models.towers.packed_layout import kept_patches
+from framegate.models.transformers_private import OWN_ATTENTION
 
 GRID = (16, 16, 28)  # tubes, patch rows, patch columns: 448 x 256 px at 16 px a patch
 DEPTH = 8
@@ -83,8 +84,8 @@ def bench(family, context, rounds):
     if context == "anchored":
         from transformers import AttentionInterface
 
-        AttentionInterface.register(ATTENTION_NAME, framegate_attention)
-        tower.config._attn_implementation = ATTENTION_NAME
+        AttentionInterface.register(OWN_ATTENTION, framegate_attention)
+        tower.config._attn_implementation = OWN_ATTENTION
     times = interleaved_ms(functions, rounds=rounds)
     for ratio, plan in plans.items():
         value = ratio_of_medians(times, ratio, "dense")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from framegate.config import FrontEndConfig
 from framegate.kernels.dispatch import kernels_run
 from framegate.models.family import Family
-from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
+from framegate.models.towers.packed_anchored import framegate_attention
+from framegate.models.transformers_private import OWN_ATTENTION, attention_of, with_attention
 
 
 def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> bool:
@@ -28,8 +28,8 @@ def wants_own_attention(tower: Any, family: Family, config: FrontEndConfig) -> b
     if config.is_identity:
         return False
     if config.context == "anchored" and config.gates:
-        return tower.config._attn_implementation == "sdpa" and "anchored" in family.contexts
-    loops = family.tower == "packed" and tower.config._attn_implementation == "sdpa"
+        return attention_of(tower.config) == "sdpa" and "anchored" in family.contexts
+    loops = family.tower == "packed" and attention_of(tower.config) == "sdpa"
     return loops and kernels_run(config.backend, tower.device)
 
 
@@ -45,8 +45,8 @@ def why_not_anchored(tower: Any, family: Family) -> str | None:
     """
     if "anchored" not in family.contexts:
         return f"the tower of {family.model_class} hands its attention no keys but its own"
-    attention = tower.config._attn_implementation
-    if attention == ATTENTION_NAME:
+    attention = attention_of(tower.config)
+    if attention == OWN_ATTENTION:
         return None
     return f"the tower attends by {attention!r}, not by SDPA as it was when the front end was attached"
 
@@ -64,11 +64,10 @@ class TowerAttention:
     def __init__(self, tower: Any) -> None:
         from transformers import AttentionInterface
 
-        AttentionInterface.register(ATTENTION_NAME, framegate_attention)
+        AttentionInterface.register(OWN_ATTENTION, framegate_attention)
         self.tower = tower
         self.stock = tower.config
-        self.own = copy.deepcopy(tower.config)
-        self.own._attn_implementation = ATTENTION_NAME
+        self.own = with_attention(tower.config, OWN_ATTENTION)
         self._set(self.stock, self.own)
 
     def restore(self) -> None:

@@ -52,6 +52,7 @@ from framegate.models.mechanism import mechanism_of
 from framegate.models.prompt import PromptMap, carry_map
 from framegate.models.prompt.prompt_map import cache_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
+from framegate.models.transformers_private import cached_rows
 from framegate.models.video_processor import ProcessorAttachment, attach_processor, attached_processor
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
@@ -194,7 +195,8 @@ class FrontEnd:
         if self.processor is not None:
             self.processor.detach()
             self.processor = None
-        self.model._modules.pop(FRONT_END_NAME, None)
+        if hasattr(self.model, FRONT_END_NAME):
+            delattr(self.model, FRONT_END_NAME)
         vars(self.model).pop(_OWNER, None)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -371,7 +373,7 @@ class FrontEnd:
         cache = cache_of(output) if isinstance(output, ModelOutput) else None
         cache = cache_of(short) if cache is None else cache
         if cache is not None:
-            carry_map(cache, prompt.repeat(cache.layers[0].keys.shape[0] // len(prompt.mask)))
+            carry_map(cache, prompt.repeat(cached_rows(cache) // len(prompt.mask)))
         return output
 
 

@@ -11,6 +11,7 @@ from framegate.errors import ConfigError
 from framegate.models.family import Family
 from framegate.models.mechanism import Mechanism
 from framegate.models.towers.patches import Scaling
+from framegate.models.transformers_private import checkpoint_name
 from framegate.models.video_processor.settings import stock_values, video_settings
 
 
@@ -95,7 +96,7 @@ def scaling_of(model: Any, processor: Any, family: Family) -> Scaling:
 def _checkpoint_values(model: Any) -> Mapping[str, Any] | None:
     from transformers.video_processing_utils import VideoProcessorMixin
 
-    name = getattr(model, "name_or_path", "") or getattr(model.config, "_name_or_path", "")
+    name = checkpoint_name(model)
     if not name:
         return None
     try:

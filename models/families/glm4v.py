@@ -16,6 +16,7 @@ from framegate.models.families._sizes import video_rule
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.packed import PackedTower
+from framegate.models.transformers_private import SEGMENTS_KEY
 from framegate.models.video_tokens import VideoTokens
 from framegate.types import Int64Array
 
@@ -66,7 +67,7 @@ class Glm4vTower(PackedTower):
         """Call the tower with one grid per segment, by which it places its learned positions."""
         tubes = torch.repeat_interleave(grid_thw, grid_thw[:, 0], dim=0)
         tubes[:, 0] = 1
-        if len(kwargs["cu_seqlens"]) - 1 < len(tubes):
+        if len(kwargs[SEGMENTS_KEY]) - 1 < len(tubes):
             videos = zip(cells.keep.split(cells.cells_per_video), cells.shapes, strict=True)
             shown = torch.cat([keep.view(shape[0], -1).any(1) for keep, shape in videos])
             tubes = tubes[shown.to(tubes.device)]

@@ -17,6 +17,7 @@ from framegate.models.mechanism import Encoded
 from framegate.models.prompt.text_positions import text_positions
 from framegate.models.towers.packed import PackedTower
 from framegate.models.towers.patches import PatchLayout
+from framegate.models.transformers_private import packs_documents
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.tokenizers.plan_config import PlanConfig
 
@@ -137,7 +138,7 @@ class VideoLlama3Tower(PackedTower):
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
         """Positions of the caller's prompt on one axis, int64 [1, B, S]; [0, B, S] where the short one is counted."""
-        gapless = "flash" in self.inner.config.get_text_config()._attn_implementation
+        gapless = packs_documents(self.inner.config.get_text_config())
         return text_positions(call, attention_mask, gapless=gapless)
 
     def _check_rows(self, call: dict[str, Any], wanted: int) -> None:

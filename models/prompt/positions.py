@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
 
 from framegate.errors import AttachmentError
 from framegate.models.prompt.interleaved import interleaved_positions, is_interleaved
+from framegate.models.transformers_private import rope_index
 
 
 def token_types(config: Any, input_ids: torch.Tensor) -> torch.Tensor:
@@ -65,16 +65,7 @@ def full_positions(
     types = token_types(inner.config, input_ids) if types is None else types
     if has_stamps(inner.config, call, types, attention_mask) if stamped is None else stamped:
         return _stamped_positions(inner, call, types, attention_mask)
-    names = inspect.signature(inner.get_rope_index).parameters
-    passed = {
-        name: call[name] for name in names if name not in ("kwargs", "self") and call.get(name) is not None
-    }
-    passed |= {
-        "mm_token_type_ids": types,
-        "attention_mask": attention_mask,
-    }
-    positions: torch.Tensor = inner.get_rope_index(**passed)[0]
-    return positions
+    return rope_index(inner, call | {"mm_token_type_ids": types, "attention_mask": attention_mask})
 
 
 def has_stamps(config: Any, call: dict[str, Any], types: torch.Tensor, attention_mask: torch.Tensor) -> bool:

@@ -31,6 +31,7 @@ from framegate.models.towers.grid_geometry import (
     whole_frames,
 )
 from framegate.models.towers.patches import Scaling
+from framegate.models.transformers_private import packs_documents
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, noted_shapes
 
@@ -77,7 +78,7 @@ class GridTower:
         raise NotImplementedError
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
-        """`mm_encoder_outputs`: the tokens of each video, and the features of images."""
+        """The tokens of each video, and the features of images, as the stock model takes them."""
         raise NotImplementedError
 
     @property
@@ -235,8 +236,7 @@ class GridTower:
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
         """Positions of the caller's prompt, int64 [1, B, S]; [0, B, S] where the short prompt is to be counted."""
-        # FlashAttention reads a gap in positions as the start of another document
-        gapless = "flash" in self.inner.config.get_text_config()._attn_implementation
+        gapless = packs_documents(self.inner.config.get_text_config())
         return text_positions(call, attention_mask, gapless=gapless)
 
     def _frames(self, cells: Tensor) -> Tensor:

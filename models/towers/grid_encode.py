@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError
+from framegate.models.transformers_private import attention_of
 
 # Frames that are pooled at once: their whole grids are laid out at the width of what is pooled.
 _FRAMES_AT_ONCE = 16
@@ -57,7 +58,7 @@ def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | 
     blocks = tower.encoder.layers
     wanted = _indices(layers, len(blocks) + 1)
     stack = blocks[: max(wanted)]
-    allows_pairs = tower.config._attn_implementation in _PAIR_MASKS
+    allows_pairs = attention_of(tower.config) in _PAIR_MASKS
     # A mask over pairs makes every row score the whole group: no more of them than a dense frame has.
     capacity = int(tower.embeddings.num_patches) if allows_pairs else 0
     parts, start = [], 0
@@ -95,7 +96,7 @@ def frame_mask(tower: Any, lengths: Sequence[int], states: Tensor) -> Tensor:
         torch.arange(len(lengths), device=states.device), torch.tensor(lengths, device=states.device)
     )
     allowed = (frame[:, None] == frame)[None, None]  # [1, 1, n, n]
-    return _PAIR_MASKS[tower.config._attn_implementation](allowed, states.dtype)
+    return _PAIR_MASKS[attention_of(tower.config)](allowed, states.dtype)
 
 
 def _selected(stack: Any, states: Tensor, mask: Tensor | None, wanted: Sequence[int]) -> Tensor:

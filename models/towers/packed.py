@@ -17,9 +17,10 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import full_positions, has_stamps, token_types
-from framegate.models.towers.packed_anchored import ATTENTION_NAME, anchor_rows, cells_with_keys
+from framegate.models.towers.packed_anchored import anchor_rows, cells_with_keys
 from framegate.models.towers.packed_layout import layout, levels_of, packed_kwargs
 from framegate.models.towers.patches import PatchLayout, Scaling, luma_of_rows, patchify_areas, unpatchify
+from framegate.models.transformers_private import OWN_ATTENTION, attention_of
 from framegate.models.video_tokens import Shape, VideoTokens
 
 # rows, dense grids [V, 3], the plan and precomputed keyword arguments to the tower's output object
@@ -184,7 +185,7 @@ class PackedTower:
         return Encoded([layer[back.to(layer.device)] for layer in _layers(out)], out)
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
-        """`mm_encoder_outputs`: the tokens of the videos, and the features of images."""
+        """Tokens of the videos, and the features of images, as the stock model takes them."""
         video = encoded.output
         video.pooler_output = list(tokens.features.split(tokens.counts))
         if len(tokens.layers) > 1:
@@ -270,7 +271,7 @@ def encode_kept(
     dense = layout(tower, grid, merge_size)
     kwargs = packed_kwargs(tower, grid, cells.keep, dense, merge_size=merge_size, keep_empty=anchored)
     kwargs = {name: tensor.to(tower.device) for name, tensor in kwargs.items()}
-    if tower.config._attn_implementation == ATTENTION_NAME:
+    if attention_of(tower.config) == OWN_ATTENTION:
         kwargs |= {"framegate_backend": backend, "framegate_tiles": {}}
     if anchored:
         kwargs["framegate_anchors"] = anchor_rows(

@@ -17,9 +17,7 @@ from framegate.kernels.anchored_attention import Tiles, anchored_attention
 from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
 from framegate.models.towers.packed_layout import Layout, boundaries, segment_lengths
-
-# transformers hands packed segments only to functions whose name contains "flash".
-ATTENTION_NAME = "flash_attention_framegate"
+from framegate.models.transformers_private import rotary_angles
 
 
 class AnchorRows(NamedTuple):
@@ -103,8 +101,7 @@ def _turns(
         return None, None
     # The content lies `shift` away from the cell, so the key moves back by it.
     places = -cells.shift_patches[shown].repeat_interleave(rows_per_cell, dim=0).to(tower.device)
-    cos, sin = tower.rotary_pos_emb(places, places)
-    return cos, sin
+    return rotary_angles(tower, places)
 
 
 def framegate_attention(

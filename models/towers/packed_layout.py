@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from transformers.vision_utils import (
-    get_vision_cu_seqlens,
-    get_vision_interpolation_indices_and_weights,
-    get_vision_position_ids,
-    get_vision_window_index,
-)
 
 from framegate.models.cell_plan import CellPlan
+from framegate.models.transformers_private import (
+    interpolation,
+    patch_places,
+    tower_kwargs,
+    tube_boundaries,
+    window_index,
+)
 
 
 class Layout(NamedTuple):
@@ -42,10 +43,11 @@ def layout(tower: Any, grid_thw: torch.Tensor, merge_size: int | None = None) ->
         The dense layout.
     """
     merge_size = merge_size or tower.config.spatial_merge_size
-    cu_tubes = get_vision_cu_seqlens(grid_thw).long() // merge_size**2
-    if not hasattr(tower, "window_size"):
+    cu_tubes = tube_boundaries(grid_thw).long() // merge_size**2
+    windows = window_index(tower, grid_thw, merge_size)
+    if windows is None:
         return Layout(torch.arange(int(cu_tubes[-1])), cu_tubes, None)
-    order, cu_windows = get_vision_window_index(grid_thw, merge_size, tower.window_size, tower.patch_size)
+    order, cu_windows = windows
     return Layout(order, cu_tubes, cu_windows.long() // merge_size**2)
 
 
@@ -88,36 +90,28 @@ def packed_kwargs(
         keep_empty: leave segments without a kept cell in the boundaries (stock attention cannot take them).
 
     Returns:
-        Keyword arguments of the tower: position_ids, cu_seqlens and, where it has them, window and interpolation
-        indices.
-
-    Source: ours; the argument names are those of transformers.vision_utils.
+        Keyword arguments of the tower.
     """
     merge_size = merge_size or tower.config.spatial_merge_size
     rows_per_cell = merge_size**2
     patches = keep.repeat_interleave(rows_per_cell)
     kept_in_order = keep[dense.order]
-    kwargs = {"position_ids": get_vision_position_ids(grid_thw, merge_size)[patches]}
 
     def segments(cu: torch.Tensor) -> torch.Tensor:
         lengths = segment_lengths(kept_in_order, cu)
         return boundaries(lengths if keep_empty else lengths[lengths > 0], rows_per_cell=rows_per_cell)
 
-    kwargs["cu_seqlens"] = segments(dense.cu_tubes)
+    windows = None
     if dense.cu_windows is not None:
         rank = keep.long().cumsum(0) - 1
-        kwargs["window_index"] = rank[dense.order[kept_in_order]]
-        kwargs["cu_window_seqlens"] = segments(dense.cu_windows)
-    if hasattr(tower, "num_grid_per_side"):
-        indices, weights = get_vision_interpolation_indices_and_weights(
-            grid_thw,
-            tower.num_grid_per_side,
-            mode=tower.interpolation_mode,
-            align_corners=tower.interpolation_align_corners,
-            spatial_merge_size=merge_size,
-        )
-        kwargs["interp_indices"], kwargs["interp_weights"] = indices[patches], weights[patches]
-    return kwargs
+        windows = rank[dense.order[kept_in_order]], segments(dense.cu_windows)
+    learned = interpolation(tower, grid_thw, merge_size)
+    return tower_kwargs(
+        position_ids=patch_places(grid_thw, merge_size)[patches],
+        cu_seqlens=segments(dense.cu_tubes),
+        windows=windows,
+        interpolated=None if learned is None else (learned[0][patches], learned[1][patches]),
+    )
 
 
 def kept_patches(tower: Any, keep: torch.Tensor) -> torch.Tensor:

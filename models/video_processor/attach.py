@@ -9,9 +9,8 @@ from weakref import WeakValueDictionary
 
 from framegate.errors import AttachmentError
 from framegate.models.families import families, family_of_type
+from framegate.models.transformers_private import LAYOUT_METHOD, PLACEHOLDER_METHOD, VIDEOS_METHOD
 from framegate.models.video_processor.hooks import (
-    PLACEHOLDER_METHOD,
-    STAMPED_METHOD,
     MethodHook,
     PlaceholderHook,
     StampsHook,
@@ -49,15 +48,13 @@ class InputsLayoutHook(MethodHook):
                     f"{family.model_class} takes pictures and frames as one tensor; rows of a gated video do not go "
                     "beside a picture: ask about them in two calls, or detach the front end."
                 )
-        return self.stock("prepare_inputs_layout")(
-            videos=without_path_objects(videos), images=images, **kwargs
-        )
+        return self.stock(LAYOUT_METHOD)(videos=without_path_objects(videos), images=images, **kwargs)
 
 
 _HOOKS: dict[str, type[MethodHook]] = {
     "apply_chat_template": ChatTemplateHook,
-    "prepare_inputs_layout": InputsLayoutHook,
-    STAMPED_METHOD: StampsHook,
+    LAYOUT_METHOD: InputsLayoutHook,
+    VIDEOS_METHOD: StampsHook,
     PLACEHOLDER_METHOD: PlaceholderHook,
 }
 

@@ -9,15 +9,11 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.families import family_of_type
+from framegate.models.transformers_private import PLACEHOLDER_METHOD, VIDEOS_METHOD
 from framegate.models.video_processor.metadata import frame_times_seconds
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, interleave, tube_times_seconds
-
-# The step of a processor that reads videos and writes their placeholders. `replace_video_token` alone would not do:
-# Qwen2-VL's is not told the times, unless metadata is asked for here.
-STAMPED_METHOD = "_process_videos"
-PLACEHOLDER_METHOD = "replace_video_token"
 
 
 @dataclass(frozen=True)
@@ -85,19 +81,22 @@ def check_stampable(processor: Any, model_type: str, config: PlanConfig) -> None
         AttachmentError: the class lacks that step, which all of transformers 5.19 to 5.23 have.
     """
     wanted = config.timestamps is not None and why_no_stamps(model_type, config) is None
-    if wanted and not hasattr(type(processor), STAMPED_METHOD):
+    if wanted and not hasattr(type(processor), VIDEOS_METHOD):
         raise AttachmentError(
-            f"{type(processor).__name__} has no {STAMPED_METHOD}, where timestamps are written; "
+            f"{type(processor).__name__} has no {VIDEOS_METHOD}, where timestamps are written; "
             "use a processor of transformers 5.19 to 5.23, or set timestamps to None."
         )
 
 
 class StampsHook(MethodHook):
-    """Around `_process_videos`: a stamp after every tube, as the attached front end says; else nothing."""
+    """Around `_process_videos`: a stamp after every tube, as the attached front end says; else nothing.
+
+    `replace_video_token` alone would not do: Qwen2-VL's is not told the times, unless metadata is asked for here.
+    """
 
     def __call__(self, videos: Any, **kwargs: Any) -> tuple[Any, list[str]]:
         """Call the method, then write the stamps into its texts."""
-        stock, reader = self.stock(STAMPED_METHOD), self.processor.video_processor
+        stock, reader = self.stock(VIDEOS_METHOD), self.processor.video_processor
         config: PlanConfig | None = getattr(reader, "config", None)
         wanted = None if config is None else config.timestamps
         if config is None or wanted is None or why_no_stamps(reader.model_type, config) is not None:

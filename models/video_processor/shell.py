@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from framegate.models.families import families, family_of_type
+from framegate.models.transformers_private import unchecked_processor
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.settings import stock_values, video_settings
@@ -107,10 +108,7 @@ def _assemble(model_type: str, parts: Mapping[str, Any]) -> Any:
     import transformers
 
     cls = getattr(transformers, family_of_type(model_type).recipe.processor)
-    processor = object.__new__(cls)
-    processor.check_argument_for_proper_class = lambda *_: None
-    processor.__init__(**parts)
-    del processor.check_argument_for_proper_class
+    processor = unchecked_processor(cls, parts)
     install_hooks(processor)
     return processor
 

@@ -9,8 +9,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from framegate.models.cell_plan import cell_plan
 from framegate.models.towers.packed import encode_kept
-from framegate.models.towers.packed_anchored import ATTENTION_NAME, framegate_attention
+from framegate.models.towers.packed_anchored import framegate_attention
 from framegate.models.towers.packed_layout import kept_patches
+from framegate.models.transformers_private import OWN_ATTENTION
 
 pytestmark = pytest.mark.floor
 
@@ -109,9 +110,9 @@ def masked_dense(tower, values, plan):
 
 @pytest.fixture
 def anchored_tower(tower):
-    AttentionInterface.register(ATTENTION_NAME, framegate_attention)
-    AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)
-    tower.config._attn_implementation_internal = ATTENTION_NAME
+    AttentionInterface.register(OWN_ATTENTION, framegate_attention)
+    AttentionMaskInterface.register(OWN_ATTENTION, sdpa_mask)
+    tower.config._attn_implementation_internal = OWN_ATTENTION
     return tower
 
 
@@ -119,8 +120,8 @@ def anchored_tower(tower):
 def test_anchored_attention_without_a_plan_is_bit_equal_to_sdpa(tower):
     values = pixels(tower)
     want = dense(tower, values)[0]
-    AttentionInterface.register(ATTENTION_NAME, framegate_attention)
-    tower.config._attn_implementation_internal = ATTENTION_NAME
+    AttentionInterface.register(OWN_ATTENTION, framegate_attention)
+    tower.config._attn_implementation_internal = OWN_ATTENTION
     assert torch.equal(dense(tower, values)[0], want)
 
 

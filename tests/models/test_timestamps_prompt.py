@@ -18,8 +18,9 @@ from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.prompt import token_types
 from framegate.models.tiny import tiny_tokenizer
 from framegate.models.tiny.builders import chat_template
+from framegate.models.transformers_private import VIDEOS_METHOD
 from framegate.models.video_processor import attach_processor, build_processor
-from framegate.models.video_processor.hooks import STAMPED_METHOD, stamped_text, why_no_stamps
+from framegate.models.video_processor.hooks import stamped_text, why_no_stamps
 from framegate.models.video_processor.metadata import TimedMetadata
 
 pytestmark = pytest.mark.floor
@@ -149,7 +150,7 @@ class TestHook:
         processor = stock_processor(family)
         names = set(vars(processor))
         attachment = attach_processor(processor, family, with_stamps(DENSE).plan)
-        assert STAMPED_METHOD in vars(processor)
+        assert VIDEOS_METHOD in vars(processor)
         attachment.detach()
         assert set(vars(processor)) == names
         expected = stock_inputs(stock_processor(family), [[moving_frames(4)]], ["What?"])
