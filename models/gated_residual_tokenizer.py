@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from framegate.errors import PlaceholderError
+from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
+from framegate.models.stages.refill import Refill
 from framegate.models.video_tokens import VideoTokens
 
 # tower, rows of the encoded cells, the flat plan -> features [K, D], one tensor per layer
@@ -27,12 +29,20 @@ class GatedResidualTokenizer(nn.Module):
         tower: takes rows [K * r, ...] of K encoded cells, r rows a cell, and gives features [K, D]; with `encode`
             whatever that calls.
         encode: how the tower is run, for towers that need more than rows; None calls `tower(rows)`.
-        refill: skipped cells are shown again; without it they have no token.
+        refill: skipped cells are shown again; without it they have no token. A front end fills by a stage of its own,
+            behind this module, which it switches and accounts for call by call.
         owns_tower: register the tower as a part of this module.
+        backend: how features are merged later, "auto", "torch" or "triton".
     """
 
     def __init__(
-        self, tower: Any, *, encode: Encode | None = None, refill: bool = True, owns_tower: bool = True
+        self,
+        tower: Any,
+        *,
+        encode: Encode | None = None,
+        refill: bool = True,
+        owns_tower: bool = True,
+        backend: Backend = "auto",
     ) -> None:
         super().__init__()
         if owns_tower:
@@ -41,18 +51,20 @@ class GatedResidualTokenizer(nn.Module):
             # past nn.Module, which would take the model's tower for a part of this module
             object.__setattr__(self, "tower", tower)
         self._encode = encode or _call_tower
-        self.refill = refill
+        self.refill = Refill() if refill else None
+        self.backend = backend
 
     def extra_repr(self) -> str:
-        """Say in `print(model)` what becomes of skipped cells."""
-        return f"refill={self.refill}"
+        """Name in `print(model)` a tower that belongs to someone else."""
+        return "" if "tower" in self._modules else f"tower={type(self.tower).__name__}, of the model"
 
-    def forward(self, rows: Tensor, plan: CellPlan) -> VideoTokens:
+    def forward(self, rows: Tensor, plan: CellPlan, *, encode: Encode | None = None) -> VideoTokens:
         """Encode and fill.
 
         Args:
             rows: of the encoded cells of all videos, in token order, as the tower takes them.
             plan: flat plan of all videos; `cell_plan` makes one of GatePlans.
+            encode: how the tower is run this time, for what differs from call to call; None for the way given before.
 
         Returns:
             The tokens, [N, D] in each layer, N every shown cell, or every encoded one without refill.
@@ -60,14 +72,14 @@ class GatedResidualTokenizer(nn.Module):
         Raises:
             PlaceholderError: the tower gave another number of features than the plan has encoded cells.
         """
-        layers = list(self._encode(self.tower, rows, plan))
+        layers = list((encode or self._encode)(self.tower, rows, plan))
         if any(len(layer) != plan.num_kept for layer in layers):
             raise PlaceholderError(
                 f"The tower gave {[len(layer) for layer in layers]} features; the plan has {plan.num_kept} encoded "
                 "cells."
             )
-        tokens = VideoTokens.of_cells(layers, plan.keep, plan.anchor, plan.shapes)
-        return tokens.refilled() if self.refill else tokens
+        tokens = VideoTokens.of_cells(layers, plan.keep, plan.anchor, plan.shapes, backend=self.backend)
+        return tokens if self.refill is None else self.refill(tokens)
 
 
 def _call_tower(tower: Any, rows: Tensor, plan: CellPlan) -> list[Tensor]:

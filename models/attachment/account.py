@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+from collections.abc import Mapping
+
 import torch
 
 from framegate.config import FrontEndConfig
@@ -12,6 +16,35 @@ from framegate.report import Report
 from framegate.tokenizers.gate.config import MOTION_RULE
 from framegate.tokenizers.gate.packing import fingerprint_of
 from framegate.tokenizers.plan_config import PlanConfig
+
+
+def account_for_settings(
+    report: Report, attached: Attached, prepared: Prepared | None, shares: Mapping[str, float]
+) -> None:
+    """Note what else than the front end's own settings decides on a call.
+
+    Args:
+        report: filled in.
+        attached: the model and what is attached to it.
+        prepared: what an attached processor noted, None for none.
+        shares: what all its videos asked for alike.
+    """
+    if shares:
+        report.note(
+            f"shares of this call: {', '.join(f'{name} {value:g}' for name, value in shares.items())}"
+        )
+    elif prepared is not None and any(account.shares for account in prepared.accounts):
+        report.note(
+            "videos of this call asked for shares of their own; each has its own budget in the prompt"
+        )
+    for note in attached.notes:
+        report.note(note)
+    mechanism = attached.mechanism
+    if mechanism.scaling.assumed and attached.config.gates and prepared is None:
+        report.note(
+            "no processor and no file of the checkpoint says how pixels were normalised: the own mean and spread "
+            f"of {mechanism.family.model_type} assumed"
+        )
 
 
 def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig) -> None:
@@ -110,6 +143,29 @@ def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> No
     rows = gated.patches_in if config.reuses or kept == dense else len(gated.patches)
     tower.patches_in, tower.tokens_out = rows, report.kept_tokens
     tower.note = "reuse: every row is encoded" if config.reuses else ""
+
+
+def account_for_generate(report: Report | None, prompt_length: int, *, milliseconds: float) -> None:
+    """Enter how long `generate` took.
+
+    Args:
+        report: filled in; None for a call without one.
+        prompt_length: columns of the prompt that it ran on.
+        milliseconds: wall time.
+    """
+    if report is None:
+        return
+    stage = report.stage("generate")
+    stage.milliseconds = milliseconds
+    stage.tokens_in, stage.note = prompt_length, "tokens: prompt, text and video"
+    report.peak_memory_bytes = peak_memory_bytes()
+
+
+def peak_memory_bytes() -> int:
+    """Peak resident memory of the process so far."""
+    # kilobytes on Linux, bytes on macOS
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def account_for_size(report: Report, dense_tokens: int) -> None:

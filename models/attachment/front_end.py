@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,44 +12,25 @@ from typing import Any, Self
 
 import torch
 from torch.utils.hooks import RemovableHandle
-from transformers.utils import ModelOutput
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import AttachmentError, ConfigError
-from framegate.kernels.dispatch import recording
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
-from framegate.models.attachment.call import (
-    EncodedMedia,
-    bound_call,
-    cached_prompt,
-    compress_call,
-    continue_call,
-    expand_output,
-    holds_video,
-    no_video_report,
-    with_plain_mask,
-    without_own_keys,
-)
-from framegate.models.attachment.gating import Prepared, prepared_by_processor
-from framegate.models.attachment.generation import (
-    Translation,
-    expand_first_states,
-    refuse_unsupported,
-)
+from framegate.models.attachment.call import Call, named_forward, with_plain_mask
+from framegate.models.attachment.gating import Prepared
+from framegate.models.attachment.generation import generate
 from framegate.models.attachment.on_model import (
     FRONT_END_NAME,
+    INTERLEAVER_NAME,
     METHODS,
     FrontEndModules,
-    TowerClock,
     build_modules,
 )
 from framegate.models.attachment.serving import Attached, Served, scaling_of, served_config
+from framegate.models.attachment.video_call import VideoCall, open_call
 from framegate.models.families import Family, family_of, unwrap
 from framegate.models.mechanism import mechanism_of
-from framegate.models.prompt import PromptMap, carry_map
-from framegate.models.prompt.prompt_map import cache_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
-from framegate.models.transformers_private import cached_rows
 from framegate.models.video_processor import ProcessorAttachment, attach_processor, attached_processor
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
@@ -85,8 +63,7 @@ class FrontEnd:
         self._scaling = family.scaling
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
-        self._thread = PerThread(report=None, served=None)
-        self._clock = TowerClock()
+        self._thread = PerThread(report=None, served=None, forward=None, generating=None)
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
@@ -95,11 +72,12 @@ class FrontEnd:
     @property
     def _attached(self) -> Attached:
         """The model as a call needs it; made afresh, so that a deep copy speaks of its own model."""
-        inner = self.model.base_model
+        inner, serving = self.model.base_model, self._serving
         return Attached(
             inner=inner,
             mechanism=mechanism_of(inner, self.family, self._scaling),
-            config=self._serving.config,
+            config=serving.config,
+            notes=serving.notes,
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
@@ -225,11 +203,13 @@ class FrontEnd:
         if wants_own_attention(tower, self.family, self.config):
             self._attention = TowerAttention(tower)
         self._handles = [
-            tower.register_forward_pre_hook(self._clock.start),
-            tower.register_forward_hook(self._clock.stop),
+            tower.register_forward_pre_hook(self._before_tower),
+            tower.register_forward_hook(self._after_tower),
             inner.register_forward_pre_hook(self._before_inner, with_kwargs=True),
-            inner.register_forward_hook(self._after_inner, with_kwargs=True),
+            # always: a call ends with its forward, whether that returns or raises
+            inner.register_forward_hook(self._after_inner, always_call=True),
             self.model.register_forward_pre_hook(self._before_outer, with_kwargs=True),
+            self.model.register_forward_hook(self._after_outer, always_call=True),
         ]
         for name, method in METHODS.items():
             self._replaced[name] = vars(self.model).get(name)
@@ -242,158 +222,90 @@ class FrontEnd:
         """A method as it was before attach, bound to the model."""
         return self._replaced[name] or getattr(type(self.model), name).__get__(self.model)
 
-    def _compress(self, call: dict[str, Any]) -> tuple[dict[str, Any], PromptMap | None]:
-        report = Report(preset=self.config.preset)
-        self._clock.stage = None
-        prepared = prepared_by_processor(call)
-        if prepared is not None and self.processor is None:
-            self._adopt_processor(prepared)
-        attached = self._attached
-        shares = _shares_of(prepared)
-        if shares:
-            attached = replace(attached, config=attached.config.override(**shares))
-            report.note(
-                f"shares of this call: {', '.join(f'{name} {value:g}' for name, value in shares.items())}"
-            )
-        elif prepared is not None and any(account.shares for account in prepared.accounts):
-            report.note(
-                "videos of this call asked for shares of their own; each has its own budget in the prompt"
-            )
-        for note in self._serving.notes:
-            report.note(note)
-        if self._scaling.assumed and self._serving.config.gates and prepared is None:
-            report.note(
-                "no processor and no file of the checkpoint says how pixels were normalised: the own mean and spread "
-                f"of {self.family.model_type} assumed"
-            )
-        with recording() as ran:
-            short, prompt = compress_call(attached, call, report, prepared)
-        report.kernels = {f"{op}: {path}": count for (op, path), count in sorted(ran.items())}
-        report.peak_memory_bytes = _peak_memory_bytes()
-        self._thread.report = report
-        # where the stock path goes on, it runs the tower itself
-        self._clock.stage = report.stage("tower") if prompt is None else None
-        return short, prompt
+    def _open(self, named: dict[str, Any]) -> Call:
+        call = open_call(self._attached, named, self.report)
+        if self.processor is None and isinstance(call, VideoCall) and call.prepared is not None:
+            self._adopt_processor(call.prepared)
+            # opened again: the processor says how its pixels were scaled
+            return open_call(self._attached, named, self.report)
+        return call
 
     def _adopt_processor(self, prepared: Prepared) -> None:
         """Find a processor that was attached apart from the model, so that both are taken off together."""
-        for account in prepared.accounts:
-            found = attached_processor(account.processor)
-            if found is not None:
-                self.processor = found
-                self._scaling = scaling_of(self.model, found.processor, self.family)
-                return
+        found = next(filter(None, (attached_processor(one.processor) for one in prepared.accounts)), None)
+        if found is not None:
+            self._take(found)
+
+    def _take(self, processor: ProcessorAttachment) -> None:
+        """Read what an attached processor says of pixels, and show what it writes times with."""
+        self.processor = processor
+        self._scaling = scaling_of(self.model, processor.processor, self.family)
+        interleaver = processor.video_processor.interleaver
+        if interleaver is not None:
+            self.modules[INTERLEAVER_NAME] = interleaver.train(self.model.training)
+
+    def _started(self, call: Call) -> dict[str, Any]:
+        """Begin the forward of a call, which is this thread's until the stock model has returned."""
+        short = call.forward()
+        self._thread.report = call.report or self._thread.report
+        self._thread.forward = call
+        return short
+
+    @property
+    def _running(self) -> Call | None:
+        """This thread's call, None between calls."""
+        running: Call | None = self._thread.forward or self._thread.generating
+        return running
 
     @torch.compiler.disable
     def _before_outer(
         self, outer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """With labels, compress here: those of dropped placeholders must not count."""
-        call = self._attached.mechanism.opened(bound_call(outer, args, kwargs))
-        if call.get("labels") is None or not holds_video(call):
+        """With labels, open the call here: those of dropped placeholders must not count."""
+        named = named_forward(outer, args, kwargs)
+        if named.get("labels") is None:
             return None
-        call, prompt = self._compress(call)
-        if prompt is not None:
-            call |= _kept_labels(call, prompt.kept)
-        return (), call
+        call = self._open(named)
+        return ((), self._started(call)) if isinstance(call, VideoCall) else None
 
     @torch.compiler.disable
     def _before_inner(
         self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        call = self._attached.mechanism.opened(bound_call(inner, args, kwargs))
-        prompt = cached_prompt(call)
-        if prompt is not None:
-            new = call["input_ids"] if call.get("input_ids") is not None else call["inputs_embeds"]
-            return (), continue_call(prompt, call, new.shape[1])
-        if holds_video(call):
-            return (), self._compress(call)[0]
-        cache = cache_of(call)
-        if not call.get("mm_encoder_outputs") and (cache is None or cache.get_seq_length() == 0):
-            self._thread.report = no_video_report(self.config)
-        return ((), with_plain_mask(call)) if cache is None and call.get("mm_encoder_outputs") else None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        named, running = named_forward(inner, args, kwargs), self._running
+        if running is not None and running.covers(named):
+            return (), with_plain_mask(named)
+        return (), self._started(self._open(named))
 
     @torch.compiler.disable
-    def _after_inner(self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        media = kwargs.get("mm_encoder_outputs")
-        if isinstance(media, EncodedMedia) and media.prompt is not None:
-            return expand_output(output, media.prompt)
-        return None
+    def _after_inner(self, inner: Any, args: Any, output: Any) -> Any:
+        call, self._thread.forward = self._thread.forward, None
+        return output if call is None else call.close(output)
 
-    def _generate(self, call: dict[str, Any]) -> Any:
-        call = self._attached.mechanism.opened(call)
-        prompt = cached_prompt(call)
-        if prompt is not None:
-            return self._generate_on_cache(prompt, call)
-        if not holds_video(call):
-            self._thread.report = no_video_report(self.config)
-            return self._stock("generate")(**without_own_keys(call))
-        caller_ids = call.get("input_ids")
-        short, prompt = self._compress(call)
-        if prompt is None or caller_ids is None:
-            with self._timing_generate(short["input_ids"].shape[1]):
-                return self._stock("generate")(**short)
-        refuse_unsupported(self.model, call)
-        # generate expands features itself, and speaks of the short prompt throughout
-        short["mm_encoder_outputs"] = dict(short["mm_encoder_outputs"])
-        translation = Translation(caller_ids, prompt.length)
-        output = self._timed_generate(translation, short, prompt)
-        return translation.result(expand_first_states(output, prompt))
+    @torch.compiler.disable
+    def _after_outer(self, outer: Any, args: Any, output: Any) -> None:
+        """Forget a call whose inner model was never reached."""
+        self._thread.forward = None
 
-    def _generate_on_cache(self, prompt: PromptMap, call: dict[str, Any]) -> Any:
-        refuse_unsupported(self.model, call)
-        ids, cache = call["input_ids"], cache_of(call)
-        whole = prompt.opens(ids)
-        num_cached_later = cache.get_seq_length() - prompt.length
-        num_new = ids.shape[1] - prompt.caller_length - num_cached_later if whole else ids.shape[1]
-        short = continue_call(prompt, call | {"position_ids": None}, num_new)
-        short["position_ids"] = prompt.continued_positions(short["attention_mask"])
-        short["input_ids"] = prompt.shorten(ids, 0) if whole else ids
-        carry_map(cache, None)
+    @torch.compiler.disable
+    def _before_tower(self, tower: Any, args: Any) -> None:
+        if self._running is not None:
+            self._running.tower_starts()
+
+    @torch.compiler.disable
+    def _after_tower(self, tower: Any, args: Any, output: Any) -> None:
+        if self._running is not None:
+            self._running.tower_ends()
+
+    def _generate(self, named: dict[str, Any]) -> Any:
+        call = self._open(named)
+        short = call.for_generate(self.model)
+        self._thread.report = call.report
+        before, self._thread.generating = self._thread.generating, call
         try:
-            translation = Translation(ids, short["input_ids"].shape[1])
-            return translation.result(self._timed_generate(translation, short, prompt))
-        except BaseException:
-            carry_map(cache, prompt)
-            raise
-
-    @contextmanager
-    def _timing_generate(self, prompt_length: int) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        stage = self.report.stage("generate")
-        stage.milliseconds = (time.perf_counter() - started) * 1000
-        stage.tokens_in, stage.note = prompt_length, "tokens: prompt, text and video"
-        self.report.peak_memory_bytes = _peak_memory_bytes()
-
-    def _timed_generate(self, translation: Translation, short: dict[str, Any], prompt: PromptMap) -> Any:
-        with self._timing_generate(translation.short_length):
-            output = self._stock("generate")(**translation.arguments(self.model, short))
-        # the cache is returned in a dict, and is the caller's own where one was passed in
-        cache = cache_of(output) if isinstance(output, ModelOutput) else None
-        cache = cache_of(short) if cache is None else cache
-        if cache is not None:
-            carry_map(cache, prompt.repeat(cached_rows(cache) // len(prompt.mask)))
-        return output
-
-
-def _shares_of(prepared: Prepared | None) -> dict[str, float]:
-    """What all videos of a call asked for alike; where they differ, each one's budget is looked up by itself."""
-    asked = [] if prepared is None else [dict(account.shares) for account in prepared.accounts]
-    return asked[0] if asked and all(shares == asked[0] for shares in asked) else {}
-
-
-def _kept_labels(call: dict[str, Any], kept: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Labels without those of dropped placeholders; shift_labels hold the label of the next column."""
-    masks = {"labels": kept, "shift_labels": kept.roll(-1, dims=1)}
-    given = {name: call[name] for name in masks if call.get(name) is not None}
-    return {name: labels.masked_fill(~masks[name].to(labels.device), -100) for name, labels in given.items()}
-
-
-def _peak_memory_bytes() -> int:
-    # kilobytes on Linux, bytes on macOS
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+            return generate(call, short, self.model, self._stock("generate"))
+        finally:
+            self._thread.generating = before
 
 
 def attach_front_end(
@@ -422,12 +334,12 @@ def attach_front_end(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
     # another tower than its family's is refused before anything is put on
-    mechanism_of(outer.base_model, family)
+    tower = mechanism_of(outer.base_model, family).tower
     front_end = FrontEnd(outer, family, config)
     front_end._scaling = scaling_of(outer, processor, family)
-    front_end.modules = build_modules(outer, config, weights)
+    front_end.modules = build_modules(outer, tower, config, weights)
     if processor is not None:
-        front_end.processor = attach_processor(processor, family, front_end.served.config.plan)
+        front_end._take(attach_processor(processor, family, front_end.served.config.plan))
     try:
         front_end._put_on()
     except BaseException:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -13,7 +14,11 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from transformers.utils import ModelOutput
 
 from framegate.errors import AttachmentError
+from framegate.models.attachment.account import account_for_generate
 from framegate.models.prompt import PromptMap
+
+if TYPE_CHECKING:
+    from framegate.models.attachment.call import Call
 
 # Each runs the model, or edits the prompt, by a route of its own that knows only the shortened ids.
 REFUSED = (
@@ -34,6 +39,34 @@ def named_call(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dic
     call = dict(zip(names, args, strict=False)) | kwargs
     inputs = call.pop("inputs", None)
     return call if inputs is None else call | {"input_ids": inputs}
+
+
+def generate(call: Call, short: dict[str, Any], model: Any, stock: Callable[..., Any]) -> Any:
+    """Run the stock generate on an opened call.
+
+    Args:
+        call: the call.
+        short: what its `for_generate` gave.
+        model: the model.
+        stock: its `generate`, as it was before attach.
+
+    Returns:
+        What generate returns, in the caller's ids.
+
+    Raises:
+        AttachmentError: max_length leaves no room after the caller's prompt.
+    """
+    if not call.reads_video:
+        return stock(**short)
+    length = short["input_ids"].shape[1]
+    translation = None if call.prompt is None else Translation(call.given["input_ids"], length)
+    passed = short if translation is None else translation.arguments(model, short)
+    started = time.perf_counter()
+    output = stock(**passed)
+    account_for_generate(call.report, length, milliseconds=(time.perf_counter() - started) * 1000)
+    if translation is None:
+        return output
+    return translation.result(call.close_generated(output, short))
 
 
 def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:

@@ -1,8 +1,7 @@
-"""What stands on a model's instance while a front end is attached: its stages, two methods, and the tower's clock."""
+"""What stands on a model's instance while a front end is attached: its modules, and two methods."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,19 @@ from torch import nn
 
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.generation import named_call
+from framegate.models.gated_residual_tokenizer import GatedResidualTokenizer
 from framegate.models.stages.registry import stages
 from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
-from framegate.per_thread import PerThread
-from framegate.report import StageReport
 
 # under this name, and so this prefix, on the model
 FRONT_END_NAME = "framegate_front_end"
+# among a front end's modules: what runs the tower before the stages, and what writes the times behind them
+TOKENIZER_NAME = "gated_residual_tokenizer"
+INTERLEAVER_NAME = "timestamp_interleaver"
 
 
 class FrontEndModules(nn.ModuleDict):
-    """The stages of one front end, in the order in which they run.
+    """The modules of one front end, in the order in which they work: tokenizer, stages, and what writes times.
 
     A model that holds them has stock keys alone in its `state_dict()`: what a front end learned is in
     `front_end.state_dict()` and in its own file.
@@ -46,17 +47,20 @@ def _forgive_missing(module: nn.Module, incompatible: Any) -> None:
         incompatible.missing_keys.remove(key)
 
 
-def build_modules(model: Any, config: FrontEndConfig, weights: Path | None = None) -> FrontEndModules:
-    """Make the stages that a configuration switches on, of the model's width, on its device.
+def build_modules(
+    model: Any, tower: Any, config: FrontEndConfig, weights: Path | None = None
+) -> FrontEndModules:
+    """Make the tokenizer and the stages that a configuration switches on, of the model's width, on its device.
 
     Args:
         model: the model.
+        tower: its vision tower, which stays its own.
         config: the front end's configuration.
         weights: file of what its spatiotemporal module had learned; None starts it as the identity.
 
     Returns:
-        The modules, in order: refill where the gate refills, what the configuration names, and the exact reduction
-        where something reduces.
+        The modules, in order: the tokenizer, refill where the gate refills, what the configuration names, and the exact
+        reduction where something reduces.
 
     Raises:
         ConfigError: the weights are of another width.
@@ -67,7 +71,9 @@ def build_modules(model: Any, config: FrontEndConfig, weights: Path | None = Non
         # selection meets a budget by itself
         "reduction": config.select is None and (config.gate is not None or config.reduces_after_tower),
     }
-    modules: dict[str, nn.Module] = {}
+    # refill is a stage here, which an override of the budget can switch off
+    tokenizer = GatedResidualTokenizer(tower, refill=False, owns_tower=False, backend=config.backend)
+    modules: dict[str, nn.Module] = {TOKENIZER_NAME: tokenizer}
     # attaching draws no numbers from the caller's generator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -88,7 +94,9 @@ def running(modules: FrontEndModules, config: FrontEndConfig) -> dict[str, nn.Mo
     return {
         name: module
         for name, module in modules.items()
-        if not (known[name].reduces and config.is_identity) and not (name == "refill" and not config.refills)
+        if name in known
+        and not (known[name].reduces and config.is_identity)
+        and not (name == "refill" and not config.refills)
     }
 
 
@@ -124,32 +132,3 @@ class SavePretrained(Method):
 
 
 METHODS: dict[str, type[Method]] = {"generate": Generate, "save_pretrained": SavePretrained}
-
-
-class TowerClock:
-    """Adds the time between its two hooks to a stage; images that go through the same tower count as well."""
-
-    def __init__(self) -> None:
-        self._thread = PerThread(stage=None, started=0.0)
-
-    @property
-    def stage(self) -> StageReport | None:
-        """Where this thread's time goes, None for nowhere."""
-        found: StageReport | None = self._thread.stage
-        return found
-
-    @stage.setter
-    def stage(self, stage: StageReport | None) -> None:
-        self._thread.stage = stage
-
-    @torch.compiler.disable
-    def start(self, tower: Any, args: Any) -> None:
-        """Stand before the tower."""
-        self._thread.started = time.perf_counter()
-
-    @torch.compiler.disable
-    def stop(self, tower: Any, args: Any, output: Any) -> None:
-        """Stand behind it."""
-        if self.stage is not None:
-            elapsed_ms = (time.perf_counter() - self._thread.started) * 1000
-            self.stage.milliseconds = (self.stage.milliseconds or 0.0) + elapsed_ms

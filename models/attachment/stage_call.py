@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,30 +11,22 @@ from torch import Tensor
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
 from framegate.models.attachment.gating import RELEVANCE_KEY, Gated, Prepared
-from framegate.models.attachment.serving import Attached
 from framegate.models.cell_plan import CellPlan
 from framegate.models.stages.registry import StageCall
 from framegate.models.video_tokens import Shape
 from framegate.report import Report
 
+if TYPE_CHECKING:
+    from framegate.models.attachment.video_call import VideoCall
 
-def stage_call(
-    attached: Attached,
-    call: dict[str, Any],
-    gated: Gated,
-    placeholders: Tensor,
-    report: Report,
-    prepared: Prepared | None,
-) -> StageCall:
+
+def stage_call(call: VideoCall, gated: Gated, placeholders: Tensor) -> StageCall:
     """Collect what the stages may ask of a call.
 
     Args:
-        attached: the model and what is attached to it.
-        call: the caller's keyword arguments.
+        call: the call; its report is told what was given and is not read.
         gated: its videos after the gate.
         placeholders: bool [B, S], the videos' placeholders.
-        report: notes on what was given and is not read.
-        prepared: what an attached processor noted, None for none.
 
     Returns:
         What stages may ask for.
@@ -42,20 +34,20 @@ def stage_call(
     Raises:
         BudgetError: keep_ratio is less than one token of a video.
     """
-    cells, config = gated.cells, attached.config
-    given = call.get(RELEVANCE_KEY)
-    if given is not None and (config.condensation is None or config.is_identity):
+    attached, report, cells = call.attached, call.report, gated.cells
+    config, relevance = attached.config, call.given.get(RELEVANCE_KEY)
+    if relevance is not None and (config.condensation is None or config.is_identity):
         report.note(f"{RELEVANCE_KEY} is not read: no condensation runs.")
     counts = [count + attached.mechanism.extra_placeholders for count in cells.cells_per_video]
     last = placeholders.nonzero()[torch.tensor(counts).cumsum(0) - 1].tolist()
     return StageCall(
-        targets=prompt_targets(config, cells, prepared, report),
+        targets=prompt_targets(config, cells, call.prepared, report),
         exact=config.keep_ratio is not None,
         head=attached.head,
         change=gated.score,
-        relevance=None if given is None else torch.as_tensor(given, dtype=torch.float32),
-        query=lambda: question_embeddings(attached.inner, call, last),
-        times_seconds=tube_times(call, cells.shapes, prepared),
+        relevance=None if relevance is None else torch.as_tensor(relevance, dtype=torch.float32),
+        query=lambda: question_embeddings(attached.inner, call.given, last),
+        times_seconds=tube_times(call.given, cells.shapes, call.prepared),
         report=report,
     )
 

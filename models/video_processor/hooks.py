@@ -9,11 +9,12 @@ from transformers.video_utils import VideoMetadata
 
 from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.families import family_of_type
+from framegate.models.timestamp_interleaver import TimestampInterleaver
 from framegate.models.transformers_private import PLACEHOLDER_METHOD, VIDEOS_METHOD
 from framegate.models.video_processor.metadata import frame_times_seconds
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tokenizers.timestamps import TimestampsConfig, format_stamp, interleave, tube_times_seconds
+from framegate.tokenizers.timestamps import tube_times_seconds
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,14 @@ class StampsHook(MethodHook):
     def __call__(self, videos: Any, **kwargs: Any) -> tuple[Any, list[str]]:
         """Call the method, then write the stamps into its texts."""
         stock, reader = self.stock(VIDEOS_METHOD), self.processor.video_processor
-        config: PlanConfig | None = getattr(reader, "config", None)
-        wanted = None if config is None else config.timestamps
-        if config is None or wanted is None or why_no_stamps(reader.model_type, config) is not None:
+        interleaver = getattr(reader, "interleaver", None)
+        if interleaver is None:
             result: tuple[Any, list[str]] = stock(videos, **kwargs)
             return result
         read, texts = stock(videos, **kwargs | {"return_metadata": True})
         frames = kwargs.get("temporal_patch_size") or getattr(reader, "temporal_patch_size", None) or 1
         return read, [
-            stamped_text(text, self.processor.video_token, metadata, wanted, temporal_patch_size=frames)
+            stamped_text(text, self.processor.video_token, metadata, interleaver, temporal_patch_size=frames)
             for text, metadata in zip(texts, read["video_metadata"], strict=True)
         ]
 
@@ -114,7 +114,7 @@ def stamped_text(
     text: str,
     placeholder: str,
     metadata: VideoMetadata,
-    config: TimestampsConfig,
+    interleaver: TimestampInterleaver,
     *,
     temporal_patch_size: int,
 ) -> str:
@@ -125,7 +125,7 @@ def stamped_text(
             with the last tube (LLaVA-OneVision's newline).
         placeholder: the family's video placeholder.
         metadata: of the frames that went in.
-        config: how times are written.
+        interleaver: writes the times.
         temporal_patch_size: frames in a tube.
 
     Returns:
@@ -147,5 +147,4 @@ def stamped_text(
             "at least one per tube."
         )
     each, rest = divmod(count, len(tubes))
-    stamps = [format_stamp(time, stamp_format=config.stamp_format) for time in tubes]
-    return interleave([*[each] * (len(tubes) - 1), each + rest], stamps, placeholder)
+    return interleaver.text([*[each] * (len(tubes) - 1), each + rest], tubes, placeholder)

@@ -18,7 +18,9 @@ from transformers.video_utils import VideoMetadata, make_batched_metadata
 from framegate.errors import AttachmentError, ConfigError, FrameError, nearest
 from framegate.models.families import families, family_of_type
 from framegate.models.family import VideoSettings
+from framegate.models.timestamp_interleaver import TimestampInterleaver
 from framegate.models.video_processor.gated_video import GatedVideo, packed_batch, process_video
+from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.models.video_processor.reading import Request, opened, tower_size_px
 from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_processor.sources import SHARES, Given, flat_videos, given_shares
@@ -78,6 +80,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         self.__dict__.update(settings | {"size": SizeDict(**settings["size"])})
         self.model_type = model_type
         self.config = config
+        # writes times behind tubes; None where none are asked for, and where the family writes its own
+        self.interleaver = _interleaver(model_type, config)
         # a share that one thread set for a while (`front_end.override`)
         self.override = PerThread(config=None)
         self.replaced = replaced
@@ -177,6 +181,12 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         return video_settings(
             self.model_type, own | {k: v for k, v in given.items() if k in self._names or k in extra}
         )
+
+
+def _interleaver(model_type: str, config: PlanConfig) -> TimestampInterleaver | None:
+    if config.timestamps is None or why_no_stamps(model_type, config) is not None:
+        return None
+    return TimestampInterleaver(config.timestamps)
 
 
 def _check_names(call: Mapping[str, Any]) -> None:

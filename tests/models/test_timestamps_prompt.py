@@ -16,6 +16,7 @@ from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 
 from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.prompt import token_types
+from framegate.models.timestamp_interleaver import TimestampInterleaver
 from framegate.models.tiny import tiny_tokenizer
 from framegate.models.tiny.builders import chat_template
 from framegate.models.transformers_private import VIDEOS_METHOD
@@ -129,14 +130,14 @@ class TestText:
 
     def test_what_does_not_divide_goes_with_the_last_tube(self):
         metadata = TimedMetadata(times_seconds=[0, 1, 2], total_num_frames=3, frames_indices=[0, 1, 2])
-        text = stamped_text("V" * 13, "V", metadata, SECONDS, temporal_patch_size=1)
+        text = stamped_text("V" * 13, "V", metadata, TimestampInterleaver(SECONDS), temporal_patch_size=1)
         assert text == "VVVV<0.0s>VVVV<1.0s>VVVVV<2.0s>"
 
     @pytest.mark.parametrize("text", ["VVxV", "V"])
     def test_text_that_cannot_be_parted_is_refused(self, text):
         metadata = TimedMetadata(times_seconds=[0, 1], total_num_frames=2, frames_indices=[0, 1])
         with pytest.raises(PlaceholderError, match="2 tubes"):
-            stamped_text(text, "V", metadata, SECONDS, temporal_patch_size=1)
+            stamped_text(text, "V", metadata, TimestampInterleaver(SECONDS), temporal_patch_size=1)
 
 
 class TestHook:

@@ -1,0 +1,294 @@
+"""A call that brings a video: gated, encoded, shortened, and brought back to the caller's columns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framegate.errors import AttachmentError
+from framegate.kernels.dispatch import recording
+from framegate.models.attachment.account import (
+    account_for_clock,
+    account_for_gate,
+    account_for_identity,
+    account_for_processor,
+    account_for_settings,
+    account_for_size,
+    account_for_stamps,
+    peak_memory_bytes,
+)
+from framegate.models.attachment.attention import wants_own_attention, why_not_anchored
+from framegate.models.attachment.call import (
+    VIDEO_KEY,
+    Call,
+    ContinuedCall,
+    expand_output,
+    holds_video,
+    without_media,
+    without_own_keys,
+)
+from framegate.models.attachment.gating import (
+    Gated,
+    Prepared,
+    check_placeholders,
+    full_size_tokens,
+    gate_call,
+    prepared_by_processor,
+)
+from framegate.models.attachment.generation import expand_first_states, refuse_unsupported
+from framegate.models.attachment.on_model import TOKENIZER_NAME, running
+from framegate.models.attachment.serving import Attached
+from framegate.models.attachment.stage_call import stage_call
+from framegate.models.cell_plan import CellPlan, whole_plan
+from framegate.models.mechanism import Encoded
+from framegate.models.prompt import PromptMap, carried_map, kept_columns
+from framegate.models.prompt.prompt_map import cache_of
+from framegate.models.stages.registry import StageCall, run_stages
+from framegate.models.transformers_private import MEDIA_KEY
+from framegate.models.video_tokens import VideoTokens
+from framegate.report import Report
+
+
+def open_call(attached: Attached, named: dict[str, Any], report: Report) -> Call:
+    """Open a call of the model, of its forward, of the forward under its head, or of `generate`.
+
+    Args:
+        attached: the model and what is attached to it.
+        named: the caller's keyword arguments by name.
+        report: of the call before, in which one on the same cache goes on.
+
+    Returns:
+        The call, of one of three kinds.
+
+    Raises:
+        PlanError: notes of an attached processor that were cut, do not fit, or come from a future version.
+        AttachmentError: a cache that was cropped into its compressed prompt.
+    """
+    given = attached.mechanism.opened(named)
+    cache = cache_of(given)
+    prompt = None if cache is None else carried_map(cache)
+    if prompt is not None:
+        return ContinuedCall(attached, given, prompt, report)
+    return VideoCall(attached, given) if holds_video(given) else Call(attached, given)
+
+
+class VideoCall(Call):
+    """A call that brings a video, and maybe what an attached processor noted on it (`prepared`).
+
+    Args:
+        attached: the model and what is attached to it.
+        given: the caller's keyword arguments by name, with input_ids and pixel_values_videos.
+
+    Raises:
+        PlanError: as `open_call`.
+    """
+
+    reads_video = True
+    report: Report
+
+    def __init__(self, attached: Attached, given: dict[str, Any]) -> None:
+        self.prepared: Prepared | None = prepared_by_processor(given)
+        self.shares = _shares_of_all(self.prepared)
+        config = attached.config.override(**self.shares) if self.shares else attached.config
+        super().__init__(replace(attached, config=config), given)
+        self.report = Report(preset=config.preset)
+        self.encoded: Encoded | None = None
+
+    def forward(self) -> dict[str, Any]:
+        """Gate, encode, merge and shorten.
+
+        Returns:
+            Keyword arguments for the stock model; its own call where the stock path runs, and `prompt` stays None.
+
+        Raises:
+            AttachmentError: inputs_embeds in place of input_ids, encoded media beside pixels, or pixels of a stock
+                processor where frames should be smaller.
+            PlaceholderError: placeholders, grids and pixels do not fit one another.
+            BudgetError: the budget is below one token per video.
+            ConfigError: a stage needs what the call does not bring.
+        """
+        with recording() as ran:
+            short = self._short()
+        self.report.kernels = {f"{op}: {path}": count for (op, path), count in sorted(ran.items())}
+        self.report.peak_memory_bytes = peak_memory_bytes()
+        if self.prompt is None:
+            self.clocked = self.report.stage("tower")
+            return short
+        return short | _kept_labels(short, self.prompt.kept)
+
+    def for_generate(self, model: Any) -> dict[str, Any]:
+        """As forward; AttachmentError also for a mode of generate that cannot run on a shorter prompt."""
+        short = self.forward()
+        if self.prompt is not None:
+            refuse_unsupported(model, self.given)
+        return short
+
+    def close(self, output: Any) -> Any:
+        """Bring what the stock model's forward returned to the caller's columns, and mark its cache."""
+        return output if self.prompt is None else expand_output(output, self.prompt)
+
+    def close_generated(self, output: Any, short: Any) -> Any:
+        """Mark the cache, and bring the hidden states of the prompt's own step to the caller's columns."""
+        output = super().close_generated(output, short)
+        return output if self.prompt is None else expand_first_states(output, self.prompt)
+
+    @property
+    def _is_gated(self) -> bool:
+        """Rows of kept cells came, not whole videos."""
+        return self.prepared is not None and self.prepared.is_gated
+
+    def _short(self) -> dict[str, Any]:
+        self._refuse_other_inputs()
+        config, mechanism, report = self.attached.config, self.attached.mechanism, self.report
+        account_for_settings(report, self.attached, self.prepared, self.shares)
+        shapes = mechanism.shapes(self.given)
+        report.num_videos = len(shapes)
+        if self.prepared is not None:
+            account_for_processor(report, self.prepared, config.plan)
+        report.dense_tokens = report.kept_tokens = sum(t * h * w for t, h, w in shapes)
+        report.encoded_cells = report.dense_tokens
+        full_size = full_size_tokens(self.prepared, config)
+        if full_size is not None:
+            account_for_size(report, full_size)
+        stamped = mechanism.is_stamped(self.given)
+        stays = not stamped and not self._changes_tokens()
+        account_for_stamps(report, self.attached, max(shape[0] for shape in shapes), stamped=stamped)
+        account_for_identity(report, config, stock=stays)
+        if stays and config.is_identity and not self._is_gated:
+            tower = report.stage("tower")
+            tower.patches_in, tower.tokens_out = mechanism.num_patches(self.given), report.dense_tokens
+            return self._as_stock(self.given[VIDEO_KEY])
+        return self._gated(stays=stays)
+
+    def _refuse_other_inputs(self) -> None:
+        if self.given.get("input_ids") is None:
+            raise AttachmentError("pixel_values_videos came with inputs_embeds; a front end needs input_ids.")
+        if self.given.get(MEDIA_KEY):
+            raise AttachmentError(f"Pass pixel_values_videos or {MEDIA_KEY}, not both.")
+
+    def _changes_tokens(self) -> bool:
+        """True when a stage has something to do even where every cell was kept."""
+        return bool(set(running(self.attached.modules, self.attached.config)) - {"refill", "reduction"})
+
+    def _gated(self, *, stays: bool) -> dict[str, Any]:
+        """The call after the gate: the stock model's own where nothing changes it, or the shorter one."""
+        mechanism, config = self.attached.mechanism, self.attached.config
+        gated = gate_call(self.given, mechanism, config, self.prepared)
+        placeholders = mechanism.placeholders(self.given)
+        check_placeholders(placeholders, gated.cells, extra=mechanism.extra_placeholders)
+        account_for_gate(self.report, gated, config)
+        account_for_clock(self.report, mechanism.tower.device)
+        stage = stage_call(self, gated, placeholders)
+        pixels = self._stock_pixels(gated) if stays and _fits(stage, gated.cells) else None
+        if pixels is None:
+            return self._compressed(gated, placeholders, stage)
+        if not config.reuses:
+            self.report.note("Every cell was kept: the stock path ran.")
+        return self._as_stock(pixels)
+
+    def _as_stock(self, pixels: Tensor) -> dict[str, Any]:
+        return without_own_keys(self.attached.mechanism.closed(self.given | {VIDEO_KEY: pixels}))
+
+    def _stock_pixels(self, gated: Gated) -> Tensor | None:
+        """Pixels for the stock path, which serves when every cell has a token; None when it cannot."""
+        if not (self.attached.config.reuses or bool(gated.cells.keep.all())):
+            return None
+        return self.attached.mechanism.stock_pixels(gated.patches, gated.cells, self.given)
+
+    def _compressed(self, gated: Gated, placeholders: Tensor, stage: StageCall) -> dict[str, Any]:
+        attached, input_ids = self.attached, self.given["input_ids"]
+        mask = _mask_of(self.given)
+        tokens = run_stages(self._tokens(gated), running(attached.modules, attached.config), stage)
+        self.report.kept_tokens = tokens.num_tokens
+        columns = kept_columns(
+            attached.inner.config,
+            self.given,
+            placeholders,
+            tokens,
+            extra=attached.mechanism.extra_placeholders,
+            stamped=attached.mechanism.is_stamped(self.given),
+        )
+        positions = attached.mechanism.positions(self.given, mask).to(input_ids.device)
+        self.prompt = PromptMap.build(columns.keep, input_ids, mask, positions)
+        self.report.kept_time_tokens = columns.num_stamped
+        if columns.num_stamped:
+            self.report.stage("timestamps").note = f"{columns.num_stamped:,} text tokens of stamps stay"
+        assert self.encoded is not None
+        pad_id = getattr(attached.inner.config.get_text_config(), "pad_token_id", None) or 0
+        return without_media(attached, self.given) | {
+            "input_ids": self.prompt.shorten(input_ids, pad_id),
+            "attention_mask": self.prompt.mask,
+            "position_ids": self.prompt.positions,
+            MEDIA_KEY: attached.mechanism.media(self.encoded, tokens, self.given),
+        }
+
+    def _tokens(self, gated: Gated) -> VideoTokens:
+        """Run the front end's tokenizer; with "reuse" on every cell, with its anchor's patches."""
+        tokenizer = self.attached.modules[TOKENIZER_NAME]
+        if not self.attached.config.reuses:
+            tokens: VideoTokens = tokenizer(gated.patches, gated.cells, encode=self._encode)
+            return tokens
+        patches = self.attached.mechanism.reused_pixels(gated.patches, gated.cells, self.given)
+        tokens = tokenizer(patches, whole_plan(gated.cells.shapes), encode=self._encode)
+        return replace(tokens, age=_ages(gated.cells))
+
+    def _encode(self, tower: Any, rows: Tensor, cells: CellPlan) -> Sequence[Tensor]:
+        """How the tokenizer runs the tower in this call: `models.gated_residual_tokenizer.Encode`."""
+        mechanism, config = self.attached.mechanism, self.attached.config
+        anchored = config.context == "anchored" and config.gates
+        why = why_not_anchored(tower, mechanism.family) if anchored else None
+        if why is not None:
+            self.report.note(f"context 'anchored' stands aside, kept cells see one another alone: {why}")
+            anchored = False
+        elif not anchored and wants_own_attention(tower, mechanism.family, config):
+            self.report.note(
+                "the tower attends segment by segment: it was moved to a GPU, or set to SDPA, after attach; attach "
+                "again for the kernel"
+            )
+        started = time.perf_counter()
+        self.encoded = mechanism.encode(rows, self.given, cells, anchored=anchored, backend=config.backend)
+        self.report.stage("tower").milliseconds = (time.perf_counter() - started) * 1000
+        for note in self.encoded.notes:
+            self.report.note(note)
+        return self.encoded.layers
+
+
+def _shares_of_all(prepared: Prepared | None) -> dict[str, float]:
+    """What all videos of a call asked for alike; where they differ, each one's budget is looked up by itself."""
+    asked = [] if prepared is None else [dict(account.shares) for account in prepared.accounts]
+    return asked[0] if asked and all(shares == asked[0] for shares in asked) else {}
+
+
+def _fits(stage: StageCall, cells: CellPlan) -> bool:
+    """True when the prompt has room for every cell."""
+    return stage.targets is None or all(
+        target >= dense for target, dense in zip(stage.targets, cells.cells_per_video, strict=True)
+    )
+
+
+def _ages(cells: CellPlan) -> Tensor:
+    """Tubes since what stands for each cell was encoded, int64 [C]."""
+    area = torch.cat([torch.full((t * h * w,), h * w) for t, h, w in cells.shapes])
+    return (torch.arange(len(cells.anchor)) - cells.anchor) // area
+
+
+def _mask_of(given: dict[str, Any]) -> Tensor:
+    mask = given.get("attention_mask")
+    if mask is None:
+        return torch.ones_like(given["input_ids"])
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise AttachmentError(f"attention_mask is {shape}; a front end needs [batch, sequence] of 0 and 1.")
+    return mask
+
+
+def _kept_labels(short: dict[str, Any], kept: Tensor) -> dict[str, Tensor]:
+    """Labels without those of dropped placeholders; shift_labels hold the label of the next column."""
+    masks = {"labels": kept, "shift_labels": kept.roll(-1, dims=1)}
+    given = {name: short[name] for name in masks if short.get(name) is not None}
+    return {name: labels.masked_fill(~masks[name].to(labels.device), -100) for name, labels in given.items()}
