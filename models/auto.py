@@ -8,7 +8,7 @@ from typing import Any
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
-from framegate.models.attachment.front_end import attach_front_end
+from framegate.models.attachment.attach import attach_front_end
 from framegate.models.attachment.serving import served_config
 from framegate.models.families import Family, family_of_type
 from framegate.models.nano import shipped_folder

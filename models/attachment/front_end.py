@@ -1,4 +1,7 @@
-"""The front end: hooks on one model instance, a replaced video processor, and the report of the last call."""
+"""The front end: hooks on one model instance, a replaced video processor, and the report of the last call.
+
+A hook opens a call, or closes one; what a call is stands in `call.py` and `video_call.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,27 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
-from framegate.errors import AttachmentError, ConfigError
+from framegate.errors import ConfigError
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
 from framegate.models.attachment.call import Call, named_forward, with_plain_mask
-from framegate.models.attachment.gating import Prepared
 from framegate.models.attachment.generation import generate
 from framegate.models.attachment.on_model import (
     FRONT_END_NAME,
     INTERLEAVER_NAME,
     METHODS,
     FrontEndModules,
-    build_modules,
 )
 from framegate.models.attachment.serving import Attached, Served, scaling_of, served_config
 from framegate.models.attachment.video_call import VideoCall, open_call
-from framegate.models.families import Family, family_of, unwrap
+from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
-from framegate.models.video_processor import ProcessorAttachment, attach_processor, attached_processor
+from framegate.models.video_processor import ProcessorAttachment, attached_processor
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
 from framegate.report import Report
 
-_OWNER = "_framegate_front_end"
+OWNER = "_framegate_front_end"
 BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
 # all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
 _OWN = ("model", "family", "config", "served", "processor", "modules")
@@ -123,10 +124,8 @@ class FrontEnd:
                 raise ConfigError(
                     f"override() takes {', '.join(BUDGETS)}, not {name!r}: detach, and attach with {name}=... instead."
                 )
-        before, reader = (
-            self._thread.served,
-            None if self.processor is None else self.processor.video_processor,
-        )
+        before = self._thread.served
+        reader = None if self.processor is None else self.processor.video_processor
         read_before = None if reader is None else reader.override.config
         served = served_config(self.config.override(**shares), self.family)
         self._thread.served = served
@@ -175,7 +174,7 @@ class FrontEnd:
             self.processor = None
         if hasattr(self.model, FRONT_END_NAME):
             delattr(self.model, FRONT_END_NAME)
-        vars(self.model).pop(_OWNER, None)
+        vars(self.model).pop(OWNER, None)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `front_end_config.json`, and what was learned, into a folder: beside a model's files, or alone."""
@@ -216,7 +215,7 @@ class FrontEnd:
             setattr(self.model, name, method(self))
         # a part of the model while attached: print, optimisers, devices, training mode and copies reach it
         self.model.add_module(FRONT_END_NAME, self.modules)
-        setattr(self.model, _OWNER, self)
+        setattr(self.model, OWNER, self)
 
     def _stock(self, name: str) -> Any:
         """A method as it was before attach, bound to the model."""
@@ -224,17 +223,12 @@ class FrontEnd:
 
     def _open(self, named: dict[str, Any]) -> Call:
         call = open_call(self._attached, named, self.report)
-        if self.processor is None and isinstance(call, VideoCall) and call.prepared is not None:
-            self._adopt_processor(call.prepared)
-            # opened again: the processor says how its pixels were scaled
-            return open_call(self._attached, named, self.report)
-        return call
-
-    def _adopt_processor(self, prepared: Prepared) -> None:
-        """Find a processor that was attached apart from the model, so that both are taken off together."""
-        found = next(filter(None, (attached_processor(one.processor) for one in prepared.accounts)), None)
-        if found is not None:
-            self._take(found)
+        apart = None if self.processor is not None else _processor_of(call)
+        if apart is None:
+            return call
+        # it says how its pixels were scaled, and both are taken off together
+        self._take(apart)
+        return open_call(self._attached, named, self.report)
 
     def _take(self, processor: ProcessorAttachment) -> None:
         """Read what an attached processor says of pixels, and show what it writes times with."""
@@ -308,53 +302,9 @@ class FrontEnd:
             self._thread.generating = before
 
 
-def attach_front_end(
-    model: Any, processor: Any, config: FrontEndConfig, *, weights: Path | None = None
-) -> FrontEnd:
-    """Attach a front end to a model and its processor; `framegate.attach` with a configuration already read.
-
-    Args:
-        model: a supported model, possibly wrapped by PEFT, torch.compile or data parallelism.
-        processor: its processor, or None.
-        config: the validated configuration.
-        weights: file of what its spatiotemporal module had learned; None starts it as the identity.
-
-    Returns:
-        The attached front end.
-
-    Raises:
-        UnsupportedModelError: the model's class is in no row of the family table.
-        AttachmentError: a front end is attached already, or the processor has no video processor.
-        ConfigError: the family cannot do what the configuration asks.
-    """
-    outer = unwrap(model)
-    family = family_of(outer)
-    if find_front_end(outer) is not None:
-        raise AttachmentError(
-            f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
-        )
-    # another tower than its family's is refused before anything is put on
-    tower = mechanism_of(outer.base_model, family).tower
-    front_end = FrontEnd(outer, family, config)
-    front_end._scaling = scaling_of(outer, processor, family)
-    front_end.modules = build_modules(outer, tower, config, weights)
-    if processor is not None:
-        front_end._take(attach_processor(processor, family, front_end.served.config.plan))
-    try:
-        front_end._put_on()
-    except BaseException:
-        front_end.detach()
-        raise
-    return front_end
-
-
-def find_front_end(model: Any) -> FrontEnd | None:
-    """Find the front end of a model.
-
-    Args:
-        model: the model, or a wrapper that holds it.
-
-    Returns:
-        The front end, None when there is none.
-    """
-    return vars(unwrap(model)).get(_OWNER)
+def _processor_of(call: Call) -> ProcessorAttachment | None:
+    """Find the attached processor that prepared a call's videos; None where none did, or it is of another process."""
+    if not isinstance(call, VideoCall) or call.prepared is None:
+        return None
+    ids = (account.processor for account in call.prepared.accounts)
+    return next(filter(None, map(attached_processor, ids)), None)

@@ -71,8 +71,15 @@ def test_an_attached_front_end_is_made_of_the_same_modules(family):
     }
     with framegate.attach(model, None, "gate", **settings) as front_end:
         shown = str(model)
-        for name in ("Refill", "TokenSelect", "equal_shares", "SpatiotemporalModule"):
+        for name in (
+            "GatedResidualTokenizer",
+            "Refill",
+            "TokenSelect",
+            "equal_shares",
+            "SpatiotemporalModule",
+        ):
             assert name in shown
+        assert "TimestampInterleaver" not in shown
         assert set(model.state_dict()) == names
         model.load_state_dict(model.state_dict())
         assert {key.split(".")[0] for key in front_end.state_dict()} == {"spatiotemporal"}
@@ -86,3 +93,43 @@ def test_an_attached_front_end_is_made_of_the_same_modules(family):
         assert front_end.report.kept_tokens == round(0.5 * front_end.report.dense_tokens)
         assert front_end.report.tower_ratio == pytest.approx(0.5, abs=0.05)
     assert set(model.state_dict()) == names
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("family", "stamps"), [("qwen2_vl", True), ("qwen3_vl", False)])
+def test_what_encodes_and_what_writes_times_are_the_modules_of_the_card(family, stamps):
+    model, processor = stock_model(family), stock_processor(family)
+    names = set(model.state_dict())
+    settings = {"keep_ratio": 0.5, "timestamps": {}}
+    with framegate.attach(model, processor, "framegate", **settings) as front_end:
+        modules = front_end.modules
+        shown = str(modules)
+        assert ("TimestampInterleaver" in shown) == stamps
+        assert list(modules)[0] == "gated_residual_tokenizer"
+        ran = []
+        modules["gated_residual_tokenizer"].register_forward_hook(lambda *_: ran.append("tokenizer"))
+        if stamps:
+            assert list(modules)[-1] == "timestamp_interleaver"
+            assert modules["timestamp_interleaver"] is processor.video_processor.interleaver
+            stamp = modules["timestamp_interleaver"].stamp
+            processor.video_processor.interleaver.stamp = lambda time: ran.append("stamp") or stamp(time)
+        inputs = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
+        model(**inputs)
+        assert ran == ["stamp"] * 4 * stamps + ["tokenizer"]
+        assert set(model.state_dict()) == names
+        assert not list(modules.parameters())
+        model.train()
+        assert all(module.training for module in modules.modules())
+    assert "framegate" not in str(model)
+
+
+@torch.no_grad()
+def test_a_processor_that_was_attached_apart_shows_what_it_writes_with():
+    from framegate.models.video_processor import attach_processor
+
+    model, processor = stock_model("qwen2_vl"), stock_processor("qwen2_vl")
+    with framegate.attach(model, None, "framegate", keep_ratio=0.5, timestamps={}) as front_end:
+        attach_processor(processor, "qwen2_vl", front_end.config.plan)
+        assert "TimestampInterleaver" not in str(model)
+        model(**stock_inputs(processor, [[moving_frames()]], ["What moves?"]))
+        assert "TimestampInterleaver" in str(model)

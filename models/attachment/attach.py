@@ -1,0 +1,67 @@
+"""Attach a front end to a model and its processor, and find the one that a model has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from framegate.config import FrontEndConfig
+from framegate.errors import AttachmentError
+from framegate.models.attachment.front_end import OWNER, FrontEnd
+from framegate.models.attachment.on_model import build_modules
+from framegate.models.attachment.serving import scaling_of
+from framegate.models.families import family_of, unwrap
+from framegate.models.mechanism import mechanism_of
+from framegate.models.video_processor import attach_processor
+
+
+def attach_front_end(
+    model: Any, processor: Any, config: FrontEndConfig, *, weights: Path | None = None
+) -> FrontEnd:
+    """Attach a front end to a model and its processor; `framegate.attach` with a configuration already read.
+
+    Args:
+        model: a supported model, possibly wrapped by PEFT, torch.compile or data parallelism.
+        processor: its processor, or None.
+        config: the validated configuration.
+        weights: file of what its spatiotemporal module had learned; None starts it as the identity.
+
+    Returns:
+        The attached front end.
+
+    Raises:
+        UnsupportedModelError: the model's class is in no row of the family table.
+        AttachmentError: a front end is attached already, or the processor has no video processor.
+        ConfigError: the family cannot do what the configuration asks.
+    """
+    outer = unwrap(model)
+    family = family_of(outer)
+    if find_front_end(outer) is not None:
+        raise AttachmentError(
+            f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
+        )
+    # another tower than its family's is refused before anything is put on
+    tower = mechanism_of(outer.base_model, family).tower
+    front_end = FrontEnd(outer, family, config)
+    front_end._scaling = scaling_of(outer, processor, family)
+    front_end.modules = build_modules(outer, tower, config, weights)
+    if processor is not None:
+        front_end._take(attach_processor(processor, family, front_end.served.config.plan))
+    try:
+        front_end._put_on()
+    except BaseException:
+        front_end.detach()
+        raise
+    return front_end
+
+
+def find_front_end(model: Any) -> FrontEnd | None:
+    """Find the front end of a model.
+
+    Args:
+        model: the model, or a wrapper that holds it.
+
+    Returns:
+        The front end, None when there is none.
+    """
+    return vars(unwrap(model)).get(OWNER)
