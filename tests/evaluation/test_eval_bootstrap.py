@@ -152,7 +152,8 @@ def test_csv_rows_are_added_once(tmp_path):
         "model": "m", "preset": "gate", "settings": '{"threshold": 3}',
         "tower_ratio": "0.5", "keep_ratio": "0.25", "fps": "4",
         "kind": "text_at", "n": "4", "metric": "correct", "value": "1", "low": "1", "high": "1",
-        "tokens_dense": "100", "cells_encoded": "50", "tokens_kept": "23", "input_seconds": "0.5", "first_token_seconds": "1",
+        "tokens_dense": "100", "cells_encoded": "50", "tokens_kept": "23",
+        "input_seconds": "0.5", "first_token_seconds": "1",
         "generate_seconds": "2", "errors": "0", "seed": "0", "commit": "c", "command": "x",
     }  # fmt: skip
 
