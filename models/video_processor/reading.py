@@ -246,6 +246,11 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
             f"frames: {len(chosen):,} of {len(inside):,}, as the checkpoint's own processor chooses; "
             "set frames.fps for others"
         )
+        if info.rotation_degrees:
+            notes.append(
+                f"frames are turned by {info.rotation_degrees} degrees, as the file asks players to; readers of "
+                "transformers leave it out"
+            )
         return FramePlan.from_indices(inside[chosen], info.frame_times_seconds)
     if "min_frames" in call:
         notes.append(

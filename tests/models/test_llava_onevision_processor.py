@@ -10,7 +10,7 @@ import pytest
 import torch
 from clips import gradient_frames, write_clip
 from noted import anchors_of, plans_of
-from processor_cases import chat
+from processor_cases import by_pyav, chat
 from tiny import moving_frames, stock_inputs
 from tiny_llava import FAMILY, llava_model, llava_processor
 
@@ -47,6 +47,21 @@ def test_without_a_gate_the_pixels_are_the_stock_ones():
     assert got.keys() - {"framegate_notes"} == want.keys()  # the account of an attached processor
     assert torch.equal(got["input_ids"], want["input_ids"])
     torch.testing.assert_close(got["pixel_values_videos"], want["pixel_values_videos"], rtol=0, atol=1e-5)
+
+
+def test_without_a_gate_a_file_gives_the_frames_and_pixels_of_stock(clip):
+    processor = llava_processor()
+    block = [{"type": "video", "path": clip}]
+    # the reader that needs no torchcodec
+    processor.video_processor.fetch_videos = by_pyav
+    want = chat(processor, block)
+    attach_processor(processor, FAMILY, load_config("dense").plan)
+    got = chat(processor, block)
+    assert torch.equal(got["input_ids"], want["input_ids"])
+    level = 1 / 255 / min(processor.video_processor.image_std)
+    torch.testing.assert_close(
+        got["pixel_values_videos"], want["pixel_values_videos"], rtol=0, atol=1.01 * level
+    )
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clips import write_clip
 from noted import accounts_of
-from processor_cases import DENSE, GATE, chat, text_of
+from processor_cases import DENSE, GATE, by_pyav, chat, text_of
 from tiny import FAMILIES, stock_processor
-from transformers.video_utils import load_video
 
 from framegate.configs.loader import load_config
 from framegate.errors import ConfigError, VideoNotFoundError
@@ -19,16 +19,6 @@ from framegate.tokenizers.clip import Clip
 from framegate.types import Frame, FramePlan
 
 pytestmark = pytest.mark.floor
-
-
-def by_pyav(paths, sample_indices_fn=None):
-    if isinstance(paths, list):
-        return list(zip(*(by_pyav(path, sample_indices_fn) for path in paths), strict=True))
-    return load_video(paths, backend="pyav", sample_indices_fn=sample_indices_fn or every_frame)
-
-
-def every_frame(metadata, **_):
-    return np.arange(metadata.total_num_frames)
 
 
 class TestFiles:
@@ -54,6 +44,14 @@ class TestFiles:
             for inputs in (found, expected)
         )
         assert np.abs(ours - stock).max() <= 1
+
+    def test_a_turn_that_stock_leaves_out_is_noted(self, tmp_path):
+        frames = np.zeros((8, 48, 64, 3), np.uint8)
+        path = write_clip(tmp_path / "turned.mp4", frames, rotation_degrees=90)
+        processor = stock_processor("qwen3_vl")
+        attach_processor(processor, "qwen3_vl", DENSE.plan)
+        (account,) = accounts_of(chat(processor, [{"type": "video", "path": str(path)}]))
+        assert any("turned by 270 degrees" in note for note in account.notes)
 
     def test_frames_that_were_set_are_taken_and_noted(self, clip):
         processor = stock_processor("qwen2_vl")

@@ -1,5 +1,8 @@
 """What the tests of the video processor share."""
 
+import numpy as np
+from transformers.video_utils import load_video
+
 from framegate.configs.loader import load_config
 from framegate.models.towers.patches import PatchLayout
 
@@ -18,3 +21,14 @@ def chat(processor, blocks, **options):
 
 def text_of(processor, inputs):
     return processor.tokenizer.decode(inputs["input_ids"][0])
+
+
+def by_pyav(paths, sample_indices_fn=None):
+    """Stands in for a stock processor's fetch_videos: the reader that needs no torchcodec."""
+    if isinstance(paths, list):
+        return list(zip(*(by_pyav(path, sample_indices_fn) for path in paths), strict=True))
+    return load_video(paths, backend="pyav", sample_indices_fn=sample_indices_fn or every_frame)
+
+
+def every_frame(metadata, **_):
+    return np.arange(metadata.total_num_frames)
