@@ -23,12 +23,13 @@ from framegate.errors import ConfigError, nearest
 T = TypeVar("T")
 P = ParamSpec("P")
 
-# settings whose meaning went -> what replaces them, for the message that refuses them
+# settings, and values of settings, whose meaning went -> what replaces them, for the message that refuses them
 REPLACED: dict[str, str] = {
     "max_age": "max_age_tubes",
     "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
     "pruning": "select, with select_rule for pruner",
     "pruner": "select_rule",
+    "search=quick": "search='optimum'",
 }
 
 _WORDS: dict[Any, str] = {
@@ -204,6 +205,8 @@ def _read_one(value: Any, option: Any, place: str) -> Any:
         if any(value == choice and type(value) is type(choice) for choice in get_args(option)):
             return value
         if isinstance(value, str):
+            if (spelt := f"{place.rpartition('.')[2]}={value}") in REPLACED:
+                raise ConfigError(f"{place} {value!r} is gone; what replaces it: {REPLACED[spelt]}.")
             raise ConfigError(f"{place} is {value!r}. {nearest(value, map(str, get_args(option)))}")
         raise _OtherKindError
     if origin is tuple:

@@ -169,6 +169,8 @@ def test_a_saved_folder_is_a_configuration(tmp_path):
 def test_a_setting_that_is_gone_names_what_replaces_it():
     with pytest.raises(ConfigError, match="gate_headroom.*tower_ratio"):
         framegate.load_config("grt", gate_headroom=1.5)
+    with pytest.raises(ConfigError, match="gate.search 'quick' is gone.*optimum"):
+        framegate.load_config("gate", search="quick")
 
 
 def test_shares_follow_the_rulings():

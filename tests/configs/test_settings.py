@@ -105,6 +105,11 @@ def test_settings_that_are_gone_are_refused_with_what_replaces_them(monkeypatch)
     monkeypatch.setitem(settings.REPLACED, "headroom", "ratio")
     with pytest.raises(ConfigError, match=r"The setting 'a\.headroom' is gone; what replaces it: ratio\."):
         make(Outer, {"headroom": 1.5}, "a")
+    monkeypatch.setitem(settings.REPLACED, "kind=oblong", "kind='square'")
+    with pytest.raises(
+        ConfigError, match=r"a\.inner\.kind 'oblong' is gone; what replaces it: kind='square'"
+    ):
+        make(Outer, {"inner": {"kind": "oblong"}}, "a")
 
 
 def test_a_dataclass_can_check_itself():

@@ -88,7 +88,7 @@ class RememberedMotion:
     """
 
     def __init__(self, grid: CellGrid, luma: UInt8Array) -> None:
-        self._grid, self._tracker, self._luma = grid, CameraTracker(grid), luma
+        self._tracker, self._luma = CameraTracker(grid), luma
         self._known: dict[int, Float32Array | None] = {}
         self.found_motion = False
 
@@ -101,14 +101,6 @@ class RememberedMotion:
                 found is not None and largest_shift_px(found, after.shape) > WORTHWHILE_SHIFT_PX
             )
         return self._known[tube]
-
-    def moves(self, *, every: int) -> bool:
-        """Look at every so many tubes alone: True once one of them moves by more than a trace."""
-        for tube in range(1, len(self._luma), every):
-            found = CameraTracker(self._grid).motion(self._luma[tube - 1], self._luma[tube])
-            if found is not None and largest_shift_px(found, self._luma.shape) > WORTHWHILE_SHIFT_PX:
-                return True
-        return False
 
 
 def estimate(

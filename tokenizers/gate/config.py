@@ -13,7 +13,7 @@ Metric = Literal["mad", "ssim", "l2"]
 Reference = Literal["anchor", "previous"]
 Motion = Literal["camera", "none"]
 Mode = Literal["drop", "reuse"]
-Search = Literal["optimum", "quick", "threshold"]
+Search = Literal["optimum", "threshold"]
 ResidualPool = Literal["mean", "max"]
 
 MOTION_RULE = "motion"
@@ -79,11 +79,9 @@ class GateConfig:
         scales: sides, in cells, of the areas that one token may stand for: 1 and any of 2 and 4, rising. Beyond
             (1,) an area may be encoded at half or a quarter of the resolution, in one token; needs metric "mad",
             reference "anchor" and mode "drop". A list is taken as a tuple.
-        search: how a budget is met: "optimum" by the plan with the least error, on the CPU; "quick" by nearly that
-            one in about two thirds of the time (every eighth tube tells whether the camera moves at all, and where
-            motion wins plainly no still camera is planned for); "threshold" by the causal gate at the lowest of 576
-            thresholds that fits, filled up by residual, where the pixels are. "threshold" needs reference "anchor",
-            motion "none", scales (1,) and no codec_keyframes.
+        search: how a budget is met: "optimum" by the plan with the least error, on the CPU; "threshold" by the causal
+            gate at the lowest of 576 thresholds that fits, filled up by residual, where the pixels are. The latter
+            needs reference "anchor", motion "none", scales (1,) and no codec_keyframes.
         seed: of the rule "random", 0 or above.
 
     Raises:

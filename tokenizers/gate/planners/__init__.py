@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig, Search
+from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
 
 if TYPE_CHECKING:
     from framegate.tokenizers.gate.budget import Budget
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # told what share of the search is about done
 Progress = Callable[[float], None]
-
-_OF_SEARCH: dict[Search, str] = {"optimum": "optimum", "quick": "optimum", "threshold": "threshold"}
 
 
 def planned(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
@@ -47,6 +45,6 @@ def planned(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progr
     elif budget.most(clip.num_cells) == clip.num_cells:
         name = "whole"
     else:
-        name = "areas" if config.is_mixed else _OF_SEARCH[config.search]
+        name = "areas" if config.is_mixed else config.search
     plan: Planner = import_module(f"{__name__}.{name}").plan
     return plan(clip, config, budget, progress)

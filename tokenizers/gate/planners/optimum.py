@@ -15,7 +15,7 @@ from framegate.tokenizers.gate.camera_motion import RememberedMotion
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.hold_search import WINDOW_TUBES, HoldRules, best_holds, rough_error
+from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
 from framegate.tokenizers.gate.replay import replayed
@@ -28,11 +28,6 @@ THRESHOLD_STEPS = 1025
 # Judged on luma, at half resolution: a smaller gain may be a loss in colour.
 CAMERA_GAIN = 0.95
 CLOSE_ENOUGH, CENTRE_OF_CLOSE = 0.98, 0.99
-# What the quick search is content with: fewer runs, shorter windows, no second plan where the first wins plainly.
-QUICKLY_CLOSE = 0.9
-QUICK_WINDOW_TUBES = 32
-PLAIN_GAIN = 0.8
-PROBED_TUBES = 8
 MOTION_SHARE = 0.6
 # Counts fall about as threshold ** -0.85 on pans; two runs tell a clip's own steepness, kept within reason.
 USUAL_STEEPNESS = 0.85
@@ -84,11 +79,10 @@ def best_plan(
     task = _Task(luma, grid, config, budget_cells, forced, progress)
     moving = task.with_motion(motion_source) if config.motion == "camera" else None
     progress(MOTION_SHARE)
-    if moving is None or not task.motion_wins_plainly(moving[1]):
-        still = task.without_motion()
-        if moving is None or moving[1] >= CAMERA_GAIN * still[1]:
-            moving = still
-    return replace(moving[0], notes=notes), moving[1]
+    best = task.without_motion()
+    if moving is not None and moving[1] < CAMERA_GAIN * best[1]:
+        best = moving
+    return replace(best[0], notes=notes), best[1]
 
 
 @dataclass(frozen=True)
@@ -106,49 +100,28 @@ class _Task:
     def measure(self) -> Residual:
         return residual_of(self.config.metric, self.config.residual_pool)
 
-    @property
-    def quick(self) -> bool:
-        return self.config.search == "quick"
-
-    @property
-    def holds(self) -> HoldRules:
-        return HoldRules(
-            forced=self.forced,
-            max_age_tubes=self.config.max_age_tubes,
-            keyframe_fraction=self.config.keyframe_fraction,
-            residual_pool=self.config.residual_pool,
-            window_tubes=QUICK_WINDOW_TUBES if self.quick else WINDOW_TUBES,
-        )
-
-    @property
-    def goes_by_holds(self) -> bool:
-        """True where the plan of a still camera is the best holds, not the best threshold."""
-        return self.config.metric == "mad" and self.config.reference == "anchor"
-
     def judged(self, plan: GatePlan) -> Judged:
         """The plan with its budget spent, and the squared error of what it shows."""
         return replayed(self.luma, self.grid, filled(plan, self.budget), self.measure)
 
     def with_motion(self, motion_source: RememberedMotion) -> Judged | None:
         """The plan under camera motion; None where nothing moves."""
-        if self.quick and not motion_source.moves(every=PROBED_TUBES):
-            return None
         plan = self.searched(motion_source)
         return self.judged(plan) if plan.moved.any() else None
 
     def without_motion(self) -> Judged:
         """The plan without camera motion."""
-        if not self.goes_by_holds:
+        if self.config.metric != "mad" or self.config.reference != "anchor":
             return self.judged(self.searched(None))
-        keep = best_holds(self.luma, self.grid, self.budget, self.holds)
+        rules = HoldRules(
+            forced=self.forced,
+            max_age_tubes=self.config.max_age_tubes,
+            keyframe_fraction=self.config.keyframe_fraction,
+            residual_pool=self.config.residual_pool,
+        )
+        keep = best_holds(self.luma, self.grid, self.budget, rules)
         plan, error = replayed(self.luma, self.grid, GatePlan.still(keep, self.grid), self.measure)
         return (plan, error) if plan.num_kept == self.budget else self.judged(plan)
-
-    def motion_wins_plainly(self, error: float) -> bool:
-        """True where a quick search need not plan for a still camera: a few cells tell about how that would end."""
-        if not (self.quick and self.goes_by_holds):
-            return False
-        return error < PLAIN_GAIN * rough_error(self.luma, self.grid, self.budget, self.holds)
 
     def searched(self, motion_source: RememberedMotion | None) -> GatePlan:
         """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.
@@ -175,8 +148,7 @@ class _Task:
             first = run_at(float(thresholds[start]))
             if not (motion_source.found_motion or first.moved.any()):
                 return first
-        close = QUICKLY_CLOSE if self.quick else CLOSE_ENOUGH
-        return largest_within(run_at, thresholds, self.budget, start, close_enough=close)
+        return largest_within(run_at, thresholds, self.budget, start)
 
 
 def largest_within(
@@ -184,8 +156,6 @@ def largest_within(
     thresholds: npt.NDArray[np.float64],
     budget_cells: int,
     start: int,
-    *,
-    close_enough: float = CLOSE_ENOUGH,
 ) -> GatePlan:
     """Search a geometric grid of thresholds for the run that uses the budget up.
 
@@ -194,10 +164,10 @@ def largest_within(
         thresholds: rising, float64 [N].
         budget_cells: most cells a run may keep.
         start: index to begin at.
-        close_enough: share of the budget that a run must keep to be taken at once.
 
     Returns:
-        The first run found that is close enough, else the one with the lowest threshold tried above the crossing.
+        The first run found that keeps CLOSE_ENOUGH of the budget, else the one with the lowest threshold tried above
+        the crossing.
     """
     # The secant method on logarithmic scales. Every third guess inside a bracket is its middle, so that the search ends
     # soon whatever the counts do.
@@ -209,7 +179,7 @@ def largest_within(
             return best if best is not None else run_at(float(thresholds[high]))
         middle = min(max(guess, low + 1), high - 1)
         run = run_at(float(thresholds[middle]))
-        if close_enough * budget_cells <= run.num_kept <= budget_cells:
+        if CLOSE_ENOUGH * budget_cells <= run.num_kept <= budget_cells:
             return run
         if run.num_kept > budget_cells:
             low = middle
