@@ -7,7 +7,7 @@ from typing import Any
 
 from framegate.config import CONFIG_VERSION, MERGE_HEADROOM, check_version
 from framegate.settings import saved_settings_of
-from framegate.tokenizers.samplers.registry import DEFAULT_SAMPLER, sampler
+from framegate.tokenizers.samplers import DEFAULT_SAMPLER, sampler
 
 Values = dict[str, Any]
 

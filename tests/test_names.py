@@ -9,7 +9,7 @@ import framegate
 from framegate.models.stages.registry import stages
 from framegate.models.stages.select.config import select_rules
 from framegate.tokenizers.gate.weights import WEIGHTS
-from framegate.tokenizers.samplers.registry import sampler, sampler_names
+from framegate.tokenizers.samplers import sampler, sampler_names
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +26,13 @@ def folders(shelf):
     return {path.relative_to(ROOT / shelf).parts[0] for path in (ROOT / shelf).glob("*/**/*.py")}
 
 
+def test_every_file_of_the_shelf_of_tokenizers_has_a_row():
+    text = (ROOT / "tokenizers/README.md").read_text()
+    files = {path.name for path in (ROOT / "tokenizers").glob("*.py")}
+    text = text[: text.index("| sampler |")]
+    assert set(re.findall(r"^\| `(\w+\.py)`", text, flags=re.MULTILINE)) == files
+
+
 @pytest.mark.parametrize("shelf", ["tokenizers", "models", "kernels"])
 def test_every_folder_has_a_row(shelf):
     assert rows(shelf) == folders(shelf)
@@ -40,7 +47,7 @@ def test_every_preset_has_a_row_and_a_header():
 
 
 def test_samplers_are_the_rows_of_their_table():
-    assert rows("tokenizers", section=1) == set(sampler_names())
+    assert rows("tokenizers", section=2) == set(sampler_names())
 
 
 def test_stages_are_the_rows_of_their_table_in_the_order_in_which_they_run():
@@ -59,7 +66,7 @@ def test_weights_are_named_where_the_gate_is():
 
 def test_every_file_of_the_gate_has_its_place():
     text = (ROOT / "tokenizers/README.md").read_text()
-    text = text[text.index("| in `gate` |") : text.index("`plan_config.py` holds")]
+    text = text[text.index("| in `gate` |") : text.index("A sampler is a file")]
     places = {path.name for path in (ROOT / "tokenizers/gate").glob("[!_]*")}
     rows = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
     assert set(re.findall(r"`(\S+)`", " ".join(rows))) == places

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from framegate.errors import ConfigError
-from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.samplers.registry import FramesConfig
-from framegate.tokenizers.timestamps.config import TimestampsConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
+from framegate.tokenizers.samplers import FramesConfig
+from framegate.tokenizers.timestamps import TimestampsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +56,18 @@ class PlanConfig:
         """True when skipped cells keep a token and take their anchor's patch embedding."""
         return self.gate is not None and self.gate.mode == "reuse"
 
+    @property
+    def later_notes(self) -> tuple[str, ...]:
+        """What a plan without a model says of the stages behind the tower's door, at which it ends."""
+        if not self.later_stages:
+            return ()
+        enters = "what is embedded anew; every token enters it" if self.reuses else "what enters it"
+        verb = "reduces" if len(self.later_stages) == 1 else "reduce"
+        named = " and ".join(self.later_stages)
+        return (f"{named} {verb} further after the tower, on its features: the plan shows {enters}",)
+
     def at(self, shares: Mapping[str, float]) -> PlanConfig:
-        """Follow a call that asks for shares of its own.
-
-        Args:
-            shares: keep_ratio, tower_ratio, or none of them.
-
-        Returns:
-            The configuration of that call.
+        """Follow a call that asks for a keep_ratio or tower_ratio of its own.
 
         Raises:
             ConfigError: shares where no configuration stands behind that could say what follows from them.

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 
 import framegate
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.camera_motion import CameraTracker
-from framegate.tokenizers.gate.gate import plan_gate
+from framegate.tokenizers.gate.config import Budget
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.planners import plan_gate
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.video import plan_frames_array
 

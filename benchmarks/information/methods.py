@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 
 from framegate.tokenizers.cell_rules import cell_rule
-from framegate.tokenizers.down_scaling import smaller_grid
 from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.grid import CellGrid, smaller_grid
 from framegate.tokenizers.gate.planners.rules import RuleScan, best_scored
 
 MID_GREY = 128

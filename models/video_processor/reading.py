@@ -28,7 +28,7 @@ from framegate.tokenizers.clip.memory_source import ASSUMED_FPS, MemoryFrames
 from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, window_frames
 from framegate.tokenizers.gate.video import TowerView, all_frames, chosen_frames, open_clip
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tokenizers.samplers.registry import FramesConfig, sample_frames
+from framegate.tokenizers.samplers import FramesConfig, sample_frames
 from framegate.types import FramePlan, Int64Array
 
 _FRAMES_WORTH_A_BAR = 512

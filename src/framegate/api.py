@@ -110,7 +110,7 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
         ConfigError: unknown sampler or setting.
     """
     from framegate.tokenizers.clip import open_video, probe
-    from framegate.tokenizers.samplers.registry import sampler as sampler_of
+    from framegate.tokenizers.samplers import sampler as sampler_of
 
     if isinstance(video, VideoInfo):
         info = video

@@ -11,11 +11,10 @@ from framegate.errors import BudgetError, ConfigError
 from framegate.kernels.backend import Backend, check_backend
 from framegate.models.stages.registry import sections as stage_sections
 from framegate.settings import laid_over, make, names, sections, spelled, unknown
-from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tokenizers.samplers.registry import FramesConfig
-from framegate.tokenizers.timestamps.config import TimestampsConfig
+from framegate.tokenizers.samplers import FramesConfig
+from framegate.tokenizers.timestamps import TimestampsConfig
 
 Context = Literal["kept", "anchored"]
 CONFIG_VERSION = 2

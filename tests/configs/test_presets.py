@@ -13,7 +13,7 @@ from framegate.errors import BudgetError, ConfigError
 from framegate.models.stages.select.config import SelectConfig
 from framegate.settings import names
 from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.samplers.registry import FramesConfig
+from framegate.tokenizers.samplers import FramesConfig
 
 
 @pytest.mark.parametrize("name", framegate.preset_names())

@@ -9,9 +9,9 @@ from tiny_llava import llava_model, llava_processor
 import framegate
 from framegate.errors import AttachmentError, BudgetError, ConfigError
 from framegate.models.tiny import tiny_pair
-from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
+from framegate.tokenizers.cell_rules import cell_rule_names
 
-RULES = [name for name in cell_rule_names() if cell_rule(name).baseline]
+RULES = cell_rule_names()
 BASELINES = [*RULES, "down_scaling", "vidcom2"]
 WHOLE = ("uniform_frames", "down_scaling")  # spend at most the budget, in whole tubes or whole grids
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}

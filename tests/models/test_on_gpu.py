@@ -7,8 +7,7 @@ from moving import jumping_clip
 from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 
 import framegate
-from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.on_device import device_run, scanned, searched
 

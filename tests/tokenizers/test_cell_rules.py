@@ -1,7 +1,5 @@
 """The rivals' rules: what each looks at, budgets to the last token, thresholds, provenance, and streams."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from moving import as_rgb, busy_clip
@@ -39,9 +37,7 @@ def distance(name, before, after):
     return cell_rule(name).score(before, after, np.random.default_rng(0))
 
 
-def test_every_rule_has_a_file_a_preset_and_a_row_of_its_own():
-    folder = Path(framegate.__file__).parent / "tokenizers/cell_rules"
-    assert {path.stem for path in folder.glob("[!_]*.py")} == {*RULES}
+def test_every_rule_has_a_preset():
     for name in RULES:
         assert framegate.load_config(name).gate.rule == name
     with pytest.raises(ConfigError, match="Did you mean 'rlt'"):

@@ -6,7 +6,7 @@ from moving import as_rgb, busy_clip
 import framegate
 from framegate.config import FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
-from framegate.tokenizers.down_scaling import scaled_px, smaller_grid
+from framegate.tokenizers.gate.grid import scaled_px, smaller_grid
 from framegate.tokenizers.gate.video import plan_frames_array
 from framegate.tools.view.figures import plan_figures
 

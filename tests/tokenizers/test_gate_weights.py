@@ -10,8 +10,8 @@ from framegate.configs.upgrade import upgrade
 from framegate.errors import ConfigError, FrameError
 from framegate.tokenizers.gate.camera_motion import CameraTracker
 from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.gate.gate import plan_gate
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.planners import plan_gate
 from framegate.tokenizers.gate.residual import mad, residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.video import plan_frames_array

@@ -11,8 +11,7 @@ from moving import as_rgb, busy_clip, panned_clip, texture
 from framegate.errors import ConfigError, FrameError
 from framegate.tokenizers.clip import open_video, probe
 from framegate.tokenizers.samplers._content import content_keyframes, difference, find_cuts
-from framegate.tokenizers.samplers._coverage import compensated, filled, thinned
-from framegate.tokenizers.samplers.keyframes import codec_keyframes, sample
+from framegate.tokenizers.samplers.keyframes import codec_keyframes, compensated, filled, sample, thinned
 from framegate.types import VideoInfo
 
 TIMES = st.lists(st.integers(0, 3000), min_size=1, max_size=120).map(

@@ -12,11 +12,10 @@ from torch._subclasses import FakeTensorMode
 
 from framegate.errors import BudgetError, ConfigError
 from framegate.kernels.dispatch import recording
-from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import GateConfig
-from framegate.tokenizers.gate.gate import plan_gate
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.on_device import device_run, scanned, searched, why_not_on_device
+from framegate.tokenizers.gate.planners import plan_gate
 from framegate.tokenizers.gate.planners.threshold import STRIDE, threshold_table
 
 CELL = 8

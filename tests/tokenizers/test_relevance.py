@@ -9,13 +9,15 @@ from moving import as_rgb, busy_clip, texture
 from framegate.errors import ConfigError, FrameError
 from framegate.tokenizers.clip import open_video
 from framegate.tokenizers.relevance import (
+    BATCH_FRAMES,
     luma_features,
     novelty,
+    open_file,
     score_by_novelty,
     score_by_query,
     similarity,
+    small_size,
 )
-from framegate.tokenizers.relevance.frames import BATCH_FRAMES, open_file, small_size
 from framegate.types import FramePlan, VideoInfo
 
 

@@ -11,7 +11,7 @@ import framegate
 from framegate.errors import ConfigError
 from framegate.settings import saved_settings_of, settings_of
 from framegate.tokenizers import samplers
-from framegate.tokenizers.samplers.registry import FramesConfig, sample_frames, sampler, sampler_names
+from framegate.tokenizers.samplers import FramesConfig, sample_frames, sampler, sampler_names
 from framegate.types import VideoInfo
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from framegate import plan_frames
 from framegate.errors import ConfigError, FrameError
-from framegate.tokenizers.samplers.registry import sampler
+from framegate.tokenizers.samplers import sampler
 from framegate.tokenizers.samplers.uniform import sample
 from framegate.types import VideoInfo
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from framegate.kernels.anchor_scan import anchor_scan
 from framegate.kernels.backend import Backend
 from framegate.kernels.block_residual import block_residual
-from framegate.tokenizers.gate.budget import Budget
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners.threshold import STRIDE, opened, threshold_table

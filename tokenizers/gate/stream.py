@@ -13,15 +13,14 @@ from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.pixels import luma
 from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
-from framegate.tokenizers.gate.gate import usable_config
-from framegate.tokenizers.gate.grid import CellGrid, tubes_of
+from framegate.tokenizers.gate.grid import CellGrid, grid_for, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.planners import usable_config
 from framegate.tokenizers.gate.planners.rules import RuleScan
 from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan
 from framegate.tokenizers.gate.sides import change_by_token
-from framegate.tokenizers.gate.video import grid_for
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tokenizers.samplers.registry import sample_frames
+from framegate.tokenizers.samplers import sample_frames
 from framegate.types import Int8Array, UInt8Array
 
 

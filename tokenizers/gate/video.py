@@ -8,20 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from framegate.errors import ConfigError, FrameError, PlanError
 from framegate.tokenizers.clip import Clip, VideoStream, open_video
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.clip.pixels import Resample, Size, rgb
 from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
-from framegate.tokenizers.down_scaling import scaled_px
-from framegate.tokenizers.gate.gate import plan_gate
-from framegate.tokenizers.gate.grid import CellGrid, tubes_of
+from framegate.tokenizers.gate.grid import CellGrid, grid_for, scaled_px, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
+from framegate.tokenizers.gate.planners import never, plan_gate, progress_bar
 from framegate.tokenizers.gate.replay import whole_plan
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tokenizers.samplers.registry import sample_frames
+from framegate.tokenizers.samplers import sample_frames
 from framegate.types import Float64Array, FramePlan, UInt8Array, VideoInfo
 
 # Times of one frame, told twice, agree to this.
@@ -82,9 +80,6 @@ def open_clip(
         show_progress: draw bars on a terminal.
         described: times and layout of frames in memory, as `open_video` takes them.
 
-    Returns:
-        Context manager of the clip.
-
     Raises:
         VideoError: the source cannot be read.
         FrameError: a live source, or frames that cannot be used.
@@ -142,8 +137,8 @@ def plan_clip(
         plan = whole_plan(tubes_of(pixels, grid.tube_frames), grid)
     else:
         codec = config.gate.codec_keyframes
-        forced = clip.has_codec_keyframe if codec else _never
-        with _searching(show=clip.show_progress) as progress:
+        forced = clip.has_codec_keyframe if codec else never
+        with progress_bar(show=clip.show_progress) as progress:
             plan = plan_gate(
                 pixels, grid, config.gate, config.budget, forced_keyframe=forced, progress=progress
             )
@@ -158,25 +153,6 @@ def plan_clip(
         notes=(*clip.warnings, *plan.notes, *_scaled_note(full, small), *_codec_note(config, clip)),
         dense_cells=dense,
     )
-
-
-@contextmanager
-def _searching(*, show: bool) -> Iterator[Callable[[float], None]]:
-    """A bar for the search that follows decoding; it appears with the first word of progress, on a terminal alone."""
-    bar: Any = None
-
-    def tell(share: float) -> None:
-        nonlocal bar
-        if bar is None:
-            hidden = None if show else True
-            bar = tqdm(total=100, desc="planning", unit="%", leave=False, disable=hidden)
-        bar.update(round(100 * share) - bar.n)
-
-    try:
-        yield tell
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def plan_video(
@@ -226,7 +202,7 @@ def plan_video(
         ) as again:
             yield from again.judged_frames()
 
-    return replace(plan, frames=frames, open_frames=source, notes=(*plan.notes, *_later_note(config)))
+    return replace(plan, frames=frames, open_frames=source, notes=(*plan.notes, *config.later_notes))
 
 
 def plan_frames_array(
@@ -285,19 +261,7 @@ def sampled_frames(stream: VideoStream, config: PlanConfig, window_seconds: Wind
 
 
 def chosen_frames(stream: VideoStream, given: Given, otherwise: Callable[[], FramePlan]) -> FramePlan:
-    """Take the frames that a plan names, after a look whether it is this video's; else choose.
-
-    Args:
-        stream: the open video.
-        given: frames or cells planned before; None for none.
-        otherwise: chooses where no frames are named.
-
-    Returns:
-        The frames.
-
-    Raises:
-        FrameError: the plan names frames that this video has not, or has at other times.
-    """
+    """Take the frames that a plan names, else choose; FrameError where this video has not those, or at other times."""
     frames = given.frames if isinstance(given, GatePlan) else given
     if frames is None:
         return otherwise()
@@ -316,39 +280,6 @@ def chosen_frames(stream: VideoStream, given: Given, otherwise: Callable[[], Fra
             f"{info.source or 'the video'} it is at {times[place]:.3f} s. Give the video that was planned."
         )
     return frames
-
-
-def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) -> CellGrid:
-    """Choose the size a video is judged at: about width_px wide, its own aspect, whole cells.
-
-    Args:
-        info: the video.
-        width_px: wanted width, at least one cell.
-        cell_px: side of a cell.
-        tube_frames: frames per tube.
-
-    Returns:
-        The grid.
-
-    Raises:
-        ConfigError: a length or count that is no whole number of at least 1.
-        FrameError: the video, or width_px, is smaller than one cell.
-    """
-    for name, value in (("width_px", width_px), ("cell_px", cell_px), ("tube_frames", tube_frames)):
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-    if min(info.width_px, info.height_px, width_px) < cell_px:
-        raise FrameError(
-            f"{info.source or 'The frames in memory'}: {info.width_px} x {info.height_px} px, judged {width_px} px "
-            f"wide, is smaller than one cell of {cell_px} x {cell_px} px; give larger frames, or a smaller cell_px."
-        )
-    columns = max(1, round(width_px / cell_px))
-    rows = max(1, round(columns * info.height_px / info.width_px))
-    return CellGrid.of(rows * cell_px, columns * cell_px, cell_px=cell_px, tube_frames=tube_frames)
-
-
-def _never(_tube: int) -> bool:
-    return False
 
 
 def _is_file(video: Any) -> bool:
@@ -403,18 +334,6 @@ def _codec_note(config: PlanConfig, clip: Clip) -> tuple[str, ...]:
     if config.gate is None or not config.gate.codec_keyframes or clip.knows_codec_keyframes:
         return ()
     return ("codec_keyframes stands aside: the source does not say which frames are the codec's keyframes",)
-
-
-def _later_note(config: PlanConfig) -> tuple[str, ...]:
-    """A plan without a model ends at the tower's door."""
-    later = config.later_stages
-    if not later:
-        return ()
-    enters = "what is embedded anew; every token enters it" if config.reuses else "what enters it"
-    verb = "reduces" if len(later) == 1 else "reduce"
-    return (
-        f"{' and '.join(later)} {verb} further after the tower, on its features: the plan shows {enters}",
-    )
 
 
 def _check_frames(frames: UInt8Array) -> None:

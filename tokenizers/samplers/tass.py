@@ -11,8 +11,13 @@ import numpy as np
 from framegate.errors import ConfigError, FrameError
 from framegate.settings import Count, PerCall, Positive, checked
 from framegate.tokenizers.clip import VideoStream
-from framegate.tokenizers.relevance.frames import FrameScores, open_file, score_by_novelty, score_by_query
-from framegate.tokenizers.relevance.scores import is_encoder
+from framegate.tokenizers.relevance import (
+    FrameScores,
+    is_encoder,
+    open_file,
+    score_by_novelty,
+    score_by_query,
+)
 from framegate.tokenizers.samplers import fps as every
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 

@@ -11,10 +11,9 @@ from framegate.tokenizers.gate.areas.levels import level_shape, mark, sums_in
 from framegate.tokenizers.gate.areas.moving import MovingClip
 from framegate.tokenizers.gate.areas.search import RoughMix, best_mix, rough_mix
 from framegate.tokenizers.gate.areas.tables import level_errors, sampled
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.camera_motion import RememberedMotion, scaled
 from framegate.tokenizers.gate.clip_tubes import ClipTubes, halved
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules
 from framegate.tokenizers.gate.plan import GatePlan

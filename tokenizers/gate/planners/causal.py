@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress, planned
 from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan

@@ -10,10 +10,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.camera_motion import RememberedMotion
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
 from framegate.tokenizers.gate.plan import GatePlan

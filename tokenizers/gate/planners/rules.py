@@ -8,9 +8,8 @@ import numpy as np
 
 from framegate.errors import BudgetError
 from framegate.tokenizers.cell_rules import CellRule, cell_rule
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
-from framegate.tokenizers.gate.config import GateConfig
+from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress

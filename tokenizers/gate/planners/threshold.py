@@ -11,9 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from framegate.tokenizers.gate.budget import Budget
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
-from framegate.tokenizers.gate.config import GateConfig, Metric
+from framegate.tokenizers.gate.config import Budget, GateConfig, Metric
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
