@@ -18,9 +18,9 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from PIL import Image
 
 import framegate
-from framegate.models.stages.select.config import SelectConfig
+from framegate.models.stages.select import SelectConfig
+from framegate.models.stages.select.rules import VideoToChoose, best_of_tubes
 from framegate.models.stages.select.rules.equal_shares import rank
-from framegate.models.stages.select.stage import VideoToChoose, best_of_tubes
 
 OUT = Path(__file__).parent / "img" / "refill.png"
 SHARE = 0.25

@@ -7,7 +7,7 @@ import pytest
 
 import framegate
 from framegate.models.stages.registry import stages
-from framegate.models.stages.select.config import select_rules
+from framegate.models.stages.select import select_rules
 from framegate.tokenizers.gate.weights import WEIGHTS
 from framegate.tokenizers.samplers import sampler, sampler_names
 

@@ -66,7 +66,7 @@ def run_plan(path):
 
 def run_attached(path):
     import framegate
-    from framegate.models.tiny.builders import chat_template, tiny_tokenizer
+    from framegate.models.tiny import chat_template, tiny_tokenizer
     from framegate.models.video_processor import attach_processor, build_processor
 
     processor = build_processor(

@@ -19,12 +19,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, interleaved_ms, ratio_of_medians, write_csv
 
+from framegate.models.stages.condensation import CondensationConfig
 from framegate.models.stages.condensation.condense import condense
-from framegate.models.stages.condensation.config import CondensationConfig
 from framegate.models.stages.reduction import reduce_to
-from framegate.models.stages.scene_merge.config import SceneMergeConfig
+from framegate.models.stages.scene_merge import SceneMergeConfig
 from framegate.models.stages.scene_merge.merge import merge_scenes
-from framegate.models.stages.spatiotemporal.config import SpatiotemporalConfig
+from framegate.models.stages.spatiotemporal import SpatiotemporalConfig
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
 from framegate.models.tiny import tiny_model
 from framegate.models.video_tokens import VideoTokens

@@ -14,7 +14,7 @@ from framegate.models.families._qwen import HALF, STOCK_VALUES, built_for_patche
 from framegate.models.families._sizes import shared_rule
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.mechanism import Encoded
-from framegate.models.prompt.text_positions import text_positions
+from framegate.models.prompt.positions import text_positions
 from framegate.models.towers.packed import PackedTower
 from framegate.models.towers.patches import PatchLayout
 from framegate.models.transformers_private import packs_documents

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from framegate.models.nano.vocabulary import LATER_TIMES, TIMES, nano_tokenizer
-from framegate.models.tiny.builders import chat_template, tiny_model_of
+from framegate.models.tiny import chat_template, tiny_model_of
 
 VISION = {
     "depth": 6,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from framegate.models.tiny.builders import tiny_tokenizer
+from framegate.models.tiny import tiny_tokenizer
 
 # Times of whole tenths of a second, one token each: a question's time and a frame's marker are the same token. From
 # 64 seconds on a token holds the seconds and the point, and the tenth follows. Without the point, it would be a code's.

@@ -105,8 +105,7 @@ def stages() -> dict[str, StageSpec]:
     found = dict(_BY_RULE)
     for entry in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if entry.name not in found and entry.name != "registry":
-            path = f"framegate.models.stages.{entry.name}"
-            found[entry.name] = import_module(f"{path}.config" if entry.ispkg else path).STAGE
+            found[entry.name] = import_module(f"framegate.models.stages.{entry.name}").STAGE
     return dict(sorted(found.items(), key=lambda item: item[1].order))
 
 

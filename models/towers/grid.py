@@ -15,7 +15,7 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import is_interleaved, token_types
-from framegate.models.prompt.text_positions import text_positions
+from framegate.models.prompt.positions import text_positions
 from framegate.models.towers.grid_encode import pool_kept
 from framegate.models.towers.grid_geometry import (
     POOLED_PATCHES,

@@ -10,7 +10,7 @@ import yaml
 import framegate
 from framegate.config import CONFIG_VERSION, SECTIONS, FrontEndConfig
 from framegate.errors import BudgetError, ConfigError
-from framegate.models.stages.select.config import SelectConfig
+from framegate.models.stages.select import SelectConfig
 from framegate.settings import names
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.samplers import FramesConfig

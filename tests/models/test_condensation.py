@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.errors import ConfigError
-from framegate.models.stages.condensation.condense import area_sides, condense
-from framegate.models.stages.condensation.config import CondensationConfig
-from framegate.models.stages.condensation.relevance import query_relevance
+from framegate.models.stages.condensation import CondensationConfig
+from framegate.models.stages.condensation.condense import area_sides, condense, query_relevance
 from framegate.models.video_tokens import VideoTokens
 
 

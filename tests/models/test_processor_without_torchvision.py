@@ -32,7 +32,7 @@ sys.meta_path.insert(0, Blocked())
 
 from framegate.configs.loader import load_config
 from framegate.models.tiny import tiny_tokenizer
-from framegate.models.tiny.builders import chat_template
+from framegate.models.tiny import chat_template
 from framegate.models.video_processor import attach_processor, build_processor, load_processor
 from framegate.models.video_processor import torchvision_found
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.errors import BudgetError
+from framegate.models.stages.condensation import CondensationConfig
 from framegate.models.stages.condensation.condense import condense
-from framegate.models.stages.condensation.config import CondensationConfig
 from framegate.models.stages.reduction import near_pairs, reduce_to
 from framegate.models.video_tokens import VideoTokens
 

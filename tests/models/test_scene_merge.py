@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framegate.errors import ConfigError
-from framegate.models.stages.scene_merge.config import SceneMergeConfig
+from framegate.models.stages.scene_merge import SceneMergeConfig
 from framegate.models.stages.scene_merge.merge import merge_scenes
 from framegate.models.stages.scene_merge.scenes import Join, nearest_joins
 from framegate.models.video_tokens import VideoTokens

@@ -8,9 +8,8 @@ import framegate
 from framegate.errors import ConfigError
 from framegate.models.stages.refill import Refill
 from framegate.models.stages.registry import StageCall
-from framegate.models.stages.select.config import SelectConfig, select_rules
-from framegate.models.stages.select.likeness import KERNEL_WIDTHS, likeness
-from framegate.models.stages.select.rules.equal_shares import equal_counts
+from framegate.models.stages.select import SelectConfig, select_rules
+from framegate.models.stages.select.rules import KERNEL_WIDTHS, equal_counts, likeness
 from framegate.models.stages.select.rules.vidcom2 import tube_counts
 from framegate.models.stages.select.stage import TokenSelect
 from framegate.models.video_tokens import VideoTokens

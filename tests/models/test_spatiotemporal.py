@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from framegate.errors import ConfigError
 from framegate.models.stages.registry import StageCall
-from framegate.models.stages.spatiotemporal.config import SpatiotemporalConfig
+from framegate.models.stages.spatiotemporal import SpatiotemporalConfig
 from framegate.models.stages.spatiotemporal.module import (
     SpatiotemporalModule,
     load_spatiotemporal,

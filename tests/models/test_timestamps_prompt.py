@@ -17,8 +17,7 @@ from tiny import moving_frames, stock_inputs, stock_model, stock_processor
 from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.prompt import token_types
 from framegate.models.timestamp_interleaver import TimestampInterleaver
-from framegate.models.tiny import tiny_tokenizer
-from framegate.models.tiny.builders import chat_template
+from framegate.models.tiny import chat_template, tiny_tokenizer
 from framegate.models.transformers_private import VIDEOS_METHOD
 from framegate.models.video_processor import attach_processor, build_processor
 from framegate.models.video_processor.hooks import stamped_text, why_no_stamps

@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from framegate.models.tiny import tiny_model, tiny_tokenizer
-from framegate.models.tiny.builders import chat_template
+from framegate.models.tiny import chat_template, tiny_model, tiny_tokenizer
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

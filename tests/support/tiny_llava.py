@@ -9,8 +9,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from framegate.models.families import family_of, unwrap
 from framegate.models.families.llava_onevision import grid_pinpoints
 from framegate.models.mechanism import mechanism_of
-from framegate.models.tiny import tiny_model, tiny_tokenizer
-from framegate.models.tiny.builders import chat_template
+from framegate.models.tiny import chat_template, tiny_model, tiny_tokenizer
 from framegate.models.towers.grid_geometry import cut_patches, patches_of_cells
 
 HALF = [0.5, 0.5, 0.5]

@@ -12,7 +12,7 @@ from framegate.errors import ConfigError
 from framegate.models.nano import NANO, shipped_folder
 from framegate.models.nano.build import TEXT, VISION, nano_model, nano_processor
 from framegate.models.nano.vocabulary import LATER_TIMES, TIMES, nano_tokenizer
-from framegate.models.tiny.builders import tiny_model_of
+from framegate.models.tiny import tiny_model_of
 from framegate.tools.evaluation.generator.script import ALPHABET, SIZES_PX, write_script
 from framegate.tools.training.nano.batches import LAYOUT, Batch, Lesson, make_batch
 from framegate.tools.training.nano.reading import (

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from framegate.models.stages.registry import StageCall
-from framegate.models.stages.scene_merge.config import SceneMergeConfig
-from framegate.models.stages.scene_merge.key_tokens import agreed_joins, merge_key_tokens
-from framegate.models.stages.scene_merge.repeats import merge_repeats
+from framegate.models.stages.scene_merge import SceneMergeConfig
+from framegate.models.stages.scene_merge.merged_tokens import agreed_joins, merge_key_tokens, merge_repeats
 from framegate.models.stages.scene_merge.scenes import (
     Head,
     key_tubes,

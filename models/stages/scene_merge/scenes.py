@@ -14,7 +14,7 @@ from torch.nn.functional import layer_norm
 from framegate.errors import ConfigError
 from framegate.kernels.backend import Backend
 from framegate.kernels.scene_divergence import scene_divergence
-from framegate.models.stages.scene_merge.config import SceneMergeConfig
+from framegate.models.stages.scene_merge import SceneMergeConfig
 from framegate.models.video_tokens import (
     VideoTokens,
     cells_per_tube,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError
-from framegate.models.stages.scene_merge.config import SceneMergeConfig
+from framegate.models.stages.scene_merge import SceneMergeConfig
 from framegate.models.video_tokens import VideoTokens, cells_per_tube, tokens_per_tube, tube_of_token
 
 

@@ -1,13 +1,7 @@
-"""TokenSelect: brings the filled grid down to the prompt's budget by a rule that chooses tokens, none of them changed.
-
-A rule is a file of the folder `rules` with `rank(video, wanted, settings) -> (scores, counts)`: how telling each token
-of one video is, and how many tokens each tube may keep. Adding a rule touches nothing else. `BASELINE` marks a rival's.
-"""
+"""TokenSelect: brings the filled grid down to the prompt's budget by a rule that chooses tokens, none changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import import_module
 
 import torch
@@ -15,32 +9,9 @@ from torch import Tensor, nn
 
 from framegate.errors import ConfigError
 from framegate.models.stages.registry import StageCall
-from framegate.models.stages.select.config import SelectConfig
+from framegate.models.stages.select import SelectConfig
+from framegate.models.stages.select.rules import Rank, VideoToChoose, best_of_tubes
 from framegate.models.video_tokens import VideoTokens
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoToChoose:
-    """One video as a rule sees it: n tokens in the order of their cells, T tubes that hold tokens.
-
-    Args:
-        features: what would enter the language model, [n, D], where the model is.
-        tube: tube of each token, int64 [n], rising from 0 without gaps.
-        sizes: tokens of each tube, int64 [T].
-        age: tubes since each token's content was encoded, int64 [n].
-        change: how much each token's cell had changed when the gate decided, float [n]; None when nothing says.
-        query: embeddings of the question, [Q, D]; None unless `select.use_query` asks for it.
-    """
-
-    features: Tensor = field(repr=False)
-    tube: Tensor = field(repr=False)
-    sizes: Tensor = field(repr=False)
-    age: Tensor = field(repr=False)
-    change: Tensor | None = None
-    query: Tensor | None = None
-
-
-Rank = Callable[[VideoToChoose, int, SelectConfig], tuple[Tensor, Tensor]]
 
 
 class TokenSelect(nn.Module):
@@ -134,17 +105,6 @@ class TokenSelect(nn.Module):
         if call.query is None:
             raise ConfigError("select.use_query is set, and this call has no text to read a question from.")
         return call.query()[number].detach()
-
-
-def best_of_tubes(scores: Tensor, tube: Tensor, counts: Tensor) -> Tensor:
-    """Keep the best tokens of every tube: scores [n], tube [n], counts [T] -> bool [n], ties to the earlier cell."""
-    order = scores.argsort(descending=True, stable=True)
-    order = order[tube[order].argsort(stable=True)]
-    sizes = torch.bincount(tube, minlength=len(counts))
-    rank = torch.arange(len(order)) - (sizes.cumsum(0) - sizes)[tube[order]]
-    keep = torch.zeros(len(order), dtype=torch.bool)
-    keep[order] = rank < counts[tube[order]]
-    return keep
 
 
 def shown_again(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from framegate.errors import ConfigError
 from framegate.models.stages.registry import StageCall
-from framegate.models.stages.spatiotemporal.config import SpatiotemporalConfig
+from framegate.models.stages.spatiotemporal import SpatiotemporalConfig
 from framegate.models.video_tokens import VideoTokens, first_tubes, tokens_per_tube, tube_means, tube_of_token
 
 

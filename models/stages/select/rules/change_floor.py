@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from framegate.models.stages.select.config import SelectConfig
-from framegate.models.stages.select.likeness import likeness
-from framegate.models.stages.select.rules.equal_shares import equal_counts
-from framegate.models.stages.select.stage import VideoToChoose, best_of_tubes
+from framegate.models.stages.select import SelectConfig
+from framegate.models.stages.select.rules import VideoToChoose, best_of_tubes, equal_counts, likeness
 
 BASELINE = False
 # half of the budget goes to all tubes alike, the other half to what changed or is asked for
@@ -17,14 +15,6 @@ FLOOR_SHARE = 0.5
 
 def rank(video: VideoToChoose, wanted: int, settings: SelectConfig) -> tuple[Tensor, Tensor]:
     """Give every tube an equal floor, and the rest of the budget to the tokens that score highest in the whole video.
-
-    Args:
-        video: what may be chosen.
-        wanted: tokens in all, from 1 to n - 1.
-        settings: not read.
-
-    Returns:
-        Score of each token, float [n]; tokens of each tube, int64 [T], sums to wanted.
 
     Source: after SemVID's floor per time slot, with the rest by relevance; its share and the scores are ours.
     """

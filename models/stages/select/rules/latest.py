@@ -5,24 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from framegate.models.stages.select.config import SelectConfig
-from framegate.models.stages.select.likeness import likeness
-from framegate.models.stages.select.stage import VideoToChoose
+from framegate.models.stages.select import SelectConfig
+from framegate.models.stages.select.rules import VideoToChoose, likeness
 
 BASELINE = False
 
 
 def rank(video: VideoToChoose, wanted: int, settings: SelectConfig) -> tuple[Tensor, Tensor]:
-    """Fill tubes from the last one back; of the first that is not whole, the most telling tokens.
-
-    Args:
-        video: what may be chosen.
-        wanted: tokens in all, from 1 to n - 1.
-        settings: not read.
-
-    Returns:
-        Score of each token, float [n]; tokens of each tube, int64 [T], sums to wanted.
-    """
+    """Fill tubes from the last one back; of the first that is not whole, the most telling tokens."""
     like_video, like_tube = likeness(video.features, video.tube)
     later = video.sizes.flip(0).cumsum(0).flip(0) - video.sizes  # tokens behind each tube
     return -(like_video + like_tube), torch.minimum((wanted - later).clamp(min=0), video.sizes)

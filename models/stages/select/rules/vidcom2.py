@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from framegate.models.stages.select.config import SelectConfig
-from framegate.models.stages.select.likeness import likeness
-from framegate.models.stages.select.stage import VideoToChoose
+from framegate.models.stages.select import SelectConfig
+from framegate.models.stages.select.rules import VideoToChoose, likeness
 
 BASELINE = True
 # of the softmax over tubes, the released code's: the smaller, the more goes to the tube that is least like the video
@@ -16,14 +15,6 @@ TEMPERATURE = 0.01
 
 def rank(video: VideoToChoose, wanted: int, settings: SelectConfig) -> tuple[Tensor, Tensor]:
     """Rank tokens by how little they look like their tube and the video; share the budget out by tubes' uniqueness.
-
-    Args:
-        video: what may be chosen.
-        wanted: tokens in all, from 1 to n - 1.
-        settings: not read.
-
-    Returns:
-        Score of each token, float [n]; tokens of each tube, int64 [T], sums to wanted.
 
     Source: VidCom2 (arXiv 2505.14454), by its released code.
     """
