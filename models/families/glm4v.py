@@ -11,8 +11,15 @@ from torch import Tensor
 
 from framegate.errors import FrameError
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families._qwen import CLIP_MEAN, CLIP_STD, STOCK_VALUES, built_for_patches, tiny_text
-from framegate.models.families._sizes import video_rule
+from framegate.models.families._shared import (
+    CLIP_MEAN,
+    CLIP_STD,
+    STOCK_VALUES,
+    TINY_SIZE,
+    built_for_patches,
+    tiny_text,
+    video_rule,
+)
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.packed import PackedTower
@@ -144,7 +151,7 @@ FAMILY = Family(
         ),
         video_mark="<|begin_of_video|><|video|><|end_of_video|>",
         image_mark="<|begin_of_image|><|image|><|end_of_image|>",
-        size={"shortest_edge": 28 * 28 * 4, "longest_edge": 28 * 28 * 24 * 8},
+        size=TINY_SIZE,
     ),
     timestamps="whole seconds after every tube, native",
     writes_times=True,

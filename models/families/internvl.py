@@ -11,8 +11,13 @@ import torch
 from torch import Tensor
 
 from framegate.errors import FrameError, UnsupportedModelError
-from framegate.models.families._qwen import STOCK_VALUES, tiny_text
-from framegate.models.families._sizes import square_rule
+from framegate.models.families._shared import (
+    SQUARE_FRAMES,
+    STOCK_VALUES,
+    square_picture,
+    square_rule,
+    tiny_text,
+)
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.frames import FramesTower, in_equal_parts
 from framegate.models.towers.grid_geometry import judged_size
@@ -34,21 +39,11 @@ _VIDEO: Values = STOCK_VALUES | {
     "fps": None,
     "initial_shift": True,
 }
-_OF_THE_MODEL: Values = {
-    "patch_size": _PATCH_PX,
-    "temporal_patch_size": 1,
-    "merge_size": 1,
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
-}
 
 
 def _built(values: Mapping[str, Any]) -> tuple[Values, Values]:
     side_px = values["size"]["height"]
-    shared = {name: values[name] for name in ("size", "image_mean", "image_std")}
-    return shared, {"image_seq_length": (side_px // _PATCH_PX // 2) ** 2}
+    return square_picture(values), {"image_seq_length": (side_px // _PATCH_PX // 2) ** 2}
 
 
 def sample_rule(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
@@ -207,7 +202,7 @@ FAMILY = Family(
         arguments=("image_seq_length",),
         built=_built,
         video_values=_VIDEO,
-        model_values=_OF_THE_MODEL,
+        model_values=SQUARE_FRAMES,
         judged=judged_size,
         size_rule=square_rule,
         sample_rule=sample_rule,

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 
 from framegate.errors import UnsupportedModelError
-from framegate.models.families._qwen import HALF, STOCK_VALUES, tiny_text
-from framegate.models.families._sizes import square_rule
+from framegate.models.families._shared import (
+    HALF,
+    SQUARE_FRAMES,
+    STOCK_VALUES,
+    square_picture,
+    square_rule,
+    tiny_text,
+)
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.grid import GridTower
@@ -32,24 +38,13 @@ _VIDEO: Values = STOCK_VALUES | {
     "do_sample_frames": False,
     "fps": None,
 }
-# What its processor leaves to the model: SigLIP's patches, one frame a tube, each patch a row.
-_OF_THE_MODEL: Values = {
-    "patch_size": _PATCH_PX,
-    "temporal_patch_size": 1,
-    "merge_size": 1,
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
-}
 
 
 def _built(values: Mapping[str, Any]) -> tuple[Values, Values]:
     side_px = values["size"]["height"]
-    shared = {name: values[name] for name in ("size", "image_mean", "image_std")}
     own = {"num_image_tokens": (side_px // _PATCH_PX) ** 2, "vision_feature_select_strategy": "full"}
     # the class's own sizes, one to six tiles along a side, for tiles of another size
-    return shared | {"image_grid_pinpoints": grid_pinpoints(side_px, 6)}, own
+    return square_picture(values) | {"image_grid_pinpoints": grid_pinpoints(side_px, 6)}, own
 
 
 def grid_pinpoints(image_px: int, tiles: int) -> list[list[int]]:
@@ -167,7 +162,7 @@ FAMILY = Family(
         ),
         built=_built,
         video_values=_VIDEO,
-        model_values=_OF_THE_MODEL,
+        model_values=SQUARE_FRAMES,
         judged=judged_size,
         size_rule=square_rule,
     ),

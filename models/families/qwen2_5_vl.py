@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from framegate.models.families._qwen import qwen2_recipe, qwen_token_ids, tiny_text
+from framegate.models.families._shared import qwen2_recipe, tiny_qwen
 from framegate.models.family import Family, TinyRecipe, Values
 from framegate.models.towers.packed import PackedTower
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
-    from transformers import Qwen2_5_VLConfig
-
     tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
     windows = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3], "tokens_per_second": 2}
-    shared = {"spatial_merge_size": 2, "temporal_patch_size": 2}
-    return Qwen2_5_VLConfig(
-        text_config=tiny_text(tokenizer, text, rope={"mrope_section": [2, 3, 3]}),
-        vision_config=tower | windows | shared | vision,
-        **qwen_token_ids(tokenizer),
-    )
+    return tiny_qwen("Qwen2_5_VLConfig", tokenizer, vision=tower | windows | vision, text=text)
 
 
 FAMILY = Family(

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from framegate.models.families._qwen import qwen3_recipe, qwen_token_ids, tiny_text
+from framegate.models.families._shared import qwen3_recipe, tiny_qwen
 from framegate.models.family import Family, TinyRecipe, Values
 from framegate.models.towers.packed import PackedTower
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
-    from transformers import Qwen3VLConfig
-
     tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
     deepstack = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1, 2]}
-    shared = {"spatial_merge_size": 2, "temporal_patch_size": 2}
-    rope = {"mrope_section": [2, 3, 3], "mrope_interleaved": True}
-    return Qwen3VLConfig(
-        text_config=tiny_text(tokenizer, {"head_dim": 16} | text, rope=rope),
-        vision_config=tower | deepstack | shared | vision,
-        **qwen_token_ids(tokenizer),
-    )
+    vision, text = tower | deepstack | vision, {"head_dim": 16} | text
+    return tiny_qwen("Qwen3VLConfig", tokenizer, vision=vision, text=text, rope={"mrope_interleaved": True})
 
 
 FAMILY = Family(

@@ -10,8 +10,15 @@ from torch import Tensor
 
 from framegate.errors import PlaceholderError
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families._qwen import HALF, STOCK_VALUES, built_for_patches, qwen_token_ids, tiny_text
-from framegate.models.families._sizes import shared_rule
+from framegate.models.families._shared import (
+    HALF,
+    STOCK_VALUES,
+    TINY_SIZE,
+    built_for_patches,
+    qwen_token_ids,
+    shared_rule,
+    tiny_text,
+)
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.mechanism import Encoded
 from framegate.models.prompt.positions import text_positions
@@ -188,7 +195,7 @@ FAMILY = Family(
         config=_tiny_config,
         video_mark="<|video_pad|>",
         image_mark="<|image_pad|>",
-        size={"shortest_edge": 28 * 28 * 4, "longest_edge": 28 * 28 * 24 * 8},
+        size=TINY_SIZE,
     ),
     positions="1-D RoPE",
     timestamps="text before every frame, native",
