@@ -64,17 +64,7 @@ def load_config(
 
 
 def learned_weights(config: Any) -> Path | None:
-    """Find what a saved front end had learned.
-
-    Args:
-        config: whatever `load_config` takes.
-
-    Returns:
-        Path of the weights beside a saved configuration that has something to learn, else None.
-
-    Raises:
-        ConfigError: a saved configuration whose weights are gone.
-    """
+    """Find the weights beside a saved configuration that learns, else None; ConfigError where they are gone."""
     saved = _saved_file(config)
     if saved is None or load_config(saved).spatiotemporal is None:
         return None
@@ -124,18 +114,7 @@ def _read_yaml(name: str | Path) -> dict[str, Any]:
 
 
 def read_mapping(path: Any, what: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Args:
-        path: the file.
-        what: what it holds, for messages.
-
-    Returns:
-        The mapping.
-
-    Raises:
-        ConfigError: no UTF-8 text, no YAML, or no mapping.
-    """
+    """Read a YAML file that holds a mapping; ConfigError where it is no UTF-8 text, no YAML or no mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

@@ -17,16 +17,9 @@ _PRUNING_OF_1 = {"channel_share": 0.5, "uniqueness_temperature": 0.01}
 
 
 def upgrade(values: Mapping[str, Any]) -> tuple[Values, tuple[str, ...]]:
-    """Bring a saved configuration up to today's version.
+    """Bring what a front end saved up to today's version, with a note for each setting whose meaning went.
 
-    Args:
-        values: as a front end saved them; without a `config_version` they are of today.
-
-    Returns:
-        Values of today's version, and a note for each setting whose meaning went.
-
-    Raises:
-        ConfigError: a version of the future.
+    Values without a `config_version` are of today; one of the future raises ConfigError.
     """
     version = values.get("config_version", CONFIG_VERSION)
     # first: a newer version may hold keys and sections that are unknown here

@@ -21,18 +21,10 @@ _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "
 def resolve_config(
     name_or_path: str | Path, front_end: Any, hub: dict[str, Any]
 ) -> tuple[FrontEndConfig, Path | None]:
-    """Find the configuration for a checkpoint, and what its front end had learned.
+    """Find the configuration for a checkpoint, and the path of what its front end had learned, None for nothing.
 
-    Args:
-        name_or_path: folder or hub id.
-        front_end: what the caller asked for; None reads the checkpoint's own, else the default preset.
-        hub: options that say which files are meant.
-
-    Returns:
-        The validated configuration, and the path of learned weights, None when there are none.
-
-    Raises:
-        ConfigError: the folder's configuration is not valid.
+    What the caller asked for as `front_end`; None reads the checkpoint's own, else the default preset. `hub` holds the
+    options that say which files are meant.
     """
     if front_end is not None:
         return load_config(front_end), learned_weights(front_end)

@@ -107,13 +107,9 @@ def whole_plan(shapes: tuple[Shape, ...]) -> CellPlan:
 
 
 def covering(side: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    """Find the token that covers each cell in its own tube.
+    """Find the token that covers each cell in its own tube, by the sides of tokens, int8 [T, H, W].
 
-    Args:
-        side: int8 [T, H, W], side of the token that stands at each cell, 0 for none.
-
-    Returns:
-        int64 [T, H, W], flat index of that token's cell in the video; -1 where the tube encoded nothing.
+    int64 [T, H, W], flat index of that token's cell in the video; -1 where the tube encoded nothing.
     """
     _, height, width = side.shape
     cover = np.full(side.shape, -1, np.int64)

@@ -144,15 +144,7 @@ class Mechanism(Protocol):
 
 
 def mechanism_of(inner: Any, family: Family, scaling: Scaling | None = None) -> Mechanism:
-    """Bind a family's tower to a model.
-
-    Args:
-        inner: the model without its language-model head.
-        family: its family.
-        scaling: how the pixels of its calls were scaled; None for the family's way.
-
-    Returns:
-        What a call of that model goes through.
+    """Bind a family's tower to a model, the family's way of scaling pixels where none is given.
 
     Raises:
         UnsupportedModelError: the model has another tower than its family's; the message names the one that works.

@@ -67,17 +67,10 @@ class VideoTokens:
         *,
         backend: Backend = "auto",
     ) -> VideoTokens:
-        """Make tokens of what the gate kept.
+        """Make tokens of what the gate kept; each cell is stood for by its anchor's token.
 
-        Args:
-            layers: features [K, D] of the kept cells, in order, one tensor per layer.
-            keep: bool [C], cells at which a token stands.
-            anchor: int64 [C], cell whose token stands for each cell, its own where kept; -1 for none.
-            shapes: tubes, rows and columns of each video.
-            backend: how features are merged.
-
-        Returns:
-            The tokens; each cell is stood for by its anchor's token.
+        layers: features [K, D] of the kept cells, in order; keep bool [C]; anchor int64 [C], its own where kept, -1 for
+        none.
         """
         cell = keep.nonzero()[:, 0]
         rank = torch.full((len(keep),), -1, dtype=torch.long)

@@ -49,30 +49,12 @@ class FrameTextEncoder(Protocol):
 
 
 def is_encoder(value: object) -> TypeGuard[FrameTextEncoder]:
-    """Tell whether an object has both methods of an encoder.
-
-    Args:
-        value: anything.
-
-    Returns:
-        True when it can encode frames and text.
-    """
+    """Tell whether an object has both methods of an encoder."""
     return all(callable(getattr(value, name, None)) for name in ("encode_frames", "encode_text"))
 
 
 def encoded_text(encoder: FrameTextEncoder, text: str) -> Float64Array:
-    """Encode a text and check the result.
-
-    Args:
-        encoder: the user's encoder.
-        text: what to encode.
-
-    Returns:
-        float64 [D].
-
-    Raises:
-        ConfigError: the encoder gave another shape, NaN or infinity.
-    """
+    """Encode a text, float64 [D]; ConfigError where the encoder gave another shape, NaN or infinity."""
     features = as_array(encoder.encode_text(text))
     if features.ndim != 1 or not np.isfinite(features).all():
         raise ConfigError(
@@ -82,19 +64,7 @@ def encoded_text(encoder: FrameTextEncoder, text: str) -> Float64Array:
 
 
 def encoded_frames(encoder: FrameTextEncoder, frames: UInt8Array, width: int) -> Float64Array:
-    """Encode frames and check the result.
-
-    Args:
-        encoder: the user's encoder.
-        frames: uint8 [F, h, w, 3].
-        width: D, the width of the encoder's text features.
-
-    Returns:
-        float64 [F, D].
-
-    Raises:
-        ConfigError: the encoder gave another shape, NaN or infinity.
-    """
+    """Encode frames, uint8 [F, h, w, 3] -> float64 [F, width]; ConfigError for another shape, NaN or infinity."""
     features = as_array(encoder.encode_frames(frames))
     if features.shape != (len(frames), width) or not np.isfinite(features).all():
         raise ConfigError(
@@ -105,14 +75,7 @@ def encoded_frames(encoder: FrameTextEncoder, frames: UInt8Array, width: int) ->
 
 
 def as_array(value: Any) -> Float64Array:
-    """Take what an encoder gives, also tensors with a gradient, on a GPU or in bfloat16.
-
-    Args:
-        value: NumPy array, torch tensor or nested lists.
-
-    Returns:
-        float64, the same shape.
-    """
+    """Take what an encoder gives as float64, also tensors with a gradient, on a GPU or in bfloat16."""
     if hasattr(value, "detach"):
         value = value.detach().double().cpu().numpy()
     return np.asarray(value, dtype=np.float64)
@@ -151,16 +114,10 @@ def similarity(frame_features: Float64Array, text_features: Float64Array) -> Flo
 
 
 def novelty(features: Float64Array) -> Float64Array:
-    """Measure how new each frame is against the one before it.
+    """Measure how new each frame is against the one before it, by features [F, D] in order of time.
 
-    Args:
-        features: float [F, D], in order of time.
-
-    Returns:
-        float64 [F], 1 - cosine of a frame's features and its predecessor's, in [0, 2]; 1 for the first frame.
-
-    Raises:
-        FrameError: not [F, D], NaN or infinity.
+    float64 [F], 1 - cosine of a frame's features and its predecessor's, in [0, 2]; 1 for the first frame. FrameError
+    for features that are not [F, D] and finite.
     """
     if features.ndim != 2 or not np.isfinite(features).all():
         raise FrameError(f"Features are {features.shape}; they must be [F, D] and finite.")
@@ -169,14 +126,10 @@ def novelty(features: Float64Array) -> Float64Array:
 
 
 def luma_features(luma: UInt8Array) -> Float64Array:
-    """Turn a small picture into features that ignore its brightness and contrast.
+    """Turn a small picture, uint8 [h, w], into features that ignore its brightness and contrast, float64 [h*w + 1].
 
-    Args:
-        luma: uint8 [h, w].
-
-    Returns:
-        float64 [h*w + 1] of length 1: luma without its mean, then a constant as large as the contrast of a
-        picture that counts as flat, so that two flat pictures are alike whatever their noise.
+    Of length 1: luma without its mean, then a constant as large as the contrast of a picture that counts as flat, so
+    that two flat pictures are alike whatever their noise.
     """
     centred = luma.astype(np.float64).ravel() - luma.mean()  # [h*w]
     features = np.append(centred, FLAT_CONTRAST * np.sqrt(luma.size))
@@ -212,16 +165,7 @@ class FrameScores:
 def score_by_query(
     stream: VideoStream, plan: FramePlan, *, encoder: FrameTextEncoder, text: str
 ) -> FrameScores:
-    """Score frames by their likeness to a text.
-
-    Args:
-        stream: an open video.
-        plan: the frames to score, each once.
-        encoder: the user's image and text encoder.
-        text: question or caption.
-
-    Returns:
-        Cosine of each frame and the text, in [-1, 1].
+    """Score planned frames by the cosine of their features and a text's, in [-1, 1].
 
     Raises:
         ConfigError: the encoder gave features of another shape, NaN or infinity.
@@ -243,15 +187,7 @@ def score_by_query(
 def score_by_novelty(stream: VideoStream, plan: FramePlan) -> FrameScores:
     """Score frames by how unlike the planned frame before them they are, without any model.
 
-    Args:
-        stream: an open video.
-        plan: the frames to score, each once.
-
-    Returns:
-        1 - correlation of small luma pictures, in [0, 2]; 1 for the first frame.
-
-    Raises:
-        VideoError: nothing can be decoded.
+    1 - correlation of small luma pictures, in [0, 2]; 1 for the first frame. VideoError where nothing can be decoded.
     """
     size_px = small_size(stream.info, longer_px=NOVELTY_SIDE_PX)
     indices: list[int] = []
@@ -266,15 +202,7 @@ def score_by_novelty(stream: VideoStream, plan: FramePlan) -> FrameScores:
 
 
 def open_file(info: VideoInfo, window_seconds: Window, sampler: str) -> VideoStream:
-    """Open the file that a VideoInfo describes.
-
-    Args:
-        info: what `probe` told of a file.
-        window_seconds: clip window.
-        sampler: who asks, for the message.
-
-    Returns:
-        The open stream; use it in a `with` statement.
+    """Open the file that a VideoInfo describes, for a sampler.
 
     Raises:
         FrameError: the frames are in memory, so that there is nothing to open.
@@ -291,16 +219,7 @@ def open_file(info: VideoInfo, window_seconds: Window, sampler: str) -> VideoStr
 def small_size(
     info: VideoInfo, *, longer_px: int | None = None, shorter_px: int | None = None
 ) -> tuple[int, int]:
-    """Find the size of frames to look at: the video's shape, never enlarged.
-
-    Args:
-        info: the video.
-        longer_px: bound of the longer side, at least 1, None for none.
-        shorter_px: bound of the shorter side, at least 1, None for none.
-
-    Returns:
-        Height and width in pixels, at least 1.
-    """
+    """Find height and width of frames to look at: the video's shape within bounds of its sides, never enlarged."""
     sides = (info.height_px, info.width_px)
     scale = min(1.0, (longer_px or max(sides)) / max(sides), (shorter_px or min(sides)) / min(sides))
     return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))

@@ -97,16 +97,8 @@ def scan(
 ) -> tuple[Tensor, Tensor]:
     """Launch scan_kernel, once, or once per step where a step may be kept whole.
 
-    Args:
-        frames: uint8 [T, k, h, w], contiguous.
-        thresholds: float32 [K].
-        cell_px: side of a cell.
-        metric: "mad", "l2" or "ssim".
-        max_age: steps after which a cell is kept again.
-        most: cells that may change before a step is kept whole.
-
-    Returns:
-        keep, bool [K, T, H, W], and residual, float32 [K, T, H, W].
+    frames uint8 [T, k, h, w], contiguous, and thresholds float32 [K] -> keep, bool, and residual, float32, [K, T, H,
+    W]. A cell is kept again after `max_age` steps, a step whole where more than `most` cells change.
     """
     steps, planes, height, width = frames.shape
     rows, columns, scans = height // cell_px, width // cell_px, len(thresholds)

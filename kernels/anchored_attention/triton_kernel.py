@@ -115,24 +115,7 @@ def attend(
     tile_start: Tensor,
     scale: float,
 ) -> Tensor:
-    """Launch attend_kernel.
-
-    Args:
-        query: [N, h, d], last dimension contiguous.
-        key: [M0, h, d], the same.
-        value: [M0, h, d], the same.
-        cu_seqlens_q: int32 [S + 1].
-        cu_seqlens_k: int32 [S + 1].
-        rows: int64 [M], or None.
-        cos: float32 [M, d], contiguous, or None.
-        sin: the same.
-        tile_segment: segment of each tile of queries, as `tiles_of`.
-        tile_start: its first query.
-        scale: factor on the scores.
-
-    Returns:
-        [N, h, d], contiguous.
-    """
+    """Launch attend_kernel; shapes as in `anchored_attention`, last dimensions contiguous, tiles as `tiles_of`."""
     _, heads, width = query.shape
     out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     if not out.numel() or len(cu_seqlens_q) < 2:

@@ -112,17 +112,7 @@ def tile_of(cell_px: int) -> tuple[int, int, int]:
 
 
 def residual(frames_a: Tensor, frames_b: Tensor, cell_px: int, metric: str) -> Tensor:
-    """Launch residual_kernel.
-
-    Args:
-        frames_a: uint8 [..., k, h, w], contiguous.
-        frames_b: the same.
-        cell_px: side of a block.
-        metric: "mad", "l2" or "ssim".
-
-    Returns:
-        float32 [..., H, W].
-    """
+    """Launch residual_kernel: uint8 [..., k, h, w] twice, contiguous -> float32 [..., H, W]."""
     *lead, planes, height, width = frames_a.shape
     rows, columns = height // cell_px, width // cell_px
     out = torch.empty((*lead, rows, columns), dtype=torch.float32, device=frames_a.device)

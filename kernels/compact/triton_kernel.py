@@ -29,16 +29,7 @@ def columns_of(width: int) -> int:
 
 
 def compacted(rows: Tensor, keep: Tensor, num_kept: int) -> Tensor:
-    """Launch compact_kernel.
-
-    Args:
-        rows: [N, D], contiguous.
-        keep: bool [N].
-        num_kept: K.
-
-    Returns:
-        [K, D].
-    """
+    """Launch compact_kernel: rows [N, D], contiguous, and a mask bool [N] of K rows -> [K, D]."""
     out = torch.empty((num_kept, rows.shape[1]), dtype=rows.dtype, device=rows.device)
     place = keep.cumsum(0) - 1
     columns = columns_of(max(rows.shape[1], 1))

@@ -50,18 +50,10 @@ def pool_kernel(
 def pool(
     features: Tensor, share: Tensor, segment: Tensor, row_at: Tensor, spans: Tensor, line: int
 ) -> Tensor:
-    """Launch pool_kernel.
+    """Launch pool_kernel: features [N, D], contiguous, their shares [N] and segments int64 [N] -> [M, D].
 
-    Args:
-        features: [N, D], contiguous.
-        share: [N].
-        segment: int64 [N].
-        row_at: row at each cell of the grid, int64, -1 for none.
-        spans: first cell, rows and columns of each segment's area, int64 [M, 3].
-        line: cells in a row of the grid.
-
-    Returns:
-        [M, D].
+    `row_at`, int64, holds the row at each cell of a grid of `line` cells a row, -1 for none; `spans`, int64 [M, 3], the
+    first cell, rows and columns of each segment's area.
     """
     pooled = torch.empty((len(spans), features.shape[1]), dtype=features.dtype, device=features.device)
     columns = columns_of(max(features.shape[1], 1))

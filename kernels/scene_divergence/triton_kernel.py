@@ -72,16 +72,7 @@ def divergence_kernel(
 
 
 def diverge(p: Tensor, q: Tensor, kind: Kind) -> Tensor:
-    """Launch divergence_kernel, and add up its parts.
-
-    Args:
-        p: [N, V], contiguous, float32 or half precision.
-        q: [M, V], likewise.
-        kind: which divergence.
-
-    Returns:
-        [N, M], float32.
-    """
+    """Launch divergence_kernel, and add up its parts: [N, V] and [M, V], contiguous -> float32 [N, M]."""
     values, blocks = p.shape[1], triton.cdiv(len(q), ROWS)
     splits = triton.cdiv(values, STEPS * VALUES)
     partial = torch.empty((splits, len(p), len(q)), dtype=torch.float32, device=p.device)

@@ -7,16 +7,10 @@ from torch import Tensor
 
 
 def merge_rows(features: Tensor, share: Tensor, segment: Tensor, num_segments: int) -> Tensor:
-    """Add up the rows of every segment, each times its share.
+    """Add up the rows [N, D] of every segment, each times its share [N]: [M, D] in the features' dtype.
 
-    Args:
-        features: [N, D].
-        share: what each row gives to its segment's mean, float32 (float64 for float64 features) [N].
-        segment: int64 [N], -1 leaves the row out.
-        num_segments: M.
-
-    Returns:
-        [M, D] in the features' dtype, added up in the dtype of the shares.
+    Shares are float32 (float64 for float64 features), in which rows are added up; segment int64 [N], -1 leaves a row
+    out.
     """
     chosen = segment >= 0
     if segment.device.type != "cpu" or torch.compiler.is_compiling():
@@ -30,16 +24,10 @@ def merge_rows(features: Tensor, share: Tensor, segment: Tensor, num_segments: i
 
 
 def shares_of(size: Tensor, segment: Tensor, num_segments: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Work out what each row gives to the mean of its segment.
+    """Work out what each row gives to the mean of its segment: shares, at least float32 [N], and the segments' sizes,
+    int64 [M].
 
-    Args:
-        size: int64 [N].
-        segment: int64 [N], -1 leaves the row out.
-        num_segments: M.
-        dtype: of the features.
-
-    Returns:
-        Shares, at least float32 [N], 0 for rows that are left out; and the sizes of the segments, int64 [M].
+    Rows whose segment is -1 are left out: their share is 0.
     """
     total = size.new_zeros(num_segments + 1).index_add(0, segment + 1, size)
     wide = torch.promote_types(dtype, torch.float32)

@@ -71,16 +71,9 @@ def wide_of(tensor: Tensor) -> tl.dtype:
 
 
 def merge(features: Tensor, share: Tensor, order: Tensor, starts: Tensor) -> Tensor:
-    """Launch merge_kernel.
+    """Launch merge_kernel: features [N, D], contiguous, and their shares [N] -> [M, D].
 
-    Args:
-        features: [N, D], contiguous.
-        share: [N].
-        order: rows by segment, int64.
-        starts: int64 [M + 1], where each segment's rows begin in order.
-
-    Returns:
-        [M, D].
+    `order` holds the rows by segment, int64, and `starts`, int64 [M + 1], where each segment's rows begin in it.
     """
     merged = torch.empty((len(starts) - 1, features.shape[1]), dtype=features.dtype, device=features.device)
     columns = columns_of(max(features.shape[1], 1))
@@ -93,16 +86,7 @@ def merge(features: Tensor, share: Tensor, order: Tensor, starts: Tensor) -> Ten
 
 
 def spread(merged: Tensor, share: Tensor, segment: Tensor) -> Tensor:
-    """Launch spread_kernel.
-
-    Args:
-        merged: [M, D], contiguous.
-        share: [N].
-        segment: int64 [N].
-
-    Returns:
-        [N, D].
-    """
+    """Launch spread_kernel: merged [M, D], contiguous, shares [N] and segments int64 [N] -> [N, D]."""
     out = torch.empty((len(segment), merged.shape[1]), dtype=merged.dtype, device=merged.device)
     columns = columns_of(max(merged.shape[1], 1))
     if out.numel():

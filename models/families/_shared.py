@@ -103,16 +103,7 @@ def square_picture(values: Mapping[str, Any]) -> Values:
 
 
 def tiny_text(tokenizer: Any, changes: Values, *, rope: Values | None = None) -> Values:
-    """Settings of a language model of three layers, as every tiny model has one.
-
-    Args:
-        tokenizer: whose vocabulary it speaks.
-        changes: settings to replace.
-        rope: parameters of its rotary positions beside type and theta.
-
-    Returns:
-        Keyword arguments of a text configuration.
-    """
+    """Settings of a language model of three layers, as every tiny model has one; `rope` beside type and theta."""
     return {
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
@@ -131,15 +122,7 @@ def tiny_text(tokenizer: Any, changes: Values, *, rope: Values | None = None) ->
 def tiny_qwen(
     config: str, tokenizer: Any, *, vision: Values, text: Values, rope: Values | None = None
 ) -> Any:
-    """The configuration of a tiny Qwen-VL.
-
-    Args:
-        config: name of the configuration's class in transformers.
-        tokenizer: whose vocabulary it speaks.
-        vision: settings of its tower beside the patches of a cell and the frames of a tube.
-        text: settings of its language model to replace.
-        rope: parameters of its rotary positions beside the sections of its axes.
-    """
+    """The configuration of a tiny Qwen-VL: its own settings beside those that all of them share."""
     import transformers
 
     return getattr(transformers, config)(

@@ -61,15 +61,7 @@ def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConf
 
 
 def own_compression(pixels: Tensor, grids: Tensor, merge: int) -> Tensor:
-    """Mark the cells that VideoLLaMA3 itself would keep.
-
-    Args:
-        pixels: rows of whole videos, [N * merge * merge, C * p * p].
-        grids: int64 [V, 3], in patches.
-        merge: patches along the side of a cell.
-
-    Returns:
-        bool [N].
+    """Mark the cells that VideoLLaMA3 itself would keep, bool [N], by the rows of whole videos and their grids [V, 3].
 
     Source: VideoLlama3VideoProcessor._get_compression_mask (DiffFP).
     """

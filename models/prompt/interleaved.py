@@ -105,17 +105,9 @@ class _Medium:
     placed: int = 0
 
     def place(self, start: int, length: int) -> tuple[torch.Tensor, int, _Medium | None]:
-        """Place a run of placeholders.
+        """Place a run of placeholders: positions int64 [3, length], the next free one, and what is left of the medium.
 
-        Args:
-            start: the next free position.
-            length: placeholders in the run.
-
-        Returns:
-            Positions int64 [3, length], the next free position, and what is left of the medium.
-
-        Raises:
-            PlaceholderError: the run ends within a tube, or is longer than what is left.
+        PlaceholderError where the run ends within a tube, or is longer than what is left.
         """
         tubes, rows, columns = self.grid
         count, rest = divmod(length, rows * columns)

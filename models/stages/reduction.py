@@ -24,15 +24,7 @@ class Reduction(nn.Module):
         super().__init__()
 
     def forward(self, tokens: VideoTokens, call: StageCall | None = None) -> VideoTokens:
-        """Merge down to the call's targets.
-
-        Args:
-            tokens: of all videos.
-            call: targets.
-
-        Returns:
-            As many tokens as the targets say; the same object where none is over.
-        """
+        """Merge down to the call's targets; the same object where none is over."""
         call = call or StageCall()
         if call.targets is None:
             return tokens
@@ -91,17 +83,7 @@ PAIRS_AT_ONCE = 512  # two blocks of rows that stay in the cache
 
 @torch.no_grad()
 def clusters(features: Tensor, size: Tensor, tyx: Tensor, wanted: int) -> Tensor:
-    """Cluster the tokens of one video.
-
-    Args:
-        features: [n, D], floating point.
-        size: int64 [n], what each token weighs.
-        tyx: tube, row and column of each token, int64 [n, 3].
-        wanted: number of clusters, in [1, n].
-
-    Returns:
-        Cluster of each token, int64 [n], named by its first member.
-    """
+    """Cluster the tokens of one video, features [n, D]: int64 [n], named by each cluster's first member."""
     mean = features.to(torch.promote_types(features.dtype, torch.float32), copy=True)
     length, weight = mean.norm(dim=1), size.to(mean)
     root, over = torch.arange(len(mean)), len(mean) - wanted
@@ -173,15 +155,11 @@ def _contracted(pairs: Tensor, root: Tensor) -> Tensor:
 
 
 def near_pairs(tyx: Tensor) -> Tensor:
-    """Pair the tokens of a video with those next to them.
+    """Pair the tokens of a video, at different places int64 [n, 3], with those next to them: int64 [E, 2], the earlier
+    first.
 
-    Args:
-        tyx: tube, row and column of each token, int64 [n, 3], different ones.
-
-    Returns:
-        Pairs of token numbers, int64 [E, 2], the earlier one first: each token with the next one at the same cell,
-        the next one in its row and the next one in its column of the same tube. Tokens between which no other stands
-        are next to each other, for condensation leaves some at every second or fourth cell only.
+    Each token with the next one at the same cell, in its row and in its column of the same tube. Tokens between which
+    no other stands are next to each other, for condensation leaves some at every second or fourth cell only.
     """
     tube, row, column = tyx.T
     return torch.cat(

@@ -23,15 +23,7 @@ class Refill(nn.Module):
         super().__init__()
 
     def forward(self, tokens: VideoTokens, call: StageCall | None = None) -> VideoTokens:
-        """Fill the grid.
-
-        Args:
-            tokens: those of encoded cells.
-            call: told how many cells nothing shows.
-
-        Returns:
-            A token for every cell that was encoded or has an anchor before it.
-        """
+        """Fill the grid: a token for every cell that was encoded or has an anchor before it."""
         call = call or StageCall()
         filled = tokens.refilled()
         missing = filled.num_cells - filled.num_tokens

@@ -40,15 +40,7 @@ class StageSpec:
     reduces: bool = True
 
     def build(self, settings: Any, width: int) -> Any:
-        """Make the stage's module.
-
-        Args:
-            settings: an instance of `config`, None for a stage without.
-            width: D, features of a token of the model that it is for.
-
-        Returns:
-            The `nn.Module`.
-        """
+        """Make the stage's `nn.Module` for a model whose tokens have `width` features."""
         path, name = self.module.split(":")
         return getattr(import_module(path), name)(settings, width)
 
@@ -119,15 +111,7 @@ def sections(*, reducing: bool = False) -> dict[str, type[Any]]:
 
 
 def run_stages(tokens: VideoTokens, modules: Mapping[str, Any], call: StageCall) -> VideoTokens:
-    """Run stages one after the other, each timed and counted in the report.
-
-    Args:
-        tokens: of all videos of the call, as the tower made them.
-        modules: stage modules by name, in order.
-        call: what they may ask for.
-
-    Returns:
-        The tokens that enter the language model.
+    """Run stages one after the other, in order, each timed and counted in the report.
 
     Raises:
         ConfigError: a stage needs what the call does not bring (a query, a head).

@@ -102,23 +102,7 @@ def tiny_model_of(
     text: dict[str, Any],
     tied: bool = False,
 ) -> Any:
-    """Build a randomly initialised model for a tokenizer of one's own; see `tiny_model`.
-
-    Args:
-        family: as for `tiny_model`.
-        tokenizer: with the family's special tokens.
-        seed: seed of the weights.
-        weight_std: spread of linear weights; None keeps transformers' own initialisation.
-        vision: settings of the vision configuration to replace.
-        text: settings of the text configuration to replace.
-        tied: the output layer is the table of embeddings.
-
-    Returns:
-        The model in evaluation mode.
-
-    Raises:
-        ConfigError: an unknown family; the message names the nearest one.
-    """
+    """Build a randomly initialised model for a tokenizer of one's own, maybe with tied embeddings; see `tiny_model`."""
     import transformers
 
     config = _known(family).tiny.config(tokenizer, vision, text)

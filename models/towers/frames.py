@@ -100,12 +100,7 @@ def _frames_of(call: dict[str, Any]) -> list[int] | None:
 def in_equal_parts(rows: Tensor, num_videos: int) -> Tensor:
     """Give every video of a call the same number of rows, for stock processors that take videos apart by number.
 
-    Args:
-        rows: [K, D] of all videos.
-        num_videos: of the call, V.
-
-    Returns:
-        [V, ceil(K / V), D], the same rows in order; fewer than V empty ones follow.
+    [K, D] of V videos -> [V, ceil(K / V), D], the same rows in order; fewer than V empty ones follow.
     """
     each = -(-len(rows) // num_videos)
     empty = rows.new_zeros(each * num_videos - len(rows), rows.shape[1])

@@ -56,16 +56,10 @@ class GridTower:
         self.inner, self.family, self.scaling = inner, family, scaling
 
     def states(self, patches: Tensor, place: Tensor, lengths: list[int], call: dict[str, Any]) -> Tensor:
-        """Run patches [K, C * p * p] through the tower, each frame on its own.
+        """Run patches [K, C * p * p], frame by frame, through the tower, each frame on its own: [K, D] as `pool` takes
+        them.
 
-        Args:
-            patches: frame by frame.
-            place: int64 [K], where each stands in its frame, row by row.
-            lengths: patches of each frame.
-            call: the call's keyword arguments.
-
-        Returns:
-            [K, D] as `pool` takes them.
+        `place`, int64 [K], is where each stands in its frame, row by row; `lengths` are the patches of each frame.
         """
         raise NotImplementedError
 
@@ -192,15 +186,9 @@ class GridTower:
         return Encoded([self.encode_kept(pixels, self._frames(cells.keep), call)], None)
 
     def encode_kept(self, patches: Tensor, keep: Tensor, call: dict[str, Any] | None = None) -> Tensor:
-        """Encode the patches under the kept cells of all frames, and pool them to those cells.
+        """Encode the patches under the kept cells of all frames, bool [F, H, W], and pool them to those cells.
 
-        Args:
-            patches: [K, C * p * p], those under kept cells, frame by frame, row by row.
-            keep: bool [F, H, W], kept cells of the frames of all videos.
-            call: the call's keyword arguments.
-
-        Returns:
-            [kept cells, D] in token order.
+        patches [K, C * p * p], those under kept cells, frame by frame, row by row -> [kept cells, D] in token order.
         """
         needed = patches_of_cells(keep, self.side).flatten(1)  # [F, n*n]
         assert len(patches) == int(needed.sum())

@@ -25,13 +25,7 @@ _PAIR_MASKS: dict[str, Callable[[Tensor, torch.dtype], Tensor]] = {
 def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
     """Project patches that are cut already, and add the position embedding of their places, as SigLIP's embeddings do.
 
-    Args:
-        tower: a SigLIP vision tower.
-        patches: [K, C * p * p].
-        places: int64 [K], place of each patch in its frame, row by row.
-
-    Returns:
-        [K, D].
+    [K, C * p * p] and int64 [K], the place of each in its frame, row by row -> [K, D].
     """
     embeddings = tower.embeddings
     projection, size = embeddings.patch_embedding, embeddings.patch_size
@@ -41,19 +35,10 @@ def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
 
 
 def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | Sequence[int]) -> Tensor:
-    """Run packed rows through the encoder and select hidden states as LLaVA models do.
+    """Run packed rows [K, D], frame by frame, through the encoder and select hidden states as LLaVA models do.
 
-    Args:
-        tower: a SigLIP vision tower.
-        rows: embedded patches [K, D], frame by frame.
-        lengths: rows of each frame; frames without any are left out or 0.
-        layers: index or indices into the hidden states, 0 for the embeddings, negative from the end.
-
-    Returns:
-        [K, D], or [K, D * indices].
-
-    Raises:
-        ConfigError: an index that the tower has no hidden state for.
+    `lengths` are the rows of each frame; `layers` indices into the hidden states, 0 for the embeddings, negative from
+    the end. [K, D], or [K, D * indices]; ConfigError for an index that the tower has no hidden state for.
     """
     blocks = tower.encoder.layers
     wanted = _indices(layers, len(blocks) + 1)
@@ -73,12 +58,7 @@ def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | 
 def groups_of(lengths: Sequence[int], capacity: int) -> Iterator[list[int]]:
     """Put frames, in order, into groups of at most `capacity` rows; a longer frame is a group of its own.
 
-    Args:
-        lengths: rows of each frame.
-        capacity: most rows of a group of several frames.
-
-    Yields:
-        Lengths of the frames of each group, frames without a row left out.
+    Yields the lengths of the frames of each group, frames without a row left out.
     """
     group: list[int] = []
     for length in filter(None, lengths):
@@ -124,14 +104,8 @@ def pool_kept(rows: Tensor, needed: Tensor, keep: Tensor, pool: Callable[[Tensor
     A kept cell's token is pooled from the patches that it reads, and all of those are encoded. So nothing is ever read
     from a place that was skipped, and such places need no filling from their anchors: they hold zeros.
 
-    Args:
-        rows: [K, D], frame by frame.
-        needed: bool [F, n*n], places of the rows.
-        keep: bool [F, H*W].
-        pool: whole grids [f, n*n, D] to cells [f, H*W, D'].
-
-    Returns:
-        [kept cells, D'].
+    rows [K, D], frame by frame; needed bool [F, n*n], their places; keep bool [F, H*W]; pool takes whole grids [f, n*n,
+    D] to cells [f, H*W, D'] -> [kept cells, D'].
     """
     needed, keep = needed.to(rows.device), keep.to(rows.device)
     lengths = needed.sum(1).tolist()

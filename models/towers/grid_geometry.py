@@ -34,13 +34,7 @@ class JudgedSize(NamedTuple):
 
 
 def pooled_side(side: int) -> int:
-    """Cells along one side of a frame of `side` patches.
-
-    Args:
-        side: patches along one side, at least 1.
-
-    Returns:
-        ceil(side / 2).
+    """Cells along one side of a frame of `side` patches: ceil(side / 2).
 
     Source: apply_pooling of transformers' LlavaOnevisionModel.
     """
@@ -52,26 +46,13 @@ def judged_size(side: int, patch_px: int) -> JudgedSize:
 
     Pooled cell i samples patch coordinate (i + .5) * side / cells - .5. In frames of cells of 2 * patch_px that point
     is the cell's middle, so what the gate judges is what the token shows.
-
-    Args:
-        side: patches along one side.
-        patch_px: side of a patch.
-
-    Returns:
-        The crop, the size it is scaled to, and the side of a cell.
     """
     cell_px = POOLED_PATCHES * patch_px
     return JudgedSize(side * patch_px, pooled_side(side) * cell_px, cell_px)
 
 
 def supports(side: int) -> Tensor:
-    """First and last patch along an axis that each pooled cell reads.
-
-    Args:
-        side: patches along one side.
-
-    Returns:
-        int64 [cells, 2], both ends included.
+    """First and last patch along an axis of `side` patches that each pooled cell reads, int64 [cells, 2].
 
     Source: bilinear interpolation of torch without aligned corners: the floor of the sampled coordinate, and the next.
     """
@@ -88,14 +69,9 @@ def reads(side: int) -> Tensor:
 
 
 def patches_of_cells(keep: Tensor, side: int) -> Tensor:
-    """Spread a choice of pooled cells to the patches that they read.
+    """Spread a choice of pooled cells, bool [T, H, W], to the patches that they read, bool [T, side, side].
 
-    Args:
-        keep: bool [T, H, W], H = W = pooled_side(side).
-        side: patches along one side.
-
-    Returns:
-        bool [T, side, side]; neighbouring cells share the patch in the middle of an odd side.
+    Neighbouring cells share the patch in the middle of an odd side.
     """
     axis = reads(side).to(keep.device, torch.float32)  # [cells, side]
     # sums of ones: exact in float32
@@ -104,28 +80,13 @@ def patches_of_cells(keep: Tensor, side: int) -> Tensor:
 
 
 def anchor_tubes(encoded: Tensor) -> Tensor:
-    """Find, for each patch, the latest tube up to its own that encoded it.
-
-    Args:
-        encoded: bool [T, side, side].
-
-    Returns:
-        int64 [T, side, side]; -1 where no tube has yet.
-    """
+    """Find for each patch the latest tube up to its own that encoded it: bool [T, side, side] -> int64, -1: none."""
     tubes = torch.arange(len(encoded), device=encoded.device)[:, None, None]
     return tubes.where(encoded, -1).cummax(dim=0).values
 
 
 def judged_frame(frame: UInt8Array, size: JudgedSize) -> UInt8Array:
-    """Crop a frame to what the tower sees and scale it to whole cells.
-
-    Args:
-        frame: uint8 [h, w] or [h, w, 3], at tower size.
-        size: the crop and the scale.
-
-    Returns:
-        uint8 [judged_px, judged_px] or [judged_px, judged_px, 3].
-    """
+    """Crop a frame at tower size, uint8 [h, w] or [h, w, 3], to what the tower sees and scale it to whole cells."""
     seen = frame[: size.seen_px, : size.seen_px]
     if size.judged_px == size.seen_px:
         return np.ascontiguousarray(seen)
@@ -134,16 +95,9 @@ def judged_frame(frame: UInt8Array, size: JudgedSize) -> UInt8Array:
 
 
 def cut_patches(pixels: Tensor, patch_px: int) -> Tensor:
-    """View frames as the patches that a strided projection sees; what is left at the right and bottom is unseen.
+    """View frames [F, C, h, w] as the patches that a strided projection sees: [F, n, n, C * p * p].
 
-    Args:
-        pixels: [F, C, h, w].
-        patch_px: side of a patch.
-
-    Returns:
-        [F, n, n, C * p * p].
-
-    Source: ours; the order inside a patch is that of a convolution's weight.
+    The order inside a patch is that of a convolution's weight; what is left at the right and bottom is unseen.
     """
     rows, columns = pixels.shape[-2] // patch_px, pixels.shape[-1] // patch_px
     seen = pixels[..., : rows * patch_px, : columns * patch_px]
@@ -151,17 +105,9 @@ def cut_patches(pixels: Tensor, patch_px: int) -> Tensor:
 
 
 def whole_frames(patches: Tensor, patch_px: int, image_px: int) -> Tensor:
-    """Put the patches of whole frames together.
+    """Put the patches of whole frames together, the inverse of `cut_patches`: [F, C, image_px, image_px].
 
-    Args:
-        patches: [F, n, n, C * p * p].
-        patch_px: side of a patch.
-        image_px: side of a frame at tower size; what no patch covers is zero, and no projection reads it.
-
-    Returns:
-        [F, C, image_px, image_px].
-
-    Source: ours; inverse of `cut_patches`.
+    What no patch covers is zero, and no projection reads it.
     """
     seen = rearrange(patches, "f h w (c p q) -> f c (h p) (w q)", p=patch_px, q=patch_px)
     unseen = image_px - seen.shape[-1]
@@ -169,17 +115,11 @@ def whole_frames(patches: Tensor, patch_px: int, image_px: int) -> Tensor:
 
 
 def reused_patches(patches: Tensor, encoded: Tensor, anchors: Tensor) -> Tensor:
-    """Give every skipped patch its anchor's pixels.
+    """Give every skipped patch its anchor's pixels: [T, n, n, C * p * p].
 
     The projection sees one patch at a time: embedding a copy of the anchor's pixels is embedding reuse, bit for bit.
-
-    Args:
-        patches: [K, C * p * p], those of encoded places.
-        encoded: bool [T, n, n].
-        anchors: int64 [T, n, n], tube whose patch stands at each place; none is -1.
-
-    Returns:
-        [T, n, n, C * p * p].
+    patches [K, C * p * p] are those of encoded places, bool [T, n, n]; anchors, int64 [T, n, n], the tube whose patch
+    stands at each.
 
     Source: the released GRT code's behaviour (its `reuse` path); this way of getting it is ours.
     """

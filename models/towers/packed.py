@@ -50,16 +50,9 @@ class PackedTower:
         self.inner, self.family, self.scaling = inner, family, scaling
 
     def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
-        """Call the tower on the rows of kept cells.
+        """Call the tower on the rows of kept cells, [kept patches, C * t * p * p]; `pooler_output` is [kept cells, D].
 
-        Args:
-            rows: [kept patches, C * t * p * p].
-            grid_thw: int64 [V, 3], the dense grids.
-            cells: the flat plan.
-            kwargs: what the tower would compute from the grids itself.
-
-        Returns:
-            Its output object; `pooler_output` is [kept cells, D].
+        `kwargs` are what it would compute from the dense grids, int64 [V, 3], itself.
         """
         return self.tower(rows, grid_thw=grid_thw, return_dict=True, **kwargs)
 

@@ -42,15 +42,10 @@ class AnchorRows(NamedTuple):
 
 
 def cells_with_keys(cells: CellPlan, *, moves_keys: bool) -> torch.Tensor:
-    """Tell which cells of a dense grid kept queries see.
+    """Tell which cells of a dense grid kept queries see: kept ones, and skipped ones whose anchor can stand for them.
 
-    Args:
-        cells: the flat plan.
-        moves_keys: a key can be turned to another place; not where a learned position embedding sits inside it, and
-            then a skipped cell whose content came from elsewhere gives none.
-
-    Returns:
-        bool [N]: kept cells, and skipped ones whose anchor can stand for them.
+    Without `moves_keys` a key cannot be turned to another place, for a learned position embedding sits inside it: then
+    a skipped cell whose content came from elsewhere gives none.
     """
     shown = cells.anchor >= 0
     if moves_keys or cells.shift_patches is None:
@@ -61,17 +56,9 @@ def cells_with_keys(cells: CellPlan, *, moves_keys: bool) -> torch.Tensor:
 def anchor_rows(
     tower: Any, cells: CellPlan, dense: Layout, *, merge_size: int | None = None, moves_keys: bool = True
 ) -> AnchorRows:
-    """Index the anchors of a call.
+    """Index the anchors of a call: the plan that the attention function reads, on the tower's device.
 
-    Args:
-        tower: the vision tower.
-        cells: the flat plan.
-        dense: the tower's layout.
-        merge_size: patches along the side of a cell; None for the one in the tower's configuration.
-        moves_keys: see `cells_with_keys`.
-
-    Returns:
-        The plan that the attention function reads, on the tower's device.
+    merge_size: patches along the side of a cell; None for the one in the tower's configuration.
     """
     rows_per_cell = (merge_size or tower.config.spatial_merge_size) ** 2
     kept = cells.keep[dense.order]

@@ -32,15 +32,9 @@ class Layout(NamedTuple):
 
 
 def layout(tower: Any, grid_thw: torch.Tensor, merge_size: int | None = None) -> Layout:
-    """Read how a tower orders and segments its cells.
+    """Read how a tower orders and segments its cells, for videos of int64 [V, 3] patches.
 
-    Args:
-        tower: the vision tower.
-        grid_thw: int64 [V, 3], patches in time, height and width of each video.
-        merge_size: patches along the side of a cell; None for the one in the tower's configuration.
-
-    Returns:
-        The dense layout.
+    merge_size: patches along the side of a cell; None for the one in the tower's configuration.
     """
     merge_size = merge_size or tower.config.spatial_merge_size
     cu_tubes = tube_boundaries(grid_thw).long() // merge_size**2
@@ -52,15 +46,7 @@ def layout(tower: Any, grid_thw: torch.Tensor, merge_size: int | None = None) ->
 
 
 def segment_lengths(flags: torch.Tensor, boundaries: torch.Tensor) -> torch.Tensor:
-    """Count the flagged cells between boundaries.
-
-    Args:
-        flags: bool [N], in the tower's order.
-        boundaries: int64 [S + 1].
-
-    Returns:
-        int64 [S].
-    """
+    """Count the flagged cells, bool [N] in the tower's order, between boundaries, int64 [S + 1]: int64 [S]."""
     counts = F.pad(flags.long().cumsum(0), (1, 0))
     return counts[boundaries[1:]] - counts[boundaries[:-1]]
 
@@ -143,17 +129,10 @@ class Levels(NamedTuple):
 
 
 def levels_of(cells: CellPlan, merge_size: int) -> Levels:
-    """Lay a mixed plan out as videos of one resolution each.
+    """Lay a mixed plan out as videos of one resolution each, those without a token left out.
 
     A video reduced d times is what the tower would get of the same video at a lower resolution: its own positions,
     windows and segments, and no change to the tower.
-
-    Args:
-        cells: the plan of a call.
-        merge_size: patches along the side of a cell.
-
-    Returns:
-        The levels; those without a token are left out.
     """
     shapes, keeps = [], []
     for side in cells.side[cells.keep].unique().tolist():

@@ -120,13 +120,8 @@ def patchify(frames: UInt8Array, layout: PatchLayout, keep: BoolArray | None = N
 def patchify_areas(frames: UInt8Array, layout: PatchLayout, scale: Int8Array) -> Float32Array:
     """Cut frames into the tower's rows, one cell of rows per token, whatever area it stands for.
 
-    Args:
-        frames: uint8 [F, h, w, 3], sides multiples of layout.cell_px; the last frame fills up the last tube.
-        layout: how to cut and scale.
-        scale: int8 [T, H, W], side of the token that stands at each cell, 0 for none.
-
-    Returns:
-        float32 [4 * K, C * tp * p * p] in token order: tube by tube, by the cells at which the tokens stand.
+    frames as for `patchify`; scale int8 [T, H, W], side of the token that stands at each cell, 0 for none -> float32 [4
+    * K, C * tp * p * p] in token order: tube by tube, by the cells at which the tokens stand.
     """
     _, height_px, width_px, _ = frames.shape
     grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
@@ -168,18 +163,9 @@ def unpatchify(pixel_values: Any, grid_thw: tuple[int, int, int], layout: PatchL
 
 
 def luma_of_rows(rows: Tensor, grid_thw: tuple[int, int, int], layout: PatchLayout) -> Tensor:
-    """Put the rows of one whole video together again, as luma.
+    """Put the rows of one whole video together again, as luma: uint8 [t, tp, h * p, w * p], on the rows' device.
 
-    Args:
-        rows: [t * h * w, C * tp * p * p], every patch of the video, floating point.
-        grid_thw: tubes, patch rows and patch columns.
-        layout: how the rows were cut and scaled.
-
-    Returns:
-        uint8 [t, tp, h * p, w * p], on the rows' device; what `unpatchify` and the CPU's gate see, bit for bit.
-
-    Raises:
-        FrameError: the number or the width of the rows does not fit the grid.
+    Arguments and errors as for `unpatchify`, whose result the CPU's gate sees: bit for bit the same luma.
     """
     t, h, w = grid_thw
     if rows.shape != (t * h * w, layout.patch_dim):

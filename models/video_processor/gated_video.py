@@ -60,15 +60,7 @@ class GatedVideo:
 
 
 def process_video(video: Any, metadata: VideoMetadata | None, request: Request) -> GatedVideo:
-    """Sample, gate and cut one video.
-
-    Args:
-        video: a path, maybe a ClipPath, or frames as `open_video` takes them.
-        metadata: times of frames in memory; None for paths.
-        request: what the call asks for.
-
-    Returns:
-        Kept patches, the plan and the account.
+    """Sample, gate and cut one video: a path, maybe a ClipPath, or frames with their metadata.
 
     Raises:
         VideoError: the file cannot be read.
@@ -200,14 +192,9 @@ class Stopwatch:
 
 
 def packed_batch(videos: list[GatedVideo], processor: str) -> Mapping[str, np.ndarray[Any, Any]]:
-    """Write the plans of a call's videos for the way to the model.
+    """Write the plans of a call's videos for the way to the model, where a gate ran on any, and their notes.
 
-    Args:
-        videos: of one call.
-        processor: id of the attachment that made them, by which a front end finds it.
-
-    Returns:
-        `framegate_notes`, and `framegate_plan` where a gate ran on any of them.
+    `processor` is the id of the attachment that made them, by which a front end finds it.
     """
     packed = [video.plan.pack(replace(video.account, processor=processor)) for video in videos]
     keys = packed[0]._fields if any(video.is_gated for video in videos) else ("framegate_notes",)
@@ -232,17 +219,7 @@ class Cutter(NamedTuple):
 def cutter_of(
     num_tubes: int, size_px: tuple[int, int], scale: Int8Array | None, settings: VideoSettings
 ) -> Cutter:
-    """Choose how a family's clips are cut.
-
-    Args:
-        num_tubes: tubes of the clip.
-        size_px: height and width of its frames.
-        scale: int8 [T, H, W], side of the token that stands at each cell, 0 for none; None where nothing was skipped.
-        settings: of the family.
-
-    Returns:
-        The cutter.
-    """
+    """Choose how a family's clips are cut, by the sides of tokens, int8 [T, H, W]; None where nothing was skipped."""
     if settings.judged is None:
         return _packed(num_tubes, size_px, scale, settings.layout)
     if scale is None:

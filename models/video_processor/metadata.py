@@ -45,13 +45,8 @@ class TimedMetadata(VideoMetadata):  # type: ignore[misc]
 def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
     """Describe the frames taken from a file.
 
-    Args:
-        info: the file.
-        plan: its frames in use.
-
-    Returns:
-        Metadata with the file's own indices and rate where these give the time stamps to a millisecond, else
-        with the time stamps themselves in milliseconds at 1000 frames per second.
+    The file's own indices and rate where these give the time stamps to a millisecond, else the time stamps themselves
+    in milliseconds at 1000 frames per second.
     """
     indices, fps = plan.indices, info.average_fps
     if fps <= 0 or not np.allclose(indices / fps, plan.timestamps_seconds, rtol=0, atol=1e-3):
@@ -71,12 +66,7 @@ def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
 def counted_metadata(info: VideoInfo, plan: FramePlan) -> VideoMetadata:
     """Describe frames of a file as transformers' readers do: by their count and the file's mean rate.
 
-    Args:
-        info: the file.
-        plan: its frames in use.
-
-    Returns:
-        Such metadata where the frames' own times agree to a millisecond, else `file_metadata`.
+    Where the frames' own times do not agree with those to a millisecond, as `file_metadata`.
     """
     fps = info.average_fps
     if fps <= 0 or not np.allclose(plan.indices / fps, plan.timestamps_seconds, rtol=0, atol=1e-3):
@@ -93,17 +83,10 @@ def counted_metadata(info: VideoInfo, plan: FramePlan) -> VideoMetadata:
 
 
 def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Array:
-    """Read the times of frames in memory.
+    """Read the times of frames in memory, float64 [F], at 24 frames per second when the rate is unknown.
 
-    Args:
-        metadata: the caller's; frames_indices is filled in when it is missing.
-        num_frames: frames in memory.
-
-    Returns:
-        float64 [F], at 24 frames per second when the rate is unknown.
-
-    Raises:
-        FrameError: another number of times than of frames, or times that go back.
+    frames_indices of the metadata are filled in when missing; FrameError for another number of times, or times that go
+    back.
     """
     if metadata.frames_indices is None:
         metadata.frames_indices = list(range(num_frames))
@@ -125,14 +108,9 @@ def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Arra
 
 
 def sampled_metadata(metadata: VideoMetadata, indices: Int64Array) -> VideoMetadata:
-    """Describe the frames that sampling left.
+    """Describe the frames that sampling left, int64 [F], in place.
 
-    Args:
-        metadata: of the frames before, changed in place.
-        indices: int64 [F], the frames that stay.
-
-    Returns:
-        The same object: times of its own are picked, else the indices stand for them, as in transformers.
+    Times of its own are picked, else the indices stand for them, as in transformers.
     """
     chosen = indices.tolist()
     if isinstance(metadata, TimedMetadata):
@@ -145,17 +123,7 @@ def sampled_metadata(metadata: VideoMetadata, indices: Int64Array) -> VideoMetad
 def time_notes(
     model_type: str, metadata: VideoMetadata, temporal_patch_size: int, *, stamped: bool = False
 ) -> list[str]:
-    """Say where the family cannot carry a video's times.
-
-    Args:
-        model_type: the family.
-        metadata: of the frames in use.
-        temporal_patch_size: frames in a tube.
-        stamped: stamps of time are written into the prompt.
-
-    Returns:
-        Notes for the report, none when all is well.
-    """
+    """Say, for the report, where the family cannot carry a video's times."""
     notes, family = [], family_of_type(model_type)
     timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
     if not timed and (stamped or family.reads_times):

@@ -79,16 +79,7 @@ class OpenVideo:
 
 
 def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: VideoSettings) -> tuple[int, int]:
-    """Find the size at which the tower sees a video.
-
-    Args:
-        num_frames: frames that go in.
-        height_px: of the source.
-        width_px: of the source.
-        settings: the size rule.
-
-    Returns:
-        Height and width, multiples of a cell.
+    """Find the size at which the tower sees a video: height and width, multiples of a cell.
 
     Raises:
         FrameError: a side is smaller than one cell, one side is more than 200 times the other, or, without resizing, no
@@ -143,17 +134,7 @@ def opened(
     window_seconds: Window = WHOLE,
     given: Given = None,
 ) -> Iterator[OpenVideo]:
-    """Open a video as a family's processor reads it.
-
-    Args:
-        video: a path, a file's bytes, or frames as `open_video` takes them.
-        metadata: times of frames in memory; None for a file.
-        request: what the call asks for.
-        window_seconds: clip window, of a file.
-        given: frames or cells planned before.
-
-    Returns:
-        Context manager of the open video.
+    """Open a video as a family's processor reads it, with metadata for frames in memory.
 
     Raises:
         VideoError: the file cannot be read.
@@ -264,18 +245,7 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
 
 
 def frames_config(config: FramesConfig, call: Mapping[str, Any]) -> FramesConfig:
-    """Let a call's own fps, num_frames and max_frames replace the configuration's.
-
-    Args:
-        config: the front end's.
-        call: keyword arguments of the processor call.
-
-    Returns:
-        The sampling of this call.
-
-    Raises:
-        ConfigError: both fps and num_frames in one call.
-    """
+    """Let a call's fps, num_frames and max_frames replace the configuration's; ConfigError for the first two."""
     fps, num_frames = call.get("fps"), call.get("num_frames")
     if fps is not None and num_frames is not None:
         raise ConfigError(f"fps={fps} and num_frames={num_frames} exclude each other; pass one of them.")
@@ -290,15 +260,7 @@ def frames_config(config: FramesConfig, call: Mapping[str, Any]) -> FramesConfig
 
 
 def stock_indices(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
-    """Sample frames in memory as the family's stock video processor does.
-
-    Args:
-        num_frames: frames at hand.
-        video_fps: their rate, None when unknown.
-        settings: fps, num_frames and their bounds.
-
-    Returns:
-        int64 [F] into the frames.
+    """Sample frames in memory as the family's stock video processor does: int64 [F] into the frames.
 
     Raises:
         FrameError: more frames asked for than there are, or a rate is needed and unknown.

@@ -16,18 +16,9 @@ _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
 def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Complete what a stock video processor or its file says by the family's defaults.
+    """Complete what a stock video processor, or its parsed file, says by the family's defaults.
 
-    Args:
-        model_type: the family.
-        found: `to_dict()` of a stock video processor, or the parsed file; other keys than a video
-            processor's are left out.
-
-    Returns:
-        Every setting by its name in transformers, as plain values.
-
-    Raises:
-        UnsupportedModelError: no such family.
+    Every setting by its name in transformers, as plain values; other keys than a video processor's are left out.
     """
     values = copy.deepcopy(dict(family_of_type(model_type).recipe.video_values))
     found = dict(found or {})
@@ -37,20 +28,11 @@ def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dic
 
 
 def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
-    """Check the settings of one call.
-
-    Args:
-        model_type: the family.
-        values: as from `stock_values`, with the call's own in place.
-
-    Returns:
-        The settings.
+    """Check the settings of one call, by their names in transformers.
 
     Raises:
         ConfigError: an edge of the size rule is missing or frames are not square, an unknown filter, or both fps and
             num_frames.
-
-    Names and meaning are those of transformers.
     """
     recipe, size, judged = family_of_type(model_type).recipe, _edges(values["size"], values), None
     values = dict(recipe.model_values) | dict(values)

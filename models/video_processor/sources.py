@@ -119,17 +119,9 @@ def without_path_objects(videos: Any) -> Any:
 
 
 def flat_videos(videos: Any) -> list[Any]:
-    """Flatten what `videos=` may be.
-
-    Args:
-        videos: one video or any nesting of them: path, frames as array or tensor, list of pictures or of
-            their paths.
-
-    Returns:
-        One entry per video: a string, a list of pictures or of their paths, or frames [F, ., ., .].
-
-    Raises:
-        FrameError: something that is no video.
+    """Flatten what `videos=` may be: one video or any nesting of paths, frames, lists of pictures or their paths.
+    One entry per video: a string, a list of pictures or of their paths, or frames [F, ., ., .]; FrameError for anything
+    else.
     """
     if _is_grey(videos) or isinstance(videos, PlannedFrames | bytes):
         return [videos]

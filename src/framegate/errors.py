@@ -59,15 +59,7 @@ class UnanswerableError(FramegateError, ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Word the help for a mistyped name: the nearest known one, if any, and all of them.
-
-    Args:
-        name: what the user wrote.
-        known: the names that would work.
-
-    Returns:
-        A sentence that ends an error message.
-    """
+    """Word the help for a mistyped name, as the end of a message: the nearest known one, if any, and all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""

@@ -110,12 +110,7 @@ def make(cls: type[T], values: Mapping[str, Any], place: str = "", *, what: str 
 def check(instance: Any, place: str) -> None:
     """Check the fields of a frozen dataclass by their annotations, in its `__post_init__`; lists become tuples.
 
-    Args:
-        instance: the dataclass.
-        place: dotted name of where it stands.
-
-    Raises:
-        ConfigError: a value that does not fit.
+    Raises ConfigError, with the dotted place, for a value that does not fit.
     """
     for name, annotation in settings_of(type(instance)).items():
         object.__setattr__(instance, name, read(getattr(instance, name), annotation, _dotted(place, name)))
@@ -124,11 +119,7 @@ def check(instance: Any, place: str) -> None:
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function check its keyword-only arguments by their annotations whenever it is called.
 
-    Args:
-        function: its file's name is the place that messages tell.
-
-    Returns:
-        The function; it raises ConfigError for what is unknown, missing or does not fit.
+    It raises ConfigError for what is unknown, missing or does not fit; its file's name is the place that messages tell.
     """
     place = function.__module__.rpartition(".")[2]
 
@@ -162,19 +153,7 @@ def unknown(name: str, known: Iterable[str], place: str = "", *, what: str = "se
 
 
 def read(value: Any, annotation: Any, place: str) -> Any:
-    """Check one value.
-
-    Args:
-        value: what a user wrote.
-        annotation: a type as in the module's first lines.
-        place: dotted name of the setting.
-
-    Returns:
-        The value in that type.
-
-    Raises:
-        ConfigError: it does not fit.
-    """
+    """Check one value by an annotation, a type as in the module's first lines; ConfigError where it does not fit."""
     options = _options(annotation)
     failed: ConfigError | None = None
     for option in options:

@@ -16,15 +16,7 @@ _VP8_SHOW_FRAME_BIT = 0x10
 
 
 def check_file(path: Path) -> None:
-    """Check that there is a file to open.
-
-    Args:
-        path: where the video should be.
-
-    Raises:
-        VideoNotFoundError: nothing is there.
-        VideoError: a directory, or an empty file.
-    """
+    """Check that there is a file to open: VideoNotFoundError for none, VideoError for a directory or an empty file."""
     if not path.exists():
         raise VideoNotFoundError(
             f"There is no file at {str(path)!r}; check the path, absolute or from the working directory. "
@@ -39,18 +31,9 @@ def check_file(path: Path) -> None:
 def open_container(
     source: str | bytes, *, format: str | None = None, options: Mapping[str, str] | None = None
 ) -> Any:
-    """Open a file, its bytes, an address or a device for reading.
+    """Open a file, its bytes, an address or a device for reading, by FFmpeg's name of the format, None to find out.
 
-    Args:
-        source: path, a file's bytes, address, or a device's name.
-        format: FFmpeg's name of the input format, None to find out.
-        options: FFmpeg's options of that format.
-
-    Returns:
-        The opened av container.
-
-    Raises:
-        VideoError: it cannot be opened, or is no video.
+    VideoError where it cannot be opened, or is no video.
     """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -73,17 +56,9 @@ def named(source: object) -> str:
 
 
 def video_stream_of(container: Any, source: str) -> Any:
-    """Find the video stream of a container; cover pictures do not count.
+    """Find the first video stream of a container, decoder known; cover pictures do not count.
 
-    Args:
-        container: an opened av container.
-        source: its name, for the message.
-
-    Returns:
-        The first video stream, decoder known, threads bounded.
-
-    Raises:
-        VideoError: no video stream, or one whose codec FFmpeg does not know.
+    VideoError for no video stream, or one whose codec FFmpeg does not know.
     """
     videos = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not videos:

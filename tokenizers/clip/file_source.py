@@ -30,16 +30,9 @@ Note = Callable[[str], None]
 
 
 def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) -> Iterator[Frame]:
-    """Decode the wanted frames of a file, one at a time.
+    """Decode the wanted frames of a file, int64 [F] not decreasing, one at a time; one named twice is given twice.
 
-    Args:
-        index: the file's index.
-        wanted: int64 [F], not decreasing; a frame named twice is given twice.
-        view: size and format.
-        note: called with each warning, at the end of the pass.
-
-    Returns:
-        Iterator over the frames in order; frames that cannot be decoded are left out, with a warning.
+    Frames that cannot be decoded are left out, with a note at the end of the pass.
 
     Raises:
         VideoError: the file has gone, or not one wanted frame could be decoded.
@@ -104,14 +97,7 @@ class FileReader:
         self._restart()
 
     def frame_at(self, place: int) -> Any | None:
-        """Decode up to a frame.
-
-        Args:
-            place: index, above every one asked for before.
-
-        Returns:
-            The av.VideoFrame, None when the file cannot give it.
-        """
+        """Decode up to a frame, above every one asked for before; None when the file cannot give it."""
         if self._pays_to_seek(place):
             self._seek(place)
         found = self._advance(place)

@@ -155,17 +155,7 @@ def describe(
 
 
 def read_memory(frames: MemoryFrames, info: VideoInfo, wanted: Int64Array, view: View) -> Iterator[Frame]:
-    """Hand the wanted frames out, one at a time.
-
-    Args:
-        frames: the frames.
-        info: what `describe` said of them.
-        wanted: int64 [F], not decreasing.
-        view: size and format.
-
-    Returns:
-        Iterator over the frames in order; their pixels are copies.
-    """
+    """Hand the wanted frames out, int64 [F] not decreasing, one at a time; their pixels are copies."""
     for place in wanted.tolist():
         original = frames[place]
         pixels = brought(original, view)

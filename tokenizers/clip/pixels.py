@@ -75,15 +75,7 @@ class PixelConverter:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: Any, rotation_degrees: int) -> UInt8Array:
-        """Convert one frame.
-
-        Args:
-            frame: av.VideoFrame.
-            rotation_degrees: clockwise turn to apply: 0, 90, 180 or 270.
-
-        Returns:
-            uint8 [h, w, 3] RGB or [h, w] luma, contiguous, a copy of its own.
-        """
+        """Convert one av.VideoFrame and turn it clockwise: uint8 [h, w, 3] RGB or [h, w] luma, contiguous, a copy."""
         if self._view.resample != "area":
             # the very conversion of transformers' PyAV reader, flags and all
             whole: UInt8Array = frame.to_ndarray(format="rgb24")
@@ -124,14 +116,10 @@ def _filter(shrinks: bool) -> int:
 
 
 def luma_plane(frame: Any) -> tuple[UInt8Array, bool] | None:
-    """Look at the luma plane of a decoded frame without converting anything.
+    """Look at the luma plane of a decoded av.VideoFrame without converting anything.
 
-    Args:
-        frame: av.VideoFrame.
-
-    Returns:
-        uint8 [h, w], a view that dies with the frame, and whether its range is 16 to 235; None where the
-        format has no 8-bit plane of the luma 0.299 R + 0.587 G + 0.114 B.
+    uint8 [h, w], a view that dies with the frame, and whether its range is 16 to 235; None where the format has no
+    8-bit plane of the luma 0.299 R + 0.587 G + 0.114 B.
     """
     name = frame.format.name
     if name not in _LUMA_FIRST + _LUMA_FIRST_FULL or (name != "gray" and frame.colorspace not in _LUMA_601):
@@ -145,15 +133,7 @@ def luma_plane(frame: Any) -> tuple[UInt8Array, bool] | None:
 
 
 def resize(pixels: UInt8Array, size_px: Size) -> UInt8Array:
-    """Resize an image: area average when it shrinks, bicubic when it grows.
-
-    Args:
-        pixels: uint8 [h, w] or [h, w, 3].
-        size_px: height and width wanted.
-
-    Returns:
-        uint8 [height, width] or [height, width, 3]; the input itself when the size is right already.
-    """
+    """Resize uint8 [h, w] or [h, w, 3]: area average when it shrinks, bicubic when it grows; maybe the input itself."""
     height, width = (int(side) for side in size_px)
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -193,17 +173,10 @@ def rgb(frame: UInt8Array) -> UInt8Array:
 
 
 def resize_frames(frames: UInt8Array, size_px: Size, resample: str = "bicubic") -> UInt8Array:
-    """Scale frames as transformers' video processors do (their resize ends in the same torch kernel).
+    """Scale frames, uint8 [F, h, w, 3], as transformers' video processors do ("bicubic" or "bilinear", antialiased).
 
-    Args:
-        frames: uint8 [F, h, w, 3].
-        size_px: height and width to reach.
-        resample: "bicubic" or "bilinear", with antialiasing.
-
-    Returns:
-        uint8 [F, height, width, 3]; the input itself when the size is right already.
-
-    Source: torchvision.transforms.v2.functional.resize.
+    Their resize, torchvision.transforms.v2.functional.resize, ends in the same torch kernel. The input itself when the
+    size is right already.
     """
     import torch
 
@@ -219,13 +192,5 @@ def resize_frames(frames: UInt8Array, size_px: Size, resample: str = "bicubic") 
 
 
 def turn(pixels: UInt8Array, clockwise_degrees: int) -> UInt8Array:
-    """Turn an image clockwise.
-
-    Args:
-        pixels: uint8 [h, w, ...].
-        clockwise_degrees: 0, 90, 180 or 270.
-
-    Returns:
-        The turned image, contiguous.
-    """
+    """Turn an image clockwise by 0, 90, 180 or 270 degrees: uint8 [h, w, ...], contiguous."""
     return np.ascontiguousarray(np.rot90(pixels, k=-clockwise_degrees // 90))

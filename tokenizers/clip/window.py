@@ -15,16 +15,9 @@ WHOLE: Window = (None, None)
 
 
 def check_window(window_seconds: Window) -> tuple[float, float]:
-    """Fill in the open ends of a window and check its order.
+    """Fill in the open ends of a window, -inf and inf, and check its order.
 
-    Args:
-        window_seconds: start and end in seconds, None for the beginning or the end of the video.
-
-    Returns:
-        Start and end, -inf and inf where they were open.
-
-    Raises:
-        FrameError: not a pair of numbers, NaN, or an end that is not after the start.
+    FrameError for what is not a pair of numbers, NaN, or an end that is not after the start.
     """
     try:
         start, end = window_seconds
@@ -42,17 +35,9 @@ def check_window(window_seconds: Window) -> tuple[float, float]:
 
 
 def window_frames(info: VideoInfo, window_seconds: Window = WHOLE) -> Int64Array:
-    """Select the frames of a clip window.
+    """Select the frames with start <= time < end, in order of presentation: int64 [F], at least one.
 
-    Args:
-        info: a video whose frame times are known.
-        window_seconds: start and end in seconds, None for the beginning or the end.
-
-    Returns:
-        int64 [F], indices of the frames with start <= time < end, in order of presentation, at least one.
-
-    Raises:
-        FrameError: a live source, a bad window, or a window that holds no frame.
+    FrameError for a live source, a bad window, or a window that holds no frame.
     """
     if info.is_live:
         raise FrameError(
@@ -71,15 +56,6 @@ def window_frames(info: VideoInfo, window_seconds: Window = WHOLE) -> Int64Array
 
 
 def window_bounds(info: VideoInfo, inside: Int64Array, window_seconds: Window) -> tuple[float, float]:
-    """Cut a window to what the video covers.
-
-    Args:
-        info: the video.
-        inside: indices that `window_frames` gave.
-        window_seconds: the window they came from.
-
-    Returns:
-        Start and end in seconds, finite; the start is never before the first frame.
-    """
+    """Cut a window to what the video covers: finite start and end in seconds, not before the first frame."""
     start, end = check_window(window_seconds)
     return max(start, float(info.frame_times_seconds[0])), min(end, info.duration_seconds)

@@ -56,15 +56,9 @@ class CameraTracker:
         self._velocity: tuple[float, float] = (0.0, 0.0)
 
     def motion(self, previous: UInt8Array, current: UInt8Array) -> Float32Array | None:
-        """Estimate where each frame of a tube looks from, relative to the same frame of the tube before.
-
-        Args:
-            previous: uint8 [k, h, w] luma of the tube before.
-            current: uint8 [k, h, w] luma.
-
-        Returns:
-            float32 [k, 2, 3], affine maps from pixels of the current frames to the previous ones; None when
-            the camera stands still or too few features agree on a motion.
+        """Estimate where each frame of a tube, uint8 [k, h, w], looks from, relative to that of the tube before.
+        float32 [k, 2, 3], affine maps from pixels of the current frames to the previous ones; None when the camera
+        stands still or too few features agree on a motion.
         """
         found = [self._follow(before, after) for before, after in zip(previous, current, strict=True)]
         if all(affine is None for affine in found):
@@ -106,18 +100,9 @@ class RememberedMotion:
 def estimate(
     previous: UInt8Array, current: UInt8Array, velocity_px: tuple[float, float] = (0.0, 0.0)
 ) -> Affine | None:
-    """Register two frames.
-
-    Args:
-        previous: uint8 [h, w] luma.
-        current: uint8 [h, w] luma.
-        velocity_px: first guess of the shift (x, y) from current to previous, px.
-
-    Returns:
-        float64 [2, 3], the affine map from pixels of current to pixels of previous; None when too few
-        features agree.
-
-    By Lucas-Kanade features; by phase correlation where the first guess finds too little.
+    """Register two frames, uint8 [h, w], by Lucas-Kanade features, else by phase correlation.
+    float64 [2, 3], the affine map from pixels of current to pixels of previous, started from a shift (x, y) in px; None
+    when too few features agree.
     """
     reduction = _reduction(*current.shape)
     before, after = _reduced(previous, reduction), _reduced(current, reduction)

@@ -254,13 +254,7 @@ class Budget:
     max_tokens: int | None = None
 
     def exact(self, dense_tokens: int) -> int | None:
-        """Count the cells that keep_ratio asks for, capped.
-
-        Args:
-            dense_tokens: cells of the whole video.
-
-        Returns:
-            The exact count, rounded half up; None when there is no keep_ratio.
+        """Count the cells that keep_ratio asks for, rounded half up and capped; None without one.
 
         Raises:
             BudgetError: keep_ratio is less than one token of this video.
@@ -280,17 +274,7 @@ class Budget:
         )
 
     def most(self, dense_tokens: int) -> int:
-        """Say the most tokens that a video may cost: what keep_ratio asks for, else the cap, else all.
-
-        Args:
-            dense_tokens: cells of the whole video.
-
-        Returns:
-            The count, at most dense_tokens.
-
-        Raises:
-            BudgetError: keep_ratio is less than one token of this video.
-        """
+        """Say the most tokens that a video may cost: what keep_ratio asks for, as `exact`, else the cap, else all."""
         exact = self.exact(dense_tokens)
         if exact is not None:
             return exact

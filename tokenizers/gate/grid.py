@@ -37,15 +37,6 @@ class CellGrid:
     def of(cls, height_px: int, width_px: int, *, cell_px: int, tube_frames: int) -> CellGrid:
         """Lay a grid over frames.
 
-        Args:
-            height_px: height of the frames.
-            width_px: width of the frames.
-            cell_px: side of a cell, at least 1.
-            tube_frames: frames of a tube, at least 1.
-
-        Returns:
-            The grid.
-
         Raises:
             FrameError: cell_px or tube_frames below 1, or frames that are no whole number of cells.
         """
@@ -104,14 +95,7 @@ class CellGrid:
         )
 
     def cells_of(self, tube: UInt8Array) -> UInt8Array:
-        """View a tube by cells.
-
-        Args:
-            tube: uint8 [k, h, w] or [k, h, w, channels], contiguous.
-
-        Returns:
-            View [H, W, k, cell, cell] or [H, W, k, cell, cell, channels]; writing to it writes to the tube.
-        """
+        """View a tube [k, h, w, ...] by cells, [H, W, k, cell, cell, ...]; writing to it writes to the tube."""
         cell = self.cell_px
         split = tube.reshape(-1, self.rows, cell, self.columns, cell, *tube.shape[3:])  # [k, H, c, W, c]
         return split.transpose(1, 3, 0, 2, 4, *range(5, split.ndim))  # [H, W, k, c, c]
@@ -123,15 +107,7 @@ class CellGrid:
 
 
 def tubes_of(frames: Iterable[UInt8Array], tube_frames: int) -> Iterator[UInt8Array]:
-    """Group frames into tubes; a last one that is not full repeats its last frame.
-
-    Args:
-        frames: uint8 [h, w] or [h, w, channels].
-        tube_frames: frames of a tube, k.
-
-    Returns:
-        Iterator over uint8 [k, h, w] or [k, h, w, channels], contiguous, with memory of their own.
-    """
+    """Group frames into tubes [k, h, w, ...] of their own memory; a last one not full repeats its last frame."""
     waiting: list[UInt8Array] = []
     for frame in frames:
         waiting.append(frame)
@@ -163,18 +139,10 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
 
 
 def smaller_grid(rows: int, columns: int, cells: float) -> tuple[int, int]:
-    """Find the grid whose coarser side is finest, then the one of most cells.
+    """Find the grid of so many cells at most whose coarser side is finest, then the one of most cells.
 
-    Args:
-        rows: cells from top to bottom at full size.
-        columns: cells from left to right at full size.
-        cells: most cells of the smaller grid, at least 1; may be a fraction.
-
-    Returns:
-        Rows and columns, neither more than at full size; the picture's shape is kept as far as whole cells can.
-
-    Raises:
-        BudgetError: less than one cell.
+    Neither rows nor columns are more than at full size; the picture's shape is kept as far as whole cells can.
+    BudgetError for less than one cell.
 
     Source: VTC-Bench (ACL 2026), that plain down-scaling is a strong baseline; the rule is ours.
     """
@@ -188,20 +156,7 @@ def smaller_grid(rows: int, columns: int, cells: float) -> tuple[int, int]:
 
 
 def scaled_px(size_px: tuple[int, int], *, cell_px: int, num_tubes: int, tokens: int) -> tuple[int, int]:
-    """Find the size at which all tubes together cost at most so many tokens.
-
-    Args:
-        size_px: height and width at full size, multiples of cell_px.
-        cell_px: side of a cell.
-        num_tubes: tubes of the video.
-        tokens: the video's budget.
-
-    Returns:
-        Height and width, multiples of cell_px.
-
-    Raises:
-        BudgetError: less than one token per tube.
-    """
+    """Find the size, in whole cells, at which all tubes cost at most so many tokens; BudgetError below one a tube."""
     height, width = size_px
     rows, columns = smaller_grid(height // cell_px, width // cell_px, tokens / num_tubes)
     return rows * cell_px, columns * cell_px

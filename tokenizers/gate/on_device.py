@@ -100,18 +100,7 @@ def scanned(luma: Tensor, grid: CellGrid, config: GateConfig, backend: Backend) 
 
 
 def searched(luma: Tensor, grid: CellGrid, config: GateConfig, cells: int, backend: Backend) -> Decisions:
-    """The gate that encodes exactly `cells` cells, without a word from the device to the host.
-
-    Args:
-        luma: uint8 [T, k, h, w].
-        grid: geometry.
-        config: metric and rules.
-        cells: cells to encode, more than a tube's and fewer than all.
-        backend: how the scan runs.
-
-    Returns:
-        The decisions, still on the device.
-    """
+    """Encode exactly `cells` cells (more than a tube's, fewer than all), without a word from device to host."""
     table = torch.from_numpy(threshold_table(config.metric)).to(luma.device, non_blocking=True)
     entries = torch.arange(STRIDE - 1, len(table), STRIDE, device=luma.device)
     keep, _ = _scan(luma, grid, config, table[entries], backend)

@@ -75,13 +75,8 @@ def fingerprint_of(config: PlanConfig) -> str:
 def packed(plan: GatePlan, account: Account | None = None) -> Packed:
     """Write a plan as two arrays; `GatePlan.pack` is the usual way here.
 
-    Args:
-        plan: the plan.
-        account: whose configuration decided, and what it cost; None for an empty one.
-
-    Returns:
-        The two arrays. Times stand in the notes to the last bit; the column of milliseconds is 0 where nobody told
-        them, and ends at 24 days.
+    Times stand in the notes to the last bit; the column of milliseconds is 0 where nobody told them, and ends at 24
+    days.
     """
     motion = plan.motion_px.reshape(-1, 2)
     times_ms = np.nan_to_num(plan.timestamps_seconds * 1000).round().clip(0, np.iinfo(np.int32).max)
@@ -141,16 +136,9 @@ def unpack_plans(plan: Int32Array | None, notes: UInt8Array) -> tuple[list[GateP
 
 
 def noted_shapes(notes: Any) -> list[tuple[int, int, int]]:
-    """Read the tubes, rows and columns of cells of each video of a batch.
+    """Read the tubes, rows and columns of cells of each video of a batch from `framegate_notes`, array or tensor.
 
-    Args:
-        notes: `framegate_notes`, uint8 [n], array or tensor.
-
-    Returns:
-        A triple per video.
-
-    Raises:
-        PlanError: notes that were cut or come from a future version.
+    PlanError for notes that were cut or come from a future version.
     """
     on_host = notes.cpu() if hasattr(notes, "cpu") else notes
     return [(t, h, w) for t, h, w in (line["shape"] for line in _lines(np.asarray(on_host)))]

@@ -26,17 +26,7 @@ def whole_plan(tubes: Iterable[UInt8Array], grid: CellGrid) -> GatePlan:
 
 
 def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, measure: Residual) -> tuple[GatePlan, float]:
-    """Show a clip by its decisions.
-
-    Args:
-        luma: uint8 [T, k, h, w].
-        grid: geometry of these frames.
-        plan: decisions; motion in pixels of these frames.
-        measure: what the residual is measured by.
-
-    Returns:
-        The plan with the residuals its decisions lead to, and the squared error of all that is shown.
-    """
+    """Show a clip by its decisions: the plan with the residuals they lead to, and the squared error of all shown."""
     shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if plan.moved.any() else 0)
     residual, error = np.zeros(plan.side.shape, np.float32), 0.0
     for tube, frames in enumerate(luma):

@@ -32,32 +32,14 @@ def residual_of(metric: Metric, pool: ResidualPool = "mean") -> Residual:
 
 
 def mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
-    """Mean absolute luma difference of each cell.
-
-    Args:
-        tube: uint8 [k, h, w].
-        shown: uint8 [k, h, w], what stands in its place.
-        grid: geometry.
-
-    Returns:
-        float32 [H, W] in [0, 255], exact sums divided once.
-    """
+    """Mean absolute luma difference of each cell: uint8 [k, h, w] twice -> float32 [H, W], sums divided once."""
     return _cell_sums(_difference(tube, shown), grid).astype(np.float32) / np.float32(_cell_values(grid))
 
 
 def largest_mad(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
-    """Mean absolute luma difference of the quarter of each cell that changed most.
+    """Mean absolute luma difference of the quarter of each cell that changed most, as `mad`, which it is at least.
 
-    Args:
-        tube: uint8 [k, h, w].
-        shown: uint8 [k, h, w], what stands in its place.
-        grid: geometry.
-
-    Returns:
-        float32 [H, W] in [0, 255], `mad` at least.
-
-    Raises:
-        FrameError: cells of an odd side, which have no quarters.
+    FrameError for cells of an odd side, which have no quarters.
     """
     quarters = mad(tube, shown, quartered(grid))
     return quarters.reshape(grid.rows, 2, grid.columns, 2).max(axis=(1, 3))
@@ -84,18 +66,10 @@ def squared(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array
 
 
 def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
-    """Euclidean norm of each cell's difference, in normalised pixel values.
+    """Euclidean norm of each cell's difference, in normalised pixel values: uint8 [k, h, w] twice -> float32 [H, W].
 
-    Luma stands for all three channels, so the norm is that of a grey video: each squared difference counts
-    once per channel, divided by 255 and by CLIP's standard deviation of that channel.
-
-    Args:
-        tube: uint8 [k, h, w].
-        shown: uint8 [k, h, w].
-        grid: geometry.
-
-    Returns:
-        float32 [H, W], 0 or more.
+    Luma stands for all three channels, so the norm is that of a grey video: each squared difference counts once per
+    channel, divided by 255 and by CLIP's standard deviation of that channel.
 
     Source: the released code of GRT (arXiv 2509.14199), per cell instead of per patch; luma for RGB: ours.
     """
@@ -105,15 +79,7 @@ def l2(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
 
 
 def ssim(tube: UInt8Array, shown: UInt8Array, grid: CellGrid) -> Float32Array:
-    """One minus the structural similarity of each cell, the whole cell being one window.
-
-    Args:
-        tube: uint8 [k, h, w]; luma is taken as [0, 1].
-        shown: uint8 [k, h, w].
-        grid: geometry.
-
-    Returns:
-        float32 [H, W] in [0, 2], 0 for equal cells.
+    """One minus the structural similarity of each cell, the whole cell being one window: float32 [H, W] in [0, 2].
 
     Source: GRT (arXiv 2509.14199), released formula with dynamic range 1.
     """

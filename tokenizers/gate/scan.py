@@ -86,15 +86,7 @@ class GateScan:
         self._tube = 0
 
     def step(self, tube: UInt8Array, *, force_keyframe: bool = False) -> GatePlan:
-        """Decide on the next tube.
-
-        Args:
-            tube: uint8 [k, h, w] luma, contiguous.
-            force_keyframe: encode it whole whatever changed.
-
-        Returns:
-            The plan of this tube, its time not told; anchors outside it are -1.
-        """
+        """Decide on the next tube, uint8 [k, h, w] luma, contiguous; anchors outside it are -1, no time is told."""
         judged = weighed(tube, self._rules.weight)
         if self._before is None or force_keyframe:
             decision, camera = self._whole(judged), None

@@ -107,12 +107,8 @@ class ShownContent:
     def predict(self, motion: Float32Array) -> Prediction:
         """Draw the next tube as the camera's motion alone would make it.
 
-        Args:
-            motion: float32 [k, 2, 3], per frame of the tube the affine map from its pixels to those of the
-                tube shown.
-
-        Returns:
-            The picture, valid until the next prediction or commit, and where its blocks come from.
+        motion float32 [k, 2, 3] maps the pixels of each of its frames to those of the tube shown. The picture is valid
+        until the next prediction or commit.
 
         Source: motion compensation with several reference pictures, as in H.264.
         """
@@ -139,12 +135,8 @@ class ShownContent:
     ) -> None:
         """Take a decided tube in: encoded cells show themselves, moved cells the prediction, the rest what they showed.
 
-        Args:
-            tube: uint8 [k, h, w] or [k, h, w, 3], the tube's own frames.
-            scale: sides of the tokens at their representative cells, int8 [H, W]; or cells that are encoded
-                one by one, bool [H, W].
-            camera: the prediction that moved cells show, None when no cell moves.
-            moved: cells that follow the camera, bool [H, W]; encoded ones among them count as encoded.
+        tube uint8 [k, h, w] or [k, h, w, 3]; scale the sides of tokens, int8 [H, W], or cells encoded one by one, bool
+        [H, W]; encoded cells among the moved, bool [H, W], count as encoded.
         """
         self._tube += 1
         covered = covered_by(scale)
@@ -246,15 +238,7 @@ def block_centres(grid: CellGrid) -> tuple[Float32Array, Float32Array]:
 
 
 def moved_blocks(motion: Float32Array, grid: CellGrid) -> MovedBlocks:
-    """Find where each block of the next tube was in the tube before.
-
-    Args:
-        motion: float32 [k, 2, 3], affine map from the next tube's pixels to the tube before.
-        grid: geometry.
-
-    Returns:
-        The places.
-    """
+    """Find where each block of a tube was in the tube before, by maps float32 [k, 2, 3] between their pixels."""
     planes, rows, columns = grid.block_shape
     centre_x, centre_y = block_centres(grid)
     m = motion.astype(np.float32)[:, :, :, None, None]

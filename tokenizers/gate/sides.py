@@ -49,18 +49,10 @@ def sides_within(
     scales: tuple[int, ...],
     threshold: float,
 ) -> Int8Array:
-    """Choose the sides of a tube's tokens, 1 where scales hold no other; see `areas.coarse.coarsened`.
+    """Choose the sides of a tube's tokens, int8 [H, W], 1 where scales hold no other; see `areas.coarse.coarsened`.
 
-    Args:
-        keep: cells that need encoding, bool [H, W].
-        tube: uint8 [k, h, w] luma.
-        picture: what is shown, moved cells in place, uint8 [k, h, w].
-        grid: geometry.
-        scales: sides that tokens may have.
-        threshold: no cell of an area differs by more from what it then shows.
-
-    Returns:
-        int8 [H, W].
+    `keep`, bool [H, W], need encoding; `picture` is what is shown, moved cells in place, uint8 [k, h, w]. No cell of an
+    area differs by more than the threshold from what it then shows.
     """
     if len(scales) == 1 or np.count_nonzero(keep) < 2:
         return keep.astype(np.int8)

@@ -18,14 +18,8 @@ def affordable_rules(
 ) -> tuple[BoolArray, GateConfig, tuple[str, ...]]:
     """Relax what the budget leaves no room for: max_age_tubes first, then the codec's keyframes.
 
-    Args:
-        config: the rules.
-        budget_cells: tokens to encode, at least one tube's.
-        tube_tokens: fewest tokens that encode a tube whole.
-        forced: tubes to encode whole, bool [T].
-
-    Returns:
-        Forced tubes and configuration that fit the budget, and a note on each rule that was relaxed.
+    `tube_tokens` are the fewest that encode a tube whole. Forced tubes, bool [T], and configuration that fit the
+    budget, and a note on each rule that was relaxed.
     """
     room, notes = budget_cells // tube_tokens, []
     if int(forced.sum()) > room:
@@ -61,17 +55,11 @@ def first_tube_only(
     budget_cells: int,
     forced: BoolArray | None = None,
 ) -> GatePlan:
-    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one.
+    """Less than one tube: the cells of the first with the most contrast, ties to the earlier one; notes tell what is
+    left out.
 
-    Args:
-        luma: uint8 [T, k, h, w]; only the first tube's pixels are read.
-        grid: geometry of these frames.
-        config: the rules, for the notes.
-        budget_cells: cells to encode, at most those of a tube.
-        forced: tubes to encode whole, bool [T], for the notes; None for the first alone.
-
-    Returns:
-        The run, residuals not measured, with notes on what the budget leaves out.
+    Of luma, uint8 [T, k, h, w], only the first tube's pixels are read; forced tubes, bool [T], and rules are for the
+    notes.
     """
     contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
     keep = np.zeros((len(luma), grid.rows, grid.columns), bool)

@@ -15,19 +15,11 @@ NEVER_SHOWN = -1
 def traced_anchors(
     covered: BoolArray, moved: BoolArray, camera_motion: Float32Array, grid: CellGrid
 ) -> tuple[Int32Array, Float32Array]:
-    """Trace what every cell shows back to where it was encoded.
+    """Trace what every cell shows back to where it was encoded; arrays [T, H, W], motion float32 [T, k, 2, 3].
 
-    Args:
-        covered: cells that are encoded, bool [T, H, W].
-        moved: skipped cells that follow the camera, bool [T, H, W].
-        camera_motion: float32 [T, k, 2, 3], in pixels of the grid's frames.
-        grid: geometry.
-
-    Returns:
-        Tube that encoded each cell's content, int32 [T, H, W], -1 for cells never shown; and the displacement
-        (x, y) in px from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block
-        of the cell's first frame speaks for the cell; the place it names always lies in a cell that its tube
-        encoded, alone or in a coarse area.
+    Tube that encoded each cell's content, int32 [T, H, W], -1 for cells never shown; and the displacement (x, y) in px
+    from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block of the cell's first frame
+    speaks for the cell; the place it names always lies in a cell that its tube encoded, alone or in a coarse area.
     """
     if not moved.any():
         return held_anchors(covered), np.zeros((*covered.shape, 2), np.float32)

@@ -215,20 +215,13 @@ def plan_frames_array(
 ) -> GatePlan:
     """Decide which cells of frames at tower size are encoded; nothing is resized.
 
-    Args:
-        frames: uint8 [F, h, w, 3] RGB, or [F, h, w] luma, with h and w multiples of cell_px; the plan refers
-            to it.
-        timestamps_seconds: time of each frame, float64 [F]; None counts them at `config.frames.fps`.
-        config: gate and budget.
-        cell_px: side of a cell.
-        tube_frames: frames per tube; a last tube that is not full repeats the last frame.
-
-    Returns:
-        The plan.
+    frames: uint8 [F, h, w, 3] RGB or [F, h, w] luma, h and w multiples of cell_px, to which the plan refers; times
+    float64 [F], None counts them at `config.frames.fps`.
 
     Raises:
-        FrameError: another shape or type, no frame, sizes that are no multiples of cell_px, a wrong number of
-        times. BudgetError: the budget is below one token. ConfigError: down-scaling, which resizes.
+        FrameError: another shape or type, no frame, sizes that are no multiples of cell_px, a wrong number of times.
+        BudgetError: the budget is below one token.
+        ConfigError: down-scaling, which resizes.
     """
     if config.down_scaling:
         raise ConfigError(

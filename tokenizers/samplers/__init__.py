@@ -31,17 +31,7 @@ def sampler_names() -> list[str]:
 
 
 def sampler(name: str) -> Sampler:
-    """Look a frame sampler up.
-
-    Args:
-        name: its file in tokenizers/samplers.
-
-    Returns:
-        Its function: VideoInfo and keyword settings in, FramePlan out; it checks the settings itself.
-
-    Raises:
-        ConfigError: no sampler of that name; the message names the nearest one.
-    """
+    """Look a frame sampler up: VideoInfo and keyword settings in, FramePlan out; ConfigError for an unknown one."""
     if name not in sampler_names():
         raise ConfigError(f"Unknown frame sampler {name!r}. {nearest(str(name), sampler_names())}")
     found: Sampler = import_module(f"{__name__}.{name}").sample
@@ -117,30 +107,12 @@ class FramesConfig:
         return {key: value for key, value in kept.items() if key in known} | dict(above)
 
     def over(self, **changes: Any) -> FramesConfig:
-        """Return a copy with settings replaced, the sampler among them.
-
-        Args:
-            changes: flat, for example sampler="uniform", num_frames=32.
-
-        Returns:
-            The validated copy.
-
-        Raises:
-            ConfigError: as for the class.
-        """
+        """Return a validated copy with settings replaced, flat, for example sampler="uniform", num_frames=32."""
         return self.from_settings(self.laid_over(self.to_dict(), changes))
 
 
 def sample_frames(info: VideoInfo, config: FramesConfig, window_seconds: Window = (None, None)) -> FramePlan:
-    """Choose the frames of a file as a configuration says.
-
-    Args:
-        info: the video.
-        config: sampler and its settings.
-        window_seconds: start and end of the clip window, None for the video's own.
-
-    Returns:
-        The frames, in order of time.
+    """Choose the frames of a file as a configuration says, in order of time.
 
     Raises:
         FrameError: a live source, or a clip window that holds no frame.

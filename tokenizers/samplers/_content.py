@@ -61,18 +61,12 @@ def content_keyframes(stream: VideoStream) -> Int64Array:
 
 
 def find_cuts(steps: Float64Array, skips: Float64Array) -> list[int]:
-    """Find cuts by the differences between frames.
+    """Find cuts, the rank of the first frame after each, by differences in levels to the frame before and to the one
+    before it.
 
-    Both frames on one side must differ from the one on the other, so that a flash of one frame is none; and the
-    step must stand out from those around it, so that fast motion is none. Two steps in a row are one cut with a
-    blended frame between.
-
-    Args:
-        steps: float64 [F], difference of each frame to the one before, in levels; the first is not used.
-        skips: float64 [F], difference to the frame two before; the first two are not used.
-
-    Returns:
-        Ranks of the first frame after each cut, ascending.
+    Both frames on one side must differ from the one on the other, so that a flash of one frame is none; and the step
+    must stand out from those around it, so that fast motion is none. Two steps in a row are one cut with a blended
+    frame between.
     """
     scores = np.array(steps, np.float64)
     scores[:1] = 0
@@ -88,14 +82,9 @@ def _stands_out(scores: Float64Array, steps: Float64Array, at: int) -> bool:
 
 
 def find_changes(looks: Iterable[tuple[int, Luma]], cuts: list[int]) -> list[int]:
-    """Find where a scene has changed without a cut and come to rest.
+    """Find where a scene has changed without a cut and come to rest, in small luma pictures, float32 [h, w], by rank.
 
-    Args:
-        looks: rank and small luma float32 [h, w] of a few frames per second, in order.
-        cuts: ranks at which scenes begin, ascending.
-
-    Returns:
-        Ranks of looks that show something else than the scene's beginning or its last change, ascending.
+    Ranks of looks that show something else than the scene's beginning or its last change, ascending.
     """
     found: list[int] = []
     scene = -1
@@ -111,15 +100,7 @@ def find_changes(looks: Iterable[tuple[int, Luma]], cuts: list[int]) -> list[int
 
 
 def difference(before: Luma, after: Luma) -> float:
-    """Compare two small pictures, the camera's shift taken off where that helps.
-
-    Args:
-        before: float32 [h, w], luma 0 to 255.
-        after: float32 [h, w].
-
-    Returns:
-        Mean absolute difference in levels.
-    """
+    """Compare two small pictures, float32 [h, w], in mean levels, the camera's shift taken off where that helps."""
     plain = _plain(before, after)
     if plain <= CUT_LEVELS or min(before.shape) < SMALLEST_SHIFTED_PX:
         return plain

@@ -89,14 +89,10 @@ def _find(info: VideoInfo, window: Window, source: str) -> tuple[Int64Array, tup
 
 
 def codec_keyframes(stream: VideoStream) -> tuple[Int64Array, str | None]:
-    """List the frames of a file that are coded on their own, without decoding.
+    """List the frames of a file that are coded on their own, int64 [K], without decoding, and why not to trust them.
 
-    Args:
-        stream: an open file.
-
-    Returns:
-        int64 [K] indices, and why they should not be trusted as keyframes (None: they can): there is but one,
-        or their distance is constant, in frames or in seconds, to one frame.
+    None where they can be trusted; not where there is but one, or their distance is constant, in frames or in seconds,
+    to one frame.
     """
     keyframes = stream.codec_keyframes
     if len(keyframes) < 2:
@@ -212,15 +208,9 @@ def _nearest(times: Float64Array, moments: Float64Array) -> Int64Array:
 
 
 def filled(times_seconds: Float64Array, chosen: Int64Array, num_frames: int) -> Int64Array:
-    """Halve the longest gap, again and again, until there are enough frames.
+    """Halve the longest gap between chosen ranks, again and again, until there are enough frames.
 
-    Args:
-        times_seconds: float64 [F], not decreasing.
-        chosen: int64 [S], ranks, ascending, the first and last frame among them.
-        num_frames: frames wanted.
-
-    Returns:
-        int64 [min(num_frames, F)], or [S] when that is more; of equal gaps the earlier one is halved first.
+    int64 [min(num_frames, F)], or [S] when that is more; of equal gaps the earlier one is halved first.
     """
     ranks = [int(rank) for rank in chosen]
     gaps = [_gap(times_seconds, first, last) for first, last in zip(ranks, ranks[1:], strict=False)]
@@ -246,15 +236,8 @@ def thinned(
 ) -> Int64Array:
     """Leave frames out, each time the one whose absence leaves the shortest gap; keyframes go last.
 
-    Args:
-        times_seconds: float64 [F], not decreasing.
-        chosen: int64 [S], ranks, ascending.
-        keyframes: int64 [K], ranks of keyframes, ascending.
-        num_frames: frames that may stay, at least 1.
-
-    Returns:
-        int64 [min(num_frames, S)], the first and the last of chosen among them (the first alone for 1); of
-        equal gaps the earlier frame goes first.
+    int64 [min(num_frames, S)], the first and the last of chosen among them (the first alone for 1); of equal gaps the
+    earlier frame goes first.
     """
     if num_frames == 1:
         return chosen[:1]

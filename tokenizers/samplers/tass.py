@@ -199,17 +199,10 @@ def rounds(
     min_gap_seconds: float,
     stop_gap_seconds: float,
 ) -> Iterator[tuple[float, list[int]]]:
-    """Run the greedy rounds.
+    """Run the greedy rounds over frames, best first: the least distance, halved each time, and all chosen so far, in
+    order.
 
-    Args:
-        candidates: indices of frames, best first.
-        times_seconds: float [F].
-        num_frames: rounds end when this many are chosen.
-        min_gap_seconds: least distance in the first round, above 0.
-        stop_gap_seconds: rounds end when the distance is this or less, above 0.
-
-    Returns:
-        Iterator over rounds: the least distance, and all chosen so far, in order of choice.
+    They end when `num_frames` are chosen, or the distance is the last one's or less.
 
     Source: DATE (arXiv 2509.09263) TASS.
     """

@@ -168,16 +168,10 @@ def _notes(tokens: VideoTokens, order: list[list[int]], floor: Sequence[int] | N
 def above_floor(
     tokens: VideoTokens, segment: Tensor, order: Sequence[Sequence[int]], floor: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Pool tube after tube for as long as every video keeps its floor.
+    """Pool tube after tube, in the order given, for as long as every video keeps its floor.
 
-    Args:
-        tokens: tokens of all videos.
-        segment: area of each token, int64 [N], no area in two tubes.
-        order: the tubes of each video that may be pooled, the first one first.
-        floor: fewest tokens to leave in each video.
-
-    Returns:
-        Segment of each token, int64 [N], its area's or one of its own; and the tubes pooled whole, bool [tubes].
+    Segment of each token, int64 [N], its area's (none lies in two tubes) or one of its own; and the tubes pooled whole,
+    bool [tubes].
     """
     tube, count = tube_of_token(tokens), tokens_per_tube(tokens)
     of_area = torch.zeros(int(segment.max()) + 1 if len(segment) else 0, dtype=torch.long)

@@ -120,14 +120,9 @@ def merge_repeats(
 ) -> VideoTokens:
     """Merge tokens outside key tubes with the one before them at their cell, when they are alike.
 
-    Args:
-        tokens: tokens of all videos.
-        keys: tubes that open a scene, bool [tubes]; their tokens begin anew and may be repeated by later ones.
-        similarity: least cosine of a token and the running, size-weighted mean of those that it would join.
-        floor: fewest tokens to leave in each video, the most alike merge first; None for no floor.
-
-    Returns:
-        The fewer tokens.
+    `keys`, bool [tubes], open a scene: their tokens begin anew and may be repeated by later ones. Alike are a token and
+    the running, size-weighted mean of those that it would join, from a cosine of `similarity` on. Under a floor, the
+    fewest tokens to leave in each video, the most alike merge first.
     """
     order = _by_cell_and_time(tokens)
     starts = _starts_of_cells(tokens, order)

@@ -119,15 +119,9 @@ class Join:
 def nearest_joins(
     distributions: Tensor, config: SceneMergeConfig, *, backend: Backend = "auto"
 ) -> list[Join]:
-    """Merge scenes of a video for as long as two of them are nearer than the threshold.
+    """Merge scenes of a video, [S, V] in order of time, for as long as two of them are nearer than the threshold.
 
-    Args:
-        distributions: [S, V], one row per scene, in order of time.
-        config: divergence, its threshold, and whether scenes that are apart in time may merge.
-        backend: how divergences are computed, "auto", "torch" or "triton".
-
-    Returns:
-        The joins in the order in which they were made, ties to the earlier pair.
+    The joins in the order in which they were made, ties to the earlier pair.
     """
     mean, weight = distributions.clone(), torch.ones(len(distributions))
     alive = list(range(len(mean)))

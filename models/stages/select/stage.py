@@ -112,16 +112,8 @@ def shown_again(
 ) -> tuple[Tensor, int]:
     """Keep the best of every tube, after the cells that were not shown for so long: the longest waiting first.
 
-    Args:
-        scores: float [n].
-        tube: int64 [n], rising from 0 without gaps.
-        counts: tokens that each tube keeps, int64 [T].
-        cell: place of each token in its tube, int64 [n].
-        now: time of each tube, float [T].
-        seconds: a cell that waited so long is due.
-
-    Returns:
-        bool [n], and how often a due cell found no room.
+    Scores float [n], tube int64 [n] rising from 0 without gaps, tokens that each tube keeps [T], place of each token in
+    its tube [n], and the time of each tube [T] -> bool [n], and how often a due cell found no room.
     """
     keep, late = torch.zeros(len(tube), dtype=torch.bool), 0
     # a cell begins to wait when something shows it

@@ -131,15 +131,9 @@ def time_embedding(times_seconds: Tensor, width: int) -> Tensor:
 
 
 def side_embedding(table: Tensor, position: Tensor, side: int) -> Tensor:
-    """Embedding of rows or columns.
+    """Embedding of rows or columns at `position`, int64 [n] in [0, side), from a table [max_side, D]: [n, D].
 
-    Args:
-        table: [max_side, D].
-        position: row or column of each token, int64 [n], in [0, side).
-        side: rows or columns of the grid.
-
-    Returns:
-        The table's rows [n, D]; for sides longer than the table linearly interpolated, its ends on the grid's ends.
+    For sides longer than the table linearly interpolated, its ends on the grid's ends.
     """
     if side <= len(table):
         return table[position]

@@ -78,12 +78,7 @@ def attached_answer(
 def load_pair(name: str | None, family: str | None = None) -> tuple[Any, Any]:
     """Load a model and its processor, without a front end, on the GPU where there is one.
 
-    Args:
-        name: folder or hub id of a checkpoint; None takes framegate/nano, which ships in the package.
-        family: builds a tiny random model of this family instead.
-
-    Returns:
-        Model and processor.
+    A checkpoint's folder or hub id, framegate/nano where there is none; `family` builds a tiny random model instead.
 
     Raises:
         UnsupportedModelError: the checkpoint's class is in no row of the family table.

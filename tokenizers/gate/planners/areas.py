@@ -78,17 +78,9 @@ class _Task:
 def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
     """Meet an exact budget with tokens that stand for one cell or an area of cells each.
 
-    The plan at one scale, the best mix of a still camera, one under camera motion and every tube at one level
-    compete by the squared error of what they show, so that scales never make a clip worse.
-
-    Args:
-        clip: held at full resolution: what coarse tokens lose must be seen.
-        config: motion, scales and rules; its threshold is not used.
-        budget: fewer tokens than the clip has cells.
-        progress: told about the plan at one scale, the first half.
-
-    Returns:
-        The plan; its notes name rules that the budget did not leave room for.
+    The plan at one scale, the best mix of a still camera, one under camera motion and every tube at one level compete
+    by the squared error of what they show, so that scales never make a clip worse. The clip is held at full resolution:
+    what coarse tokens lose must be seen.
     """
     luma, grid = clip.luma, clip.planning_grid
     task = _Task(

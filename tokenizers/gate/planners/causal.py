@@ -14,14 +14,8 @@ from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan
 def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
     """Gate with and without camera motion, and keep the plan that encodes less.
 
-    Args:
-        clip: read once; held only where a cap may have to be met.
-        config: its threshold decides.
-        budget: no ratio; where the pass goes over the cap, the clip is planned again to the cap.
-        progress: told how far that second plan is.
-
-    Returns:
-        The plan; a note tells where the cap replaced the threshold.
+    The clip is read once, and held only where a cap may have to be met: then it is planned again to the cap, with a
+    note.
 
     Source: GRT (arXiv 2509.14199) section 3, for the pass without motion.
     """

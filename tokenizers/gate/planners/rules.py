@@ -19,15 +19,8 @@ from framegate.types import BoolArray, Float32Array, Float64Array, UInt8Array
 def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
     """Decide which cells of a clip are encoded by the rule that the configuration names.
 
-    Args:
-        clip: in RGB where the rule compares; else its pixels are only counted. Read once.
-        config: rule, threshold and seed.
-        budget: what may be kept; without one the threshold decides.
-        progress: not told; there is no search.
-
-    Returns:
-        The decisions. A budget is met exactly, save where the rule's own way to spend it leaves some over, which a note
-        tells. A skipped cell's anchor is the last kept one at its place.
+    A budget is met exactly, save where the rule's own way to spend it leaves some over, which a note tells. A skipped
+    cell's anchor is the last kept one at its place.
 
     Raises:
         BudgetError: the budget is less than one token, or less than the least that the rule can keep.
@@ -68,16 +61,7 @@ class RuleScan:
 
 
 def best_scored(rule: CellRule, scores: Float64Array, tokens: int) -> BoolArray:
-    """Choose what a budget pays for.
-
-    Args:
-        rule: it may have its own way.
-        scores: [T, H, W].
-        tokens: how many cells; all where there are fewer.
-
-    Returns:
-        bool [T, H, W]: the cells of the highest scores, ties to the earlier one, unless the rule chooses itself.
-    """
+    """Choose what a budget pays for: the highest scores [T, H, W], ties to the earlier cell, or the rule's choice."""
     if rule.keep is not None:
         return rule.keep(scores, tokens)
     keep = np.zeros(scores.size, bool)

@@ -31,17 +31,7 @@ def threshold_table(metric: Metric) -> Float32Array:
 
 
 def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
-    """Meet an exact budget by the lowest threshold that fits.
-
-    Args:
-        clip: held whole, at full resolution.
-        config: metric and rules; its threshold is not used.
-        budget: fewer cells than the clip has.
-        progress: told before every pass.
-
-    Returns:
-        The plan, with the residuals of the gate's pass; its notes name rules that the budget did not leave room for.
-    """
+    """Meet an exact budget by the lowest threshold that fits, on the whole clip at full resolution."""
     luma, grid, budget_cells = clip.luma, clip.planning_grid, budget.most(clip.num_cells)
     if budget_cells <= grid.num_cells:
         return first_tube_only(luma, grid, config, budget_cells)

@@ -85,15 +85,9 @@ def best_of_tubes(scores: Tensor, tube: Tensor, counts: Tensor) -> Tensor:
 
 
 def equal_counts(sizes: Tensor, wanted: int) -> Tensor:
-    """Share tokens out over tubes as evenly as their sizes allow.
+    """Share tokens out over tubes of these sizes, int64 [T], as evenly as they allow: int64 [T], sums to `wanted`.
 
-    Args:
-        sizes: tokens that each tube has, int64 [T].
-        wanted: tokens in all, at most their sum.
-
-    Returns:
-        int64 [T], sums to wanted. Full tubes give what they cannot take to the others; what does not divide is spread
-        evenly over time.
+    Full tubes give what they cannot take to the others; what does not divide is spread evenly over time.
     """
     counts = torch.zeros_like(sizes)
     left = wanted

@@ -164,15 +164,10 @@ def _inputs(
 
 
 def work_of(inputs: Inputs, pairs: int) -> dict[Mode, Work]:
-    """Count what attention cannot do without.
+    """Count what attention cannot do without, for so many pairs of a query and a key that it sees.
 
-    Args:
-        inputs: of the call.
-        pairs: of a query and a key that it sees, over all segments.
-
-    Returns:
-        Forward: two products over all pairs, every tensor read and the result written once. Backward: four products,
-        that of the scores, which may be kept, left out; the gradients of all three written.
+    Forward: two products over all pairs, every tensor read and the result written once. Backward: four products, that
+    of the scores, which may be kept, left out; the gradients of all three written.
     """
     query, key = inputs.query, inputs.key
     width = query.shape[1] * query.shape[2]

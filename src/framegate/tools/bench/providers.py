@@ -111,11 +111,6 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, tor
 def require_agreement(case: Case, mode: Mode, found: Ready) -> None:
     """Compare what every provider gave with what the reference gave.
 
-    Args:
-        case: the case.
-        mode: what was computed.
-        found: the providers' outputs.
-
     Raises:
         DisagreementError: shapes or dtypes differ, whole numbers differ at all, or others by more than the tolerance
             of their dtype.

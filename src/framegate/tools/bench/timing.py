@@ -34,19 +34,10 @@ class Spread(NamedTuple):
 def time_all(
     calls: Mapping[str, Callable[[], Any]], device: torch.device, *, quick: bool
 ) -> dict[str, Spread]:
-    """Time calls that have run once before.
+    """Time calls that have run once before: milliseconds by name.
 
-    Args:
-        calls: by name.
-        device: where they run. On a CPU they take turns, so that the machine's noise meets all of them alike; on a GPU
-            each is timed alone by device events, with a cold cache.
-        quick: few rounds.
-
-    Returns:
-        Milliseconds by name.
-
-    Raises:
-        BackendError: a GPU without Triton, whose do_bench does the timing.
+    On a CPU they take turns, so that the machine's noise meets all of them alike; on a GPU each is timed alone by
+    device events, with a cold cache. BackendError for a GPU without Triton, whose do_bench does the timing.
     """
     if device.type == "cpu":
         return _in_turns(calls, quick=quick)
@@ -111,15 +102,7 @@ def rate_calls(work: Work, dtype: torch.dtype, setting: Setting) -> dict[str, Ca
 
 
 def floor_ms(work: Work, times: Mapping[str, Spread], size: str) -> float:
-    """Work out the floor.
-
-    Args:
-        work: bytes and FLOPs.
-        times: of the calls of `rate_calls`.
-        size: the setting's, which says how much they did.
-
-    Returns:
-        Milliseconds: the larger of moving the bytes and doing the products.
+    """Work out the floor, in ms: the larger of moving the bytes and doing the products, by the times of `rate_calls`.
 
     Source: the roofline model (Williams et al., 2009).
     """

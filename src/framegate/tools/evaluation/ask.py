@@ -59,21 +59,10 @@ def ask(
     window_seconds: tuple[float | None, float | None] = (None, None),
     max_new_tokens: int,
 ) -> Answer:
-    """Ask one question about one video, greedily, in a batch of one.
+    """Ask one question about a part of one video, greedily, in a batch of one, of an attached pair.
 
-    Args:
-        model: a model with a front end attached.
-        processor: its processor, attached as well.
-        video: path of the file.
-        question: what to ask.
-        window_seconds: start and end of the part that is shown, None for the video's own.
-        max_new_tokens: longest answer.
-
-    Returns:
-        The answer. The time to the first token is that of a streamer in the one call that also gives the answer.
-
-    Raises:
-        FramegateError: the video cannot be read, a budget cannot be met, and what else the attached pair refuses.
+    The time to the first token is that of a streamer in the one call that also gives the answer. Raises FramegateError
+    for a video that cannot be read, a budget that cannot be met, and what else the pair refuses.
     """
     import framegate
 

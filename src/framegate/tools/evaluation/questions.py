@@ -88,15 +88,7 @@ class QuestionSet:
         split: str | None = None,
         limit: int | None = None,
     ) -> QuestionSet:
-        """Take some of the questions; bad rows and unasked videos stay those of the whole.
-
-        Args:
-            kinds: the kinds to take, None for all.
-            split: take the questions whose `meta.split` this is, None for all.
-            limit: take the first so many, None for all.
-
-        Returns:
-            The smaller set.
+        """Take some of the questions, by kind, by `meta.split`, the first so many; bad rows and unasked videos stay.
 
         Raises:
             ConfigError: kinds or a split that no question has, alone or together, or a limit below 1.

@@ -118,12 +118,7 @@ def _outcome(
 def check_answerable(question: Question, seen: dict[Path, float]) -> Path:
     """Find the file of a question's video, and see that the times it is about lie inside.
 
-    Args:
-        question: the question.
-        seen: durations in seconds of the videos looked at so far; grows.
-
-    Returns:
-        The file.
+    `seen` holds the durations in seconds of the videos looked at so far, and grows.
 
     Raises:
         UnanswerableError: it has none, the file is missing, or a time lies outside.

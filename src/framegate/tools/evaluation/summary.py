@@ -286,14 +286,7 @@ def csv_rows(results: Results, figures: Sequence[Figure], *, seed: int) -> list[
 
 
 def append_csv(path: str | Path, rows: Sequence[Mapping[str, str]]) -> int:
-    """Add rows to a summary CSV; a row that is there already, commit and command aside, is not written again.
-
-    Args:
-        path: the file; made with its header line where there is none.
-        rows: of `csv_rows`.
-
-    Returns:
-        How many rows were added.
+    """Add rows to a summary CSV, those that are there already, commit and command aside, left out; how many were added.
 
     Raises:
         ConfigError: the file has other columns.

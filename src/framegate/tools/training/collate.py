@@ -124,16 +124,7 @@ class CompletionCollator:
 
 
 def dropped_per_row(processor: Any, batch: Batch, conversations: Sequence[Sequence[Any]]) -> list[int]:
-    """Count the placeholders of each conversation that will have no token in the prompt.
-
-    Args:
-        processor: attached, that made the batch.
-        batch: what it made of these conversations.
-        conversations: one per row.
-
-    Returns:
-        One count per row; zeros where nothing is noted on the videos.
-    """
+    """Count the placeholders of each conversation that will have no token in the prompt; 0 where nothing is noted."""
     videos = [_num_videos(conversation) for conversation in conversations]
     if NOTES_KEY not in batch or not sum(videos):
         return [0] * len(conversations)
@@ -151,13 +142,8 @@ def dropped_per_row(processor: Any, batch: Batch, conversations: Sequence[Sequen
 def prompt_tokens(plan: GatePlan, config: PlanConfig) -> int:
     """Count the tokens of a video that the language model will read, before the model is asked.
 
-    Args:
-        plan: which cells are encoded.
-        config: what the plan was made by.
-
-    Returns:
-        As many as the prompt's budget says, at most those that something shows. Without a number in the budget as many
-        as are encoded, or shown where tower_ratio alone was set; later stages may still leave fewer.
+    As many as the prompt's budget says, at most those that something shows. Without a number in the budget as many as
+    are encoded, or shown where tower_ratio alone was set; later stages may still leave fewer.
     """
     gate = config.gate
     refills = gate is not None and (gate.refill or gate.mode == "reuse")

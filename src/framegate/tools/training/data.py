@@ -85,18 +85,7 @@ class Conversation:
 
 
 def joined(conversations: list[Conversation], turns: int) -> list[Conversation]:
-    """Join neighbours that ask about the same video, up to so many.
-
-    Args:
-        conversations: in order.
-        turns: most questions of one conversation; 1 joins none.
-
-    Returns:
-        Conversations in the order of their first questions; each has the id of its first.
-
-    Raises:
-        ConfigError: turns is below 1.
-    """
+    """Join neighbours that ask about the same video, up to `turns` questions, under the id of the first."""
     if turns < 1:
         raise ConfigError(f"turns is {turns}; it must be at least 1.")
     groups: list[list[Conversation]] = []

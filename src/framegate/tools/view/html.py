@@ -42,16 +42,7 @@ def write_html(
     title: str,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write the page.
-
-    Args:
-        plan: the plan; its figures per tube go in as JSON.
-        figures: the figures of the table.
-        parts: pictures and video to embed; a video above 8 MiB is linked instead.
-        path: file to write.
-        title: name of the video.
-        settings: what the plan was made with, for the table.
-    """
+    """Write the page, with the figures per tube as JSON; a video above 8 MiB is linked instead of embedded."""
     page = (resources.files("framegate") / "assets" / "view.html").read_text(encoding="utf-8")
     rows = [*figure_rows(figures), *((name, "", str(value)) for name, value in settings.items())]
     values = {
@@ -74,14 +65,9 @@ def write_html(
 
 
 def plan_data(plan: GatePlan, figures: PlanFigures) -> dict[str, Any]:
-    """Collect what the page's script, or a reader's own, needs of a plan.
+    """Collect what the page's script, or a reader's own, needs of a plan, ready for JSON.
 
-    Args:
-        plan: the plan.
-        figures: its figures.
-
-    Returns:
-        Plain values, ready for JSON; `kept_cells` holds the flat numbers of the kept cells of each tube.
+    `kept_cells` holds the flat numbers of the kept cells of each tube.
     """
     left, right = plot_shares()
     starts = np.asarray(plan.timestamps_seconds)

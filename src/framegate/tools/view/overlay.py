@@ -60,14 +60,9 @@ def font(size_px: int) -> Any:
 
 
 def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
-    """Paint the frames of a tube.
+    """Paint the frames of a tube: uint8 [h, w, 3] RGB each, even sides.
 
-    Args:
-        tube: the tube.
-
-    Yields:
-        uint8 [h, w, 3] RGB per frame, even sides: header, overlay (beside it what the kept cells alone can
-        show, when the tube has it), and a bar of the kept share.
+    Header, overlay (beside it what the kept cells alone can show, when the tube has it), and a bar of the kept share.
     """
     scale = max(1, -(-SMALLEST_WIDTH_PX // tube.source.shape[2]))
     for index, source in enumerate(tube.source):

@@ -48,16 +48,7 @@ class Tile:
 
 
 def choose_tubes(plan: GatePlan, *, num_even: int = 12, max_keyframes: int = 12) -> list[int]:
-    """Choose the tubes of a sheet: evenly spaced ones, and the keyframes up to a limit.
-
-    Args:
-        plan: the plan.
-        num_even: evenly spaced tubes, at least 1.
-        max_keyframes: keyframes, evenly picked when there are more.
-
-    Returns:
-        Tube numbers, increasing, each once.
-    """
+    """Choose the tubes of a sheet: evenly spaced ones, and the keyframes, evenly picked where there are too many."""
     num_tubes = len(plan.keep)
     even = np.linspace(0, num_tubes - 1, min(num_even, num_tubes)).round().astype(int)
     keyframes = np.flatnonzero(plan.keyframes)
@@ -149,14 +140,7 @@ def plot_shares() -> tuple[float, float]:
 def write_timeline(
     plan: GatePlan, path: Path, *, palette: Palette = LIGHT, config: FrontEndConfig | None = None
 ) -> None:
-    """Draw the timeline of a plan as PNG.
-
-    Args:
-        plan: the plan.
-        path: file to write.
-        palette: colours, for a light or a dark page.
-        config: what the plan was made with; says which skipped cells are shown again. None for none.
-    """
+    """Draw the timeline of a plan as PNG; the configuration says which skipped cells are shown again."""
     motion = np.hypot(*skipped_motion_px(plan).T)  # [T]
     has_motion = bool(motion.max() >= SMALLEST_MOTION_PX)
     height = HEIGHT_PX + (MOTION_HEIGHT_PX if has_motion else 0)
