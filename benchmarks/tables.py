@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import kernel_tables as kernels
-from answers import summary as answers
+from answers import tables as answers
 from information import summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,13 +18,93 @@ BEGIN, END = "<!-- numbers: benchmarks/tables.py -->", "<!-- end of numbers -->"
 
 
 def read(name):
+    """Rows of a CSV below benchmarks, as dicts."""
     with (ROOT / "benchmarks" / name).open() as file:
         return list(csv.DictReader(file))
 
 
 def table(header, rows):
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def percent(text, digits=0):
+    """A share as per cent; empty where nothing is said."""
+    return f"{float(text):.{digits}%}" if text else ""
+
+
+def met(row):
+    """Whether a row meets its target, in words; empty where it has none."""
+    return {"True": "yes", "False": "no", "": ""}[row["met"]]
+
+
+def columns_table(name, columns):
+    """A CSV as a table: name of each column to that of the CSV's, or to what it is made of."""
+    body = [[take(row) if callable(take) else row[take] for take in columns.values()] for row in read(name)]
+    return table([*columns], body)
+
+
+def gate_time_table():
+    """Milliseconds of the gate, by clip, camera and preset."""
+    ms = "ms_per_frame_median"
+    return columns_table(
+        "gate/results/timing.csv",
+        {name: name for name in ("clip", "camera", "preset", "what")}
+        | {"ms per 448-px frame": ms, "target": lambda row: "1.0"}
+        | {"met": lambda row: "yes" if float(row[ms]) <= 1 else "no"},
+    )
+
+
+def tower_table():
+    """Time of the packed towers, as a share of dense."""
+    columns = {
+        "tower": "family",
+        "context": "context",
+        "kept": lambda row: percent(row["keep_ratio"]),
+        "rows into the first block": lambda row: f"{row['rows_first_block']} of {row['rows_dense']}",
+    }
+    return columns_table("tower/results/tower.csv", columns | TIME_OF_DENSE)
+
+
+def grid_tower_table():
+    """Time of the grid tower, as a share of dense."""
+    columns = {
+        "tower": "family",
+        "mask": "mask",
+        "cells kept": lambda row: percent(row["cells_kept"], 1),
+        "patches": lambda row: percent(row["patches_kept"], 1),
+    }
+    return columns_table("tower/results/grid_tower.csv", columns | TIME_OF_DENSE)
+
+
+TIME_OF_DENSE = {"time / dense": "time_ratio", "target": "target", "met": met}
+
+
+def memory_table():
+    """Peak memory of each process."""
+    columns = {
+        "process": "mode",
+        "frames": "frames",
+        "patches": "patches",
+        "peak MiB": "peak_mib",
+        "of stock": lambda row: percent(row["share_of_stock"], 1),
+        "seconds": "seconds",
+    }
+    return columns_table("memory/results/memory.csv", columns)
+
+
+def stages_table():
+    """Time of the stages after the tower, as a share of the dense tower's."""
+    columns = {
+        "stage": "stage",
+        "ms": "stage_ms",
+        "dense tower ms": "dense_ms",
+        "of the tower": lambda row: percent(row["time_ratio"], 2),
+        "target": lambda row: percent(row["target"]),
+        "met": met,
+    }
+    return columns_table("stages/results/stages.csv", columns)
 
 
 def quality_rows(tube_frames="1", channels="rgb", span="all"):
@@ -43,6 +123,7 @@ def quality_rows(tube_frames="1", channels="rgb", span="all"):
 
 
 def quality_table(**choice):
+    """PSNR of each method, a row per clip and budget; chosen as `quality_rows` does."""
     found = quality_rows(**choice)
     methods = sorted({method for values in found.values() for method in values}, key=METHODS.index)
     header = ["clip", "fps", "tokens kept", *methods]
@@ -65,72 +146,6 @@ def search_table():
             found.setdefault(key, {})[row["method"].split(", ")[1]] = row["psnr_db"]
     body = [[*key, values["optimum"], values["threshold"]] for key, values in found.items()]
     return table(["clip", "fps", "tokens kept", "`optimum`", "`threshold`"], body)
-
-
-def gate_time_table():
-    rows = read("gate/results/timing.csv")
-    target = "1.0"
-    body = [
-        [
-            r["clip"],
-            r["camera"],
-            r["preset"],
-            r["what"],
-            r["ms_per_frame_median"],
-            target,
-            "yes" if float(r["ms_per_frame_median"]) <= 1 else "no",
-        ]
-        for r in rows
-    ]
-    return table(["clip", "camera", "preset", "what", "ms per 448-px frame", "target", "met"], body)
-
-
-def tower_table():
-    body = [
-        [
-            r["family"],
-            r["context"],
-            f"{float(r['keep_ratio']):.0%}",
-            f"{r['rows_first_block']} of {r['rows_dense']}",
-            r["time_ratio"],
-            r["target"],
-            met(r),
-        ]
-        for r in read("tower/results/tower.csv")
-    ]
-    header = ["tower", "context", "kept", "rows into the first block", "time / dense", "target", "met"]
-    return table(header, body)
-
-
-def grid_tower_table():
-    body = [
-        [
-            r["family"],
-            r["mask"],
-            f"{float(r['cells_kept']):.1%}",
-            f"{float(r['patches_kept']):.1%}",
-            r["time_ratio"],
-            r["target"],
-            met(r),
-        ]
-        for r in read("tower/results/grid_tower.csv")
-    ]
-    return table(["tower", "mask", "cells kept", "patches", "time / dense", "target", "met"], body)
-
-
-def memory_table():
-    body = [
-        [
-            r["mode"],
-            r["frames"],
-            r["patches"],
-            r["peak_mib"],
-            f"{float(r['share_of_stock']):.1%}",
-            r["seconds"],
-        ]
-        for r in read("memory/results/memory.csv")
-    ]
-    return table(["process", "frames", "patches", "peak MiB", "of stock", "seconds"], body)
 
 
 def information_tables(budgets=(0.25, 0.1)):
@@ -160,131 +175,13 @@ def information_summary(budgets=(0.25, 0.1)):
     )
 
 
-def stages_table():
-    body = [
-        [
-            r["stage"],
-            r["stage_ms"],
-            r["dense_ms"],
-            f"{float(r['time_ratio']):.2%}",
-            percent(r["target"]),
-            met(r),
-        ]
-        for r in read("stages/results/stages.csv")
-    ]
-    return table(["stage", "ms", "dense tower ms", "of the tower", "target", "met"], body)
-
-
-# series -> rows of the headline: name in the CSV and what it is; dense first, then those behind the whole tower
-HEADLINE = {
-    "shares": {
-        "dense": "dense",
-        "vidcom2, whole tower": "VidCom2's rule behind the whole tower",
-        "equal_shares, whole tower": "equal shares behind the whole tower",
-        "contrast, anchored, refill": "gate, refill, equal shares (the default)",
-        "contrast, anchored, drop": "the same without refill",
-    },
-    "budget": {
-        "dense": "dense",
-        "vidcom2": "VidCom2's rule behind the whole tower",
-        "evs": "EVS's rule before the tower, no refill",
-        "gate": "gate, no refill (preset `gate`)",
-    },
-}
-
-
-def headline_table():
-    """Right answers as shipped, by the shares of tower and prompt; of the series that was measured last."""
-    rows = [row for row in answers.read() if row.get("split") in (None, "", "test")]
-    found = {name: answers.pick(rows, series=name, weights="training_free") for name in HEADLINE}
-    series = "shares" if found["shares"] else "budget"
-    body = []
-    for name, what in HEADLINE[series].items():
-        whole = name in ("dense", "vidcom2") or name.endswith("whole tower")
-        mine = [row for row in found[series] if row["name"] == name and row["keep_ratio"] in PROMPTS]
-        for row in sorted(mine, key=lambda row: PROMPTS.index(row["keep_ratio"])):
-            prompt = row["keep_ratio"] or 1
-            tower = 1 if whole else row.get("tower_ratio") or prompt
-            kept = "" if name == "dense" else answers.interval(row, OF_DENSE)
-            body.append([what, f"{float(tower):.0%}", f"{float(prompt):.0%}", answers.interval(row), kept])
-    unmeasured = "" if series == "shares" else "\nThe default itself, with refill, has no row yet.\n"
-    return table(["", "tower", "prompt", "right answers", "of dense"], body) + unmeasured
-
-
-PROMPTS = ("", "0.25", "0.1")
-OF_DENSE = ("of_dense", "of_dense_low", "of_dense_high")
-
-
-def answers_summary():
-    """The targets, as shipped and fine-tuned, and what frames per second bring."""
-    rows = answers.read()
-    parts = []
-    for weights, what in answers.WEIGHTS.items():
-        header, body = answers.verdict_rows(rows, weights)
-        if body:
-            dense = answers.dense_accuracy(rows, weights)
-            parts.append(f"{what.capitalize()}; dense {dense}:\n\n{table(header, body)}")
-    first, whole = answers.first_token_speedup(read("answers/results/speed.csv")[0])
-    parts.append(
-        f"First token at 25 %, in turns with dense: {first:.1f} times as soon from the inputs on (target 2), "
-        f"{whole:.2f} times from the file on: beside so small a model, planning costs more than the tower saves.\n"
-    )
-    return "\n".join(parts)
-
-
-def answers_tables():
-    """Every method at every budget, rates, and the small series, for all weights that were measured."""
-    rows = answers.read()
-    parts = []
-    for weights, what in answers.WEIGHTS.items():
-        if not answers.pick(rows, weights=weights):
-            continue
-        for kind, metric, title in (
-            ("all", "correct", "all questions, right answers"),
-            ("text_at", "exact_match", "text at a time, exact match"),
-        ):
-            header, body = answers.budget_rows(rows, weights, kind=kind, metric=metric)
-            if body:
-                parts.append(f"**{what}: {title}**\n\n{table(header, body)}")
-        header, body = answers.fps_rows(rows, weights)
-        if body:
-            slopes = ", ".join(
-                f"{name} {answers.exponent(rows, weights, name):.2f}"
-                for name in ("dense", "gate", "framegate")
-            )
-            parts.append(
-                f"**{what}: frames per second, still camera, no budget**; tokens grow with the frame rate to the power "
-                f"of (target: at most 0.5): {slopes}\n\n{table(header, body)}"
-            )
-        for series, title in SMALL_SERIES.items():
-            header, body = answers.pair_rows(rows, series, weights)
-            if body:
-                parts.append(f"**{what}: {title}**\n\n{table(header, body)}")
-    return "\n".join([*parts, "![Accuracy against tokens and frame rate](img/answers.png)\n"])
-
-
-SMALL_SERIES = {
-    "context": "what a kept patch sees (preset `gate`, no camera motion)",
-    "ablation": "what is put behind the gate",
-    "markers": "markers of time in the prompt against none",
-}
-
-
-def percent(text):
-    return f"{float(text):.0%}" if text else ""
-
-
-def met(row):
-    return {"True": "yes", "False": "no", "": ""}[row["met"]]
-
-
 SECTIONS = [
     (
         "Answers by the two shares",
         "`framegate/nano` as shipped on rendered video in fonts and before backgrounds that it was not trained on, "
         "every third with a real clip behind it; all questions, 95 % intervals over videos; `of dense` is paired. "
         "Command: `python benchmarks/answers/bench_answers.py --clips clips`, with the options in the CSV.",
-        headline_table,
+        lambda: answers.headline(table),
     ),
     (
         "Do the answers survive",
@@ -297,7 +194,7 @@ SECTIONS = [
         "and without refill. By pace, camera and background: benchmarks/answers/results/conditions.csv. "
         "Fine-tune: `examples/finetune/whole.yaml`, 300 steps on rendered video of the train split. "
         "Command: `python benchmarks/answers/bench_answers.py --clips clips`, with the options in the CSV.",
-        answers_summary,
+        lambda: answers.targets(table),
     ),
     (
         "What the tokens can show, at equal tokens",
@@ -360,7 +257,7 @@ LONG_SECTIONS = [
         "Answers: every method, rates and ablations",
         "Intervals hold 95 %, videos resampled. `cannot`: the method cannot spend so few tokens. `uniform_frames` and "
         "`down_scaling` spend at most the budget, the others spend it exactly; the counts are in the CSV.",
-        answers_tables,
+        lambda: answers.every_method(table),
     ),
     (
         "What the kept cells can show, two-frame tubes",
@@ -399,6 +296,7 @@ LONG_SECTIONS = [
 
 
 def results_page():
+    """The text of docs/results.md."""
     gpus = kernels.gpu_words([*kernels.read(), *kernels.read_end_to_end()])
     parts = [
         "# Results\n\nWritten by `python benchmarks/tables.py` from the committed CSVs; 2 CPU cores where a row names "
@@ -417,12 +315,14 @@ def readme_numbers():
 
 
 def readme_page():
+    """The text of README.md, its numbers renewed."""
     text = (ROOT / "README.md").read_text()
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
     return re.sub(pattern, lambda _: f"{BEGIN}\n\n{readme_numbers()}\n{END}", text, flags=re.DOTALL)
 
 
 def main():
+    """Write both pages."""
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs/results.md").write_text(results_page())
     (ROOT / "README.md").write_text(readme_page())

@@ -70,9 +70,6 @@ def cell_plan(
         merge_size: patches along the side of a cell.
         scales: per video int8 [T, H, W], side of the token that stands at the cell, 0 for none; None where every
             cell that is its own anchor is a token.
-
-    Returns:
-        The flat plan.
     """
     flats, shifts, sides, start = [], [], [], 0
     for number, (anchor, motion) in enumerate(zip(anchors, motions, strict=True)):

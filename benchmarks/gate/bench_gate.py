@@ -48,10 +48,12 @@ FIRST_TUBES = 80
 
 
 def psnr_db(squared_error, values):
+    """Peak signal to noise of so many values."""
     return 10 * np.log10(255**2 * values / max(squared_error, 1e-9))
 
 
 def luma(tube):
+    """Luma of the frames of a tube, uint8 [k, h, w]."""
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in tube])
 
 
@@ -70,6 +72,7 @@ def pooled_psnr(plan, frames):
 
 
 def quality_rows(folder):
+    """PSNR of every clip, method, budget, tube and span."""
     for clip, (fps, ratios) in CLIPS.items():
         dense = framegate.plan_video(folder / clip, "dense", fps=fps, max_frames=None)
         frames = dense.source_frames()
@@ -99,6 +102,7 @@ def search_rows(folder):
 
 
 def rows_of(plan, values, clip, fps, span, method, ratio):
+    """The rows of one plan, one per way to count its error."""
     for channels, value in values.items():
         yield {
             "clip": clip,
@@ -120,6 +124,7 @@ def rows_of(plan, values, clip, fps, span, method, ratio):
 
 
 def versions():
+    """Columns that say what measured a row."""
     return {
         "framegate": framegate.__version__,
         "opencv": cv2.__version__,
@@ -130,6 +135,7 @@ def versions():
 
 
 def step_times_ms(frames, grid, threshold):
+    """Times of single causal steps under camera motion."""
     tracker, times = CameraTracker(grid), []
     rules = GateRules(metric="mad", threshold=threshold)
     scan = GateScan(grid, rules, motion_source=lambda _, before, after: tracker.motion(before, after))
@@ -141,6 +147,7 @@ def step_times_ms(frames, grid, threshold):
 
 
 def plan_times_ms(frames, grid, preset, ratio, rounds):
+    """Times of whole plans, per frame."""
     config = framegate.load_config(preset).gate
     times = []
     for _ in range(rounds):
@@ -151,6 +158,7 @@ def plan_times_ms(frames, grid, preset, ratio, rounds):
 
 
 def timing_rows(folder, rounds):
+    """Times of the gate on a still and on a moving camera."""
     for clip, kind, ratio in (("vtest.avi", "static", 0.1), ("vtest_pan.mp4", "pan", 0.35)):
         dense = framegate.plan_video(folder / clip, "dense", fps=10, max_frames=300)
         frames = np.concatenate([luma(tube) for tube in dense.iter_source()])
@@ -182,6 +190,7 @@ def timing_rows(folder, rounds):
 
 
 def main():
+    """Measure what was asked for, and write the CSVs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

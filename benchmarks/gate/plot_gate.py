@@ -17,6 +17,7 @@ COLOURS = {"previous": "tab:grey", "anchor none": "tab:orange", "anchor camera":
 
 
 def main():
+    """Draw every clip, and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
@@ -38,6 +39,7 @@ def main():
 
 
 def draw(axis, rows):
+    """Draw PSNR against the share of tokens, a line per method and tube."""
     for method, colour in COLOURS.items():
         for tube_frames, style in (("1", "o-"), ("2", "s:")):
             points = sorted(

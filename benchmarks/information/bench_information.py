@@ -46,6 +46,7 @@ def wanted(methods):
 
 
 def row_of(source, method, ratio):
+    """What one method can show of one clip at one budget."""
     dense = source.tokens  # decodes the clip, which is not the method's time
     started = time.perf_counter()
     shown = source.show(method, ratio)
@@ -66,6 +67,7 @@ def row_of(source, method, ratio):
 
 
 def versions():
+    """Columns that say what measured a row."""
     names = {"opencv": "opencv-python-headless", "av": "av", "rapidocr": "rapidocr", "timm": "timm"}
     return {
         "framegate": framegate.__version__,
@@ -75,6 +77,7 @@ def versions():
 
 
 def key_of(row):
+    """What tells rows apart."""
     return tuple(str(row[name]) for name in KEY)
 
 
@@ -127,6 +130,7 @@ def measure(folder, tube_frames, methods, rows, table):
 
 
 def main():
+    """Measure what is missing or to be redone, and write the CSV."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

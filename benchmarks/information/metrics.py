@@ -27,10 +27,12 @@ def ssim(source, shown):
 
 
 def luma(frame):
+    """Luma of a frame, float32 [h, w]."""
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def windowed(image):
+    """Gaussian means of an image where whole windows fit."""
     edge = WINDOW_PX // 2
     return cv2.GaussianBlur(image, (WINDOW_PX, WINDOW_PX), SIGMA_PX)[edge:-edge, edge:-edge]
 

@@ -30,6 +30,7 @@ COLOURS = {
 
 
 def main():
+    """Draw every clip, and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
@@ -54,6 +55,7 @@ def main():
 
 
 def draw(axis, rows, column):
+    """Draw a column of the CSV against the share of tokens, a line per method."""
     for method, colour in COLOURS.items():
         points = sorted(
             (int(row["tokens"]) / int(row["tokens_dense"]), float(row[column]))

@@ -33,6 +33,7 @@ class Source:
 
     @cached_property
     def frames(self):
+        """The frames, as the dense plan shows them: uint8 [F, h, w, 3]."""
         plan = framegate.plan_video(
             self.path,
             "dense",
@@ -45,20 +46,25 @@ class Source:
 
     @cached_property
     def tokens(self):
+        """Tokens of the dense clip."""
         return int(np.prod(Tiling(tube_frames=self.tube_frames).shape(self.frames)))
 
     @cached_property
     def lines(self):
+        """Lines of text in some of the frames."""
         return self.read(self.frames)
 
     @cached_property
     def features(self):
+        """ImageNet features of some of the frames."""
         return self.look(self.frames)
 
     def read(self, frames):
+        """Read the text of as many frames as the source's are read."""
         return [self.judges.read(frame) for frame in frames[spread(len(frames), OCR_FRAMES)]]
 
     def look(self, frames):
+        """Look at as many frames as the source's are looked at."""
         return self.judges.features(frames[spread(len(frames), FEATURE_FRAMES)])
 
     def show(self, method, ratio):

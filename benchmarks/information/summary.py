@@ -48,11 +48,13 @@ def table_rows(rows, budget):
 
 
 def line_of(row, records):
+    """One row of a table."""
     cells = [cell_of(row[column], records[column], digits) for column, digits, _ in COLUMNS]
     return [row["clip"], row["method"], f"{row['tokens']} of {row['tokens_dense']}", *cells]
 
 
 def cell_of(text, record, digits):
+    """A value, bold where it is the best of its clip."""
     if not text:
         return ""
     shown = f"{float(text):.{digits}f}"
@@ -74,6 +76,7 @@ def losses(rows, budgets, ours=OURS):
 
 
 def lost_columns(mine, group):
+    """Columns in which another method is clearly ahead."""
     for column, digits, more in COLUMNS:
         record = best(group, column, more)
         if record is not None and not is_tied(float(mine[column]), record, column):

@@ -47,6 +47,7 @@ def render(path):
 
 
 def run_stock(path):
+    """Frames and patches by transformers' own reader and processor."""
     import torch
     from transformers import Qwen2VLVideoProcessor
     from transformers.video_utils import load_video
@@ -58,6 +59,7 @@ def run_stock(path):
 
 
 def run_plan(path):
+    """Frames and patches of a plan, without a model."""
     import framegate
 
     plan = framegate.plan_video(path, "gate", keep_ratio=0.25, fps=SAMPLE_FPS)
@@ -65,6 +67,7 @@ def run_plan(path):
 
 
 def run_attached(path):
+    """Frames and patches by an attached processor."""
     import framegate
     from framegate.models.tiny import chat_template, tiny_tokenizer
     from framegate.models.video_processor import attach_processor, build_processor
@@ -80,6 +83,7 @@ def run_attached(path):
 
 
 def run_imports(path):
+    """Nothing but the imports of the others."""
     import torch
     import transformers
 
@@ -90,6 +94,7 @@ MODES = {"stock": run_stock, "attached": run_attached, "plan": run_plan, "import
 
 
 def measure(mode, path):
+    """A row of a mode, run in a process of its own."""
     started = time.perf_counter()
     run = subprocess.run(
         [sys.executable, __file__, "--mode", mode, "--clip", str(path)], capture_output=True, text=True
@@ -107,6 +112,7 @@ def measure(mode, path):
 
 
 def main():
+    """Run one mode, or all of them, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mode", choices=list(MODES))
     parser.add_argument("--clip", type=Path)

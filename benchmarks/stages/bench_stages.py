@@ -57,6 +57,7 @@ def tokens(seed=0):
 
 
 def stages(given):
+    """What is timed, by name of the stage."""
     merge = SceneMergeConfig(distribution="features", recurring=True, merge_repeats=True)
     pool = CondensationConfig(key_tubes_only=False)
     module = SpatiotemporalModule(SpatiotemporalConfig(), WIDTH).eval()
@@ -72,6 +73,7 @@ def stages(given):
 
 @torch.no_grad()
 def main():
+    """Time the stages beside a dense tower, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", default=Path(__file__).parent / "results/stages.csv")

@@ -35,6 +35,7 @@ VISION = {
 
 
 def random_mask(ratio, rng):
+    """Any cells, as many in every frame."""
     keep = np.zeros((FRAMES, CELLS * CELLS), bool)
     for frame in keep:
         frame[rng.permutation(len(frame))[: round(ratio * len(frame))]] = True
@@ -54,6 +55,7 @@ def block_mask(ratio, rng):
 
 
 def bench(kind, mask, rounds):
+    """Rows of one kind of mask, dense and kept in turns."""
     outer = tiny_model("llava_onevision", vision=VISION)
     model, tower = outer.model, mechanism_of(outer.model, family_of(outer))
     pixels = torch.randn(1, FRAMES, 3, SIDE_PX, SIDE_PX)
@@ -86,6 +88,7 @@ def bench(kind, mask, rounds):
 
 @torch.inference_mode()
 def main():
+    """Time every kind of mask, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", default=Path(__file__).parent / "results/grid_tower.csv")

@@ -49,6 +49,7 @@ SIZES = {
 
 
 def random_plan(tower, ratio, seed=0):
+    """A plan whose first tube is whole, and the rest any cells."""
     tubes, height, width = GRID[0], GRID[1] // 2, GRID[2] // 2
     count = round(ratio * tubes * height * width)
     keep = np.zeros((tubes, height, width), dtype=bool)
@@ -61,6 +62,7 @@ def random_plan(tower, ratio, seed=0):
 
 
 def rows_of_first_block(tower, run):
+    """Rows that enter the first block of a tower."""
     seen = []
     handle = tower.blocks[0].register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(len(args[0] if args else kwargs["hidden_states"])),
@@ -72,6 +74,7 @@ def rows_of_first_block(tower, run):
 
 
 def bench(family, context, rounds):
+    """Rows of one family and context, dense and kept in turns."""
     tower = tiny_model(family, vision=SIZES[family]).model.visual
     grid = torch.tensor([GRID])
     pixels = torch.randn(int(grid.prod()), 3 * 2 * tower.config.patch_size**2)
@@ -109,6 +112,7 @@ def bench(family, context, rounds):
 
 @torch.no_grad()
 def main():
+    """Time every family and context, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", default=Path(__file__).parent / "results/tower.csv")

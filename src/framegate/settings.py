@@ -96,9 +96,6 @@ def make(cls: type[T], values: Mapping[str, Any], place: str = "", *, what: str 
         place: dotted name of where the values stand, "" at the top.
         what: what a field is called in messages.
 
-    Returns:
-        The instance.
-
     Raises:
         ConfigError: an unknown name (the message tells the nearest one, or what replaced it), or a value that does not
             fit; place, value and what would work are told.

@@ -120,9 +120,6 @@ def describe(
         timestamps_seconds: time of each, not decreasing; None to count them.
         fps: rate to count them at; None for 24, with a warning.
 
-    Returns:
-        Their VideoInfo.
-
     Raises:
         FrameError: both given, a wrong number of times, times not finite or going back, fps not above 0.
     """

@@ -30,9 +30,6 @@ def keep_best(
         floor: number of tokens to leave in each video: every tube's best one, then every tube's like share; None for
             the ratio.
 
-    Returns:
-        The fewer tokens.
-
     Raises:
         ConfigError: scores that are not one finite number per token.
     """

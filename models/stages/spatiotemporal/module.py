@@ -143,12 +143,7 @@ def side_embedding(table: Tensor, position: Tensor, side: int) -> Tensor:
 
 
 def save_spatiotemporal(module: SpatiotemporalModule, path: str | Path) -> None:
-    """Write the weights of a module.
-
-    Args:
-        module: the module.
-        path: file to write.
-    """
+    """Write the weights of a module."""
     weights = {name: weight.detach().cpu().contiguous() for name, weight in module.state_dict().items()}
     save_file(weights, path, metadata={"format": "pt"})
 
