@@ -13,8 +13,7 @@ from torch import Tensor
 
 from framegate.kernels.anchored_attention import anchored_attention
 from framegate.kernels.backend import Backend
-from framegate.tools.bench.case import Case, Mode, Setting, Work
-from framegate.tools.bench.providers import COMPILED
+from framegate.tools.bench.case import COMPILED, Case, Mode, Setting, Work
 
 HEADS = {"cuda": 16, "cpu": 16, "quick": 2}
 WIDTH = {"cuda": 80, "cpu": 80, "quick": 16}

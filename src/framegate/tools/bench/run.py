@@ -9,19 +9,18 @@ from datetime import UTC, datetime
 import torch
 
 from framegate.errors import ConfigError, nearest
-from framegate.tools.bench import attention_cases, gate_cases, token_cases
-from framegate.tools.bench.case import MODES, Case, Mode, Setting
-from framegate.tools.bench.providers import ready, require_agreement
+from framegate.tools.bench import attention_cases, op_cases
+from framegate.tools.bench.case import MODES, Case, Mode, Setting, ready, require_agreement
 from framegate.tools.bench.rows import METRIC, Place, spelled_row
 from framegate.tools.bench.timing import floor_ms, peak_mib, rate_calls, time_all
 
 CASES: dict[str, Callable[[Setting], Iterator[Case]]] = {
-    "block_residual": gate_cases.block_residual_cases,
-    "anchor_scan": gate_cases.anchor_scan_cases,
-    "compact": token_cases.compact_cases,
-    "segment_merge": token_cases.segment_merge_cases,
-    "pool_condense": token_cases.pool_condense_cases,
-    "scene_divergence": token_cases.scene_divergence_cases,
+    "block_residual": op_cases.block_residual_cases,
+    "anchor_scan": op_cases.anchor_scan_cases,
+    "compact": op_cases.compact_cases,
+    "segment_merge": op_cases.segment_merge_cases,
+    "pool_condense": op_cases.pool_condense_cases,
+    "scene_divergence": op_cases.scene_divergence_cases,
     "anchored_attention": attention_cases.anchored_attention_cases,
 }
 OPS = tuple(CASES)

@@ -1,13 +1,12 @@
 """Parts of a fine-tuning run: settings, data, collator, freezing, saving; examples/finetune.py puts them together."""
 
-from framegate.tools.training.budgets import draw_keep_ratio
 from framegate.tools.training.checkpoint import (
     FrontEndCallback,
     load_finetuned,
     restore_front_end,
     save_finetuned,
 )
-from framegate.tools.training.collate import CompletionCollator
+from framegate.tools.training.collate import CompletionCollator, draw_keep_ratio
 from framegate.tools.training.config import FinetuneConfig, finetune_config, finetune_config_from_argv
 from framegate.tools.training.curve import plot_loss
 from framegate.tools.training.data import VideoQuestions, smoke_config

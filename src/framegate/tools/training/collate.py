@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +15,6 @@ from framegate.errors import ConfigError
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, unpack_plans
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.tools.training.budgets import draw_keep_ratio, processor_budget
 from framegate.tools.training.labels import completion_labels
 
 Sample = Mapping[str, Any]
@@ -156,3 +157,37 @@ def prompt_tokens(plan: GatePlan, config: PlanConfig) -> int:
 def _num_videos(conversation: Sequence[Any]) -> int:
     blocks = [message["content"] for message in conversation if not isinstance(message["content"], str)]
     return sum(block.get("type") == "video" for content in blocks for block in content)
+
+
+def draw_keep_ratio(
+    ratios: Sequence[float], *, seed: int, epoch: int, sample_ids: Sequence[str]
+) -> float | None:
+    """Draw the budget of a batch: by what is in the batch, so that workers and resumed runs draw the same.
+
+    Args:
+        ratios: to draw from, in (0, 1].
+        seed: of the run.
+        epoch: how often the data was seen before; another epoch is another draw.
+        sample_ids: of the batch.
+
+    Returns:
+        One of the ratios, None when there are none.
+    """
+    if not ratios:
+        return None
+    return random.Random(f"{seed} {epoch} {' '.join(map(str, sample_ids))}").choice(list(ratios))
+
+
+@contextmanager
+def processor_budget(processor: Any, keep_ratio: float | None) -> Iterator[None]:
+    """Let an attached processor keep another share for the length of a block; None changes nothing."""
+    reader = processor.video_processor
+    config = getattr(reader, "config", None)
+    if keep_ratio is None or config is None:
+        yield
+        return
+    reader.override.config = config.at({"keep_ratio": keep_ratio})
+    try:
+        yield
+    finally:
+        reader.override.config = None
