@@ -5,11 +5,13 @@ import csv
 import pytest
 from answers import summary
 from answers.bench_answers import COLUMNS, pair, put
+from answers.rows import pooled, rows_of
 from answers.series import SERIES
 
 import framegate
 from framegate.tools.evaluation import read_folder
 from framegate.tools.evaluation.generator import write_dataset
+from framegate.tools.evaluation.results import Results
 
 
 def row(
@@ -101,10 +103,62 @@ def test_a_run_again_takes_its_rows_place(tmp_path):
 
 def test_every_run_has_a_file_of_its_own():
     runs = [run for series in SERIES.values() for run in series()]
-    plain = [run for run in runs if run.preset == "dense" and run.markers]
+    plain = [run for run in runs if run.preset == "dense" and run.markers and run.videos == "shared"]
     others = [run.label for run in runs if run not in plain]
     assert len(others) == len(set(others))
-    assert len({run.label for run in plain}) == len({(run.camera, run.overrides["fps"]) for run in plain})
+    assert len({run.label for run in plain}) == len({(run.camera, run.fps) for run in plain})
+
+
+def test_every_run_can_be_attached():
+    for series in SERIES.values():
+        for run in series():
+            framegate.load_config(run.preset, **run.settings)
+
+
+def answered(right, *, kind="text_at", camera="still"):
+    """Results of four questions about two videos; `right` tells which were answered right."""
+    meta = {"camera": camera, "stands_seconds": 1.0}
+    costs = {"video_tokens_dense": 100, "video_tokens_kept": 25, "video_cells_encoded": 50}
+    rows = [
+        {"id": f"q{number}", "kind": kind, "video": f"v{number // 2}", "status": "ok", "correct": float(one)}
+        | {
+            "exact_match": float(one),
+            "cer": 0.0,
+            "token_f1": 0.0,
+            "doc": {"meta": meta},
+            "after_tower_ms": 2.0,
+        }
+        | costs
+        | {"input_seconds": None, "first_token_seconds": None, "generate_seconds": None}
+        for number, one in enumerate(right)
+    ]
+    return Results({"questions": "abc", "num_questions": len(rows), "preset": "x"}, tuple(rows))
+
+
+def test_what_dense_does_not_know_is_no_loss_and_a_lucky_guess_no_gain():
+    found = rows_of(answered([1, 0, 0, 1]), answered([1, 1, 0, 0]))
+    by = {(row["kind"], row["metric"]): row for row in found}
+    assert by["headline", "correct"]["value"] == 0.5
+    assert by["headline", "correct"]["of_dense"] == 1.0
+    assert by["headline", "still_right"]["value"] == 0.5
+    assert by["headline", "still_right"]["n"] == 2
+    assert by["text_at, long", "correct"]["n"] == 4
+    assert ("text_at, short", "correct") not in by
+    assert (by["headline", "correct"]["tower_share"], by["headline", "correct"]["prompt_share"]) == (
+        0.5,
+        0.25,
+    )
+
+
+def test_kinds_that_are_near_chance_stand_beside_the_headline():
+    found = rows_of(answered([1, 1, 1, 1], kind="count"), answered([1, 1, 1, 1], kind="count"))
+    assert {row["kind"] for row in found} == {"all", "count"}
+
+
+def test_sets_are_pooled_with_all_their_questions():
+    both = pooled([answered([1, 0, 1, 0]), answered([1, 1, 1, 1])])
+    assert (both.header["num_questions"], len(both.rows)) == (8, 8)
+    assert rows_of(both, both, "moving") == []
 
 
 def test_without_markers_no_time_is_left_in_the_prompt(tmp_path):

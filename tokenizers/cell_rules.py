@@ -17,6 +17,7 @@ from framegate.errors import ConfigError, nearest
 from framegate.types import BoolArray, Float32Array, Float64Array, UInt8Array
 
 SMALLEST_NORM = 1e-6
+_KEYFRAME_EVERY = 4
 # 0.1, the released configuration's, in levels of 255; that its pixels are normalised by ImageNet's deviations, as is
 # usual for VideoMAE, is assumed
 RLT_THRESHOLD = 0.1 * 255 * (0.229 + 0.224 + 0.225) / 3
@@ -73,6 +74,26 @@ def _whole_tubes(scores: Float64Array, tokens: int) -> BoolArray:
     return chosen
 
 
+def _keyframes_and_quarters(scores: Float64Array, tokens: int) -> BoolArray:
+    """Every fourth tube whole, and between them the same number of cells a tube, those that changed most.
+
+    Source: after the tower cache of STC (arXiv 2512.00891), which encodes reference frames whole and a quarter of the
+        tokens of the others, told by the likeness of keys inside the tower; on pixels before it: ours.
+    """
+    tubes, rows, columns = scores.shape
+    area = rows * columns
+    chosen = np.zeros((tubes, area), bool)
+    whole = np.arange(0, tubes, _KEYFRAME_EVERY)[: tokens // area]
+    chosen[whole] = True
+    between = np.setdiff1d(np.arange(tubes), whole)
+    left = tokens - len(whole) * area
+    for number, tube in enumerate(between):
+        # what does not divide evenly goes to the earlier tubes
+        count = min(left // len(between) + (number < left % len(between)), area)
+        chosen[tube, np.argsort(-scores[tube].reshape(area), kind="stable")[:count]] = True
+    return chosen.reshape(scores.shape)
+
+
 def _rlt(before: UInt8Array, after: UInt8Array, rng: Generator) -> Float64Array:
     """Compare the first frame of the tube before with the last frame of this one, in [0, 255].
 
@@ -124,4 +145,5 @@ _RULES = {
     "rlt": CellRule(score=_rlt, compares=True, threshold=RLT_THRESHOLD),
     "dtd": CellRule(score=_dtd, compares=True, threshold=RLT_THRESHOLD),
     "evs": CellRule(score=_evs, compares=True),
+    "stc": CellRule(score=_dtd, compares=True, keep=_keyframes_and_quarters),
 }

@@ -1,12 +1,12 @@
-"""Does a real model still answer? Accuracy of framegate/nano against tokens, frames per second and method.
+"""Are questions about video still answered? framegate/nano against the shares of tower and prompt, and frames a second.
 
-    python benchmarks/answers/bench_answers.py --clips clips              (half an hour and more on 2 cores)
-    python benchmarks/answers/bench_answers.py --clips clips --model FOLDER --weights gate_tuned --series budget
+    python benchmarks/answers/bench_answers.py --clips clips                               (hours on 2 cores)
+    python benchmarks/answers/bench_answers.py --clips clips --series choices --split validation
 
-Renders a test set (fonts and backgrounds that the model has not been trained on; every third video has a real clip
-from --clips behind it), asks it under every run of series.py, and adds a row per run and kind to results/answers.csv.
-Runs are taken up again where they were cut off. Intervals: 95 %, videos resampled; the share of dense is paired, over
-the same resampled videos.
+Renders a set for each size of frames and seed of the generator (fonts and backgrounds that the model has not been
+trained on; every third video has a real clip behind it), asks it under every run of series.py, and puts rows into
+results/answers.csv: a row per size, all sizes together, cameras apart, per kind of question. Runs are taken up again
+where they were cut off. Intervals: 95 %, videos resampled; shares of dense are paired, over the same resampled videos.
 """
 
 import argparse
@@ -18,65 +18,62 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from answers.rows import pooled, rows_of
 from answers.series import SERIES, Run
 from common import environment, write_csv
 
 import framegate
 from framegate.cli.run import load_pair
-from framegate.tools.evaluation import compare, evaluate, read_folder, summarise
+from framegate.tools.evaluation import evaluate, read_folder
 from framegate.tools.evaluation.ask import ask
 from framegate.tools.evaluation.generator import write_dataset
-from framegate.tools.evaluation.generator.script import GENERATOR_VERSION
+from framegate.tools.evaluation.generator.script import GENERATOR_VERSION, SIZES_PX
 
 HERE = Path(__file__).parent
-KINDS = ("text_at", "grid", "text_at", "when", "text_at", "order", "count")
+KINDS = (
+    *("text_at", "grid", "when", "text_at", "order", "neighbour"),
+    *("text_at", "changed", "appears", "count"),
+)
 CLIPS = ("vtest.avi", "bikes.mp4", "carphone_pristine.mp4")
+SHORTEST_SECONDS, LONGEST_SECONDS = 8.0, 30.0
 # what tells a run from another
-KEY = ("weights", "series", "split", "name", "tower_ratio", "keep_ratio", "fps")
+KEY = ("weights", "series", "split", "size", "camera", "name", "tower_ratio", "keep_ratio", "fps")
 COLUMNS = (
-    *(
-        "weights",
-        "series",
-        "name",
-        "split",
-        "tower_ratio",
-        "keep_ratio",
-        "refill",
-        "weight",
-        "context",
-        "select",
-        "motion",
-        "fps",
-        "kind",
-        "metric",
-        "n",
-        "errors",
-        "value",
-        "low",
-        "high",
-    ),
-    *("of_dense", "of_dense_low", "of_dense_high", "tokens_dense", "tokens_kept"),
-    *("input_seconds", "first_token_seconds", "generate_seconds", "videos", "seed", "device", "torch"),
-    *("transformers", "commit", "command"),
+    *("weights", "series", "name", "split", "size", "camera", "tower_ratio", "keep_ratio"),
+    *("refill", "weight", "context", "select", "motion", "fps", "kind", "metric", "n", "errors"),
+    *("value", "low", "high", "of_dense", "of_dense_low", "of_dense_high"),
+    *("difference", "difference_low", "difference_high", "tower_share", "prompt_share"),
+    *("tokens_dense", "cells_encoded", "tokens_kept", "input_seconds", "after_tower_ms"),
+    # times to the first token are taken apart (--speed); the rows of generator 2 have them, and one seed
+    *("first_token_seconds", "generate_seconds", "seed"),
+    *("videos", "seeds", "device", "torch", "transformers", "commit", "command"),
 )
 
 
-def test_set(folder, options):
-    """The rendered questions; the same options find the same folder again."""
-    if not (folder / "questions.jsonl").exists():
-        clips = [options.clips / name for name in CLIPS] if options.clips else []
-        part = folder.with_name(folder.name + ".part")
-        write_dataset(
-            part,
-            split=options.split,
-            videos=options.videos,
-            seed=options.seed,
-            questions=len(KINDS),
-            kinds=KINDS,
-            clips=clips,
-        )
-        part.rename(folder)
-    return read_folder(folder)
+def question_sets(options):
+    """Rendered questions by size and seed; the same options find the same folders again."""
+    sets = {}
+    for size in options.sizes:
+        for seed in options.seeds:
+            name = f"{options.split}{GENERATOR_VERSION}-{size}-{seed}-{options.videos}"
+            folder = options.out / f"{name}{'-clips' if options.clips else ''}"
+            if not (folder / "questions.jsonl").exists():
+                part = folder.with_name(folder.name + ".part")
+                write_dataset(
+                    part,
+                    split=options.split,
+                    videos=options.videos,
+                    seed=seed,
+                    questions=len(KINDS),
+                    kinds=KINDS,
+                    size=size,
+                    duration_seconds=SHORTEST_SECONDS,
+                    longest_seconds=LONGEST_SECONDS,
+                    clips=[options.clips / clip for clip in CLIPS] if options.clips else [],
+                )
+                part.rename(folder)
+            sets[size, seed] = read_folder(folder)
+    return sets
 
 
 def without_markers(processor):
@@ -101,35 +98,33 @@ def of_camera(questions, camera):
     """The questions about videos of a camera."""
     if camera is None:
         return questions
-    return replace(
-        questions,
-        questions=tuple(one for one in questions.questions if one.meta.get("camera") == camera),
-    )
+    chosen = tuple(one for one in questions.questions if one.meta.get("camera") == camera)
+    return replace(questions, questions=chosen)
 
 
-def asked(run, questions, options):
-    """Results of one run, from its file if it is there."""
+def asked(run, sets, options):
+    """Results of one run by size and seed, from their files if they are there."""
     model, processor = pair(options.model, markers=run.markers)
-    return evaluate(
-        model,
-        processor,
-        of_camera(questions, run.camera),
-        run.preset,
-        out=options.out / options.weights / f"{options.split}-{run.label}.jsonl",
-        model_name="framegate/nano",
-        max_new_tokens=8,
-        **run.overrides,
-    )
-
-
-def dense_twin(run):
-    """The dense run that a run is held against: same frames, same questions."""
-    return Run(run.series, "dense", "dense", {"fps": run.overrides["fps"]}, camera=run.camera)
+    results = {}
+    for (size, seed), questions in sets.items():
+        out = options.out / options.weights / f"{options.split}-{size}-{seed}" / f"{run.label}.jsonl"
+        results[size, seed] = evaluate(
+            model,
+            processor,
+            of_camera(questions, run.camera),
+            run.preset,
+            out=out,
+            model_name="framegate/nano",
+            max_new_tokens=8,
+            videos=run.videos,
+            **run.settings,
+        )
+    return results
 
 
 def settings_of(run):
     """What a row is told by: the two shares, and how the tokens were come by."""
-    config = framegate.load_config(run.preset, **run.overrides)
+    config = framegate.load_config(run.preset, **run.settings)
     gate, select = config.gate, config.select
     return {
         "tower_ratio": 1.0 if gate is None or config.reuses else config.tower_budget.keep_ratio,
@@ -142,60 +137,30 @@ def settings_of(run):
     }
 
 
-def rows_of(run, results, dense, options):
-    """Rows of the table: every kind, its own metric."""
-    ratios = {(one.kind, one.metric): one.ratio for one in compare(results, dense, seed=options.seed)}
+def table_rows(run, results, dense, options):
+    """All rows of a run: every size, all sizes, and of those the cameras apart."""
     shared = {
         "weights": options.weights,
         "series": run.series,
         "name": run.name,
         "split": options.split,
         **settings_of(run),
-        "fps": run.overrides["fps"],
-        "videos": options.videos,
-        "seed": options.seed,
+        "fps": run.fps,
+        "videos": options.videos * len(options.seeds),
+        "seeds": " ".join(map(str, options.seeds)),
         "command": shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]]),
     } | environment()
     rows = []
-    for figure in summarise(results, seed=options.seed):
-        if figure.metric not in ("correct", "exact_match", "cer", "token_f1", "time_error_seconds"):
-            continue
-        ratio = ratios.get((figure.kind, figure.metric))
-        held = {} if ratio is None else {"value": ratio.value, "low": ratio.low, "high": ratio.high}
-        row = shared | {
-            "kind": figure.kind,
-            "metric": figure.metric,
-            "n": figure.n,
-            "errors": figure.errors,
-            "value": figure.estimate.value,
-            "low": figure.estimate.low,
-            "high": figure.estimate.high,
-            "of_dense": held.get("value"),
-            "of_dense_low": held.get("low"),
-            "of_dense_high": held.get("high"),
-        }
-        rows.append(row | {name: value for name, value in figure.costs.items() if name in COLUMNS})
+    for size in (*options.sizes, "all"):
+        mine, theirs = (
+            pooled([found for (one, _), found in runs.items() if size in (one, "all")])
+            for runs in (results, dense)
+        )
+        cameras = ("all", "still", "moving", "cuts") if size == "all" and run.camera is None else ("all",)
+        for camera in cameras:
+            told = shared | {"size": size, "camera": run.camera or camera}
+            rows += [told | row for row in rows_of(mine, theirs, None if camera == "all" else camera)]
     return rows
-
-
-def speed_row(questions, options, *, rounds=12):
-    """Dense and framegate at 25 % on the same questions in turns: median milliseconds of each part."""
-    model, processor = pair(options.model, markers=True)
-    sides = {"dense": {"fps": 4}, "framegate": {"fps": 4, "keep_ratio": 0.25}}
-    times = {name: [] for name in sides}
-    for number in range(rounds + 2):
-        one = questions.questions[number % len(questions.questions)]
-        for name, settings in sides.items():
-            with framegate.attach(model, processor, name, **settings):
-                answer = ask(model, processor, video=str(one.path), question=one.question, max_new_tokens=8)
-            if number >= 2:
-                times[name].append((1000 * answer.first_token_seconds, 1000 * answer.input_seconds))
-    row = {"weights": options.weights, "rounds": rounds}
-    for name, pairs in times.items():
-        first, inputs = (statistics.median(part) for part in zip(*pairs, strict=True))
-        row |= {f"{name}_first_token_ms": round(first, 1), f"{name}_inputs_ms": round(inputs, 1)}
-    command = shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]])
-    return row | environment() | {"command": command}
 
 
 def spelled(value):
@@ -223,49 +188,72 @@ def put(path, rows):
     part.replace(path)
 
 
+def speed_row(questions, options, *, rounds=12):
+    """Dense and framegate at 25 % on the same questions in turns: median milliseconds of each part."""
+    model, processor = pair(options.model, markers=True)
+    sides = {"dense": {"fps": 4}, "framegate": {"fps": 4, "keep_ratio": 0.25}}
+    times = {name: [] for name in sides}
+    for number in range(rounds + 2):
+        one = questions.questions[number % len(questions.questions)]
+        for name, settings in sides.items():
+            with framegate.attach(model, processor, name, **settings):
+                answer = ask(model, processor, video=str(one.path), question=one.question, max_new_tokens=8)
+            if number >= 2:
+                times[name].append((1000 * answer.first_token_seconds, 1000 * answer.input_seconds))
+    row = {"weights": options.weights, "size": options.sizes[0], "rounds": rounds}
+    for name, pairs in times.items():
+        first, inputs = (statistics.median(part) for part in zip(*pairs, strict=True))
+        row |= {f"{name}_first_token_ms": round(first, 1), f"{name}_inputs_ms": round(inputs, 1)}
+    command = shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]])
+    return row | environment() | {"command": command}
+
+
 def wanted(run, options):
-    """Whether --only and --ratios leave a run in; dense runs have no budget."""
-    ratio = run.overrides.get("keep_ratio")
-    tower = run.overrides.get("tower_ratio")
+    """Whether --only, --prompts and --towers leave a run in; dense runs have no budget."""
+    prompt, tower = (run.overrides.get(name) for name in ("keep_ratio", "tower_ratio"))
     named = options.only is None or run.name in options.only
     fits = options.towers is None or tower is None or tower in options.towers
-    return named and fits and (options.ratios is None or ratio is None or ratio in options.ratios)
+    return named and fits and (options.prompts is None or prompt is None or prompt in options.prompts)
 
 
-def main():
-    """Render, ask and put every run into the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def options_of(parser):
+    """Declare and read the command line."""
     parser.add_argument("--model", default="framegate/nano")
     parser.add_argument("--weights", default="training_free", help="what the rows call the weights")
-    parser.add_argument("--series", nargs="+", default=list(SERIES), choices=list(SERIES))
+    parser.add_argument("--series", nargs="+", default=["budget"], choices=list(SERIES))
     parser.add_argument("--only", nargs="+", help="names of the runs to do; all of the series without it")
-    parser.add_argument("--ratios", nargs="+", type=float, help="budgets to do; all without it")
-    parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--towers", type=float, nargs="+", help="shares of the tower to do; all without it")
-    parser.add_argument("--videos", type=int, default=48)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompts", type=float, nargs="+", help="shares of the prompt to do; all without it")
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES_PX), choices=list(SIZES_PX))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the generator")
+    parser.add_argument("--videos", type=int, default=24, help="of each size and seed")
     parser.add_argument(
         "--clips", type=Path, help="folder of benchmarks/fetch_clips.py; none: drawn backgrounds only"
     )
     parser.add_argument("--out", type=Path, default=Path("out/answers"))
     parser.add_argument("--csv", type=Path, default=HERE / "results" / "answers.csv")
     parser.add_argument(
-        "--speed", action="store_true", help="time dense and framegate in turns, and nothing else"
+        "--speed", action="store_true", help="time dense and framegate in turns, nothing else"
     )
-    options = parser.parse_args()
-    name = f"{options.split}{GENERATOR_VERSION}-{options.seed}-{options.videos}{'-clips' if options.clips else ''}"
-    questions = test_set(options.out / name, options)
-    (options.out / options.weights).mkdir(parents=True, exist_ok=True)
+    return parser.parse_args()
+
+
+def main():
+    """Render, ask and put every run into the table."""
+    options = options_of(
+        argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    )
+    sets = question_sets(options)
     if options.speed:
-        write_csv(options.csv.with_name("speed.csv"), [speed_row(questions, options)])
+        write_csv(options.csv.with_name("speed.csv"), [speed_row(next(iter(sets.values())), options)])
         return
     runs = [run for series in options.series for run in SERIES[series]() if wanted(run, options)]
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} {run.label}", flush=True)
-        results = asked(run, questions, options)
-        put(options.csv, rows_of(run, results, asked(dense_twin(run), questions, options), options))
+        twin = Run(run.series, "dense", "dense", {"fps": run.fps}, camera=run.camera)
+        results = asked(run, sets, options)
+        put(options.csv, table_rows(run, results, asked(twin, sets, options), options))
 
 
 if __name__ == "__main__":

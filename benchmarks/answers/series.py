@@ -1,14 +1,18 @@
 """What benchmarks/answers runs: series of presets and settings, each a point of a plot or a row of a table."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+# the drop-in presets; what they send through the tower is what they keep, save where they spare it nothing
 BASELINES = (
-    *("random", "uniform_frames", "down_scaling", "rlt", "evs", "dtd", "vidcom2"),
-    *("grt", "grt_released", "kffocus"),
+    *("random", "uniform_frames", "down_scaling", "rlt", "evs", "dtd", "stc", "vidcom2"),
+    *("gate", "grt", "grt_released", "kffocus"),
 )
-METHODS = ("framegate", "gate", *BASELINES)
-RATIOS = (0.5, 0.25, 0.1, 0.05)
-FPS = (1, 2, 4, 8, 16)
+# rivals' rules before the tower with our refill behind it, and equal shares: the same road for all
+REFILLED = ("random", "rlt", "evs", "dtd")
+TOWERS, PROMPTS = (0.1, 0.25, 0.5, 1.0), (0.05, 0.1, 0.25, 0.5, 1.0)
+FPS, RATES = 4, (1, 2, 4, 8, 16)
+STILL = "still"
+EQUAL_SHARES = {"select_rule": "equal_shares"}
 MERGE = {
     "merge_rule": "merge",
     "divergence": "jensen_shannon",
@@ -24,18 +28,15 @@ CONDENSE = {
     "relevance": "novelty",
     "key_tubes_only": False,
 }
-TOWERS, PROMPTS = (0.1, 0.25, 0.5), (0.1, 0.25)
-WEIGHTS, CONTEXTS = ("contrast", "luma"), ("kept", "anchored")
-SELECT_RULES = ("equal_shares", "change_floor", "vidcom2")
-STILL = "still"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluation: the row is named (series, name, keep_ratio, fps) in the table.
+    """One evaluation: rows are told by series, name, shares and fps.
 
     preset and overrides go to `framegate.attach`; camera keeps the questions about videos of that camera alone; markers
-    False takes the model's own markers of time out of the prompt.
+    False takes the model's own markers of time out of the prompt; videos as for `evaluate`: what reads the question
+    cannot share a video.
     """
 
     series: str
@@ -44,112 +45,125 @@ class Run:
     overrides: dict = field(default_factory=dict)
     camera: str | None = None
     markers: bool = True
+    videos: str = "shared"
+
+    @property
+    def fps(self):
+        """Frames a second."""
+        return self.overrides.get("fps", FPS)
+
+    @property
+    def settings(self):
+        """Keywords of `attach`."""
+        return {"fps": FPS} | self.overrides
 
     @property
     def label(self):
         """Name of the file of results; a plain dense run is the same in every series."""
-        if self.preset == "dense" and self.markers:
-            return f"dense_{self.camera or 'all'}_{self.overrides['fps']}"
+        if self.preset == "dense" and self.markers and self.videos == "shared":
+            return f"dense_{self.camera or 'all'}_{self.fps}"
         shares = [self.overrides.get(name, "") for name in ("tower_ratio", "keep_ratio")]
-        parts = [self.series, self.name, *shares, self.overrides["fps"]]
+        parts = [self.series, self.name, *shares, self.fps]
         return "_".join(str(part) for part in parts if part != "").replace(" ", "-")
 
 
+def of_default(series, name, tower=0.25, prompt=0.25, **changes):
+    """The default preset at two shares, with something else than it has."""
+    shares = {"tower_ratio": tower, "keep_ratio": prompt}
+    return Run(series, name, "framegate", shares | changes)
+
+
+def whole(series, rule, prompt):
+    """The whole tower under a rule of selection."""
+    settings = {"keep_ratio": prompt, "select_rule": rule}
+    return Run(series, f"{rule}, whole tower", "vidcom2", settings)
+
+
 def budget():
-    """Accuracy against tokens, per method."""
-    yield Run("budget", "dense", "dense", {"fps": 4})
-    for name in METHODS:
-        for ratio in RATIOS:
+    """The headline: the default at both shares, and every baseline under the same account."""
+    yield Run("budget", "dense", "dense")
+    yield Run("budget", "no video", "dense", videos="none")
+    for prompt in PROMPTS:
+        for tower in TOWERS:
+            # everything of both is the stock model
+            if (tower, prompt) != (1.0, 1.0):
+                yield of_default("budget", "framegate", tower, prompt)
+    for prompt in PROMPTS[:-1]:
+        yield whole("budget", "equal_shares", prompt)
+        for name in BASELINES:
             # kffocus chooses frames of its own otherwise, and its share would be one of fewer tokens
             frames = {"sampler": "fps"} if name == "kffocus" else {}
-            yield Run("budget", name, name, {"fps": 4, "keep_ratio": ratio} | frames)
+            yield Run("budget", name, name, {"keep_ratio": prompt} | frames)
+        for name in REFILLED:
+            yield Run(
+                "budget",
+                f"{name}, refill",
+                "random",
+                {"tower_ratio": 0.25, "keep_ratio": prompt, "gate": {"rule": name, "refill": True}}
+                | {"select": EQUAL_SHARES},
+            )
+
+
+def choices():
+    """What the default could be: one thing changed at a time, at the two budgets of the headline."""
+    for prompt in (0.25, 0.1):
+        for name, changes in CHOICES.items():
+            yield of_default("choices", name, 0.25, prompt, **changes)
+
+
+# what is changed -> settings over the default's
+CHOICES = {
+    "default": {},
+    "weight luma": {"weight": "luma"},
+    "pool max": {"residual_pool": "max"},
+    "context kept": {"context": "kept"},
+    "context kept, motion camera": {"context": "kept", "motion": "camera"},
+    "max_age_tubes 8": {"max_age_tubes": 8},
+    "show_again_seconds 2": {"show_again_seconds": 2.0},
+    "min_tokens_per_tube 1": {"min_tokens_per_tube": 1},
+    "search threshold": {"search": "threshold", "weight": "luma"},
+    "areas": {"weight": "luma", "context": "kept", "scales": [1, 2, 4]},
+    "no refill": {"refill": False},
+    "rule change_floor": {"select_rule": "change_floor"},
+    "rule vidcom2": {"select_rule": "vidcom2"},
+    "rule latest": {"select_rule": "latest"},
+    "rule windows": {"select_rule": "windows"},
+    "rule random": {"select_rule": "random"},
+    "merging behind refill": {"select": None, "scene_merge": MERGE},
+    "condensation behind refill": {"select": None, "condensation": CONDENSE},
+}
+
+
+def query():
+    """Rules that read the question; nothing of a video can then be shared between questions."""
+    for prompt in (0.25, 0.1):
+        for rule, asked in (("change_floor", False), ("change_floor", True)):
+            select = {"select_rule": rule, "use_query": asked}
+            name = f"{rule}{', question' if asked else ''}"
+            yield replace(of_default("query", name, 0.25, prompt, select=select), videos="each")
 
 
 def rates():
-    """Accuracy, tokens and seconds against frames per second: still camera, no budget but the threshold."""
-    for fps in FPS:
-        for name in ("dense", "framegate", "gate"):
-            yield Run("fps", name, name, {"fps": fps}, camera=STILL)
-
-
-def context():
-    """What a kept patch sees: kept patches, or anchors too (which need motion 'none' in this family)."""
-    for ratio in (0.25, 0.1):
-        for kind in ("kept", "anchored"):
-            settings = {"fps": 4, "keep_ratio": ratio, "context": kind, "gate": {"motion": "none"}}
-            yield Run("context", kind, "gate", settings)
-
-
-def composed(tower, prompt, *, weight, context, rule="equal_shares", refill=True):
-    """Settings of one composition of gate, refill and selection; anchored context follows cells in place."""
-    gate = {"refill": refill, "weight": weight} | ({"motion": "none"} if context == "anchored" else {})
-    shares = {"fps": 4, "tower_ratio": tower, "keep_ratio": prompt, "context": context}
-    return shares | {"gate": gate, "select": {"select_rule": rule}}
-
-
-def whole(rule, prompt):
-    """The whole tower under a rule of selection."""
-    return Run(
-        "shares", f"{rule}, whole tower", "vidcom2", {"fps": 4, "keep_ratio": prompt, "select_rule": rule}
-    )
-
-
-def shares():
-    """Both shares, refill or none, weights of change, what kept patches see, and rules of selection."""
-    yield Run("shares", "dense", "dense", {"fps": 4})
-    for prompt in PROMPTS:
-        yield whole("vidcom2", prompt)
-        yield whole("equal_shares", prompt)
-        for weight in WEIGHTS:
-            for context in CONTEXTS:
-                for tower in TOWERS:
-                    for refill in (True, False):
-                        if refill or prompt <= tower:
-                            name = f"{weight}, {context}, {'refill' if refill else 'drop'}"
-                            settings = composed(tower, prompt, weight=weight, context=context, refill=refill)
-                            yield Run("shares", name, "gate", settings)
-
-
-def rules():
-    """Rules of selection on the filled grid."""
-    yield Run("rules", "dense", "dense", {"fps": 4})
-    for prompt in PROMPTS:
-        for rule in SELECT_RULES:
-            settings = composed(0.25, prompt, weight="contrast", context="anchored", rule=rule)
-            yield Run("rules", rule, "gate", settings)
-
-
-def ablation():
-    """The gate, and what is put behind it."""
-    stages = {
-        "gate": ("gate", {}),
-        "gate + merge": ("gate", {"scene_merge": MERGE}),
-        "gate + condensation": ("gate", {"condensation": CONDENSE}),
-        "gate + merge + condensation": (
-            "gate",
-            {"scene_merge": MERGE, "condensation": CONDENSE},
-        ),
-        "gate + areas": ("gate", {"scales": [1, 2, 4]}),
-    }
-    for ratio in (0.25, 0.1):
-        for name, (preset, settings) in stages.items():
-            yield Run("ablation", name, preset, {"fps": 4, "keep_ratio": ratio} | settings)
+    """Accuracy and shares against frames per second: still camera, no budget but the threshold."""
+    for fps in RATES:
+        yield Run("fps", "dense", "dense", {"fps": fps}, camera=STILL)
+        yield Run("fps", "gate", "gate", {"fps": fps}, camera=STILL)
+        for least in (0, 1):
+            settings = {"fps": fps, "min_tokens_per_tube": least}
+            yield Run("fps", f"framegate, at least {least}", "framegate", settings, camera=STILL)
 
 
 def markers():
     """Time in the prompt against none."""
-    for name, ratio in (("dense", None), ("framegate", 0.25)):
-        settings = {"fps": 4} | ({} if ratio is None else {"keep_ratio": ratio})
+    for name, settings in (("dense", {}), ("framegate", {"keep_ratio": 0.25})):
         for there in (True, False):
             yield Run("markers", f"{name}, {'marked' if there else 'none'}", name, settings, markers=there)
 
 
 SERIES = {
-    "shares": shares,
-    "rules": rules,
     "budget": budget,
+    "choices": choices,
+    "query": query,
     "fps": rates,
-    "context": context,
-    "ablation": ablation,
     "markers": markers,
 }

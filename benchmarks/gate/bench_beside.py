@@ -64,14 +64,16 @@ def worker(path, fps, preset, rounds):
         print(json.dumps([one / other for one, other in zip(planned, decoded, strict=True)]))
         return
     try:
-        gate = import_module("framegate.tokenizers.gate.gate")
+        planners, shelf = import_module("framegate.tokenizers.gate.planners"), "framegate.tokenizers.gate"
+        budget_of = import_module(f"{shelf}.config").Budget
     except ModuleNotFoundError:
-        gate = import_module("framegate.tokenizers.motion_gate.gate")
-    shelf = gate.__name__.rpartition(".")[0]
+        shelf = "framegate.tokenizers.motion_gate"
+        planners = import_module(f"{shelf}.gate")
+        budget_of = import_module(f"{shelf}.budget").Budget
     frames = luma_of(path, fps)
     grid = import_module(f"{shelf}.grid").CellGrid.of(*frames.shape[1:], cell_px=CELL_PX, tube_frames=1)
-    budget = import_module(f"{shelf}.budget").Budget(keep_ratio=RATIO)
-    spent = timed(lambda: gate.plan_gate(frames, grid, config.gate, budget), rounds)
+    budget = budget_of(keep_ratio=RATIO)
+    spent = timed(lambda: planners.plan_gate(frames, grid, config.gate, budget), rounds)
     print(json.dumps([1000 * value / len(frames) for value in spent]))
 
 

@@ -39,7 +39,7 @@ def test_a_folder_becomes_a_table_a_summary_and_results(folder, tmp_path):
     assert result.exit_code == 0, result.stderr
     told = " ".join(result.stdout.split())
     for words in (
-        "preset framegate, keep_ratio 0.5, 4 fps",
+        "preset framegate, tower_ratio 0.5, keep_ratio 0.5, 4 fps",
         "framegate/nano",
         "error: q2: unanswerable: 9.5 s lies outside the clip of 0.9 s",
         "3 questions, 1 errors (counted as wrong), 1 bad rows left out, 1 videos without a question",

@@ -81,7 +81,7 @@ def test_questions_that_share_their_video_have_the_same_answers(pair, good, tmp_
         return rows, len(calls)
 
     alone, towers_alone = asked("alone.jsonl")
-    shared, towers_shared = asked("shared.jsonl", share_videos=True)
+    shared, towers_shared = asked("shared.jsonl", videos="shared")
     hook.remove()
     assert [row["resps"] for row in shared] == [row["resps"] for row in alone]
     assert [row["video_tokens_kept"] for row in shared] == [row["video_tokens_kept"] for row in alone]
@@ -90,8 +90,20 @@ def test_questions_that_share_their_video_have_the_same_answers(pair, good, tmp_
     assert {row["first_token_seconds"] for row in shared} == {None}
 
 
+def test_what_can_be_guessed_is_asked_without_a_video(pair, good, tmp_path):
+    towers = []
+    hook = pair[0].model.visual.register_forward_pre_hook(lambda *call: towers.append(1))
+    rows = evaluate(*pair, good, "dense", out=tmp_path / "blind.jsonl", videos="none", **QUICK).rows
+    hook.remove()
+    assert {row["status"] for row in rows} == {"ok"}
+    assert not towers
+    assert {row["video_tokens_dense"] for row in rows} == {0}
+    with pytest.raises(ConfigError, match="videos is 'one'; it must be one of each, shared, none"):
+        evaluate(*pair, good, "dense", out=tmp_path / "x.jsonl", videos="one", **QUICK)
+
+
 def test_what_reads_the_question_shares_no_video(pair, good, tmp_path):
-    selecting = {"keep_ratio": 0.5, "share_videos": True}
+    selecting = {"keep_ratio": 0.5, "videos": "shared"}
     selecting["select"] = {"select_rule": "change_floor", "use_query": True}
     rows = evaluate(*pair, good, "framegate", out=tmp_path / "out.jsonl", **QUICK, **selecting).rows
     assert {row["status"] for row in rows} == {"error"}

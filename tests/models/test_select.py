@@ -201,6 +201,18 @@ def test_latest_keeps_the_end():
     assert torch.bincount(left.tyx[:, 0], minlength=4).tolist() == [0, 0, 3, 6]
 
 
+def test_windows_hand_over_what_stands_still_once_and_again_in_the_next_window():
+    tokens = tokens_of([(16, 2, 3)])
+    keep = torch.zeros(96, dtype=torch.bool)
+    keep[:6] = True  # the first tube stands for all
+    keep[5 * 6 + 2] = keep[9 * 6 + 4] = True
+    filled = Refill()(gated(tokens, keep), StageCall())
+    left = selected(filled, [14], select_rule="windows")
+    counts = torch.bincount(left.tyx[:, 0], minlength=16)
+    assert counts[0] == counts[8] == 6
+    assert (counts[5], counts[9]) == (1, 1)
+
+
 def test_a_tube_never_goes_empty_where_one_token_each_is_asked_for():
     tokens = tokens_of([(5, 2, 3)])
     left = selected(tokens, [8], select_rule="latest", min_tokens_per_tube=1)

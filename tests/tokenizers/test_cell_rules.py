@@ -13,7 +13,9 @@ from framegate.tokenizers.gate.config import GateConfig
 CELL, ROWS, COLUMNS = 8, 6, 8
 RULES = cell_rule_names()
 COMPARING = [name for name in RULES if cell_rule(name).compares]
-EXACT = ["random", *COMPARING]
+# "stc" shares its budget out over tubes first
+BY_SCORE = [name for name in COMPARING if name != "stc"]
+EXACT = ["random", *BY_SCORE]
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,9 @@ def frames():
 
 
 def planned(frames, preset, tube_frames=2, **settings):
+    if preset == "stc":
+        # its preset has a share of the tower of its own, and selects behind it
+        settings |= {"tower_ratio": settings.get("keep_ratio"), "select": None}
     return framegate.plan_video(
         frames, preset, width_px=frames.shape[2], cell_px=CELL, tube_frames=tube_frames, **settings
     )
@@ -66,7 +71,7 @@ def test_evs_knows_direction_and_not_brightness():
     assert distance("evs", flat((0, 0, 0)), flat((0, 0, 0))) == 0  # black bars have not changed
 
 
-@pytest.mark.parametrize("name", COMPARING)
+@pytest.mark.parametrize("name", BY_SCORE)
 def test_rules_spend_on_the_first_tube_and_then_on_what_changes(name):
     frames = np.full((8, 16, 24, 3), 90, np.uint8)
     frames[4:, 8:, 16:, 0] = 220
@@ -124,6 +129,19 @@ def test_uniform_frames_are_whole_evenly_spread_and_say_what_they_leave(frames):
     assert planned(frames, "uniform_frames", keep_ratio=0.4).notes == ()
     with pytest.raises(BudgetError, match="47 tokens, and a tube of this video has 48"):
         planned(frames, "uniform_frames", keep_ratio=47 / 480)
+
+
+def test_stc_takes_every_fourth_tube_whole_and_of_the_others_what_changed_most(frames):
+    plan = planned(frames, "stc", keep_ratio=(3 + 7 / 4) / 10)
+    kept = plan.keep.reshape(10, -1).sum(1)
+    assert plan.keyframes.nonzero()[0].tolist() == [0, 4, 8]
+    assert set(kept.tolist()) == {48, 12}
+    for tokens in (1, 47, 48, 121, 479):
+        assert planned(frames, "stc", keep_ratio=tokens / 480).num_kept == tokens
+    changed = planned(frames, "dtd", keep_ratio=1.0).residual[1].reshape(-1)
+    chosen = plan.keep[1].reshape(-1)
+    assert changed[chosen].min() >= changed[~chosen].max()
+    assert plan.num_kept == 3 * 48 + 7 * 12
 
 
 @pytest.mark.parametrize("name", ["rlt", "dtd"])

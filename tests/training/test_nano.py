@@ -182,6 +182,7 @@ def test_every_letter_of_a_page_is_legible(size_px):
 def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(tmp_path, lesson, monkeypatch):
     monkeypatch.setattr("framegate.tools.training.nano.train.READING_PAGES", 2)
     monkeypatch.setattr("framegate.tools.training.nano.train.CURRICULUM", (LESSON,))
+    monkeypatch.setattr("framegate.tools.training.nano.train.MIXTURE", (LESSON,))
 
     def trainer():
         made = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=3)
@@ -262,6 +263,7 @@ def test_weights_of_another_model_are_refused():
 def test_what_a_run_writes_is_read_by_plain_transformers_and_by_the_next_run(tmp_path, monkeypatch):
     monkeypatch.setattr("framegate.tools.training.nano.train.READING_PAGES", 2)
     monkeypatch.setattr("framegate.tools.training.nano.train.CURRICULUM", (LESSON,))
+    monkeypatch.setattr("framegate.tools.training.nano.train.MIXTURE", (LESSON,))
     trainer = Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=2, bf16=True)
     trainer.progress.lesson = 1
     train(trainer)

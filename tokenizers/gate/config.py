@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from importlib import import_module
+from typing import Any, Literal, get_args
 
 from framegate.errors import BudgetError, ConfigError, nearest
-from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.gate.weights import WEIGHTS, default_threshold_of
 
 Metric = Literal["mad", "ssim", "l2"]
@@ -50,6 +50,11 @@ _OF_SCALES: dict[str, object] = {
 }
 SCALE_CHOICES = ((1,), (1, 2), (1, 4), (1, 2, 4))
 DEFAULT_THRESHOLDS: dict[str, float] = {"ssim": 0.05, "l2": 0.3}
+
+
+def _rules() -> Any:
+    """The rules, which load numpy; the help of the command line asks for none of them."""
+    return import_module("framegate.tokenizers.cell_rules")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +174,7 @@ class GateConfig:
             raise ConfigError(f"gate.seed is {self.seed}; it must be 0 or above.")
         if self.rule == MOTION_RULE:
             return
-        known = (MOTION_RULE, *cell_rule_names())
+        known = (MOTION_RULE, *_rules().cell_rule_names())
         if self.rule not in known:
             raise ConfigError(f"Unknown gate.rule {self.rule!r}. {nearest(str(self.rule), known)}")
         for name, needed in _OF_MOTION.items():
@@ -217,7 +222,7 @@ class GateConfig:
     @property
     def compares(self) -> bool:
         """True for another rule that compares tubes in colour; the motion gate judges luma."""
-        return self.rule != MOTION_RULE and cell_rule(self.rule).compares
+        return self.rule != MOTION_RULE and _rules().cell_rule(self.rule).compares
 
     @property
     def has_threshold(self) -> bool:
@@ -234,7 +239,7 @@ class GateConfig:
     @property
     def _default_threshold(self) -> float | None:
         if self.rule != MOTION_RULE:
-            return cell_rule(self.rule).threshold
+            return _rules().cell_rule(self.rule).threshold
         return default_threshold_of(self.weight) if self.metric == "mad" else DEFAULT_THRESHOLDS[self.metric]
 
 

@@ -54,7 +54,7 @@ def ask(
     model: Any,
     processor: Any,
     *,
-    video: str,
+    video: str | None,
     question: str,
     window_seconds: tuple[float | None, float | None] = (None, None),
     max_new_tokens: int,
@@ -90,7 +90,7 @@ def ask(
 
 def question_inputs(
     processor: Any,
-    video: str,
+    video: str | None,
     question: str,
     *,
     window_seconds: tuple[float | None, float | None] = (None, None),
@@ -98,8 +98,9 @@ def question_inputs(
     """Make the model's inputs for one question about one video; arguments as for `ask`."""
     window = zip(("video_start", "video_end"), window_seconds, strict=True)
     shown = {"type": "video", "path": video} | {name: end for name, end in window if end is not None}
+    content = [] if video is None else [shown]
     return processor.apply_chat_template(
-        [{"role": "user", "content": [shown, {"type": "text", "text": question}]}],
+        [{"role": "user", "content": [*content, {"type": "text", "text": question}]}],
         tokenize=True,
         add_generation_prompt=True,
         return_dict=True,

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from framegate.configs.loader import DEFAULT_PRESET
-from framegate.errors import FramegateError, UnanswerableError
+from framegate.errors import ConfigError, FramegateError, UnanswerableError
+from framegate.models.stages.registry import stages
 from framegate.tools.evaluation.ask import Answer, ask
 from framegate.tools.evaluation.metrics import parse_seconds, score
 from framegate.tools.evaluation.questions import Question, QuestionSet
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from framegate.api import ConfigLike
 
 Asking = Callable[..., Answer]
+Videos = Literal["each", "shared", "none"]
 
 
 def evaluate(
@@ -34,7 +36,7 @@ def evaluate(
     model_name: str | None = None,
     max_new_tokens: int = 32,
     command: str = "",
-    share_videos: bool = False,
+    videos: Videos = "each",
     show_progress: bool = True,
     **overrides: Any,
 ) -> Results:
@@ -54,9 +56,10 @@ def evaluate(
         model_name: of the model, for the header; None takes the one in its configuration.
         max_new_tokens: longest answer.
         command: how the run was started, for the header.
-        share_videos: tower and language model read a video once for all questions about it: the same answers up to
-            rounding, several times sooner, and no times in the rows but `input_seconds`. Refused where a stage reads
-            the question.
+        videos: "each" question reads its video; "shared": tower and language model read a video once for all questions
+            about it, with the same answers up to rounding, several times sooner, and no times in the rows but
+            `input_seconds` (refused where a stage reads the question); "none": questions alone, for what can be
+            guessed.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=4.
 
@@ -82,7 +85,7 @@ def evaluate(
         command=command,
     )
     seen: dict[Path, float] = {}
-    asking: Asking = SharedVideo(model, processor).ask if share_videos else partial(ask, model, processor)
+    asking = _asking(model, processor, videos)
     with (
         framegate.attach(model, processor, preset, **overrides),
         last_video(processor.video_processor) as memory,
@@ -94,12 +97,22 @@ def evaluate(
                 read = memory.num_read
                 outcome = _outcome(asking, question, seen, max_new_tokens)
                 row = _row(number, question, outcome, max_new_tokens)
-                untimed = ["first_token_seconds", "generate_seconds"] if share_videos else []
+                untimed = ["first_token_seconds", "generate_seconds"] if videos == "shared" else []
                 if memory.num_read == read:
                     untimed.append("input_seconds")
                 file.append(row | dict.fromkeys(untimed))
             bar.update()
     return read_results(out)
+
+
+def _asking(model: Any, processor: Any, videos: Videos) -> Asking:
+    if videos == "shared":
+        return SharedVideo(model, processor).ask
+    if videos == "none":
+        return lambda *, video, **asked: ask(model, processor, video=None, **asked)
+    if videos == "each":
+        return partial(ask, model, processor)
+    raise ConfigError(f"videos is {videos!r}; it must be one of {', '.join(get_args(Videos))}.")
 
 
 def _outcome(
@@ -182,7 +195,13 @@ def _costs(answer: Answer | None) -> dict[str, Any]:
         "input_seconds": answer.input_seconds if answer else None,
         "first_token_seconds": answer.first_token_seconds if answer else None,
         "generate_seconds": answer.generate_seconds if answer else None,
+        "after_tower_ms": _after_tower_ms(answer) if answer else None,
     }
+
+
+def _after_tower_ms(answer: Answer) -> float:
+    """What stands between tower and language model: refilling, merging, selecting."""
+    return sum(stage.milliseconds or 0.0 for stage in answer.report.stages if stage.name in stages())
 
 
 class LastVideo:
