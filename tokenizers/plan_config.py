@@ -59,12 +59,15 @@ class PlanConfig:
     @property
     def later_notes(self) -> tuple[str, ...]:
         """What a plan without a model says of the stages behind the tower's door, at which it ends."""
-        if not self.later_stages:
+        limited = self.prompt.keep_ratio is not None or self.prompt.max_tokens is not None
+        selects_all = self.later_stages == ("select",) and self.budget.keep_ratio is not None and not limited
+        if not self.later_stages or selects_all:
             return ()
-        enters = "what is embedded anew; every token enters it" if self.reuses else "what enters it"
         verb = "reduces" if len(self.later_stages) == 1 else "reduce"
         named = " and ".join(self.later_stages)
-        return (f"{named} {verb} further after the tower, on its features: the plan shows {enters}",)
+        return (
+            f"{named} {verb} further behind the tower, on its features: the plan ends at the tower's door",
+        )
 
     def at(self, shares: Mapping[str, float]) -> PlanConfig:
         """Follow a call that asks for a keep_ratio or tower_ratio of its own.

@@ -73,18 +73,15 @@ def prompt_targets(
     dense = cells.cells_per_video
     asked = [account.shares for account in prepared.accounts] if prepared is not None else [{}] * len(dense)
     configs = [config.override(**shares) if shares else config for shares in asked]
-    if all(one.is_identity for one in configs):
+    targets = [
+        one.prompt_target(dense=count, encoded=kept, tubes=shape[0])
+        for one, count, kept, shape in zip(configs, dense, cells.kept_per_video, cells.shapes, strict=True)
+    ]
+    if all(target is None for target in targets):
         return None
-    budgets = [one.budget for one in configs]
-    if any(budget.keep_ratio is not None or budget.max_tokens is not None for budget in budgets):
-        return [budget.most(count) for budget, count in zip(budgets, dense, strict=True)]
-    if config.select is None or config.tower_ratio is not None or not config.gates:
-        return None
-    report.note(
-        "no budget: the gate went by its threshold, and the prompt has as many tokens as the tower encoded"
-    )
-    least = [config.select.min_tokens_per_tube * shape[0] for shape in cells.shapes]
-    return [max(pair) for pair in zip(cells.kept_per_video, least, strict=True)]
+    if any(one.follows_gate for one in configs):
+        report.note("no share is set: the prompt has at most as many tokens as the tower encoded")
+    return [count if target is None else target for target, count in zip(targets, dense, strict=True)]
 
 
 def tube_times(

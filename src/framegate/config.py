@@ -108,6 +108,11 @@ class FrontEndConfig(_StageSections):
                 f"tower_ratio is {tower}, and preset {self.preset!r} has no gate that could skip cells: set keep_ratio "
                 "alone, or use preset 'framegate'."
             )
+        if tower is not None and tower < 1 and self.reuses:
+            raise BudgetError(
+                f"tower_ratio is {tower}, and gate.mode 'reuse' of preset {self.preset!r} sends every cell through the "
+                "tower: set keep_ratio alone, or gate.mode 'drop'."
+            )
         shows_again = self.gate is not None and (self.gate.refill or self.reuses)
         if tower is not None and keep is not None and keep > tower and not shows_again:
             raise BudgetError(
@@ -118,11 +123,16 @@ class FrontEndConfig(_StageSections):
             raise ConfigError(
                 f"{self._needs_budget} goes by a budget alone: set keep_ratio, for example 0.25, or max_video_tokens."
             )
+        asked = [
+            f"{name}={value}"
+            for name, value in (("keep_ratio", keep), ("max_video_tokens", self.max_video_tokens))
+        ]
+        asked = [text for text in asked if not text.endswith("=None")]
         reduces = keep not in (None, 1.0) or self.max_video_tokens is not None
         if reduces and self.gate is None and not self.reduces_after_tower and not self.down_scaling:
             raise ConfigError(
-                f"preset {self.preset!r} has no stage that drops tokens, so it cannot meet "
-                f"keep_ratio={keep}, max_video_tokens={self.max_video_tokens}; use preset 'framegate'."
+                f"preset {self.preset!r} has no stage that drops tokens, so it cannot meet {', '.join(asked)}; use "
+                "preset 'framegate'."
             )
 
     @property
@@ -166,6 +176,30 @@ class FrontEndConfig(_StageSections):
     def budget(self) -> Budget:
         """What the language model may read of a video."""
         return Budget(keep_ratio=self.keep_ratio, max_tokens=self.max_video_tokens)
+
+    @property
+    def follows_gate(self) -> bool:
+        """True where no share is set: the gate goes by its threshold, and the prompt reads as much as was encoded."""
+        return self.select is not None and self.gates and self.keep_ratio is None and self.tower_ratio is None
+
+    def prompt_target(self, *, dense: int, encoded: int, tubes: int) -> int | None:
+        """Say how many tokens of a video the language model may read, None where nothing limits it.
+
+        Args:
+            dense: cells of the video.
+            encoded: cells that the tower encodes.
+            tubes: of the video.
+
+        Raises:
+            BudgetError: keep_ratio is less than one token of the video.
+        """
+        if self.is_identity:
+            return None
+        if self.follows_gate:
+            assert self.select is not None
+            return min(max(encoded, self.select.min_tokens_per_tube * tubes), self.budget.most(dense))
+        limited = self.keep_ratio is not None or self.max_video_tokens is not None
+        return self.budget.most(dense) if limited else None
 
     @property
     def tower_budget(self) -> Budget:

@@ -101,3 +101,34 @@ def test_threads_override_apart_and_copies_start_plain(pair):
     with front_end.override(keep_ratio=0.1):
         other = copy.deepcopy(model)
     assert framegate.front_end_of(other).config.keep_ratio == 0.5
+
+
+@torch.no_grad()
+def test_a_cap_above_what_the_gate_found_changes_nothing(clip):
+    model, processor = stock_model(FAMILY), stock_processor(FAMILY)
+
+    def tokens(**settings):
+        with framegate.attach(model, processor, "framegate", fps=4, **settings) as front_end:
+            model(**chat(processor, [{"type": "video", "path": str(clip)}]))
+        return front_end.report.encoded_cells, front_end.report.kept_tokens
+
+    encoded, read = tokens()
+    assert encoded == read
+    assert tokens(max_video_tokens=10 * encoded) == (encoded, encoded)
+    assert tokens(max_video_tokens=encoded - 5) == (encoded - 5, encoded - 5)
+
+
+def test_what_sends_everything_through_the_tower_refuses_a_share_of_it():
+    with pytest.raises(
+        BudgetError, match="'reuse' of preset 'grt_released' sends every cell through the tower"
+    ):
+        framegate.load_config("grt_released", tower_ratio=0.25)
+    with pytest.raises(ConfigError, match=r"so it cannot meet keep_ratio=0.25; use"):
+        framegate.load_config("date", keep_ratio=0.25)
+
+
+def test_a_plan_says_that_tokens_are_selected_only_where_they_are(clip):
+    whole = framegate.plan_video(clip, "framegate", tower_ratio=0.25)
+    assert not any("select" in note for note in whole.notes)
+    less = framegate.plan_video(clip, "framegate", tower_ratio=0.25, keep_ratio=0.1)
+    assert any("select reduces further" in note for note in less.notes)

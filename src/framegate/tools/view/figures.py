@@ -101,12 +101,8 @@ def plan_figures(plan: GatePlan, config: FrontEndConfig | None = None) -> PlanFi
 def _prompt_tokens(plan: GatePlan, config: FrontEndConfig) -> int:
     """How many video tokens the language model reads: those that something shows, as far as the budget goes."""
     shown = plan.num_kept + int(shown_again(plan, config).sum())
-    budget = config.budget
-    if budget.keep_ratio is not None or budget.max_tokens is not None:
-        return min(shown, budget.most(plan.num_cells))
-    if config.select is None or config.tower_ratio is not None or not config.gates:
-        return shown
-    return min(shown, max(plan.num_kept, config.select.min_tokens_per_tube * len(plan.keep)))
+    target = config.prompt_target(dense=plan.num_cells, encoded=plan.num_kept, tubes=len(plan.keep))
+    return shown if target is None else min(shown, target)
 
 
 def shown_again(plan: GatePlan, config: FrontEndConfig | None) -> npt.NDArray[np.bool_]:

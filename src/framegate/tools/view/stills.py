@@ -34,6 +34,8 @@ WIDTH_PX, HEIGHT_PX, MOTION_HEIGHT_PX = 1280, 300, 84
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 96, 44, 40
 SMOOTHING = 2
 SMALLEST_MOTION_PX = 0.5
+# of text on the timeline
+LINE_PX = 16
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0)
 
 
@@ -204,10 +206,13 @@ def _draw_tokens(
 def _draw_means(canvas: _Canvas, means: dict[str, float], dense: int) -> None:
     """Draw a line for each mean number of tokens a tube, with its name."""
     right, floor = WIDTH_PX - RIGHT_PX, HEIGHT_PX - BOTTOM_PX
-    for name, mean in means.items():
+    last = float("inf")
+    for name, mean in sorted(means.items(), key=lambda pair: pair[1]):
         y = floor - mean / dense * (floor - TOP_PX)
         canvas.line([(LEFT_PX, y), (right, y)], canvas.palette.ink, 1)
-        canvas.text(right + 8, y, f"{name} {mean:.1f}", anchor="lm", strong=True)
+        # names of lines that lie near each other stand above each other
+        last = min(y, last - LINE_PX)
+        canvas.text(right + 8, last, f"{name} {mean:.1f}", anchor="lm", strong=True)
 
 
 def _draw_motion(canvas: _Canvas, motion: Float64Array, spans: tuple[Float64Array, Float64Array]) -> None:

@@ -268,7 +268,7 @@ def exact_matches(logits: torch.Tensor, batch: Batch) -> dict[str, list[bool]]:
     return found
 
 
-def train(trainer: Trainer, *, save_every: int = 200) -> None:
+def train(trainer: Trainer, *, save_every: int = 40) -> None:
     """Train to the last step, with a bar, a log and checkpoints."""
     trainer.resume()
     path = trainer.out / "log.csv"
