@@ -175,6 +175,31 @@ def information_summary(budgets=(0.25, 0.1)):
     )
 
 
+def of_first_edition(make):
+    """Call the default of 0.1.0 by its edition: a gate with areas, without refill, under the name of today's preset."""
+
+    def text():
+        found = re.sub(r"`framegate`", "`framegate` 0.1.0", make())
+        return re.sub(
+            r"(?m)^(\|.*)$", lambda row: re.sub(r"\bframegate\b(?!/)", "framegate 0.1.0", row[0]), found
+        )
+
+    return text
+
+
+def beside_table():
+    """The gate of today beside that of 0.1.0, in turns."""
+    found = {}
+    for row in read("gate/results/beside.csv"):
+        place = (row["what"], row["clip"], row["camera"], row["fps"], row["unit"])
+        found.setdefault(place, {})[row["preset"]] = row
+    names = ("0.1.0 gate", "gate", "framegate")
+    body = [
+        [*place, *(f"{float(rows[name]['wall']):.2f}" for name in names)] for place, rows in found.items()
+    ]
+    return table(["what", "clip", "camera", "fps", "unit", *names], body)
+
+
 SECTIONS = [
     (
         "Answers by the two shares",
@@ -184,26 +209,19 @@ SECTIONS = [
         lambda: answers.headline(table),
     ),
     (
-        "Do the answers survive",
-        "`framegate/nano` on rendered video in fonts and before backgrounds that it was not trained on, every third "
-        "with a real clip behind it; right answers of all questions, 95 % intervals over videos. `of dense`: share of "
-        "the dense run's right answers, paired. Best baseline: of random cells, uniform frames, down-scaling, the "
-        "rules of RLT, EVS, DTD and VidCom2, `grt`, `grt_released` and `kffocus`, where they can meet the budget; "
-        "`vidcom2`, `grt_released` and `kffocus` send every patch through the tower and drop tokens behind it, the "
-        "others send fewer. Rows of commits before f3b2346 are of the first edition's `framegate`: a gate with areas, "
-        "and without refill. By pace, camera and background: benchmarks/answers/results/conditions.csv. "
-        "Fine-tune: `examples/finetune/whole.yaml`, 300 steps on rendered video of the train split. "
-        "Command: `python benchmarks/answers/bench_answers.py --clips clips`, with the options in the CSV.",
-        lambda: answers.targets(table),
+        "First token",
+        "Dense and the default at 25 %, in turns on the same questions, medians. "
+        "Command: `python benchmarks/answers/bench_answers.py --clips clips --speed`.",
+        answers.first_token,
     ),
     (
         "What the tokens can show, at equal tokens",
         "PSNR (dB) of the pooled squared error of what the surviving tokens alone can show; first 25 s, 448 px wide, "
-        "two-frame tubes. `framegate`: the default; `gate`: the same without areas; beside them the best of random "
+        "two-frame tubes. `framegate` 0.1.0: the first edition's default, with areas; `gate`: without; best of random "
         "cells, uniform frames, down-scaling, the rules of RLT, EVS and DTD, `grt` and `grt_released`. SSIM, OCR "
         "recall and feature drift of every method at 25 and 10 % are on the results page, 50 and 5 % in the CSV. "
         "Command: `python benchmarks/information/bench_information.py clips`.",
-        information_summary,
+        of_first_edition(information_summary),
     ),
     (
         "What the kept cells can show",
@@ -217,9 +235,17 @@ SECTIONS = [
     (
         "Time of the gate",
         "Median per 448-px frame, decoding left out. `step`: one causal step; `threshold`: a plan without a budget; "
-        "`budget`: a plan that meets one exactly. `framegate` also searches areas. "
+        "`budget`: a plan that meets one exactly. `framegate` 0.1.0 also searches areas. "
         "Command: `python benchmarks/gate/bench_gate.py clips --only timing`.",
-        gate_time_table,
+        of_first_edition(gate_time_table),
+    ),
+    (
+        "The gate beside that of 0.1.0",
+        "A plan that encodes a quarter of the cells, in turns in one run, each in its process: ms a frame in memory, "
+        "448 px wide, tubes of one frame; and from a file, decoding included, over decoding alone. Target: the default "
+        "at most as long as preset `gate` of 0.1.0 on a still camera, 0.7 of it on a moving one, and at most 1.5 times "
+        "decoding. CPU time stands in the CSV. Command: `python benchmarks/gate/bench_beside.py clips --old SRC`.",
+        beside_table,
     ),
     (
         "Time of the vision tower",
@@ -256,8 +282,10 @@ LONG_SECTIONS = [
     (
         "Answers: every method, rates and ablations",
         "Intervals hold 95 %, videos resampled. `cannot`: the method cannot spend so few tokens. `uniform_frames` and "
-        "`down_scaling` spend at most the budget, the others spend it exactly; the counts are in the CSV.",
-        lambda: answers.every_method(table),
+        "`down_scaling` spend at most the budget, the others spend it exactly; the counts are in the CSV. `framegate` "
+        "0.1.0 is the first edition's default: a gate with areas, without refill. By pace, camera and background: "
+        "benchmarks/answers/results/conditions.csv. Fine-tune: `examples/finetune/whole.yaml`, 300 steps.",
+        of_first_edition(lambda: answers.every_method(table)),
     ),
     (
         "What the kept cells can show, two-frame tubes",
@@ -289,7 +317,7 @@ LONG_SECTIONS = [
         "clearly ahead. On vtest at 25 % `gate` and `framegate` differ by 0.0001. The "
         "planner's constants were tuned on these "
         "clips. Command: `python benchmarks/information/bench_information.py clips`.",
-        information_tables,
+        of_first_edition(information_tables),
     ),
     *kernels.long_sections(table),
 ]

@@ -48,19 +48,6 @@ ROWS = [
 ]
 
 
-def test_the_verdict_compares_with_the_target_and_the_best_baseline():
-    _, (line,) = summary.verdict_rows(ROWS, "training_free")
-    # the gate is ours: no baseline; what could not run is none either
-    assert line[0] == "25%"
-    assert line[3:6] == ["99%", "no", "rlt"]
-    assert (line[7], line[-1]) == ("rlt", "yes")
-    # what runs the whole tower counts, and is told apart
-    _, (line,) = summary.verdict_rows([*ROWS, row("vidcom2", "0.25", "0.795")], "training_free")
-    assert (line[5], line[7], line[-1]) == ("rlt", "vidcom2", "no")
-    _, (alone,) = summary.verdict_rows(ROWS[:2], "training_free")
-    assert alone[5:] == ["", "", "", "", ""]
-
-
 def test_a_method_that_could_not_run_is_said_to():
     _, body = summary.budget_rows(ROWS, "training_free")
     assert {line[0]: line[-1] for line in body}["down_scaling"] == "cannot"

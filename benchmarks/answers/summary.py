@@ -1,4 +1,4 @@
-"""Reads results/answers.csv and turns it into rows of tables and a verdict on the targets."""
+"""Reads results/answers.csv and turns it into rows of tables."""
 
 import csv
 import math
@@ -7,10 +7,6 @@ from pathlib import Path
 PATH = Path(__file__).parent / "results" / "answers.csv"
 WEIGHTS = {"training_free": "as shipped", "gate_tuned": "after a short fine-tune with the gate on"}
 OURS = "framegate"
-# these send every patch through the tower
-WHOLE_TOWER = ("vidcom2", "grt_released", "kffocus")
-# share of tokens -> share of dense accuracy that is to be kept
-TARGETS = {0.25: 0.99, 0.1: 0.97}
 
 
 def read(path=PATH):
@@ -60,38 +56,6 @@ def budget_rows(rows, weights, *, kind="all", metric="correct"):
     return ["method", "100%", *(f"{ratio:.0%}" for ratio in ratios)], body
 
 
-def verdict_rows(rows, weights):
-    """The targets: share of dense accuracy kept, and the best baselines at the same budget."""
-    chosen = pick(rows, series="budget", weights=weights)
-    body = []
-    for ratio in (0.25, 0.1, 0.05):
-        at = {row["name"]: row for row in chosen if row["keep_ratio"] == f"{ratio:.5g}"}
-        if OURS not in at:
-            continue
-        ours = at.pop(OURS)
-        at.pop("gate", None)
-        rivals = [row for row in at.values() if row["tokens_kept"]]
-        before = [row for row in rivals if row["name"] not in WHOLE_TOWER]
-        beside = [cell for group in (before, rivals) for cell in _best(group)]
-        kept = interval(ours, ("of_dense", "of_dense_low", "of_dense_high"))
-        target = TARGETS.get(ratio)
-        met = "" if target is None else "yes" if float(ours["of_dense"]) >= target else "no"
-        aim = "" if target is None else f"{target:.0%}"
-        above = "yes" if all(float(ours["value"]) > float(row["value"]) for row in rivals) else "no"
-        body.append([f"{ratio:.0%}", interval(ours), kept, aim, met, *beside, above if rivals else ""])
-    header = ["tokens", "framegate", "of dense", "target", "met"]
-    header += ["best baseline that skips", "its accuracy", "best of all", "its accuracy", "above all"]
-    return header, body
-
-
-def _best(rows):
-    """Name and accuracy of the best of several runs; nothing of none."""
-    if not rows:
-        return "", ""
-    best = max(rows, key=lambda row: float(row["value"]))
-    return best["name"], interval(best)
-
-
 def fps_rows(rows, weights):
     """One row per rate and preset: accuracy of text questions, tokens and times."""
     chosen = pick(rows, kind="text_at", metric="exact_match", series="fps", weights=weights)
@@ -129,13 +93,6 @@ def pair_rows(rows, series, weights, kinds=(("all", "correct"), ("text_at", "cor
         for (name, ratio), values in found.items()
     ]
     return ["", "tokens", *(kind for kind, _ in kinds)], body
-
-
-def dense_accuracy(rows, weights):
-    """Of all questions, with its interval."""
-    return interval(
-        next(row for row in pick(rows, series="budget", weights=weights) if row["name"] == "dense")
-    )
 
 
 def first_token_speedup(row):
