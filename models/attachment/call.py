@@ -217,7 +217,8 @@ def expand_output(output: Any, prompt: PromptMap) -> Any:
         return tuple(expand_output(part, prompt) for part in output)
     elif isinstance(output, Cache):
         carry_map(output, prompt)
-    elif isinstance(output, torch.Tensor) and output.ndim == 3:
+    # features of pictures may stand beside the states: they have another length
+    elif isinstance(output, torch.Tensor) and output.ndim == 3 and output.shape[1] == prompt.length:
         return prompt.expand_states(output)
     elif isinstance(output, torch.Tensor) and output.ndim == 4:
         return prompt.expand_attentions(output)
