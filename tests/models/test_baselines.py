@@ -11,7 +11,8 @@ from framegate.errors import AttachmentError, BudgetError, ConfigError
 from framegate.models.tiny import tiny_pair
 from framegate.tokenizers.cell_rules import cell_rule_names
 
-RULES = cell_rule_names()
+# "stc" has a share of the tower of its own, and selects behind it
+RULES = [name for name in cell_rule_names() if name != "stc"]
 BASELINES = [*RULES, "down_scaling", "vidcom2"]
 WHOLE = ("uniform_frames", "down_scaling")  # spend at most the budget, in whole tubes or whole grids
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
@@ -52,6 +53,19 @@ def test_budgets_on_frames_and_the_report_says_where_tokens_went(family, preset,
     assert (stage.tokens_in, stage.tokens_out) == (dense, report.kept_tokens)
     assert name != "gate" or stage.note == f"by rule {preset}"
     assert report.stage("tower").tokens_out == (dense if preset == "vidcom2" else report.kept_tokens)
+
+
+@torch.no_grad()
+def test_stc_encodes_its_own_share_and_reads_what_is_asked_for(family):
+    model, processor = stock_model(family), stock_processor(family)
+    inputs = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
+    with framegate.attach(model, None, "stc", keep_ratio=0.25) as front_end:
+        want, report = model(**inputs).logits, front_end.report
+    assert report.encoded_cells == round(0.4375 * report.dense_tokens)
+    assert report.kept_tokens == round(0.25 * report.dense_tokens)
+    with framegate.attach(model, processor, "stc", keep_ratio=0.25):
+        again = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
+        torch.testing.assert_close(model(**again).logits, want, rtol=0, atol=2e-4)
 
 
 @torch.no_grad()
