@@ -14,6 +14,7 @@ Values = dict[str, Any]
 # version 1 held the settings of every sampler, whichever was chosen
 _FRAMES_OF_1 = {"fps", "num_frames", "max_frames", "coverage", "keyframe_source", "min_gap_seconds"}
 _PRUNING_OF_1 = {"channel_share": 0.5, "uniqueness_temperature": 0.01}
+_SCALES_OF_1 = [1]
 
 
 def upgrade(values: Mapping[str, Any]) -> tuple[Values, tuple[str, ...]]:
@@ -31,7 +32,7 @@ def upgrade(values: Mapping[str, Any]) -> tuple[Values, tuple[str, ...]]:
 
 
 def _from_1(values: Values) -> list[str]:
-    """One budget and a headroom became two budgets, pruning a rule of select, and a sampler's settings its own."""
+    """Two budgets for one and a headroom, pruning a rule of select, a sampler's settings its own, areas gone."""
     return [*_headroom(values), *_pruning(values), *_frames(values), *_gate(values)]
 
 
@@ -71,9 +72,14 @@ def _frames(values: Values) -> list[str]:
 
 def _gate(values: Values) -> list[str]:
     gate = values.get("gate")
-    if isinstance(gate, Mapping) and "max_age" in gate:
-        values["gate"] = {("max_age_tubes" if name == "max_age" else name): gate[name] for name in gate}
-    return []
+    if not isinstance(gate, Mapping):
+        return []
+    found = {("max_age_tubes" if name == "max_age" else name): value for name, value in gate.items()}
+    scales = list(found.pop("scales", _SCALES_OF_1))
+    values["gate"] = found
+    if scales == _SCALES_OF_1:
+        return []
+    return [f"gate.scales {scales} is gone; every token stands for one cell."]
 
 
 # version -> what brings values of that version to the next one, in place, and tells what went

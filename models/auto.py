@@ -9,7 +9,7 @@ from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
 from framegate.models.attachment.attach import attach_front_end
-from framegate.models.attachment.serving import served_config
+from framegate.models.attachment.serving import check_served
 from framegate.models.families import Family, family_of_type
 from framegate.models.nano import shipped_folder
 from framegate.models.transformers_private import file_if_there
@@ -119,5 +119,6 @@ class AutoProcessor:
         name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
         (config, _), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
         processor = load_processor(name_or_path, family.model_type, **options)
-        attach_processor(processor, family, served_config(config, family).config.plan)
+        check_served(config, family)
+        attach_processor(processor, family, config.plan)
         return processor

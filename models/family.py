@@ -165,7 +165,6 @@ class Family:
             the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
         contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
-        mixes_scales: a token may stand for an area of several cells (gate.scales).
         scales_frames: the tower takes frames of any size, so that a budget can be met by smaller frames.
         notes: what a user should know.
     """
@@ -187,7 +186,6 @@ class Family:
     video_size: Mapping[str, int] = field(default_factory=dict)
     learned_positions: bool = False
     contexts: tuple[str, ...] = ("kept", "anchored")
-    mixes_scales: bool = True
     scales_frames: bool = True
     notes: str = ""
 
@@ -209,5 +207,5 @@ class Family:
     def row(self) -> dict[str, Any]:
         """What a user reads of it in `framegate.supported_models()`."""
         names = ("model_type", "model_class", "tower", "positions", "timestamps", "image_mean", "image_std")
-        more = ("learned_positions", "contexts", "mixes_scales", "scales_frames", "notes")
+        more = ("learned_positions", "contexts", "scales_frames", "notes")
         return {name: getattr(self, name) for name in (*names, *more)}

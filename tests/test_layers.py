@@ -53,16 +53,6 @@ def test_dependencies_go_one_way(graph, rule):
     assert sorted(crossings(graph, bound, forbidden)) == []
 
 
-def test_the_gate_comes_to_its_areas_through_one_file_and_their_planner(graph):
-    gate, wing = "framegate.tokenizers.gate", "framegate.tokenizers.gate.areas"
-    asking = {
-        name
-        for name, found in graph.items()
-        if within(name, (gate,)) and not within(name, (wing,)) and any(within(one, (wing,)) for one in found)
-    }
-    assert asking == {f"{gate}.sides", f"{gate}.planners.areas"}
-
-
 def test_no_file_imports_itself_in_the_end():
     assert circle(import_graph(in_functions=False)) == []
 

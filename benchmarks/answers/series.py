@@ -122,7 +122,6 @@ CHOICES = {
     "show_again_seconds 2": {"show_again_seconds": 2.0},
     "min_tokens_per_tube 1": {"min_tokens_per_tube": 1},
     "search threshold": {"search": "threshold", "weight": "luma"},
-    "areas": {"weight": "luma", "context": "kept", "scales": [1, 2, 4]},
     "no refill": {"refill": False},
     "rule change_floor": {"select_rule": "change_floor"},
     "rule vidcom2": {"select_rule": "vidcom2"},

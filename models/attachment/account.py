@@ -37,8 +37,6 @@ def account_for_settings(
         report.note(
             "videos of this call asked for shares of their own; each has its own budget in the prompt"
         )
-    for note in attached.notes:
-        report.note(note)
     mechanism = attached.mechanism
     if mechanism.scaling.assumed and attached.config.gates and prepared is None:
         report.note(

@@ -46,7 +46,7 @@ def attach_front_end(
     front_end._scaling = scaling_of(outer, processor, family)
     front_end.modules = build_modules(outer, tower, config, weights)
     if processor is not None:
-        front_end._take(attach_processor(processor, family, front_end.served.config.plan))
+        front_end._take(attach_processor(processor, family, front_end.config.plan))
     try:
         front_end._put_on()
     except BaseException:

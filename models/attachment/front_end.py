@@ -27,7 +27,7 @@ from framegate.models.attachment.on_model import (
     METHODS,
     FrontEndModules,
 )
-from framegate.models.attachment.serving import Attached, Served, scaling_of, served_config
+from framegate.models.attachment.serving import Attached, check_served, scaling_of
 from framegate.models.attachment.video_call import VideoCall, open_call
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
@@ -40,7 +40,7 @@ from framegate.report import Report
 OWNER = "_framegate_front_end"
 BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
 # all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
-_OWN = ("model", "family", "config", "served", "processor", "modules")
+_OWN = ("model", "family", "config", "processor", "modules")
 
 
 class FrontEnd:
@@ -59,12 +59,12 @@ class FrontEnd:
     def __init__(self, model: Any, family: Family, config: FrontEndConfig) -> None:
         self.model = model
         self.family = family
+        check_served(config, family)
         self.config = config
-        self.served = served_config(config, family)
         self._scaling = family.scaling
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
-        self._thread = PerThread(report=None, served=None, forward=None, generating=None)
+        self._thread = PerThread(report=None, config=None, forward=None, generating=None)
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
@@ -73,12 +73,11 @@ class FrontEnd:
     @property
     def _attached(self) -> Attached:
         """The model as a call needs it; made afresh, so that a deep copy speaks of its own model."""
-        inner, serving = self.model.base_model, self._serving
+        inner = self.model.base_model
         return Attached(
             inner=inner,
             mechanism=mechanism_of(inner, self.family, self._scaling),
-            config=serving.config,
-            notes=serving.notes,
+            config=self._config_in_force,
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
@@ -100,10 +99,10 @@ class FrontEnd:
         return report or Report(preset=self.config.preset, notes=["No call yet."])
 
     @property
-    def _serving(self) -> Served:
-        """The configuration in force: what this thread overrode, else what was attached."""
-        served: Served | None = self._thread.served
-        return served or self.served
+    def _config_in_force(self) -> FrontEndConfig:
+        """What this thread overrode, else what was attached."""
+        overridden: FrontEndConfig | None = self._thread.config
+        return overridden or self.config
 
     @contextmanager
     def override(self, **shares: float | None) -> Iterator[Self]:
@@ -124,14 +123,15 @@ class FrontEnd:
                 raise ConfigError(
                     f"override() takes {', '.join(BUDGETS)}, not {name!r}: detach, and attach with {name}=... instead."
                 )
-        before = self._thread.served
+        before = self._thread.config
         reader = None if self.processor is None else self.processor.video_processor
         read_before = None if reader is None else reader.override.config
-        served = served_config(self.config.override(**shares), self.family)
-        self._thread.served = served
+        config = self.config.override(**shares)
+        check_served(config, self.family)
+        self._thread.config = config
         if reader is not None:
             reader.override.config = replace(
-                served.config.plan,
+                config.plan,
                 shares={
                     name: value for name, value in shares.items() if name in SHARES and value is not None
                 },
@@ -139,7 +139,7 @@ class FrontEnd:
         try:
             yield self
         finally:
-            self._thread.served = before
+            self._thread.config = before
             if reader is not None:
                 reader.override.config = read_before
 

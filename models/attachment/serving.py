@@ -1,10 +1,10 @@
-"""What a call is served with: the model, its tower, the configuration as the family runs it, how pixels were scaled."""
+"""What a call is served with: the model, its tower, the configuration, how pixels were scaled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
@@ -26,7 +26,6 @@ class Attached:
         head: the language-model head, None when the model has none.
         modules: the stages that are attached, in order.
         has_processor: a processor is attached beside the model.
-        notes: what of the configuration stands aside, and why.
     """
 
     inner: Any
@@ -35,30 +34,14 @@ class Attached:
     head: Any
     modules: Any
     has_processor: bool
-    notes: tuple[str, ...] = ()
 
 
-class Served(NamedTuple):
-    """A configuration as a family runs it.
-
-    Args:
-        config: what runs.
-        notes: what stands aside, and why.
-    """
-
-    config: FrontEndConfig
-    notes: tuple[str, ...]
-
-
-def served_config(config: FrontEndConfig, family: Family) -> Served:
-    """Let what a family cannot do stand aside.
+def check_served(config: FrontEndConfig, family: Family) -> None:
+    """Refuse what a family cannot do.
 
     Args:
         config: the front end's configuration.
         family: its row.
-
-    Returns:
-        The configuration that runs, and a note for what does not.
 
     Raises:
         ConfigError: down-scaling, on a tower that takes one size alone.
@@ -68,11 +51,6 @@ def served_config(config: FrontEndConfig, family: Family) -> Served:
             f"down_scaling needs a tower of native resolution, and that of {family.model_class} takes frames of one "
             "size: use preset 'uniform_frames', 'random' or 'rlt' there."
         )
-    if family.mixes_scales or config.gate is None or config.gate.scales == (1,):
-        return Served(config, ())
-    scales = config.gate.scales
-    note = f"gate.scales {scales} stands aside: a token of {family.model_class} stands for one cell, so (1,) is used"
-    return Served(replace(config, gate=replace(config.gate, scales=(1,))), (note,))
 
 
 def scaling_of(model: Any, processor: Any, family: Family) -> Scaling:

@@ -230,7 +230,6 @@ FAMILY = Family(
     merger_modules=("multi_modal_projector",),
     learned_positions=True,
     contexts=("kept",),
-    mixes_scales=False,
     scales_frames=False,
     notes="Its pixels do not say which are frames: attach the processor; pictures do not go beside a video.",
 )

@@ -81,8 +81,6 @@ class FrontEndConfig(_StageSections):
         if self.context not in get_args(Context):
             raise ConfigError(f"context is {self.context!r}; it must be one of {get_args(Context)}.")
         check_backend(self.backend)
-        if self.context == "anchored" and self.gate is not None and self.gate.scales != (1,):
-            raise ConfigError("context 'anchored' needs one resolution: set scales=(1,), or context='kept'.")
         if self.down_scaling and (self.gate is not None or self.reduces_after_tower):
             raise ConfigError(
                 "down_scaling spends the whole budget on the size of frames: set gate, scene_merge, condensation and "

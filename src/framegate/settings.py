@@ -29,6 +29,7 @@ REPLACED: dict[str, str] = {
     "gate_headroom": "tower_ratio, the share of cells that the tower encodes",
     "pruning": "select, with select_rule for pruner",
     "pruner": "select_rule",
+    "scales": "nothing, for every token stands for one cell",
     "search=quick": "search='optimum'",
 }
 

@@ -208,7 +208,7 @@ def test_what_was_saved_is_whole_and_takes_nothing_from_todays_default(tmp_path)
     old = {"preset": "mine", "keep_ratio": 0.5, "gate": {"metric": "mad"}}
     (tmp_path / "front_end_config.json").write_text(json.dumps(old))
     config = framegate.load_config(tmp_path)
-    assert (config.gate.scales, config.timestamps) == ((1,), None)
+    assert (config.gate.refill, config.timestamps) == (False, None)
 
 
 # what framegate 0.1 saved of its presets `grt` and `vidcom2`, the gate's settings cut short
@@ -229,7 +229,14 @@ SAVED_BY_1 = {
         "min_gap_seconds": 20.0,
     },
     "down_scaling": False,
-    "gate": {"metric": "ssim", "reference": "previous", "motion": "none", "mode": "drop", "max_age": 9},
+    "gate": {
+        "metric": "ssim",
+        "reference": "previous",
+        "motion": "none",
+        "mode": "drop",
+        "max_age": 9,
+        "scales": [1],
+    },
     "scene_merge": {"divergence_threshold": 0.0693},
     "condensation": None,
     "pruning": None,
@@ -261,6 +268,11 @@ def test_what_an_older_framegate_saved_opens_as_it_was(tmp_path):
             "pruning.channel_share 0.4 is gone; the rule's own is 0.5",
             {"select": SelectConfig(select_rule="vidcom2")},
         ),
+        (
+            {"gate": {"metric": "mad", "motion": "none", "scales": [1, 2, 4]}},
+            r"gate.scales \[1, 2, 4\] is gone; every token stands for one cell",
+            {"gate": GateConfig(motion="none")},
+        ),
     ],
 )
 def test_what_became_of_settings_of_version_1_is_told(tmp_path, changes, note, expected):
@@ -272,9 +284,17 @@ def test_what_became_of_settings_of_version_1_is_told(tmp_path, changes, note, e
     assert {name: getattr(config, name) for name in expected} == expected
 
 
-def test_settings_that_are_gone_are_refused_with_what_replaces_them():
-    for settings in ({"gate_headroom": 1.5}, {"pruning": {"pruner": "vidcom2"}}):
-        with pytest.raises(ConfigError, match=r"is gone; what replaces it: (tower_ratio|select)"):
-            framegate.load_config("gate", **settings)
-        with pytest.raises(ConfigError, match=r"is gone; what replaces it: (tower_ratio|select)"):
-            framegate.load_config(settings)
+@pytest.mark.parametrize(
+    ("settings", "instead"),
+    [
+        ({"gate_headroom": 1.5}, "tower_ratio"),
+        ({"pruning": {"pruner": "vidcom2"}}, "select"),
+        ({"scales": [1, 2, 4]}, "nothing, for every token stands for one cell"),
+        ({"gate": {"scales": [1]}}, "nothing, for every token stands for one cell"),
+    ],
+)
+def test_settings_that_are_gone_are_refused_with_what_replaces_them(settings, instead):
+    with pytest.raises(ConfigError, match=f"is gone; what replaces it: {instead}"):
+        framegate.load_config("gate", **settings)
+    with pytest.raises(ConfigError, match=f"is gone; what replaces it: {instead}"):
+        framegate.load_config(settings)

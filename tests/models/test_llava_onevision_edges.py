@@ -76,12 +76,6 @@ def test_what_the_family_cannot_do_is_refused_or_stands_aside_by_name():
     model.config.vision_feature_select_strategy = "default"
     with pytest.raises(UnsupportedModelError, match="'default'"):
         framegate.attach(model, None, "gate")
-    model.config.vision_feature_select_strategy = "full"
-    with framegate.attach(model, None, "gate", keep_ratio=0.3, scales=(1, 2)) as front_end, torch.no_grad():
-        model(**stock_call(single()))
-        assert "(1, 2) stands aside" in str(front_end.report.notes)
-        assert front_end.config.gate.scales == (1, 2)
-        assert front_end.report.keep_ratio == pytest.approx(0.3, abs=0.01)
 
 
 def test_packed_rows_and_positions_of_several_axes_are_refused():

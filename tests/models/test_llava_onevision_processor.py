@@ -107,7 +107,7 @@ def test_a_path_goes_through_the_chat_template_and_is_decoded_at_tower_size(clip
     assert report.video_seconds == pytest.approx(4.0, abs=0.2)
 
 
-def test_the_default_preset_stamps_frames_and_leaves_scales_aside(clip):
+def test_the_default_preset_stamps_frames_and_leaves_anchored_context_aside(clip):
     model, processor = llava_model(), llava_processor()
     with framegate.attach(model, processor, keep_ratio=0.25) as front_end:
         inputs = chat(processor, [{"type": "video", "path": clip, "video_end": 4.0}])

@@ -215,23 +215,6 @@ def test_relevance_by_query_without_a_question_is_refused(family):
 
 
 @torch.no_grad()
-def test_scenes_are_seen_where_tokens_stand_for_areas(family):
-    """A tube encoded whole as a few areas opens a scene as one of single cells does."""
-    frames = np.concatenate([np.full((2, 112, 168, 3), 40 * shade, np.uint8) for shade in (1, 5, 1, 5)])
-    frames[:, 30:50, 40:60] = np.random.default_rng(0).integers(0, 255, (20, 20, 3))
-    inputs = stock_inputs(stock_processor(family), [[frames]], ["What moves?"])
-    settings = {"keep_ratio": 0.3, "scales": [1, 2, 4], "motion": "none"}
-    model = stock_model(family)
-    merge = {"recurring": True, "distribution": "features", "divergence_threshold": 0.01}
-    with framegate.attach(model, None, "gate", scene_merge=merge, **settings) as front_end:
-        model(**inputs)
-        report = front_end.report
-    assert "areas of" in report.stage("gate").note
-    assert not any("stands aside" in note for note in report.notes)
-    assert report.stage("scene_merge").tokens_out < report.stage("scene_merge").tokens_in
-
-
-@torch.no_grad()
 def test_times_of_the_video_reach_the_module(family, clip, uneven_clip):
     model, processor = stock_model(family), stock_processor(family)
     seen = []

@@ -171,7 +171,6 @@ def test_evs_takes_a_threshold_of_ones_own():
         ("gate", {"rule": "rlt"}, r"does not read gate\.motion, which is 'camera': set it to 'none'"),
         ("rlt", {"metric": "ssim"}, r"does not read gate\.metric"),
         ("dtd", {"max_age_tubes": 3}, r"does not read gate\.max_age_tubes"),
-        ("evs", {"scales": [1, 2]}, r"does not read gate\.scales"),
         ("random", {"threshold": 3.0}, "has no threshold"),
         ("random", {"seed": -1}, "0 or above"),
         ("random", {"keep_ratio": None}, "'random' goes by a budget alone: set keep_ratio"),

@@ -45,7 +45,6 @@ def moving_plan():
 PLANS = {
     "still": still_plan,
     "moving": moving_plan,
-    "areas": lambda: still_plan(scales=(1, 2, 4), keep_ratio=0.2),
     "less than a tube": lambda: still_plan(keep_ratio=0.1),
 }
 

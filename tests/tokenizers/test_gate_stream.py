@@ -39,21 +39,6 @@ def test_a_file_as_a_stream_gives_the_plan_of_the_same_causal_pass(clip, tube_fr
     assert tubes[3].source_frames().shape == (tube_frames, *plan.source_frames().shape[1:])
 
 
-def test_tokens_of_several_sides_reach_the_stream(clip):
-    settings = {"fps": 10, "motion": "none", "scales": (1, 2, 4), "threshold": 12.0}
-    with framegate.open_video(clip) as stream:
-        tubes = list(framegate.gate_stream(stream, "gate", **settings, **SIZE))
-    for tube in tubes:
-        np.testing.assert_array_equal(tube.keep, tube.side > 0)
-        assert tube.keep.dtype == bool
-    assert {1, 2} <= set(np.unique([tube.side for tube in tubes]).tolist())
-    with framegate.open_video(clip) as stream:
-        capped = list(framegate.gate_stream(stream, "gate", max_video_tokens=30, **settings, **SIZE))
-    assert sum(tube.num_kept for tube in capped) == 30
-    full = tubes[len(capped) - 1]
-    assert (capped[-1].side[capped[-1].keep] == full.side[capped[-1].keep]).all()
-
-
 def test_a_live_source_is_gated_as_it_comes(clip):
     with framegate.open_video(clip, format="mov", live_fps=5) as stream:
         tubes = framegate.gate_stream(stream, "gate", **SIZE)

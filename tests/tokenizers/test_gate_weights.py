@@ -143,7 +143,6 @@ def test_cells_without_quarters_are_named():
         ({"weight": "contrast", "metric": "ssim"}, r"gate.weight 'contrast' goes with gate.metric \"mad\""),
         ({"residual_pool": "max", "metric": "l2"}, "gate.residual_pool 'max' goes with"),
         ({"residual_pool": "median"}, "must be one of"),
-        ({"weight": "contrast", "scales": (1, 2)}, 'needs gate.weight "luma"'),
         (
             {"weight": "contrast", "search": "threshold", "motion": "none"},
             "gate.weight 'luma', not 'contrast'",

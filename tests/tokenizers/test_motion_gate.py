@@ -224,6 +224,13 @@ def test_best_holds_match_every_plan_tried_by_hand():
         assert error(np.flatnonzero(made.keep)) <= 1.3 * best
 
 
+def test_windows_join_in_long_clips():
+    made = plan(busy_clip(2, 150, 2 * CELL, 5 * CELL), keep_ratio=0.11)
+    assert made.num_kept == 165
+    assert made.keep[0].all()
+    assert made.keep[140:].any()
+
+
 def test_stepwise_scan_equals_the_plan():
     clip = busy_clip(5, 12, 3 * CELL, 4 * CELL)
     config = load_config("gate", motion="none", max_age_tubes=5).gate

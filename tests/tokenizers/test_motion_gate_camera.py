@@ -131,6 +131,13 @@ def test_motion_never_makes_a_budget_worse(seed, ratio):
     assert psnr(camera) >= psnr(none)
 
 
+def test_plans_are_the_same_every_time():
+    clip = panned_clip([(2.0 * t, 0.5 * t) for t in range(12)], HEIGHT, 8 * CELL, noise=2.0)
+    first, second = (plan(clip, keep_ratio=0.2) for _ in range(2))
+    np.testing.assert_array_equal(first.keep, second.keep)
+    np.testing.assert_array_equal(first.residual, second.residual)
+
+
 def test_motion_never_keeps_more_without_a_budget():
     rng = np.random.default_rng(0)
     for jitter in (0.0, 0.1, 0.6, 3.0):

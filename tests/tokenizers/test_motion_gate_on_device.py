@@ -166,14 +166,14 @@ def test_what_stays_on_the_cpu_says_why():
     assert why_not_on_device(config(), Budget(keep_ratio=0.5)) is None
     assert why_not_on_device(config(search="optimum"), Budget()) is None
     assert "optimum" in why_not_on_device(config(search="optimum"), Budget(keep_ratio=0.5))
-    for settings_ in ({"motion": "camera"}, {"scales": (1, 2)}, {"rule": "rlt", "threshold": 0.1}):
+    for settings_ in ({"motion": "camera"}, {"rule": "rlt", "threshold": 0.1}):
         gate = GateConfig(**({"motion": "none"} | settings_))
         assert "are the CPU's" in why_not_on_device(gate, Budget())
 
 
 @pytest.mark.parametrize(
     "settings_",
-    [{"motion": "camera"}, {"scales": (1, 2)}, {"reference": "previous"}, {"codec_keyframes": True}],
+    [{"motion": "camera"}, {"reference": "previous"}, {"codec_keyframes": True}],
 )
 def test_a_search_by_threshold_says_what_it_needs(settings_):
     with pytest.raises(ConfigError, match=f'gate.search "threshold" needs gate.{next(iter(settings_))}'):

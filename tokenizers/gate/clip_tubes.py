@@ -35,9 +35,8 @@ class ClipTubes:
         forced_keyframe: Callable[[int], bool],
     ) -> None:
         # SSIM and L2 are judged as printed, at full resolution; the mean difference of half-size cells is as good.
-        # Coarse tokens lose what half a resolution does not show.
         # A search by threshold sees what its thresholds are judged by, on every device.
-        full = config.metric != "mad" or config.is_mixed or config.search == "threshold"
+        full = config.metric != "mad" or config.search == "threshold"
         has_quarters = config.residual_pool == "mean" or grid.cell_px % 4 == 0
         self._halves = grid.can_halve and has_quarters and not full
         self.grid = grid

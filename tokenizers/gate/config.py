@@ -28,7 +28,6 @@ _OF_MOTION: dict[str, object] = {
     "max_age_tubes": None,
     "keyframe_fraction": 0.8,
     "codec_keyframes": False,
-    "scales": (1,),
     "search": "optimum",
 }
 # what a search over thresholds alone can do, on any device
@@ -38,17 +37,7 @@ _OF_THRESHOLD_SEARCH: dict[str, object] = {
     "reference": "anchor",
     "motion": "none",
     "codec_keyframes": False,
-    "scales": (1,),
 }
-# what tokens of several sides go with
-_OF_SCALES: dict[str, object] = {
-    "metric": "mad",
-    "weight": "luma",
-    "residual_pool": "mean",
-    "reference": "anchor",
-    "mode": "drop",
-}
-SCALE_CHOICES = ((1,), (1, 2), (1, 4), (1, 2, 4))
 DEFAULT_THRESHOLDS: dict[str, float] = {"ssim": 0.05, "l2": 0.3}
 
 
@@ -82,20 +71,17 @@ class GateConfig:
             embedding (what the released GRT code does; the tower's work is not reduced).
         refill: after the tower skipped cells are shown again, by their anchors' features; without it a skipped cell
             leaves the prompt. Not read by the gate itself.
-        scales: sides, in cells, of the areas that one token may stand for: 1 and any of 2 and 4, rising. Beyond
-            (1,) an area may be encoded at half or a quarter of the resolution, in one token; needs metric "mad",
-            reference "anchor" and mode "drop". A list is taken as a tuple.
         search: how a budget is met: "optimum" by the plan with the least error, on the CPU; "threshold" by the causal
             gate at the lowest of 576 thresholds that fits, filled up by residual, where the pixels are. The latter
-            needs reference "anchor", motion "none", scales (1,) and no codec_keyframes.
+            needs reference "anchor", motion "none" and no codec_keyframes.
         seed: of the rule "random", 0 or above.
 
     Raises:
         ConfigError: a value out of range, an unknown rule or weight, a rule with settings that it does not read,
-            "reuse" together with camera motion or refill, scales beyond (1,), a weight or pool, or a search by
-            threshold with settings that they do not go with.
+            "reuse" together with camera motion or refill, a weight or pool, or a search by threshold with settings
+            that they do not go with.
 
-    Source: GRT (arXiv 2509.14199) section 3 for the gate; KFFocus (arXiv 2508.08989) for the ratios 2 and 4 of scales.
+    Source: GRT (arXiv 2509.14199) section 3.
     """
 
     rule: str = MOTION_RULE
@@ -110,7 +96,6 @@ class GateConfig:
     codec_keyframes: bool = False
     mode: Mode = "drop"
     refill: bool = False
-    scales: tuple[int, ...] = (1,)
     search: Search = "optimum"
     seed: int = 0
 
@@ -141,7 +126,6 @@ class GateConfig:
             )
         if self.mode == "reuse" and self.refill:
             raise ConfigError('gate.refill needs mode "drop": "reuse" gives every cell a token already.')
-        self._check_scales()
         self._check_weight()
         self._check_rule()
         self._check_search()
@@ -187,30 +171,6 @@ class GateConfig:
             raise ConfigError(
                 f"gate.rule {self.rule!r} has no threshold, and gate.threshold is {self.threshold}: set it to None."
             )
-
-    def _check_scales(self) -> None:
-        scales = self.scales
-        if isinstance(scales, list):
-            scales = tuple(scales)
-            object.__setattr__(self, "scales", scales)
-        # True equals 1, and is no side.
-        if scales not in SCALE_CHOICES or any(isinstance(side, bool) for side in scales):
-            raise ConfigError(
-                f"gate.scales is {self.scales!r}; it must be one of {', '.join(map(str, SCALE_CHOICES))}."
-            )
-        if len(scales) == 1:
-            return
-        for name, needed in _OF_SCALES.items():
-            if getattr(self, name) != needed:
-                raise ConfigError(
-                    f'gate.scales {scales} needs gate.{name} "{needed}", not {getattr(self, name)!r}; set that, or '
-                    "gate.scales to (1,)."
-                )
-
-    @property
-    def is_mixed(self) -> bool:
-        """True when tokens may stand for areas of several cells."""
-        return len(self.scales) > 1
 
     @property
     def is_plain(self) -> bool:

@@ -93,14 +93,6 @@ def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldR
     return np.ascontiguousarray(keep.T).reshape(tubes, grid.rows, grid.columns)
 
 
-def rough_error(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules) -> float:
-    """Estimate the squared error of `best_holds` from a few cells of the clip; arguments as there."""
-    rough, share = _sampled(luma, grid, budget_cells, rules)
-    index, _ = _price_near(rough, share, _price_range(luma))
-    cells = rough.error.shape[1]
-    return float(rough.error[index].sum() * grid.num_cells / cells)
-
-
 def _sampled(
     luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules
 ) -> tuple[Solutions, float]:
@@ -158,38 +150,20 @@ def _bracketed(
 
 
 def _mixed(solutions: Solutions, budget_cells: int) -> BoolArray:
-    """Give each cell one of its plans, bool [cells, T]."""
-    level = steps_within(solutions.counts, solutions.error, budget_cells)
-    return solutions.keep[level, np.arange(len(level))]
-
-
-def steps_within(
-    counts: npt.NDArray[np.int64], error: npt.NDArray[np.float64], budget: int
-) -> npt.NDArray[np.intp]:
-    """Choose a plan for each part: the dearest price for all, then the steps down that save most per encoding.
-
-    Args:
-        counts: encodings of each part's plans, int64 [prices, parts]; those of the dearest fit the budget.
-        error: squared error of each, float64 [prices, parts].
-        budget: encodings of all parts together.
-
-    Returns:
-        Index of a price for each part, int [parts].
+    """Give each cell one of its plans, bool [cells, T]: the dearest that fits for all, then the steps down that save
+    most per encoding.
     """
-    fits = np.flatnonzero(counts.sum(axis=1) <= budget)
-    level = np.full(counts.shape[1], fits[0])
-    left = budget - int(counts[fits[0]].sum())
-    if fits[0] == 0:
-        return level
-    cheaper = fits[0] - 1
-    extra = counts[cheaper] - counts[fits[0]]
-    saved = error[fits[0]] - error[cheaper]
-    order = np.argsort(-saved / np.maximum(extra, 1), kind="stable")
-    for part in order:
-        if 0 < extra[part] <= left:
-            level[part] = cheaper
-            left -= int(extra[part])
-    return level
+    counts, error = solutions.counts, solutions.error
+    fits = int(np.flatnonzero(counts.sum(axis=1) <= budget_cells)[0])
+    level = np.full(counts.shape[1], fits)
+    if fits:
+        left = budget_cells - int(counts[fits].sum())
+        extra, saved = counts[fits - 1] - counts[fits], error[fits] - error[fits - 1]
+        for cell in np.argsort(-saved / np.maximum(extra, 1), kind="stable"):
+            if 0 < extra[cell] <= left:
+                level[cell] = fits - 1
+                left -= int(extra[cell])
+    return solutions.keep[level, np.arange(len(level))]
 
 
 def _solve(

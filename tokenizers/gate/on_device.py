@@ -34,7 +34,7 @@ class Decisions:
 def why_not_on_device(config: GateConfig, budget: Budget) -> str | None:
     """Say what keeps the gate on the CPU, None where it can run on any device with the same decisions."""
     if not config.is_plain:
-        return "camera motion, areas, codec keyframes and rules of others are the CPU's"
+        return "camera motion, codec keyframes and rules of others are the CPU's"
     has_budget = budget.keep_ratio is not None or budget.max_tokens is not None
     if has_budget and config.search != "threshold":
         return 'the optimum under a budget is the CPU\'s (gate.search "threshold" is not)'

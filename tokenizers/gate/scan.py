@@ -13,9 +13,8 @@ from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.shown import Prediction, ShownContent, ring_tubes_for
-from framegate.tokenizers.gate.sides import covered_by, sides_within
 from framegate.tokenizers.gate.weights import weighed
-from framegate.types import BoolArray, Float32Array, Int8Array, UInt8Array
+from framegate.types import BoolArray, Float32Array, UInt8Array
 
 TRY_MOTION_ABOVE = 0.12
 
@@ -34,7 +33,6 @@ class GateRules:
         reference: what a cell is compared with.
         max_age_tubes: encoded again after this many tubes, None never.
         keyframe_fraction: a tube of which a larger share changed is encoded whole.
-        scales: sides that tokens may have; beyond (1,) with metric "mad" only.
     """
 
     metric: Metric
@@ -44,7 +42,6 @@ class GateRules:
     reference: Reference = "anchor"
     max_age_tubes: int | None = None
     keyframe_fraction: float = 0.8
-    scales: tuple[int, ...] = (1,)
 
     @classmethod
     def of(cls, config: GateConfig) -> GateRules:
@@ -57,7 +54,6 @@ class GateRules:
             reference=config.reference,
             max_age_tubes=config.max_age_tubes,
             keyframe_fraction=config.keyframe_fraction,
-            scales=config.scales,
         )
 
 
@@ -111,8 +107,7 @@ class GateScan:
             if first
             else self._residual_of(tube, self._reference, self._grid)
         )
-        side = self._side(every, tube, None, ~every)
-        return GatePlan.of_tube(side, residual, ~every, None, self._grid)
+        return GatePlan.of_tube(every, residual, ~every, None, self._grid)
 
     @property
     def _reference(self) -> UInt8Array:
@@ -135,19 +130,8 @@ class GateScan:
                 moved, residual, camera = compensated < residual, best, candidate
         keep = self._keep(residual)
         moved &= ~keep
-        side = self._side(keep, tube, camera, moved)
-        moved &= ~covered_by(side)
         used = motion if moved.any() else None
-        return GatePlan.of_tube(side, residual, moved, used, self._grid), camera
-
-    def _side(
-        self, keep: BoolArray, tube: UInt8Array, camera: Prediction | None, moved: BoolArray
-    ) -> Int8Array:
-        rules, picture = self._rules, self._shown.picture
-        if len(rules.scales) > 1 and camera is not None and moved.any():
-            picture = picture.copy()
-            self._grid.cells_of(picture)[moved] = self._grid.cells_of(camera.picture)[moved]
-        return sides_within(keep, tube, picture, self._grid, scales=rules.scales, threshold=rules.threshold)
+        return GatePlan.of_tube(keep, residual, moved, used, self._grid), camera
 
     def _share_above(self, residual: Float32Array) -> float:
         return float(np.count_nonzero(residual > self._rules.threshold) / residual.size)

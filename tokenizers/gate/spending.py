@@ -14,14 +14,14 @@ from framegate.types import BoolArray, UInt8Array
 
 
 def affordable_rules(
-    config: GateConfig, budget_cells: int, tube_tokens: int, forced: BoolArray
+    config: GateConfig, budget_cells: int, tube_cells: int, forced: BoolArray
 ) -> tuple[BoolArray, GateConfig, tuple[str, ...]]:
     """Relax what the budget leaves no room for: max_age_tubes first, then the codec's keyframes.
 
-    `tube_tokens` are the fewest that encode a tube whole. Forced tubes, bool [T], and configuration that fit the
-    budget, and a note on each rule that was relaxed.
+    `tube_cells` are those of one tube. Forced tubes, bool [T], and configuration that fit the budget, and a note on
+    each rule that was relaxed.
     """
-    room, notes = budget_cells // tube_tokens, []
+    room, notes = budget_cells // tube_cells, []
     if int(forced.sum()) > room:
         dropped = np.flatnonzero(forced)[room:]
         forced = forced.copy()
@@ -63,7 +63,7 @@ def first_tube_only(
     """
     contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
     keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
-    keep[0].flat[np.argsort(-contrast, kind="stable")[:budget_cells]] = True
+    keep[0].flat[highest(contrast, budget_cells)] = True
     notes = _notes_of_one_tube(grid, config, budget_cells, forced)
     return replace(GatePlan.still(keep, grid), notes=notes)
 

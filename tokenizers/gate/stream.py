@@ -18,7 +18,7 @@ from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import usable_config
 from framegate.tokenizers.gate.planners.rules import RuleScan
 from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan
-from framegate.tokenizers.gate.sides import change_by_token
+from framegate.tokenizers.gate.spending import highest
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import sample_frames
 from framegate.types import Int8Array, UInt8Array
@@ -128,8 +128,6 @@ def _capped(plan: GatePlan, room: int) -> Int8Array:
     """The tokens that fit, the most changed first, ties to the earlier one: int8 [1, H, W]."""
     if plan.num_kept <= room:
         return plan.side
-    score = np.where(plan.keep, change_by_token(plan.residual[0], plan.side[0])[None], -np.inf).reshape(-1)
-    side = np.zeros(plan.side.size, np.int8)
-    kept = np.argsort(-score, kind="stable")[:room]
-    side[kept] = plan.side.flat[kept]
-    return side.reshape(plan.side.shape)
+    side = np.zeros(plan.side.shape, np.int8)
+    side.flat[highest(np.where(plan.keep, plan.residual, -np.inf), room)] = 1
+    return side

@@ -49,8 +49,7 @@ def plan_gate(
 
     Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
     is shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width *
-    height / 4 bytes a frame; about 2 bytes a pixel with scales beyond (1,), for what coarse tokens lose shows
-    at full resolution only) and is met exactly.
+    height / 4 bytes a frame) and is met exactly.
 
     Args:
         frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its
@@ -97,7 +96,7 @@ def planned(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progr
         # every cell is encoded; residuals tell what changed
         return clip.on_full_frames(whole_plan(clip.luma, clip.planning_grid))
     else:
-        name = "areas" if config.is_mixed else config.search
+        name = config.search
     plan: Planner = import_module(f"{__name__}.{name}").plan
     return plan(clip, config, budget, progress)
 

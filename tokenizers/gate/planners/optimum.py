@@ -35,53 +35,25 @@ Judged = tuple[GatePlan, float]
 
 
 def plan(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progress) -> GatePlan:
-    """Meet an exact budget by the plan with the least error; see `best_plan`."""
-    cells = budget.most(clip.num_cells)
-    best, _ = best_plan(
-        clip.luma, clip.planning_grid, config, cells, clip.forced, clip.motion(), progress=progress
-    )
-    return clip.on_full_frames(best)
+    """Meet an exact budget by the plan with the least error.
 
-
-def best_plan(
-    luma: UInt8Array,
-    grid: CellGrid,
-    config: GateConfig,
-    budget_cells: int,
-    forced: BoolArray,
-    motion_source: RememberedMotion,
-    *,
-    progress: Progress,
-) -> Judged:
-    """Plan a clip so that exactly `budget_cells` cells are encoded.
-
-    The budget comes first, then the first tube, then cuts, then max_age_tubes. Plans with and without
-    camera motion compete by the squared error of what is shown; motion must win by 5 %, so it never makes a clip worse.
-
-    Args:
-        luma: uint8 [T, k, h, w], weighted as the gate judges it.
-        grid: geometry of these frames.
-        config: metric, reference, motion and rules; its threshold and weight are not used.
-        budget_cells: cells to encode, at least 1, fewer than all.
-        forced: tubes to encode whole, bool [T], the first among them.
-        motion_source: the camera's motion between plain tubes.
-        progress: told what share of the search is about done.
-
-    Returns:
-        The plan, whose notes name rules that the budget did not leave room for, and the squared error of what it shows.
+    The budget comes first, then the first tube, then cuts, then max_age_tubes; notes name rules that it left no room
+    for. Plans with and without camera motion compete by the squared error of what is shown; motion must win by 5 %, so
+    it never makes a clip worse.
     """
-    measure = residual_of(config.metric, config.residual_pool)
-    if budget_cells <= grid.num_cells:
-        first = first_tube_only(luma, grid, config, budget_cells, forced)
-        return replayed(luma, grid, first, measure)
-    forced, config, notes = affordable_rules(config, budget_cells, grid.num_cells, forced)
-    task = _Task(luma, grid, config, budget_cells, forced, progress)
-    moving = task.with_motion(motion_source) if config.motion == "camera" else None
+    luma, grid, cells = clip.luma, clip.planning_grid, budget.most(clip.num_cells)
+    if cells <= grid.num_cells:
+        first = first_tube_only(luma, grid, config, cells, clip.forced)
+        measure = residual_of(config.metric, config.residual_pool)
+        return clip.on_full_frames(replayed(luma, grid, first, measure)[0])
+    forced, config, notes = affordable_rules(config, cells, grid.num_cells, clip.forced)
+    task = _Task(luma, grid, config, cells, forced, progress)
+    moving = task.with_motion(clip.motion()) if config.motion == "camera" else None
     progress(MOTION_SHARE)
     best = task.without_motion()
     if moving is not None and moving[1] < CAMERA_GAIN * best[1]:
         best = moving
-    return replace(best[0], notes=notes), best[1]
+    return clip.on_full_frames(replace(best[0], notes=notes))
 
 
 @dataclass(frozen=True)
