@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 
 from framegate.models.video_tokens import Shape
-from framegate.tokenizers.gate.areas.levels import areas_at, cells_in, representatives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,23 +17,21 @@ class CellPlan:
     """The gate's decision for all videos of a call, cells in the language model's token order.
 
     Args:
-        keep: bool [N], N cells of all videos, tube by tube, row by row: cells at which a token stands.
-        side: int8 [N], side of the area of cells that the token stands for, 0 where there is none.
-        anchor: int64 [N], flat index of the token's cell whose content stands for the cell; -1 never shown.
+        keep: bool [N], N cells of all videos, tube by tube, row by row: cells that are encoded.
+        anchor: int64 [N], flat index of the encoded cell whose content stands for the cell; -1 never shown.
         shift_patches: float32 [N, 2] (row, column) from a cell to where its anchor's content lies minus the anchor's
             own place, in patches; None when no cell was skipped under motion.
         shapes: tubes, rows and columns of each video.
     """
 
     keep: torch.Tensor
-    side: torch.Tensor
     anchor: torch.Tensor
     shift_patches: torch.Tensor | None
     shapes: tuple[Shape, ...]
 
     @property
     def num_kept(self) -> int:
-        """Tokens that are encoded."""
+        """Cells that are encoded."""
         return int(self.keep.sum())
 
     @property
@@ -44,13 +41,8 @@ class CellPlan:
 
     @property
     def kept_per_video(self) -> list[int]:
-        """Tokens that are encoded, per video."""
+        """Cells that are encoded, per video."""
         return [int(part.sum()) for part in self.keep.split(self.cells_per_video)]
-
-    @property
-    def is_mixed(self) -> bool:
-        """True when some token stands for an area of several cells."""
-        return bool((self.side > 1).any())
 
 
 def cell_plan(
@@ -59,33 +51,29 @@ def cell_plan(
     *,
     cell_px: int,
     merge_size: int,
-    scales: Sequence[npt.NDArray[np.int8]] | None = None,
 ) -> CellPlan:
     """Flatten the plans of several videos.
 
     Args:
-        anchors: per video int32 [T, H, W], tube whose content stands for the cell, -1 never shown.
+        anchors: per video int32 [T, H, W], tube whose content stands for the cell, its own where it is encoded, -1
+            never shown.
         motions: per video float32 [T, H, W, 2] (x, y) displacement in pixels, None for none.
         cell_px: side of a cell in pixels.
         merge_size: patches along the side of a cell.
-        scales: per video int8 [T, H, W], side of the token that stands at the cell, 0 for none; None where every
-            cell that is its own anchor is a token.
     """
-    flats, shifts, sides, start = [], [], [], 0
-    for number, (anchor, motion) in enumerate(zip(anchors, motions, strict=True)):
+    flats, shifts, start = [], [], 0
+    for anchor, motion in zip(anchors, motions, strict=True):
         flat, shift = _flatten(anchor, motion, cell_px, merge_size)
-        side = _own(flat, anchor.shape) if scales is None else scales[number]
-        stands = np.where(flat >= 0, covering(side).reshape(-1)[flat], -1)
-        flats.append(np.where(stands >= 0, stands + start, -1))
-        sides.append(side.reshape(-1).astype(np.int8))
+        own = flat == np.arange(flat.size)
+        # what a skipped cell points at is encoded, or nothing stands for it
+        flats.append(np.where((flat >= 0) & own[flat], flat + start, -1))
         shifts.append(shift)
         start += flat.size
-    side = np.concatenate(sides)
+    flat = np.concatenate(flats)
     moved = any(motion is not None and np.any(motion) for motion in motions)
     return CellPlan(
-        keep=torch.from_numpy(side > 0),
-        side=torch.from_numpy(side),
-        anchor=torch.from_numpy(np.concatenate(flats)),
+        keep=torch.from_numpy(flat == np.arange(flat.size)),
+        anchor=torch.from_numpy(flat),
         shift_patches=torch.from_numpy(np.concatenate(shifts)) if moved else None,
         shapes=tuple((int(t), int(h), int(w)) for t, h, w in (anchor.shape for anchor in anchors)),
     )
@@ -94,34 +82,7 @@ def cell_plan(
 def whole_plan(shapes: tuple[Shape, ...]) -> CellPlan:
     """Make every cell of videos a token of its own, as they have when nothing is skipped."""
     every = torch.ones(sum(t * h * w for t, h, w in shapes), dtype=torch.bool)
-    return CellPlan(
-        keep=every,
-        side=every.to(torch.int8),
-        anchor=torch.arange(len(every)),
-        shift_patches=None,
-        shapes=shapes,
-    )
-
-
-def covering(side: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    """Find the token that covers each cell in its own tube, by the sides of tokens, int8 [T, H, W].
-
-    int64 [T, H, W], flat index of that token's cell in the video; -1 where the tube encoded nothing.
-    """
-    _, height, width = side.shape
-    cover = np.full(side.shape, -1, np.int64)
-    flat = np.arange(side.size).reshape(side.shape)
-    for area in np.unique(side[side > 0]).tolist():
-        row, column = representatives(height, width, area)
-        stands = np.where(areas_at(side, area), flat[:, row, column], -1)
-        spread = cells_in(stands, height, width, area)
-        np.copyto(cover, spread, where=spread >= 0)
-    return cover
-
-
-def _own(flat: npt.NDArray[np.int64], shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
-    """Side 1 where a cell is its own anchor."""
-    return (flat == np.arange(flat.size)).astype(np.int8).reshape(shape)
+    return CellPlan(keep=every, anchor=torch.arange(len(every)), shift_patches=None, shapes=shapes)
 
 
 def _flatten(

@@ -94,9 +94,7 @@ class Mechanism(Protocol):
         """Luma of the videos of stock pixels where they are, uint8 [T, k, h, w] each; None for towers without."""
         ...
 
-    def kept_pixels(
-        self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames], *, backend: Backend
-    ) -> Tensor:
+    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, *, backend: Backend) -> Tensor:
         """Rows of the kept cells, in token order, out of stock pixels."""
         ...
 

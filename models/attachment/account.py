@@ -135,7 +135,8 @@ def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> No
         gate.patches_in, gate.patches_out = gated.patches_in, len(gated.patches)
         gate.tokens_in, gate.tokens_out = dense, kept
         gate.milliseconds = gated.milliseconds or gate.milliseconds
-        gate.note = _gate_note(gated, config)
+        if config.gate is not None and config.gate.rule != MOTION_RULE:
+            gate.note = f"by rule {config.gate.rule}"
     tower = report.stage("tower")
     # whole videos may have come as frames, which are no rows
     rows = gated.patches_in if config.reuses or kept == dense else len(gated.patches)
@@ -177,16 +178,3 @@ def account_for_size(report: Report, dense_tokens: int) -> None:
     stage.tokens_in, stage.tokens_out = dense_tokens, report.dense_tokens
     stage.note = "smaller frames, by the processor"
     report.dense_tokens = dense_tokens
-
-
-def _gate_note(gated: Gated, config: FrontEndConfig) -> str:
-    if config.gate is not None and config.gate.rule != MOTION_RULE:
-        return f"by rule {config.gate.rule}"
-    return _areas_note(gated) if gated.cells.is_mixed else ""
-
-
-def _areas_note(gated: Gated) -> str:
-    sides = gated.cells.side[gated.cells.keep]
-    counts = {side: int((sides == side).sum()) for side in sides.unique().tolist()}
-    words = [f"{count:,} areas of {side} x {side}" for side, count in counts.items() if side > 1]
-    return ", ".join([f"{counts.get(1, 0):,} single cells", *words])

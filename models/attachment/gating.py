@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, BudgetError, PlaceholderError, PlanError
 from framegate.kernels.dispatch import kernels_run, why_no_kernels
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
-from framegate.models.mechanism import JudgedFrames, Mechanism
+from framegate.models.mechanism import Mechanism
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, Account, unpack_plans
 from framegate.tokenizers.gate.plan import GatePlan
@@ -128,47 +127,48 @@ def _gate_on_device(call: dict[str, Any], mechanism: Mechanism, config: FrontEnd
         device_run(luma, config.gate, budget, cell_px=mechanism.cell_px, backend=config.backend)
         for luma in videos
     ]
-    anchors = [run.anchor for run in runs]
-    cells = cell_plan(anchors, [None] * len(runs), cell_px=mechanism.cell_px, merge_size=mechanism.merge_size)
-    return _gated(call, mechanism, config, cells, [], runs)
+    return _gated(call, mechanism, config, runs)
 
 
 def _gate(call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig) -> Gated:
-    judged = mechanism.judged(call)
     plans = [
         plan_frames_array(
             video.frames, None, config=config.plan, cell_px=video.cell_px, tube_frames=video.tube_frames
         )
-        for video in judged
+        for video in mechanism.judged(call)
     ]
-    cells = cell_plan(
-        [plan.anchor for plan in plans],
-        [plan.motion_px for plan in plans],
-        cell_px=judged[0].cell_px,
-        merge_size=mechanism.merge_size,
-        scales=[plan.side for plan in plans],
-    )
-    gated = _gated(call, mechanism, config, cells, judged, plans)
+    gated = _gated(call, mechanism, config, plans)
     return replace(gated, notes=(*gated.notes, *_why_on_the_cpu(call, config)))
 
 
 def _gated(
-    call: dict[str, Any],
-    mechanism: Mechanism,
-    config: FrontEndConfig,
-    cells: CellPlan,
-    judged: list[JudgedFrames],
-    decided: Sequence[GatePlan],
+    call: dict[str, Any], mechanism: Mechanism, config: FrontEndConfig, plans: list[GatePlan]
 ) -> Gated:
     """Fetch the kept pixels and collect what was decided on every video."""
+    cells = _flat(plans, mechanism)
     return Gated(
         cells=cells,
-        patches=mechanism.kept_pixels(call, cells, judged, backend=config.backend),
+        patches=mechanism.kept_pixels(call, cells, backend=config.backend),
         patches_in=mechanism.num_patches(call),
-        score=torch.from_numpy(np.concatenate([run.residual.reshape(-1) for run in decided])),
+        score=_scores(plans),
         milliseconds=0.0,
-        notes=tuple(dict.fromkeys(note for run in decided for note in run.notes)),
+        notes=tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
     )
+
+
+def _flat(plans: list[GatePlan], mechanism: Mechanism) -> CellPlan:
+    """The cells of all videos, as the tower takes them."""
+    return cell_plan(
+        [plan.anchor for plan in plans],
+        [plan.motion_px for plan in plans],
+        cell_px=mechanism.cell_px,
+        merge_size=mechanism.merge_size,
+    )
+
+
+def _scores(plans: list[GatePlan]) -> torch.Tensor:
+    """How much each cell of all videos had changed, float32 [N]."""
+    return torch.from_numpy(np.concatenate([plan.residual.reshape(-1) for plan in plans]))
 
 
 def _why_on_the_cpu(call: dict[str, Any], config: FrontEndConfig) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ def _everything(call: dict[str, Any], mechanism: Mechanism) -> Gated:
 
 
 def _read(call: dict[str, Any], mechanism: Mechanism, plans: list[GatePlan]) -> Gated:
-    shapes, found = mechanism.shapes(call), [plan.side.shape for plan in plans]
+    shapes, found = mechanism.shapes(call), [plan.keep.shape for plan in plans]
     if [tuple(shape) for shape in shapes] != found or any(
         plan.cell_px != mechanism.cell_px for plan in plans
     ):
@@ -205,19 +205,13 @@ def _read(call: dict[str, Any], mechanism: Mechanism, plans: list[GatePlan]) -> 
             f"{PLAN_KEY} is for videos of {found} cells of {plans[0].cell_px} px; this call's have {shapes} of "
             f"{mechanism.cell_px} px. Pass all keys of one call of this model's processor."
         )
-    cells = cell_plan(
-        [plan.anchor for plan in plans],
-        [plan.motion_px for plan in plans],
-        cell_px=mechanism.cell_px,
-        merge_size=mechanism.merge_size,
-        scales=[plan.side for plan in plans],
-    )
+    cells = _flat(plans, mechanism)
     mechanism.check_kept(call, cells)
     return Gated(
         cells=cells,
         patches=call["pixel_values_videos"],
         patches_in=mechanism.num_patches(call),
-        score=torch.from_numpy(np.concatenate([plan.residual.reshape(-1) for plan in plans])),
+        score=_scores(plans),
         milliseconds=0.0,
         notes=(),
     )

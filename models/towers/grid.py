@@ -142,9 +142,7 @@ class GridTower:
         """No luma where the pixels are: frames are brought to whole cells first, on the CPU."""
         return None
 
-    def kept_pixels(
-        self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames], *, backend: Backend
-    ) -> Tensor:
+    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, *, backend: Backend) -> Tensor:
         """Rows of the patches that kept cells read, frame by frame."""
         patches = cut_patches(call["pixel_values_videos"].flatten(0, 1), self._patch_px).flatten(0, 2)
         needed = self._needed(cells).flatten()  # [F, n, n] -> [F*n*n]

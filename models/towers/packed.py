@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +16,8 @@ from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import full_positions, has_stamps, token_types
 from framegate.models.towers.packed_anchored import anchor_rows, cells_with_keys
-from framegate.models.towers.packed_layout import layout, levels_of, packed_kwargs
-from framegate.models.towers.patches import PatchLayout, Scaling, luma_of_rows, patchify_areas, unpatchify
+from framegate.models.towers.packed_layout import layout, packed_kwargs
+from framegate.models.towers.patches import PatchLayout, Scaling, luma_of_rows, unpatchify
 from framegate.models.transformers_private import OWN_ATTENTION, attention_of
 from framegate.models.video_tokens import Shape, VideoTokens
 
@@ -125,25 +123,12 @@ class PackedTower:
             luma_of_rows(part, (t, h, w), self.layout) for part, (t, h, w) in zip(parts, grids, strict=True)
         ]
 
-    def kept_pixels(
-        self, call: dict[str, Any], cells: CellPlan, judged: list[JudgedFrames], *, backend: Backend
-    ) -> Tensor:
-        """Rows of the kept cells, in token order; those of areas are cut from the reduced frames."""
+    def kept_pixels(self, call: dict[str, Any], cells: CellPlan, *, backend: Backend) -> Tensor:
+        """Rows of the kept cells, in token order."""
         pixels: Tensor = call["pixel_values_videos"]
         by_cell = pixels.reshape(len(cells.keep), -1)  # [N * 4, C*t*p*p] -> [N, 4 * C*t*p*p]
         kept = compact(by_cell, cells.keep.to(pixels.device), cells.num_kept, backend=backend)
-        kept = kept.reshape(-1, pixels.shape[1])
-        if not cells.is_mixed:
-            return kept
-        layout = self.layout
-        sides = cells.side.where(cells.side > 1, 0).split(cells.cells_per_video)
-        areas = [
-            patchify_areas(video.frames, layout, side.reshape(shape).numpy())
-            for video, side, shape in zip(judged, sides, cells.shapes, strict=True)
-        ]
-        of_areas = (cells.side[cells.keep] > 1).repeat_interleave(layout.patches_per_cell)
-        kept[of_areas.to(kept.device)] = torch.from_numpy(np.concatenate(areas)).to(kept)
-        return kept
+        return kept.reshape(-1, pixels.shape[1])
 
     def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
         """Check the rows that a processor handed over against its cells."""
@@ -164,18 +149,19 @@ class PackedTower:
         self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool, backend: Backend
     ) -> Encoded:
         """Features of the kept cells in token order."""
-        encode = partial(encode_kept, self.tower, backend=backend, run=self.run)
-        if not cells.is_mixed:
-            moves_keys = not self.family.learned_positions
-            out = encode(pixels, call["video_grid_thw"], cells, anchored=anchored, moves_keys=moves_keys)
-            notes = (_keys_note(cells, moves_keys=moves_keys),) if anchored else ()
-            return Encoded(_layers(out), out, notes)
-        levels = levels_of(cells, self.layout.merge_size)
-        by_token = pixels.unflatten(0, (-1, self.layout.patches_per_cell))  # [K, 4, C*t*p*p]
-        rows = by_token[levels.order.to(pixels.device)].flatten(0, 1)
-        out = encode(rows, levels.grid_thw.to(self.tower.device), levels.cells)
-        back = levels.order.argsort()
-        return Encoded([layer[back.to(layer.device)] for layer in _layers(out)], out)
+        moves_keys = not self.family.learned_positions
+        out = encode_kept(
+            self.tower,
+            pixels,
+            call["video_grid_thw"],
+            cells,
+            anchored=anchored,
+            moves_keys=moves_keys,
+            backend=backend,
+            run=self.run,
+        )
+        notes = (_keys_note(cells, moves_keys=moves_keys),) if anchored else ()
+        return Encoded(_layers(out), out, notes)
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """Tokens of the videos, and the features of images, as the stock model takes them."""

@@ -12,13 +12,10 @@ from einops import rearrange
 from torch import Tensor
 
 from framegate.errors import FrameError
-from framegate.tokenizers.gate.areas.levels import areas_at, level_frames
-from framegate.tokenizers.gate.grid import CellGrid
 from framegate.types import UInt8Array
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
-Int8Array = npt.NDArray[np.int8]
 
 CHANNELS = 3
 # of red, green and blue in 2 ** -15: the very luma that OpenCV makes of RGB
@@ -115,22 +112,6 @@ def patchify(frames: UInt8Array, layout: PatchLayout, keep: BoolArray | None = N
     pixels -= mean
     pixels /= std
     return pixels.reshape(-1, layout.patch_dim)
-
-
-def patchify_areas(frames: UInt8Array, layout: PatchLayout, scale: Int8Array) -> Float32Array:
-    """Cut frames into the tower's rows, one cell of rows per token, whatever area it stands for.
-
-    frames as for `patchify`; scale int8 [T, H, W], side of the token that stands at each cell, 0 for none -> float32 [4
-    * K, C * tp * p * p] in token order: tube by tube, by the cells at which the tokens stand.
-    """
-    _, height_px, width_px, _ = frames.shape
-    grid = CellGrid.of(height_px, width_px, cell_px=layout.cell_px, tube_frames=layout.temporal_patch_size)
-    sides = scale[scale > 0]
-    rows = np.empty((len(sides), layout.patches_per_cell, layout.patch_dim), np.float32)
-    for side in np.unique(sides).tolist():
-        cut = patchify(level_frames(frames, grid, side), layout, areas_at(scale, side))
-        rows[sides == side] = cut.reshape(-1, *rows.shape[1:])
-    return rows.reshape(-1, layout.patch_dim)
 
 
 def unpatchify(pixel_values: Any, grid_thw: tuple[int, int, int], layout: PatchLayout) -> UInt8Array:

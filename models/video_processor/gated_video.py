@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from transformers.video_utils import VideoMetadata
 
@@ -21,7 +20,6 @@ from framegate.models.towers.patches import (
     Float32Array,
     PatchLayout,
     patchify,
-    patchify_areas,
 )
 from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.models.video_processor.metadata import time_notes
@@ -90,13 +88,13 @@ def process_video(video: Any, metadata: VideoMetadata | None, request: Request) 
 
 def _rows(clip: Clip, plan: GatePlan | None, settings: VideoSettings, watch: Stopwatch) -> Float32Array:
     """Cut the needed tubes one by one, so that no more than one of them is whole in memory."""
-    side = None if plan is None else plan.side
+    keep = None if plan is None else plan.keep
     # what is kept whole is cut as the stock model takes it; rows and whole frames do not go into one batch
-    side = None if side is None or (settings.judged is None and bool((side == 1).all())) else side
-    cutter = cutter_of(clip.num_tubes, clip.size_px, side, settings)
+    keep = None if keep is None or (settings.judged is None and bool(keep.all())) else keep
+    cutter = cutter_of(clip.num_tubes, clip.size_px, keep, settings)
     rows = np.empty(cutter.shape, dtype=np.float32)
     done = 0
-    needed = None if side is None else np.asarray(side.any(axis=(1, 2)))
+    needed = None if keep is None else np.asarray(keep.any(axis=(1, 2)))
     for number, frames in watch.reading("stream", clip.tubes(needed)):
         with watch.timing("patches"):
             part = cutter.cut(number, frames)
@@ -145,7 +143,7 @@ def _result(
 def _whole_plan(clip: Clip) -> GatePlan:
     """Every cell its own: what a video without a gate comes to; nothing is judged."""
     grid = CellGrid.of(*clip.judged_px, cell_px=clip.cell_px, tube_frames=clip.tube_frames)
-    plan = GatePlan.still(np.ones((clip.num_tubes, grid.rows, grid.columns), np.int8), grid)
+    plan = GatePlan.still(np.ones((clip.num_tubes, grid.rows, grid.columns), bool), grid)
     full = clip.full_px or clip.size_px
     scaled = full != clip.size_px
     note = (
@@ -201,9 +199,6 @@ def packed_batch(videos: list[GatedVideo], processor: str) -> Mapping[str, np.nd
     return {key: np.concatenate([getattr(part, key) for part in packed]) for key in keys}
 
 
-Int8Array = npt.NDArray[np.int8]
-
-
 class Cutter(NamedTuple):
     """How the tubes of a clip become what a tower reads.
 
@@ -217,32 +212,32 @@ class Cutter(NamedTuple):
 
 
 def cutter_of(
-    num_tubes: int, size_px: tuple[int, int], scale: Int8Array | None, settings: VideoSettings
+    num_tubes: int, size_px: tuple[int, int], keep: BoolArray | None, settings: VideoSettings
 ) -> Cutter:
-    """Choose how a family's clips are cut, by the sides of tokens, int8 [T, H, W]; None where nothing was skipped."""
+    """Choose how a family's clips are cut, by kept cells, bool [T, H, W]; None where nothing was skipped."""
     if settings.judged is None:
-        return _packed(num_tubes, size_px, scale, settings.layout)
-    if scale is None:
+        return _packed(num_tubes, size_px, keep, settings.layout)
+    if keep is None:
         whole = (num_tubes, CHANNELS, *size_px)
         return Cutter(whole, lambda _, frames: _whole(frames, settings.layout))
-    return _grid(scale, settings.layout, settings.judged)
+    return _grid(keep, settings.layout, settings.judged)
 
 
-def _packed(num_tubes: int, size_px: tuple[int, int], scale: Int8Array | None, layout: PatchLayout) -> Cutter:
-    if scale is not None:
-        kept = int(np.count_nonzero(scale))
-        return Cutter(
-            (kept * layout.patches_per_cell, layout.patch_dim),
-            lambda number, frames: patchify_areas(frames, layout, scale[number : number + 1]),
-        )
-    patches = num_tubes * (size_px[0] // layout.patch_size_px) * (size_px[1] // layout.patch_size_px)
-    return Cutter((patches, layout.patch_dim), lambda _, frames: patchify(frames, layout))
+def _packed(num_tubes: int, size_px: tuple[int, int], keep: BoolArray | None, layout: PatchLayout) -> Cutter:
+    """Patches of kept cells, or of all."""
+    dense = num_tubes * (size_px[0] // layout.cell_px) * (size_px[1] // layout.cell_px)
+    cells = dense if keep is None else int(np.count_nonzero(keep))
+
+    def cut(number: int, frames: UInt8Array) -> Float32Array:
+        return patchify(frames, layout, None if keep is None else keep[number : number + 1])
+
+    return Cutter((cells * layout.patches_per_cell, layout.patch_dim), cut)
 
 
-def _grid(scale: Int8Array, layout: PatchLayout, size: JudgedSize) -> Cutter:
+def _grid(keep: BoolArray, layout: PatchLayout, size: JudgedSize) -> Cutter:
     """Patches that kept cells read."""
     side = size.seen_px // layout.patch_size_px
-    needed: BoolArray = patches_of_cells(torch.from_numpy(scale > 0), side).numpy()
+    needed: BoolArray = patches_of_cells(torch.from_numpy(keep), side).numpy()
 
     def cut(number: int, frames: UInt8Array) -> Float32Array:
         seen = frames[:, : size.seen_px, : size.seen_px]

@@ -139,7 +139,7 @@ def keep_plan(keep, shapes):
     from framegate.models.cell_plan import CellPlan
 
     own = torch.where(keep, torch.arange(len(keep)), -1)
-    return CellPlan(keep=keep, side=keep.to(torch.int8), anchor=own, shift_patches=None, shapes=shapes)
+    return CellPlan(keep=keep, anchor=own, shift_patches=None, shapes=shapes)
 
 
 def spread(layer, keep):
