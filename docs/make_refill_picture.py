@@ -52,13 +52,13 @@ def cells_of(frames, cell_px):
 def select(plan, wanted):
     """Choose tokens of the filled grid by equal shares, bool [T, H, W]."""
     pixels = torch.from_numpy(cells_of(plan.reconstruct(), plan.cell_px).reshape(plan.num_cells, -1))
-    tube = torch.arange(len(plan.side)).repeat_interleave(plan.side[0].size)
+    tube = torch.arange(len(plan.keep)).repeat_interleave(plan.keep[0].size)
     anchor = torch.from_numpy(plan.anchor.ravel().astype(np.int64))
     video = VideoToChoose(
         features=pixels.float() - 128, tube=tube, sizes=torch.bincount(tube), age=tube - anchor
     )
     scores, counts = rank(video, wanted, SelectConfig())
-    return best_of_tubes(scores, tube, counts).numpy().reshape(plan.side.shape)
+    return best_of_tubes(scores, tube, counts).numpy().reshape(plan.keep.shape)
 
 
 def draw(plan, chosen, tubes):
@@ -99,7 +99,7 @@ def texts(plan, chosen):
     share, read_share = f"{plan.num_kept / plan.num_cells:.0%}", f"{chosen.mean():.0%}"
     words = {
         "the video": (
-            f"{cells} cells in {len(plan.side)} tubes;",
+            f"{cells} cells in {len(plan.keep)} tubes;",
             "a dense model encodes",
             "and reads them all",
         ),

@@ -60,8 +60,8 @@ def decode(path):
 
 def test_kept_cells_are_untouched_and_skipped_ones_dim():
     frame = moving_square(1)[0]
-    keep = np.zeros((ROWS, COLUMNS), np.int8)
-    keep[1, 3] = 1
+    keep = np.zeros((ROWS, COLUMNS), bool)
+    keep[1, 3] = True
     shown = dim_skipped(frame, keep)
     inside = (slice(28 + 4, 56 - 4), slice(84 + 4, 112 - 4))
     assert np.array_equal(shown[inside], frame[inside])
@@ -73,8 +73,8 @@ def test_kept_cells_are_untouched_and_skipped_ones_dim():
 
 
 def test_cells_shown_again_are_told_from_those_left_out():
-    frame, encoded = moving_square(1)[0], np.zeros((ROWS, COLUMNS), np.int8)
-    encoded[1, 3] = 1
+    frame, encoded = moving_square(1)[0], np.zeros((ROWS, COLUMNS), bool)
+    encoded[1, 3] = True
     again = np.zeros((ROWS, COLUMNS), bool)
     again[2:] = True
     shown, dark = (dim_skipped(frame, encoded, again=which) for which in (again, None))
@@ -85,9 +85,9 @@ def test_cells_shown_again_are_told_from_those_left_out():
 
 
 def test_figures_tell_tower_and_prompt_apart():
-    side = np.zeros((4, 2, 5), np.int8)
-    side[0, 0] = side[2, 0, 0] = 1  # of row 0 everything is shown again, of row 1 nothing ever
-    plan = GatePlan.still(side, CellGrid.of(56, 140, cell_px=28, tube_frames=1))
+    keep = np.zeros((4, 2, 5), bool)
+    keep[0, 0] = keep[2, 0, 0] = True  # of row 0 everything is shown again, of row 1 nothing ever
+    plan = GatePlan.still(keep, CellGrid.of(56, 140, cell_px=28, tube_frames=1))
     gate = {"mode": "drop", "refill": True}
     for config, prompt in (
         (framegate.load_config("gate", tower_ratio=0.15, gate=gate), 20),
@@ -101,15 +101,15 @@ def test_figures_tell_tower_and_prompt_apart():
 
 def test_kept_cells_are_outlined_inside_themselves():
     frame = moving_square(1)[0]
-    keep = np.zeros((ROWS, COLUMNS), np.int8)
-    keep[2, 5] = 1
+    keep = np.zeros((ROWS, COLUMNS), bool)
+    keep[2, 5] = True
     outlined = (dim_skipped(frame, keep) == DARK.kept).all(-1)
     assert outlined[56:84, 140:168].any()
     assert outlined.sum() == outlined[56:84, 140:168].sum()
 
 
 def test_keyframes_are_framed_and_others_are_not():
-    frame, keep = moving_square(1)[0], np.ones((ROWS, COLUMNS), np.int8)
+    frame, keep = moving_square(1)[0], np.ones((ROWS, COLUMNS), bool)
     assert tuple(dim_skipped(frame, keep, is_keyframe=True)[0, 60]) == KEYFRAME
     assert np.array_equal(dim_skipped(frame, keep), frame)
 

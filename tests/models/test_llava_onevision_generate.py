@@ -140,7 +140,7 @@ def test_a_second_turn_on_the_cache_equals_recomputing(case, whole):
 
 
 def own_tubes(single):
-    tubes, rows, columns = plans_of(single)[0].side.shape
+    tubes, rows, columns = plans_of(single)[0].keep.shape
     return torch.arange(tubes).repeat_interleave(rows * columns)
 
 

@@ -86,7 +86,7 @@ def test_keys_say_what_the_rows_do_not():
     processor = llava_processor()
     attach_processor(processor, FAMILY, load_config("gate", keep_ratio=0.3).plan)
     inputs = stock_inputs(processor, [[moving_frames()], [moving_frames(6, 84, 112, seed=1)]], ["a", "b"])
-    assert [plan.side.shape for plan in plans_of(inputs)] == [(8, 4, 4), (6, 4, 4)]
+    assert [plan.keep.shape for plan in plans_of(inputs)] == [(8, 4, 4), (6, 4, 4)]
     own = torch.cat([torch.arange(t).repeat_interleave(16) for t in (8, 6)])
     keep = (anchors_of(inputs) == own).view(-1, 4, 4)
     assert len(inputs["pixel_values_videos"]) == int(patches_of_cells(keep, 7).sum())
@@ -99,7 +99,7 @@ def test_a_path_goes_through_the_chat_template_and_is_decoded_at_tower_size(clip
     model, processor = llava_model(), llava_processor()
     with framegate.attach(model, processor, "gate", keep_ratio=0.25) as front_end:
         inputs = chat(processor, [{"type": "video", "path": clip, "video_end": 4.0}])
-        assert [plan.side.shape for plan in plans_of(inputs)] == [(8, 4, 4)]
+        assert [plan.keep.shape for plan in plans_of(inputs)] == [(8, 4, 4)]
         out = model.generate(**inputs, **NEW)
         assert torch.equal(out[:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
         report = front_end.report

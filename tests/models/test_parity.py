@@ -118,7 +118,7 @@ def test_all_ways_in_agree(family, preset, tmp_path, monkeypatch):
         content = video if name != "grey" else video[..., None]
         (carried,) = plans_of(asked(processor, content))
         np.testing.assert_array_equal(carried.anchor, wanted, err_msg=f"processor: {name}")
-        np.testing.assert_array_equal(carried.side, planned.side)
+        np.testing.assert_array_equal(carried.keep, planned.keep)
     front_end.detach()
 
 
@@ -136,7 +136,7 @@ def test_a_plan_is_taken_in_a_message(family, tmp_path):
         np.testing.assert_array_equal(carried.anchor, plan.anchor)
         (carried,) = plans_of(asked(processor, path, plan=frames))
         np.testing.assert_array_equal(carried.anchor, fewer.anchor)
-        assert len(carried.side) * plan.tube_frames >= 3
+        assert len(carried.keep) * plan.tube_frames >= 3
         with torch.no_grad():
             model(**asked(processor, path, plan=plan))
         assert front_end.report.encoded_cells == plan.num_kept

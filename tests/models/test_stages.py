@@ -368,7 +368,7 @@ def test_keys_that_do_not_fit_are_told(family):
         with pytest.raises(PlanError, match="of 14 px; this call's have"):
             model(**inputs, **other)
         keys["framegate_plan"][:, 1] = 7
-        with pytest.raises(PlanError, match="they are 0 and"):
+        with pytest.raises(PlanError, match="it is 1 for cells that are encoded"):
             model(**inputs, **keys)
 
 

@@ -186,7 +186,7 @@ class TestGate:
         processor = stock_processor("qwen2_vl")
         attach_processor(processor, "qwen2_vl", load_config("gate", keep_ratio=0.5).plan)
         (plan,) = plans_of(stock_inputs(processor, [[pan]], ["What?"]))
-        assert plan.motion_px.shape == (*plan.side.shape, 2)
+        assert plan.motion_px.shape == (*plan.keep.shape, 2)
         assert np.abs(plan.motion_px).max() > 2
 
     def test_codec_keyframes_of_frames_in_memory_are_noted_as_unknown(self):

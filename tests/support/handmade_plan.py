@@ -17,14 +17,6 @@ class HandmadePlan:
     cell_px = 28
 
     @property
-    def side(self):
-        return self.keep.astype(np.int8)
-
-    @property
-    def covered(self):
-        return self.keep
-
-    @property
     def num_cells(self):
         return self.keep.size
 

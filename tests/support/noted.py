@@ -55,7 +55,7 @@ def packed(keeps, *, cell_px, tube_frames):
 def first_video(inputs):
     """The two keys, of the first video alone."""
     line = np.asarray(inputs[NOTES_KEY]).tobytes().splitlines(keepends=True)[0]
-    cells = plans_of(inputs)[0].side.size
+    cells = plans_of(inputs)[0].keep.size
     return {
         PLAN_KEY: inputs[PLAN_KEY][:cells],
         NOTES_KEY: torch.from_numpy(np.frombuffer(line, np.uint8).copy()),

@@ -51,10 +51,8 @@ PLANS = {
 
 def assert_same(plan, other):
     for name in (
-        "side",
-        "residual",
         "keep",
-        "covered",
+        "residual",
         "anchor",
         "motion_px",
         "keyframes",
@@ -72,7 +70,7 @@ def test_a_plan_comes_back_to_the_last_bit(name):
     plan = PLANS[name]()
     packed = plan.pack(ACCOUNT)
     assert packed.framegate_plan.dtype == np.int32
-    assert packed.framegate_plan.shape == (plan.side.size, 6)
+    assert packed.framegate_plan.shape == (plan.keep.size, 6)
     assert packed.framegate_notes.dtype == np.uint8
     (back,), (account,) = unpack_plans(*packed)
     assert_same(plan, back)
@@ -83,7 +81,7 @@ def test_columns_are_what_other_readers_take_them_for():
     plan = moving_plan()
     cells = plan.pack().framegate_plan
     np.testing.assert_array_equal(cells[:, 0], plan.anchor.ravel())
-    np.testing.assert_array_equal(cells[:, 1], plan.side.ravel())
+    np.testing.assert_array_equal(cells[:, 1], plan.keep.ravel())
     np.testing.assert_array_equal(cells[:, 2].copy().view(np.float32), plan.residual.ravel())
     np.testing.assert_array_equal(cells[:, 3:5].copy().view(np.float32), plan.motion_px.reshape(-1, 2))
     times = (plan.timestamps_seconds * 1000).round().astype(int)
@@ -146,10 +144,19 @@ def test_anchors_that_no_gate_gives_are_refused(place, anchor):
         unpack_plans(cells, notes)
 
 
-def test_sides_that_no_gate_gives_are_refused():
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (2, r"video 0: tokens stand for areas of several cells, which are gone \(gate.scales\)"),
+        (3, r"column 1 is \[0, 1, 3\]; it is 1 for cells that are encoded, else 0"),
+        (0, "not those that are their own anchor"),
+    ],
+)
+def test_cells_that_no_gate_gives_are_refused(mark, message):
     cells, notes = still_plan().pack()
-    cells[3, 1] = 3
-    with pytest.raises(PlanError, match=r"they are 0 and \(1, 2, 4\)"):
+    assert cells[3, 1] == 1
+    cells[3, 1] = mark
+    with pytest.raises(PlanError, match=message):
         unpack_plans(cells, notes)
 
 
@@ -195,7 +202,7 @@ def test_a_run_from_the_middle_of_a_stream_stands_alone():
     assert run.keep[0].all()
     assert run.anchor.min() == 0
     assert run.timestamps_seconds.tolist() == [2.0, 2.5, 3.0, 3.5, 4.0]
-    np.testing.assert_array_equal(run.side[1:], np.concatenate([tube.side for tube in tubes[1:]]))
+    np.testing.assert_array_equal(run.keep[1:], np.concatenate([tube.keep for tube in tubes[1:]]))
     assert "of the run's first tube are encoded" in run.notes[-1]
 
 

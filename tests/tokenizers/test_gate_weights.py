@@ -94,7 +94,7 @@ def test_a_scan_and_a_plan_weigh_alike():
     scan = GateScan(CellGrid.of(*clip.shape[1:], cell_px=CELL, tube_frames=1), GateRules.of(config))
     steps = [scan.step(frame[None]) for frame in clip]
     made = plan(clip, weight="contrast", motion="none")
-    np.testing.assert_array_equal(made.side, np.concatenate([step.side for step in steps]))
+    np.testing.assert_array_equal(made.keep, np.concatenate([step.keep for step in steps]))
     np.testing.assert_array_equal(made.residual, np.concatenate([step.residual for step in steps]))
 
 
@@ -104,7 +104,7 @@ def test_a_scan_and_a_plan_weigh_alike():
 def test_budgets_are_exact_under_every_weight_and_pool(weight, pool, motion):
     clip = panned_clip([(3 * step, step) for step in range(9)], 4 * CELL, 6 * CELL, noise=2.0)
     made = plan(clip, weight=weight, residual_pool=pool, motion=motion, keep_ratio=0.4)
-    assert made.num_kept == round(0.4 * made.side.size)
+    assert made.num_kept == round(0.4 * made.keep.size)
     assert made.keep[0].all()
 
 

@@ -58,9 +58,9 @@ class ClipTubes:
 
     def _hold(self, tube: UInt8Array) -> None:
         judged = weighed(tube, self._weight)
-        self._held.append(halved(judged) if self._halves else judged)
+        self._held.append(_halved(judged) if self._halves else judged)
         if self._follows_plain:
-            self._plain.append(halved(tube) if self._halves else tube)
+            self._plain.append(_halved(tube) if self._halves else tube)
 
     @cached_property
     def luma(self) -> UInt8Array:
@@ -93,7 +93,7 @@ class ClipTubes:
         return replace(plan, grid=self.grid, camera_motion=motion)
 
 
-def halved(tube: UInt8Array) -> UInt8Array:
+def _halved(tube: UInt8Array) -> UInt8Array:
     """Reduce a tube [k, h, w] to half its size by block means."""
     planes, height, width = tube.shape
     size = (width // 2, planes * height // 2)

@@ -1,7 +1,8 @@
 """Plans as two arrays that travel with a batch, through workers and files, and the way back.
 
-`framegate_plan` is int32 [cells, 6], a row per cell of all videos: anchor, side, residual, motion x and y (bits of
-float32), time of its tube in ms. `framegate_notes` is uint8: one JSON line per video. Both join along the first axis.
+`framegate_plan` is int32 [cells, 6], a row per cell of all videos: anchor, 1 where it is encoded, residual, motion x
+and y (bits of float32), time of its tube in ms. `framegate_notes` is uint8: one JSON line per video. Both join along
+the first axis.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,14 @@ import numpy as np
 from framegate.errors import PlanError
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.tokenizers.gate.sides import SIDES
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int32Array, UInt8Array
 
 PACKED_VERSION = 1
 PLAN_KEY, NOTES_KEY = "framegate_plan", "framegate_notes"
-ANCHOR, SIDE, RESIDUAL, MOTION_X, MOTION_Y, TIME_MS = COLUMNS = range(6)
+ANCHOR, KEEP, RESIDUAL, MOTION_X, MOTION_Y, TIME_MS = COLUMNS = range(6)
+# what stood for an encoded cell where a token was one of 2 x 2 or 4 x 4 cells; such plans are refused
+_SIDES_OF_AREAS = (2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +82,16 @@ def packed(plan: GatePlan, account: Account | None = None) -> Packed:
     """
     motion = plan.motion_px.reshape(-1, 2)
     times_ms = np.nan_to_num(plan.timestamps_seconds * 1000).round().clip(0, np.iinfo(np.int32).max)
-    cells = np.empty((plan.side.size, len(COLUMNS)), np.int32)
+    cells = np.empty((plan.keep.size, len(COLUMNS)), np.int32)
     cells[:, ANCHOR] = plan.anchor.reshape(-1)
-    cells[:, SIDE] = plan.side.reshape(-1)
+    cells[:, KEEP] = plan.keep.reshape(-1)
     cells[:, RESIDUAL] = plan.residual.reshape(-1).view(np.int32)
     cells[:, MOTION_X] = np.ascontiguousarray(motion[:, 0]).view(np.int32)
     cells[:, MOTION_Y] = np.ascontiguousarray(motion[:, 1]).view(np.int32)
     cells[:, TIME_MS] = times_ms.repeat(plan.grid.num_cells)
     line = {
         "version": PACKED_VERSION,
-        "shape": plan.side.shape,
+        "shape": plan.keep.shape,
         "cell_px": plan.cell_px,
         "tube_frames": plan.tube_frames,
         "dense_cells": plan.dense_cells,
@@ -112,8 +114,8 @@ def unpack_plans(plan: Int32Array | None, notes: UInt8Array) -> tuple[list[GateP
         Per video the plan, without its frames, and the account.
 
     Raises:
-        PlanError: notes that were cut or come from a future version, cells that do not fit them, anchors or sides that
-            no gate gives.
+        PlanError: notes that were cut or come from a future version, cells that do not fit them or that no gate gives,
+            or tokens for areas of several cells, which are gone.
     """
     if plan is None:
         plan = _every_cell(_lines(notes))
@@ -149,7 +151,7 @@ def _every_cell(lines: list[dict[str, Any]]) -> Int32Array:
     sizes = [int(np.prod(line["shape"])) for line in lines]
     cells = np.zeros((sum(sizes), len(COLUMNS)), np.int32)
     tubes = [np.arange(line["shape"][0]).repeat(np.prod(line["shape"][1:])) for line in lines]
-    cells[:, ANCHOR], cells[:, SIDE] = np.concatenate(tubes), 1
+    cells[:, ANCHOR], cells[:, KEEP] = np.concatenate(tubes), 1
     return cells
 
 
@@ -183,34 +185,38 @@ def _lines(notes: UInt8Array) -> list[dict[str, Any]]:
 def _plan(cells: Int32Array, line: dict[str, Any], video: int) -> GatePlan:
     tubes, rows, columns = shape = tuple(line["shape"])
     columns_of_cells = [np.ascontiguousarray(column) for column in cells.T]
-    anchor, side = columns_of_cells[ANCHOR].reshape(shape), columns_of_cells[SIDE].reshape(shape)
-    _check(anchor, side, video)
+    anchor, encoded = columns_of_cells[ANCHOR].reshape(shape), columns_of_cells[KEEP].reshape(shape)
+    _check(anchor, encoded, video)
     motion = np.stack([columns_of_cells[axis].view(np.float32) for axis in (MOTION_X, MOTION_Y)], axis=-1)
     px, frames = line["cell_px"], line["tube_frames"]
     grid = CellGrid.of(rows * px, columns * px, cell_px=px, tube_frames=frames)
-    still = GatePlan.still(side.astype(np.int8), grid)
-    return GatePlan(
-        side=still.side,
+    still = GatePlan.still(encoded == 1, grid)
+    return replace(
+        still,
         residual=columns_of_cells[RESIDUAL].view(np.float32).reshape(shape),
-        moved=(motion != 0).any(axis=-1).reshape(shape) & ~still.covered,
-        camera_motion=still.camera_motion,
+        moved=(motion != 0).any(axis=-1).reshape(shape) & ~still.keep,
         timestamps_seconds=np.array(line["times_seconds"], np.float64),
-        grid=grid,
         notes=tuple(line["notes"]),
         dense_cells=line["dense_cells"],
         traced=(anchor, motion.reshape(*shape, 2)),
     )
 
 
-def _check(anchor: Int32Array, side: Int32Array, video: int) -> None:
+def _check(anchor: Int32Array, encoded: Int32Array, video: int) -> None:
+    """Refuse cells that no gate gives."""
     own = np.arange(len(anchor), dtype=np.int32)[:, None, None]
     wrong = (anchor < -1) | (anchor > own)
     if wrong.any():
-        raise PlanError(
-            f"{PLAN_KEY}, video {video}: anchors {np.unique(anchor[wrong])[:5].tolist()} lie outside the tubes "
-            f"shown so far (0 to the cell's own, of {len(anchor)}; -1 for none)."
+        what = (
+            f"anchors {np.unique(anchor[wrong])[:5].tolist()} lie outside the tubes shown so far (0 to the cell's own, "
+            f"of {len(anchor)}; -1 for none)"
         )
-    if not np.isin(side, (0, *SIDES)).all():
-        raise PlanError(
-            f"{PLAN_KEY}, video {video}: sides {np.unique(side).tolist()}; they are 0 and {SIDES}."
-        )
+    elif np.isin(encoded, _SIDES_OF_AREAS).any():
+        what = "tokens stand for areas of several cells, which are gone (gate.scales); make the inputs again"
+    elif not np.isin(encoded, (0, 1)).all():
+        what = f"column {KEEP} is {np.unique(encoded).tolist()}; it is 1 for cells that are encoded, else 0"
+    elif ((anchor == own) != (encoded == 1)).any():
+        what = "the cells that are encoded are not those that are their own anchor"
+    else:
+        return
+    raise PlanError(f"{PLAN_KEY}, video {video}: {what}.")

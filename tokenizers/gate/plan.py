@@ -13,14 +13,12 @@ import numpy as np
 from framegate.errors import PlanError
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
-from framegate.tokenizers.gate.sides import covered_by
 from framegate.tokenizers.gate.trace import traced_anchors
 from framegate.types import (
     BoolArray,
     Float32Array,
     Float64Array,
     FramePlan,
-    Int8Array,
     Int32Array,
     UInt8Array,
 )
@@ -37,8 +35,7 @@ class GatePlan:
     """Which cells are encoded, per tube.
 
     Args:
-        side: side, in cells, of the area that the token encoded at this cell stands for, int8 [T, H, W]: 1 for
-            the cell alone; 0 where no token is encoded, other cells of a larger area included.
+        keep: cells that are encoded, bool [T, H, W].
         residual: by how much the cell differed from what was shown when it was decided on, float32 [T, H, W];
             0 in the first tube.
         moved: skipped cells that follow the camera, bool [T, H, W].
@@ -53,7 +50,7 @@ class GatePlan:
         traced: anchor and motion_px of a plan that was unpacked; None where moved and camera_motion tell them.
     """
 
-    side: Int8Array = field(repr=False)
+    keep: BoolArray = field(repr=False)
     residual: Float32Array = field(repr=False)
     moved: BoolArray = field(repr=False)
     camera_motion: Float32Array = field(repr=False)
@@ -66,29 +63,29 @@ class GatePlan:
     traced: tuple[Int32Array, Float32Array] | None = field(default=None, repr=False)
 
     @classmethod
-    def still(cls, side: BoolArray | Int8Array, grid: CellGrid) -> GatePlan:
-        """Wrap a choice of tokens that no camera moves.
+    def still(cls, keep: BoolArray, grid: CellGrid) -> GatePlan:
+        """Wrap a choice of cells that no camera moves.
 
         Args:
-            side: sides of tokens, int8 [T, H, W], or cells that are encoded one by one, bool [T, H, W].
+            keep: cells that are encoded, bool [T, H, W].
             grid: geometry.
 
         Returns:
             The plan, residuals not measured (0), times not told (NaN).
         """
         return cls(
-            side=side.astype(np.int8),
-            residual=np.zeros(side.shape, np.float32),
-            moved=np.zeros(side.shape, bool),
-            camera_motion=_no_motion(grid.tube_frames).repeat(len(side), axis=0),
-            timestamps_seconds=np.full(len(side), np.nan),
+            keep=np.array(keep, bool, order="C"),
+            residual=np.zeros(keep.shape, np.float32),
+            moved=np.zeros(keep.shape, bool),
+            camera_motion=_no_motion(grid.tube_frames).repeat(len(keep), axis=0),
+            timestamps_seconds=np.full(len(keep), np.nan),
             grid=grid,
         )
 
     @classmethod
     def of_tube(
         cls,
-        side: BoolArray | Int8Array,
+        keep: BoolArray,
         residual: Float32Array,
         moved: BoolArray,
         motion: Float32Array | None,
@@ -96,7 +93,7 @@ class GatePlan:
     ) -> GatePlan:
         """Make the plan of one tube from arrays [H, W] and the motion [k, 2, 3] that its moved cells follow."""
         return cls(
-            side=side[None].astype(np.int8),
+            keep=keep[None],
             residual=residual[None],
             moved=moved[None],
             camera_motion=_no_motion(grid.tube_frames) if motion is None else motion[None],
@@ -115,7 +112,7 @@ class GatePlan:
             )
         dense = [plan.dense_cells for plan in plans]
         return cls(
-            side=np.concatenate([plan.side for plan in plans]),
+            keep=np.concatenate([plan.keep for plan in plans]),
             residual=np.concatenate([plan.residual for plan in plans]),
             moved=np.concatenate([plan.moved for plan in plans]),
             camera_motion=np.concatenate([plan.camera_motion for plan in plans]),
@@ -142,34 +139,23 @@ class GatePlan:
         if not plans:
             raise PlanError("A run needs at least one plan, got none.")
         run = replace(cls.stacked(plans), open_frames=_one_after_the_other(plans))
-        first = ~run.covered[0]
+        first = ~run.keep[0]
         if not first.any():
             return run
-        side, moved = run.side.copy(), run.moved.copy()
-        side[0][first] = 1
-        moved[0] = False
+        keep, moved = run.keep.copy(), run.moved.copy()
+        keep[0], moved[0] = True, False
         note = (
             f"{int(first.sum())} cells of the run's first tube are encoded: what showed them lies before it"
         )
-        return replace(run, side=side, moved=moved, notes=(*run.notes, note))
+        return replace(run, keep=keep, moved=moved, notes=(*run.notes, note))
 
     def __repr__(self) -> str:
-        tubes, rows, columns = self.side.shape
+        tubes, rows, columns = self.keep.shape
         return f"GatePlan({self.num_kept} of {self.num_cells} cells, {tubes} tubes of {rows} x {columns})"
-
-    @cached_property
-    def keep(self) -> BoolArray:
-        """Cells at which a token is encoded, bool [T, H, W]."""
-        return self.side > 0
-
-    @cached_property
-    def covered(self) -> BoolArray:
-        """Cells whose content is encoded in their tube by a token of any side, bool [T, H, W]."""
-        return covered_by(self.side)
 
     @property
     def anchor(self) -> Int32Array:
-        """Tube whose encoded content stands for the cell, int32 [T, H, W]: its own if covered, -1 if never shown."""
+        """Tube whose encoded content stands for the cell, int32 [T, H, W]: its own if kept, -1 if never shown."""
         return self._traced[0]
 
     @property
@@ -181,26 +167,26 @@ class GatePlan:
     def _traced(self) -> tuple[Int32Array, Float32Array]:
         if self.traced is not None:
             return self.traced
-        return traced_anchors(self.covered, self.moved, self.camera_motion, self.grid)
+        return traced_anchors(self.keep, self.moved, self.camera_motion, self.grid)
 
     @property
     def keyframes(self) -> BoolArray:
-        """Tubes that are covered whole, bool [T]."""
-        return np.all(self.covered.reshape(len(self.covered), -1), axis=1)
+        """Tubes that are encoded whole, bool [T]."""
+        return np.all(self.keep, axis=(1, 2))
 
     @property
     def num_kept(self) -> int:
-        """Tokens that are encoded."""
-        return int(np.count_nonzero(self.side))
+        """Cells that are encoded, a token each."""
+        return int(np.count_nonzero(self.keep))
 
     @property
     def num_cells(self) -> int:
         """All cells, T * H * W, those of frames at full size."""
-        return self.side.size if self.dense_cells is None else self.dense_cells
+        return self.keep.size if self.dense_cells is None else self.dense_cells
 
     @property
     def keep_ratio(self) -> float:
-        """Tokens that are encoded, as a share of all cells."""
+        """Cells that are encoded, as a share of all."""
         return self.num_kept / self.num_cells
 
     @property
@@ -252,7 +238,7 @@ class GatePlan:
         for tube, frames in enumerate(self.iter_source()):
             moved = self.moved[tube]
             camera = shown.predict(self.camera_motion[tube]) if moved.any() else None
-            shown.commit(frames, self.side[tube], camera, moved)
+            shown.commit(frames, self.keep[tube], camera, moved)
             yield shown.picture
 
     def source_frames(self) -> UInt8Array:
@@ -264,8 +250,7 @@ class GatePlan:
 
         Returns:
             uint8 [F, h, w, 3], F = T * tube_frames. Skipped cells show their anchor's content, moved along
-            with the camera where the plan says so; areas encoded in one token show it raised to their size;
-            cells that were never shown are mid-grey (128).
+            with the camera where the plan says so; cells that were never shown are mid-grey (128).
 
         Raises:
             VideoError: the file can no longer be read.
@@ -274,7 +259,7 @@ class GatePlan:
         return self._gathered(self.iter_reconstruction())
 
     def _gathered(self, tubes: Iterator[UInt8Array]) -> UInt8Array:
-        frames = np.empty((len(self.side), self.tube_frames, self.height_px, self.width_px, 3), np.uint8)
+        frames = np.empty((len(self.keep), self.tube_frames, self.height_px, self.width_px, 3), np.uint8)
         for number, tube in enumerate(tubes):
             frames[number] = tube
         return frames.reshape(-1, *frames.shape[2:])  # [T * k, h, w, 3]

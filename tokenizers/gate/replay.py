@@ -21,14 +21,14 @@ def whole_plan(tubes: Iterable[UInt8Array], grid: CellGrid) -> GatePlan:
     for tube in tubes:
         residual.append(mad(tube, tube if before is None else before, grid))
         before = tube
-    plan = GatePlan.still(np.ones((len(residual), grid.rows, grid.columns), np.int8), grid)
+    plan = GatePlan.still(np.ones((len(residual), grid.rows, grid.columns), bool), grid)
     return replace(plan, residual=np.stack(residual))
 
 
 def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, measure: Residual) -> tuple[GatePlan, float]:
     """Show a clip by its decisions: the plan with the residuals they lead to, and the squared error of all shown."""
     shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if plan.moved.any() else 0)
-    residual, error = np.zeros(plan.side.shape, np.float32), 0.0
+    residual, error = np.zeros(plan.keep.shape, np.float32), 0.0
     for tube, frames in enumerate(luma):
         moved = plan.moved[tube]
         camera = shown.predict(plan.camera_motion[tube]) if moved.any() else None
@@ -36,6 +36,6 @@ def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, measure: Residual
             residual[tube] = measure(frames, shown.picture, grid)
         if camera is not None:
             residual[tube] = np.where(moved, measure(frames, camera.picture, grid), residual[tube])
-        shown.commit(frames, plan.side[tube], camera, moved)
+        shown.commit(frames, plan.keep[tube], camera, moved)
         error += squared_error(frames, shown.picture)
     return replace(plan, residual=residual), error

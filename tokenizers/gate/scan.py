@@ -88,8 +88,8 @@ class GateScan:
             decision, camera = self._whole(judged), None
         else:
             decision, camera = self._decide(judged, self._before, tube)
-        self._shown.commit(judged, decision.side[0], camera, decision.moved[0] if camera else None)
-        self._age = np.where(decision.covered[0], 0, self._age) + 1
+        self._shown.commit(judged, decision.keep[0], camera, decision.moved[0] if camera else None)
+        self._age = np.where(decision.keep[0], 0, self._age) + 1
         self._before, self._judged_before = tube, judged
         self._tube += 1
         return decision

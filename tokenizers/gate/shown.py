@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.sides import covered_by, show_areas
-from framegate.types import BoolArray, Float32Array, Int8Array, Int32Array, UInt8Array
+from framegate.types import BoolArray, Float32Array, Int32Array, UInt8Array
 
 MID_GREY = 128
 MAX_RING_TUBES = 32
@@ -127,28 +126,21 @@ class ShownContent:
         return Prediction(picture, tile, offset_x, offset_y, invented, _mostly(invented, self._grid))
 
     def commit(
-        self,
-        tube: UInt8Array,
-        scale: BoolArray | Int8Array,
-        camera: Prediction | None,
-        moved: BoolArray | None,
+        self, tube: UInt8Array, keep: BoolArray, camera: Prediction | None, moved: BoolArray | None
     ) -> None:
         """Take a decided tube in: encoded cells show themselves, moved cells the prediction, the rest what they showed.
 
-        tube uint8 [k, h, w] or [k, h, w, 3]; scale the sides of tokens, int8 [H, W], or cells encoded one by one, bool
-        [H, W]; encoded cells among the moved, bool [H, W], count as encoded.
+        tube uint8 [k, h, w] or [k, h, w, 3]; keep and moved bool [H, W]: what is both counts as encoded.
         """
         self._tube += 1
-        covered = covered_by(scale)
         if camera is not None and moved is not None:
-            self._turn_to(camera.picture, stays=~(moved | covered))
+            self._turn_to(camera.picture, stays=~(moved | keep))
             blocks = self._grid.blocks_of(moved)
             self._point(blocks, camera.tile, camera.offset_x, camera.offset_y)
             np.copyto(self._invented, camera.invented, where=blocks)
-        self._show(tube, scale == 1)
-        show_areas(self.picture, tube, scale, self._grid)
+        self._show(tube, keep)
         if self._ring_tubes:
-            kept = self._grid.blocks_of(covered)
+            kept = self._grid.blocks_of(keep)
             tiles = self._tiles_of_now()[:, None, None]
             # What still points at the tiles about to be overwritten shows on from the current picture.
             self._point((self._tile == tiles) | kept, tiles, np.float32(0), np.float32(0))

@@ -85,15 +85,14 @@ def _notes_of_one_tube(
 
 
 def filled(plan: GatePlan, budget_cells: int) -> GatePlan:
-    """Spend what is left on the uncovered cells with the highest residual, ties to the earlier one."""
-    spots = ~plan.covered
-    left = min(budget_cells - plan.num_kept, int(spots.sum()))
+    """Spend what is left on the skipped cells with the highest residual, ties to the earlier one."""
+    left = budget_cells - plan.num_kept
     assert left >= 0
     if left == 0:
         return plan
-    side = plan.side.copy()
-    side.flat[highest(np.where(spots, plan.residual, np.float32(-1)), left)] = 1
-    return replace(plan, side=side, moved=plan.moved & (side == 0))
+    keep = plan.keep.copy()
+    keep.flat[highest(np.where(plan.keep, np.float32(-1), plan.residual), left)] = True
+    return replace(plan, keep=keep, moved=plan.moved & ~keep)
 
 
 def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:

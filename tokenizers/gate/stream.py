@@ -21,7 +21,7 @@ from framegate.tokenizers.gate.scan import GateRules, GateScan, moving_scan
 from framegate.tokenizers.gate.spending import highest
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import sample_frames
-from framegate.types import Int8Array, UInt8Array
+from framegate.types import BoolArray, UInt8Array
 
 
 def gate_stream(
@@ -89,7 +89,7 @@ def _gated(clip: Clip, grid: CellGrid, gate: GateConfig | None, max_tokens: int 
     for number, frames in enumerate(tubes_of(clip.pixels("rgb24"), grid.tube_frames)):
         plan = _decided(scan, frames, grid, forced=codec and clip.has_codec_keyframe(number))
         if max_tokens is not None:
-            plan = replace(plan, side=_capped(plan, max_tokens - kept))
+            plan = replace(plan, keep=_capped(plan, max_tokens - kept))
         kept += plan.num_kept
         seconds = clip.tube_seconds(number)
         yield replace(plan, timestamps_seconds=np.array([seconds]), open_frames=partial(iter, frames))
@@ -103,7 +103,7 @@ def _decided(
 ) -> GatePlan:
     """The plan of one tube, frames uint8 [k, h, w, 3]."""
     if scan is None:
-        return GatePlan.still(np.ones((1, grid.rows, grid.columns), np.int8), grid)
+        return GatePlan.still(np.ones((1, grid.rows, grid.columns), bool), grid)
     if isinstance(scan, RuleScan):
         return scan.step(frames)
     return scan.step(np.stack([luma(frame) for frame in frames]), force_keyframe=forced)
@@ -124,10 +124,10 @@ def _scan(clip: Clip, grid: CellGrid, gate: GateConfig | None) -> GateScan | Rul
     return moving_scan(grid, rules) if config.motion == "camera" else GateScan(grid, rules)
 
 
-def _capped(plan: GatePlan, room: int) -> Int8Array:
-    """The tokens that fit, the most changed first, ties to the earlier one: int8 [1, H, W]."""
+def _capped(plan: GatePlan, room: int) -> BoolArray:
+    """The kept cells that fit, the most changed first, ties to the earlier one: bool [1, H, W]."""
     if plan.num_kept <= room:
-        return plan.side
-    side = np.zeros(plan.side.shape, np.int8)
-    side.flat[highest(np.where(plan.keep, plan.residual, -np.inf), room)] = 1
-    return side
+        return plan.keep
+    keep = np.zeros(plan.keep.shape, bool)
+    keep.flat[highest(np.where(plan.keep, plan.residual, -np.inf), room)] = True
+    return keep

@@ -13,29 +13,29 @@ NEVER_SHOWN = -1
 
 
 def traced_anchors(
-    covered: BoolArray, moved: BoolArray, camera_motion: Float32Array, grid: CellGrid
+    keep: BoolArray, moved: BoolArray, camera_motion: Float32Array, grid: CellGrid
 ) -> tuple[Int32Array, Float32Array]:
     """Trace what every cell shows back to where it was encoded; arrays [T, H, W], motion float32 [T, k, 2, 3].
 
     Tube that encoded each cell's content, int32 [T, H, W], -1 for cells never shown; and the displacement (x, y) in px
     from the cell to that content, float32 [T, H, W, 2]. Under camera motion the middle block of the cell's first frame
-    speaks for the cell; the place it names always lies in a cell that its tube encoded, alone or in a coarse area.
+    speaks for the cell; the place it names always lies in a cell that its tube encoded.
     """
     if not moved.any():
-        return held_anchors(covered), np.zeros((*covered.shape, 2), np.float32)
-    anchor = np.empty(covered.shape, np.int32)
-    displacement = np.zeros((*covered.shape, 2), np.float32)
+        return _held_anchors(keep), np.zeros((*keep.shape, 2), np.float32)
+    anchor = np.empty(keep.shape, np.int32)
+    displacement = np.zeros((*keep.shape, 2), np.float32)
     origins = _Origins(grid)
-    for tube in range(len(covered)):
-        origins.step(tube, covered[tube], moved[tube], camera_motion[tube])
+    for tube in range(len(keep)):
+        origins.step(tube, keep[tube], moved[tube], camera_motion[tube])
         anchor[tube], displacement[tube] = origins.summary()
     return anchor, displacement
 
 
-def held_anchors(covered: BoolArray) -> Int32Array:
+def _held_anchors(keep: BoolArray) -> Int32Array:
     """Tube that encoded what each cell shows where nothing moves: bool [T, H, W] -> int32, -1 for never shown."""
-    tubes = np.arange(len(covered), dtype=np.int32)[:, None, None]
-    return np.maximum.accumulate(np.where(covered, tubes, np.int32(NEVER_SHOWN)), axis=0)
+    tubes = np.arange(len(keep), dtype=np.int32)[:, None, None]
+    return np.maximum.accumulate(np.where(keep, tubes, np.int32(NEVER_SHOWN)), axis=0)
 
 
 class _Origins:
@@ -53,7 +53,7 @@ class _Origins:
         own = np.arange(rows)[:, None] // per_cell * grid.columns + np.arange(columns) // per_cell
         self._own_cell = own.astype(np.int32)[None]
 
-    def step(self, tube: int, covered: BoolArray, moved: BoolArray, motion: Float32Array) -> None:
+    def step(self, tube: int, keep: BoolArray, moved: BoolArray, motion: Float32Array) -> None:
         if moved.any():
             place = moved_blocks(motion, self._grid)
             blocks = self._grid.blocks_of(moved)
@@ -61,7 +61,7 @@ class _Origins:
             y = place.y - self._centre_y + np.take(self._y, place.index)
             self._set(blocks, np.take(self._tube, place.index), np.take(self._cell, place.index), x, y)
         zero = np.float32(0)
-        self._set(self._grid.blocks_of(covered), np.int32(tube), self._own_cell, zero, zero)
+        self._set(self._grid.blocks_of(keep), np.int32(tube), self._own_cell, zero, zero)
 
     def _set(
         self, blocks: BoolArray, tube: npt.ArrayLike, cell: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike

@@ -145,7 +145,7 @@ def plan_clip(
     small, full = clip.size_px, clip.full_px or clip.size_px
     dense = None
     if small != full:
-        dense = len(plan.side) * (full[0] // clip.cell_px) * (full[1] // clip.cell_px)
+        dense = len(plan.keep) * (full[0] // clip.cell_px) * (full[1] // clip.cell_px)
     return replace(
         plan,
         timestamps_seconds=clip.times_seconds[:: clip.tube_frames],
@@ -302,9 +302,9 @@ def _checked(plan: GatePlan, clip: Clip, grid: CellGrid) -> GatePlan:
             f"they are {grid.width_px} x {grid.height_px} px in cells of {grid.cell_px} px. Plan with processor=, or "
             "the model's family=."
         )
-    if (len(plan.side), plan.tube_frames) != (clip.num_tubes, grid.tube_frames):
+    if (len(plan.keep), plan.tube_frames) != (clip.num_tubes, grid.tube_frames):
         raise PlanError(
-            f"The plan has {len(plan.side)} tubes of {plan.tube_frames} frames; this clip has {clip.num_tubes} of "
+            f"The plan has {len(plan.keep)} tubes of {plan.tube_frames} frames; this clip has {clip.num_tubes} of "
             f"{grid.tube_frames}. Give the video, window and frames that were planned."
         )
     times = clip.times_seconds[:: clip.tube_frames]

@@ -13,6 +13,7 @@ from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
+from framegate.tokenizers.gate.spending import highest
 from framegate.types import BoolArray, Float32Array, Float64Array, UInt8Array
 
 
@@ -64,9 +65,9 @@ def best_scored(rule: CellRule, scores: Float64Array, tokens: int) -> BoolArray:
     """Choose what a budget pays for: the highest scores [T, H, W], ties to the earlier cell, or the rule's choice."""
     if rule.keep is not None:
         return rule.keep(scores, tokens)
-    keep = np.zeros(scores.size, bool)
-    keep[np.argsort(-scores.ravel(), kind="stable")[:tokens]] = True
-    return keep.reshape(scores.shape)
+    keep = np.zeros(scores.shape, bool)
+    keep.flat[highest(scores, tokens)] = True
+    return keep
 
 
 def _kept(scores: Float64Array, config: GateConfig, budget: Budget) -> tuple[BoolArray, tuple[str, ...]]:

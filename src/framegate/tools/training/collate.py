@@ -133,7 +133,7 @@ def dropped_per_row(processor: Any, batch: Batch, conversations: Sequence[Sequen
     plans, accounts = unpack_plans(cells, batch[NOTES_KEY].numpy())
     config: PlanConfig = processor.video_processor.config
     dropped = [
-        plan.side.size - prompt_tokens(plan, config.at(account.shares))
+        plan.keep.size - prompt_tokens(plan, config.at(account.shares))
         for plan, account in zip(plans, accounts, strict=True)
     ]
     assert len(dropped) == sum(videos)
@@ -150,7 +150,7 @@ def prompt_tokens(plan: GatePlan, config: PlanConfig) -> int:
     refills = gate is not None and (gate.refill or gate.mode == "reuse")
     shown = int((plan.anchor >= 0).sum()) if refills else plan.num_kept
     if config.prompt.keep_ratio is not None or config.prompt.max_tokens is not None:
-        return min(shown, config.prompt.most(plan.side.size))
+        return min(shown, config.prompt.most(plan.keep.size))
     return shown if config.budget.keep_ratio is not None or not refills else plan.num_kept
 
 

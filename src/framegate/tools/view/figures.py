@@ -109,7 +109,7 @@ def shown_again(plan: GatePlan, config: FrontEndConfig | None) -> npt.NDArray[np
     """Tell which skipped cells have a token again by what stands for them, bool [T, H, W]."""
     if config is None or not (config.refills or config.reuses):
         return np.zeros(plan.keep.shape, bool)
-    return ~plan.covered & (plan.anchor >= 0)
+    return ~plan.keep & (plan.anchor >= 0)
 
 
 def tube_ends_seconds(starts_seconds: Float64Array) -> Float64Array:
@@ -130,7 +130,7 @@ class TubeView:
         end_seconds: until when it is shown.
         source: uint8 [f, h, w, 3], the frames the gate judged.
         rebuilt: uint8 [f, h, w, 3], what the kept cells alone can show; None when it was not asked for.
-        scale: side of the token that stands at each cell, 0 for none, int8 [H, W].
+        keep: cells that are encoded, bool [H, W].
         again: skipped cells that are shown again, bool [H, W].
         is_keyframe: the tube is encoded whole.
         motion_px: x and y of the median displacement of the skipped cells.
@@ -142,15 +142,10 @@ class TubeView:
     end_seconds: float
     source: UInt8Array = field(repr=False)
     rebuilt: UInt8Array | None = field(repr=False)
-    scale: npt.NDArray[np.int8] = field(repr=False)
+    keep: npt.NDArray[np.bool_] = field(repr=False)
     again: npt.NDArray[np.bool_] = field(repr=False)
     is_keyframe: bool
     motion_px: tuple[float, float]
-
-    @property
-    def keep(self) -> npt.NDArray[np.bool_]:
-        """Cells at which a token stands, bool [H, W]."""
-        return self.scale > 0
 
     @property
     def frame_times_seconds(self) -> Float64Array:
@@ -173,7 +168,7 @@ def iter_tubes(
             end_seconds=float(ends[index]),
             source=source,
             rebuilt=rebuilt,
-            scale=plan.side[index],
+            keep=plan.keep[index],
             again=again[index],
             is_keyframe=bool(plan.keyframes[index]),
             motion_px=(float(motion[index, 0]), float(motion[index, 1])),
@@ -183,7 +178,7 @@ def iter_tubes(
 def skipped_motion_px(plan: GatePlan) -> Float64Array:
     """Measure how far skipped cells lie from their anchors: medians over each tube, float64 [T, 2], x and y."""
     motion = np.zeros((len(plan.keep), 2))
-    for index, (covered, moved) in enumerate(zip(plan.covered, plan.motion_px, strict=True)):
-        if not covered.all():
-            motion[index] = np.median(moved[~covered], axis=0)
+    for index, (keep, moved) in enumerate(zip(plan.keep, plan.motion_px, strict=True)):
+        if not keep.all():
+            motion[index] = np.median(moved[~keep], axis=0)
     return motion

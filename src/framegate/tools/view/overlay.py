@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from framegate.tokenizers.gate.sides import covered_by
 from framegate.tools.view.figures import TubeView
 from framegate.types import UInt8Array
 
@@ -25,8 +24,6 @@ Colour = tuple[int, int, int]
 KEPT: Colour = (22, 163, 148)
 KEYFRAME: Colour = (245, 158, 11)
 AGAIN: Colour = (110, 120, 245)
-# by the side of the area that a token stands for, in cells
-AREAS: dict[int, Colour] = {2: (96, 165, 250), 4: (192, 132, 252)}
 HEADER_PX, FOOTER_PX, GAP_PX, FRAME_PX = 34, 26, 6, 4
 SMALLEST_WIDTH_PX = 400
 # Rec. 601 luma
@@ -66,7 +63,7 @@ def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
     """
     scale = max(1, -(-SMALLEST_WIDTH_PX // tube.source.shape[2]))
     for index, source in enumerate(tube.source):
-        panes = [dim_skipped(source, tube.scale, again=tube.again, scale=scale, is_keyframe=tube.is_keyframe)]
+        panes = [dim_skipped(source, tube.keep, again=tube.again, scale=scale, is_keyframe=tube.is_keyframe)]
         if tube.rebuilt is not None:
             panes.append(enlarge(tube.rebuilt[index], scale))
         yield np.asarray(_compose(tube, panes, float(tube.frame_times_seconds[index])))
@@ -74,7 +71,7 @@ def paint_tube(tube: TubeView) -> Iterator[UInt8Array]:
 
 def dim_skipped(
     frame: UInt8Array,
-    sides: npt.NDArray[np.int8],
+    keep: npt.NDArray[np.bool_],
     *,
     again: npt.NDArray[np.bool_] | None = None,
     scale: int = 1,
@@ -84,30 +81,27 @@ def dim_skipped(
 
     Args:
         frame: uint8 [h, w, 3] RGB.
-        sides: int8 [H, W], side in cells of the token that stands at each cell, 0 for none; cells divide the frame
-            evenly.
+        keep: cells that are encoded, bool [H, W]; they divide the frame evenly.
         again: skipped cells that are shown again, bool [H, W]; None for none.
         scale: whole number by which the picture is enlarged.
         is_keyframe: put the keyframe's frame around it.
 
     Returns:
-        uint8 [h * scale, w * scale, 3] RGB; areas of several cells in a colour of their side.
+        uint8 [h * scale, w * scale, 3] RGB.
     """
     pixels = enlarge(frame, scale)
     height, width = pixels.shape[:2]
-    mask = _spread(covered_by(sides), width, height)
+    mask = _spread(keep, width, height)
     luma = pixels.astype(np.float32) @ LUMA  # [h, w]
     dimmed = 0.40 * (0.8 * luma[..., None] + 0.2 * pixels) + 14
     if again is not None and again.any():
         tinted = 0.55 * luma[..., None] + 0.35 * np.array(AGAIN, np.float32)
         dimmed = np.where(_spread(again, width, height)[..., None] > 0, tinted, dimmed)
     shown = np.where(mask[..., None] > 0, pixels, dimmed.astype(np.uint8))
-    fine = _spread(sides == 1, width, height)
     edge = cv2.morphologyEx(
-        fine, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE
+        mask, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE
     )
-    shown[(edge > 0) & (fine > 0)] = DARK.kept
-    _outline_areas(shown, sides)
+    shown[(edge > 0) & (mask > 0)] = DARK.kept
     if is_keyframe:
         cv2.rectangle(shown, (0, 0), (width - 1, height - 1), DARK.keyframe, 2 * FRAME_PX)
     return shown
@@ -117,17 +111,6 @@ def _spread(cells: npt.NDArray[np.bool_], width: int, height: int) -> UInt8Array
     """Spread cells [H, W] over the pixels of a frame: uint8 [h, w] of 0 and 1."""
     spread = cv2.resize(cells.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(spread, dtype=np.uint8)
-
-
-def _outline_areas(shown: UInt8Array, sides: npt.NDArray[np.int8]) -> None:
-    """Frame every area of several cells in the colour of its side."""
-    cell_px = shown.shape[0] // sides.shape[0]
-    for row, column in np.argwhere(sides > 1):
-        side = int(sides[row, column])
-        top, left = row // side * side * cell_px, column // side * side * cell_px
-        bottom = min(top + side * cell_px, shown.shape[0]) - 1
-        right = min(left + side * cell_px, shown.shape[1]) - 1
-        cv2.rectangle(shown, (left, top), (right, bottom), AREAS[side], 1)
 
 
 def enlarge(frame: UInt8Array, scale: int) -> UInt8Array:
@@ -186,9 +169,8 @@ def _write_footer(draw: ImageDraw.ImageDraw, tube: TubeView, top: int, widths: t
     draw.rectangle((0, top, round(total * shown), top + 3), fill=DARK.again)
     draw.rectangle((0, top, round(total * encoded), top + 3), fill=DARK.kept)
     moved = float(np.hypot(*tube.motion_px))
-    areas = ", blue 2 x 2 and violet 4 x 4 cells a token" if bool((tube.scale > 1).any()) else ""
     again = ", shown again blue" if tube.again.any() else ""
-    words = f"encoded clear{areas}{again}, left out dark{f', skipped moved {moved:.0f} px' if moved >= 0.5 else ''}"
+    words = f"encoded clear{again}, left out dark{f', skipped moved {moved:.0f} px' if moved >= 0.5 else ''}"
     middle = top + 4 + (FOOTER_PX - 4) // 2
     draw.text((10, middle), words, font=font(13), fill=DARK.faint, anchor="lm")
     if tube.rebuilt is not None:

@@ -63,7 +63,7 @@ def make_tile(tube: TubeView) -> Tile:
     """Make a tube's tile from its first frame."""
     scale = max(1, -(-TILE_WIDTH_PX // tube.source.shape[2]))
     shown = dim_skipped(
-        tube.source[0], tube.scale, again=tube.again, scale=scale, is_keyframe=tube.is_keyframe
+        tube.source[0], tube.keep, again=tube.again, scale=scale, is_keyframe=tube.is_keyframe
     )
     height = round(shown.shape[0] * TILE_WIDTH_PX / shown.shape[1])
     picture = Image.fromarray(shown).resize((TILE_WIDTH_PX, height), Image.Resampling.LANCZOS)
