@@ -137,6 +137,20 @@ def test_what_dense_does_not_know_is_no_loss_and_a_lucky_guess_no_gain():
     )
 
 
+def test_kinds_with_metrics_of_their_own_are_held_together():
+    texts, times = answered([1, 0, 1, 1]), answered([1, 1, 0, 0], kind="when")
+    moved = tuple(
+        {name: value for name, value in row.items() if name not in ("exact_match", "cer", "token_f1")}
+        | {"id": f"w{row['id']}", "time_error_seconds": 0.2}
+        for row in times.rows
+    )
+    both = pooled([texts, Results(times.header, moved)])
+    by = {(row["kind"], row["metric"]): row["value"] for row in rows_of(both, both)}
+    assert by["all", "correct"] == 5 / 8
+    assert by["all", "still_right"] == 1.0
+    assert by["when", "time_error_seconds"] == pytest.approx(0.2)
+
+
 def test_kinds_that_are_near_chance_stand_beside_the_headline():
     found = rows_of(answered([1, 1, 1, 1], kind="count"), answered([1, 1, 1, 1], kind="count"))
     assert {row["kind"] for row in found} == {"all", "count"}
@@ -146,6 +160,10 @@ def test_sets_are_pooled_with_all_their_questions():
     both = pooled([answered([1, 0, 1, 0]), answered([1, 1, 1, 1])])
     assert (both.header["num_questions"], len(both.rows)) == (8, 8)
     assert rows_of(both, both, "moving") == []
+    # the same names in both sets are other questions
+    by = {(row["kind"], row["metric"]): row for row in rows_of(both, pooled([answered([1, 0, 1, 0])] * 2))}
+    assert by["headline", "correct"]["of_dense"] == 6 / 4
+    assert by["headline", "still_right"]["n"] == 4
 
 
 def test_without_markers_no_time_is_left_in_the_prompt(tmp_path):

@@ -4,6 +4,7 @@ import statistics
 
 from framegate.tools.evaluation import compare, summarise
 from framegate.tools.evaluation.results import Results
+from framegate.tools.evaluation.summary import Resampling
 
 METRICS = ("correct", "exact_match", "cer", "token_f1", "time_error_seconds")
 # Kinds that the dense model answers at least twice as well as no video does, on the validation split; where chance is
@@ -15,11 +16,16 @@ STILL_RIGHT = "still_right"
 
 
 def pooled(results):
-    """Results of several sets as one."""
+    """Results of several sets as one; sets of other sizes and seeds may use the same names for other videos."""
     header = dict(results[0].header)
     header["questions"] = " ".join(one.header["questions"] for one in results)
     header["num_questions"] = sum(one.header["num_questions"] for one in results)
-    return Results(header, tuple(row for one in results for row in one.rows))
+    rows = (
+        {**row, "id": f"{number} {row['id']}", "video": f"{number} {row['video']}"}
+        for number, one in enumerate(results)
+        for row in one.rows
+    )
+    return Results(header, tuple(rows))
 
 
 def parts(results, camera):
@@ -75,9 +81,11 @@ def _rows_of_kind(kind, rows, dense_rows):
     kept = [row for row in rows if row["id"] in right]
     if kept:
         # what dense does not know cannot be lost, and what is guessed right instead is no gain
-        (figure,) = summarise(Results(mine.header, tuple({**row, "kind": "one"} for row in kept)))[-1:]
-        row = {"kind": kind, "metric": STILL_RIGHT, "n": figure.n, "errors": figure.errors, **costs}
-        found.append(row | vars(figure.estimate))
+        videos = Resampling([row["video"] for row in kept], seed=0)
+        estimate = videos.mean([row["correct"] for row in kept])
+        errors = sum(row["status"] == "error" for row in kept)
+        row = {"kind": kind, "metric": STILL_RIGHT, "n": len(kept), "errors": errors, **costs}
+        found.append(row | vars(estimate))
     return found
 
 
