@@ -210,9 +210,10 @@ SECTIONS = [
     ),
     (
         "First token",
-        "Dense and the default at 25 %, in turns on the same questions, medians. "
-        "Command: `python benchmarks/answers/bench_answers.py --clips clips --speed`.",
-        answers.first_token,
+        "The default against dense, in turns in one process, medians: times as soon, planning and selection counted; "
+        "the first four seconds of the shipped clips at 4 frames a second. The wide model has Qwen3-VL-2B's shape and "
+        "random weights. Command: `python benchmarks/answers/bench_first_token.py`, and with `--wide`.",
+        lambda: answers.first_token(table),
     ),
     (
         "What the tokens can show, at equal tokens",

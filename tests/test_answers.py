@@ -70,15 +70,6 @@ def test_tokens_that_grow_with_the_root_of_the_rate_have_exponent_one_half():
     assert summary.exponent(rows, "training_free", "gate") == pytest.approx(0.5)
 
 
-def test_speed_is_told_with_and_without_the_inputs():
-    measured = {"dense_first_token_ms": "200", "framegate_first_token_ms": "50"}
-    first, whole = summary.first_token_speedup(
-        measured | {"dense_inputs_ms": "100", "framegate_inputs_ms": "100"}
-    )
-    assert first == pytest.approx(4)
-    assert whole == pytest.approx(2)
-
-
 def test_a_run_again_takes_its_rows_place(tmp_path):
     path = tmp_path / "answers.csv"
     put(path, ROWS[:2])

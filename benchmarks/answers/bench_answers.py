@@ -12,7 +12,6 @@ where they were cut off. Intervals: 95 %, videos resampled; shares of dense are 
 import argparse
 import csv
 import shlex
-import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from answers.rows import pooled, rows_of
 from answers.series import SERIES, Run
-from common import environment, write_csv
+from common import environment
 
 import framegate
 from framegate.cli.run import load_pair
 from framegate.tools.evaluation import evaluate, read_folder
-from framegate.tools.evaluation.ask import ask
 from framegate.tools.evaluation.generator import write_dataset
 from framegate.tools.evaluation.generator.script import GENERATOR_VERSION, SIZES_PX
 
@@ -44,7 +42,7 @@ COLUMNS = (
     *("value", "low", "high", "of_dense", "of_dense_low", "of_dense_high"),
     *("difference", "difference_low", "difference_high", "tower_share", "prompt_share"),
     *("tokens_dense", "cells_encoded", "tokens_kept", "input_seconds", "after_tower_ms"),
-    # times to the first token are taken apart (--speed); the rows of generator 2 have them, and one seed
+    # times to the first token are taken apart (bench_first_token.py); the rows of generator 2 have them, and one seed
     *("first_token_seconds", "generate_seconds", "seed"),
     *("videos", "seeds", "device", "torch", "transformers", "commit", "command"),
 )
@@ -188,26 +186,6 @@ def put(path, rows):
     part.replace(path)
 
 
-def speed_row(questions, options, *, rounds=12):
-    """Dense and framegate at 25 % on the same questions in turns: median milliseconds of each part."""
-    model, processor = pair(options.model, markers=True)
-    sides = {"dense": {"fps": 4}, "framegate": {"fps": 4, "keep_ratio": 0.25}}
-    times = {name: [] for name in sides}
-    for number in range(rounds + 2):
-        one = questions.questions[number % len(questions.questions)]
-        for name, settings in sides.items():
-            with framegate.attach(model, processor, name, **settings):
-                answer = ask(model, processor, video=str(one.path), question=one.question, max_new_tokens=8)
-            if number >= 2:
-                times[name].append((1000 * answer.first_token_seconds, 1000 * answer.input_seconds))
-    row = {"weights": options.weights, "size": options.sizes[0], "rounds": rounds}
-    for name, pairs in times.items():
-        first, inputs = (statistics.median(part) for part in zip(*pairs, strict=True))
-        row |= {f"{name}_first_token_ms": round(first, 1), f"{name}_inputs_ms": round(inputs, 1)}
-    command = shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]])
-    return row | environment() | {"command": command}
-
-
 def wanted(run, options):
     """Whether --only, --prompts and --towers leave a run in; dense runs have no budget."""
     prompt, tower = (run.overrides.get(name) for name in ("keep_ratio", "tower_ratio"))
@@ -233,9 +211,6 @@ def options_of(parser):
     )
     parser.add_argument("--out", type=Path, default=Path("out/answers"))
     parser.add_argument("--csv", type=Path, default=HERE / "results" / "answers.csv")
-    parser.add_argument(
-        "--speed", action="store_true", help="time dense and framegate in turns, nothing else"
-    )
     return parser.parse_args()
 
 
@@ -245,9 +220,6 @@ def main():
         argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     )
     sets = question_sets(options)
-    if options.speed:
-        write_csv(options.csv.with_name("speed.csv"), [speed_row(next(iter(sets.values())), options)])
-        return
     runs = [run for series in options.series for run in SERIES[series]() if wanted(run, options)]
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} {run.label}", flush=True)

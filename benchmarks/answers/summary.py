@@ -93,10 +93,3 @@ def pair_rows(rows, series, weights, kinds=(("all", "correct"), ("text_at", "cor
         for (name, ratio), values in found.items()
     ]
     return ["", "tokens", *(kind for kind, _ in kinds)], body
-
-
-def first_token_speedup(row):
-    """From results/speed.csv, measured in turns: dense over framegate, to the first token and with the inputs."""
-    first = [float(row[f"{name}_first_token_ms"]) for name in ("dense", OURS)]
-    whole = [ms + float(row[f"{name}_inputs_ms"]) for name, ms in zip(("dense", OURS), first, strict=True)]
-    return first[0] / first[1], whole[0] / whole[1]
