@@ -284,7 +284,7 @@ LONG_SECTIONS = [
         "Answers: every method, rates and ablations",
         "Intervals hold 95 %, videos resampled. `cannot`: the method cannot spend so few tokens. `uniform_frames` and "
         "`down_scaling` spend at most the budget, the others spend it exactly; the counts are in the CSV. `framegate` "
-        "0.1.0 is the first edition's default: a gate with areas, without refill. By pace, camera and background: "
+        "0.1.0 is the first edition's default: a gate with areas, without refill. By pace, camera, background, then: "
         "benchmarks/answers/results/conditions.csv. Fine-tune: `examples/finetune/whole.yaml`, 300 steps.",
         of_first_edition(lambda: answers.every_method(table)),
     ),

@@ -63,7 +63,7 @@ class GatedResidualTokenizer(nn.Module):
 
         Args:
             rows: of the encoded cells of all videos, in token order, as the tower takes them.
-            plan: flat plan of all videos; `cell_plan` makes one of GatePlans.
+            plan: flat plan of all videos; `cell_plan` makes one of the anchors of GatePlans.
             encode: how the tower is run this time, for what differs from call to call; None for the way given before.
 
         Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +71,40 @@ def ask(
     assert front_end is not None
     began = time.perf_counter()
     inputs = question_inputs(processor, video, question, window_seconds=window_seconds).to(model.device)
+    return generated(
+        model, processor, inputs, report=lambda: front_end.report, began=began, max_new_tokens=max_new_tokens
+    )
+
+
+def generated(
+    model: Any,
+    processor: Any,
+    inputs: Any,
+    *,
+    report: Callable[[], Report],
+    began: float,
+    max_new_tokens: int,
+    given: Mapping[str, Any] | None = None,
+) -> Answer:
+    """Generate greedily, in a batch of one, with the times it took.
+
+    `inputs` are those of the whole prompt; `given` is what the model gets where that is not all of them; `began` is
+    when the inputs began to be made, by `time.perf_counter`; `report` is asked after the answer.
+    """
     ready = time.perf_counter()
     first = FirstToken()
     output = model.generate(
-        **inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, streamer=first
+        **(inputs if given is None else given),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        streamer=first,
     )
     done = time.perf_counter()
     new_tokens = output[:, inputs["input_ids"].shape[1] :]
     return Answer(
         text=processor.batch_decode(new_tokens, skip_special_tokens=True)[0].strip(),
-        report=front_end.report,
+        report=report(),
         input_tokens=inputs["input_ids"].shape[1],
         output_tokens=new_tokens.shape[1],
         input_seconds=ready - began,

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from framegate.errors import ConfigError
-from framegate.tools.evaluation.ask import Answer, FirstToken, question_inputs
+from framegate.tools.evaluation.ask import Answer, generated, question_inputs
 
 # what no question begins with: up to here prompts about a video are the same
 _OTHER_QUESTION = "|"
@@ -39,7 +39,7 @@ class SharedVideo:
             max_new_tokens: longest answer.
 
         Returns:
-            The answer. `first_token_seconds` is that of the question alone, for all but the first about a video.
+            The answer; reading the video counts to the inputs of the first question about it.
 
         Raises:
             ConfigError: the prompt does not go on after the video, or a stage reads the question.
@@ -47,29 +47,17 @@ class SharedVideo:
         """
         began = time.perf_counter()
         inputs = question_inputs(self.processor, video, question).to(self.model.device)
-        ready = time.perf_counter()
         if video != self._video:
             self._read(video, inputs)
-        first = FirstToken()
-        output = self.model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            past_key_values=copy.deepcopy(self._cache),
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        return generated(
+            self.model,
+            self.processor,
+            inputs,
+            report=lambda: self._report,
+            began=began,
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            streamer=first,
-        )
-        done = time.perf_counter()
-        new_tokens = output[:, inputs["input_ids"].shape[1] :]
-        return Answer(
-            text=self.processor.batch_decode(new_tokens, skip_special_tokens=True)[0].strip(),
-            report=self._report,
-            input_tokens=inputs["input_ids"].shape[1],
-            output_tokens=new_tokens.shape[1],
-            input_seconds=ready - began,
-            first_token_seconds=(first.time or done) - ready,
-            generate_seconds=done - ready,
+            given=given | {"past_key_values": copy.deepcopy(self._cache)},
         )
 
     def _read(self, video: str, inputs: Any) -> None:
