@@ -33,7 +33,13 @@ from framegate.tools.training.nano.train import (
     forget_after,
     train,
 )
-from framegate.tools.training.nano.weights import FlatPatchEmbed, Optimizers, least_explained, load_grown
+from framegate.tools.training.nano.weights import (
+    FlatPatchEmbed,
+    Muon,
+    Optimizers,
+    least_explained,
+    load_grown,
+)
 
 LESSON = Lesson(grid=(2, 3), tubes=2, videos=2, questions=3, kinds=("text_at", "when"))
 
@@ -292,6 +298,47 @@ def test_the_flat_patch_embedding_is_the_convolution():
     flat = FlatPatchEmbed(tower.patch_embed)
     assert torch.allclose(flat(rows), tower.patch_embed(rows), atol=1e-4)
     assert flat.state_dict().keys() == tower.patch_embed.state_dict().keys()
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon to compare with")
+def test_muon_goes_where_torchs_own_goes():
+    torch.manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((96, 32), (96, 32), (32, 80))]
+    theirs = [torch.nn.Parameter(weight.detach().clone()) for weight in ours]
+    begun = [weight.detach().clone() for weight in ours]
+    optimizers = (
+        Muon(ours, lr=1e-2, weight_decay=0.01),
+        torch.optim.Muon(theirs, lr=1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other, before in zip(ours, theirs, begun, strict=True):
+        # theirs computes in bfloat16, which has three digits
+        assert (one - other).norm() < 0.02 * (other - before).norm()
+
+
+def test_the_tower_learns_from_every_fourth_question_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("framegate.tools.training.nano.train.MIXTURE", (LESSON,))
+    monkeypatch.setattr("framegate.tools.training.nano.train.READING_SHARES", (0.0, 0.0, 0.0))
+    trainer = Trainer(tmp_path, seed=0, peak_rate=1e-3, steps=100)
+    trainer.progress.lesson = len(CURRICULUM)
+    tower, language = trainer.model.model.visual, trainer.model.model.language_model
+    taught = []
+    for _ in range(24):
+        before = [
+            tower.blocks[0].mlp.linear_fc1.weight.clone(),
+            language.layers[0].mlp.up_proj.weight.clone(),
+        ]
+        trainer.step()
+        after = [tower.blocks[0].mlp.linear_fc1.weight, language.layers[0].mlp.up_proj.weight]
+        assert not torch.equal(before[1], after[1])
+        taught.append(not torch.equal(before[0], after[0]))
+    assert 1 <= sum(taught) <= 12
+    assert all(weight.requires_grad for weight in tower.parameters())
 
 
 def test_every_weight_moves_under_one_optimiser():

@@ -4,9 +4,10 @@
 
 A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in
 one small frame, in two frames, in larger frames and longer videos, a step whenever the share of right answers passes
-a mark; then videos of many sizes, lengths and rates, mixed. The lesson of the tower is rehearsed throughout. Batches
-are functions of seed and step, so a run that was cut off goes on where its last checkpoint was, and gives what it
-would have given.
+a mark; then videos of many sizes, lengths and rates, mixed, from which the tower learns in every fourth step alone: it
+is four fifths of a step's work, and what it has to know is the lesson of the first, which is rehearsed throughout.
+Batches are functions of seed and step, so a run that was cut off goes on where its last checkpoint was, and gives
+what it would have given.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ MIXTURE = (
 )
 # share of steps that rehearse the first lesson: on the way, in the last lesson, and there while the rate falls; reading
 # is what is learnt slowest and costs least
-READING_SHARES = (0.33, 0.4, 0.3)
+READING_SHARES = (0.33, 0.6, 0.5)
+# in the last lesson the tower learns from this share of the questions; from the others the language model alone
+TOWER_LEARNS = 0.25
 # a new head learns alone for so many of its lessons: what it says at first would only disturb a tower that can read
 HEAD_ALONE = 40
 # the rate stays level for this share of the steps
@@ -177,9 +180,9 @@ class Trainer:
         """Learn from one batch and tell how it went."""
         began = time.perf_counter()
         now = self.progress
-        draw = np.random.default_rng((self.seed, now.step, 13)).random(2)
+        reads, lesson, tower = np.random.default_rng((self.seed, now.step, 13)).random(3)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            loss = self._read() if draw[0] < self._reading_share() else self._answer(draw[1])
+            loss = self._read() if reads < self._reading_share() else self._answer(lesson, tower)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizers.step(self.rate())
@@ -203,7 +206,7 @@ class Trainer:
             return READING_SHARES[0]
         return READING_SHARES[1 if self.progress.step < LEVEL * self.steps else 2]
 
-    def _answer(self, draw: float) -> torch.Tensor:
+    def _answer(self, draw: float, draw_tower: float) -> torch.Tensor:
         """The present lesson, and in a third of the cases the one before; at the end one of the mixture."""
         now = self.progress
         ends, back = now.lesson == len(CURRICULUM), now.lesson > 1 and draw < 1 / 3
@@ -211,7 +214,9 @@ class Trainer:
         if ends:
             lesson = MIXTURE[int(draw * len(MIXTURE))]
         batch = make_batch(lesson, self.tokenizer, (self.seed, now.step))
+        tower = self.model.model.visual.requires_grad_(not ends or bool(draw_tower < TOWER_LEARNS))
         logits, right = answered(self.model, batch)
+        tower.requires_grad_(True)
         if ends or not back:
             for kind, truths in exact_matches(logits.detach(), batch).items():
                 self._mark(kind, sum(truths) / len(truths))
