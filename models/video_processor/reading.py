@@ -29,7 +29,7 @@ from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, windo
 from framegate.tokenizers.gate.video import TowerView, all_frames, chosen_frames, open_clip
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import FramesConfig, sample_frames
-from framegate.types import FramePlan, Int64Array
+from framegate.types import FramePlan, Int64Array, VideoInfo
 
 _FRAMES_WORTH_A_BAR = 512
 
@@ -227,10 +227,10 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
             f"frames: {len(chosen):,} of {len(inside):,}, as the checkpoint's own processor chooses; "
             "set frames.fps for others"
         )
-        if info.rotation_degrees:
+        asked = _asked_of_players(info)
+        if asked:
             notes.append(
-                f"frames are turned by {info.rotation_degrees} degrees, as the file asks players to; readers of "
-                "transformers leave it out"
+                f"frames are {asked}, as the file asks players to; readers of transformers leave it out"
             )
         return FramePlan.from_indices(inside[chosen], info.frame_times_seconds)
     if "min_frames" in call:
@@ -242,6 +242,15 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
             f"frames: chosen by sampler {request.config.frames.sampler!r} as set, not by the checkpoint's own processor"
         )
     return sample_frames(info, sampling, window)
+
+
+def _asked_of_players(info: VideoInfo) -> str:
+    """What was done to the stored pictures before they were shown, empty where nothing."""
+    turned = f"turned by {info.rotation_degrees} degrees" if info.rotation_degrees else ""
+    mirrored = "mirrored" if info.is_mirrored else ""
+    wide = f"stretched (pixels are {info.pixel_aspect:.3g} times as wide as high)"
+    stretched = wide if info.pixel_aspect != 1 else ""
+    return ", ".join(filter(None, (turned, mirrored, stretched)))
 
 
 def frames_config(config: FramesConfig, call: Mapping[str, Any]) -> FramesConfig:

@@ -24,12 +24,15 @@ class VideoInfo:
 
     Args:
         source: path or address it was opened from; None for frames in memory.
-        width_px: width as shown, rotation applied.
-        height_px: height as shown, rotation applied.
+        width_px: width as shown: turned, and with square pixels.
+        height_px: height as shown.
         frame_times_seconds: container time stamps in order of presentation, float64 [F]; empty for live sources.
         duration_seconds: end of the last frame; 0.0 for live sources.
         codec: the codec's short name, "raw" for frames in memory.
         rotation_degrees: clockwise turn that the container asks for: 0, 90, 180 or 270.
+        is_mirrored: the container asks for left and right to be swapped after the turn.
+        pixel_aspect: width of a stored pixel by its height.
+        video_stream: number of the stream among all of the container's; None for frames in memory.
         is_live: frames come once, in order, without a known end.
         warnings: what had to be assumed or was found damaged while looking.
     """
@@ -41,6 +44,9 @@ class VideoInfo:
     duration_seconds: float
     codec: str
     rotation_degrees: int = 0
+    is_mirrored: bool = False
+    pixel_aspect: float = 1.0
+    video_stream: int | None = None
     is_live: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -124,8 +130,10 @@ class Frame:
         index: position in order of presentation.
         timestamp_seconds: container time.
         pixels: uint8 [h, w, 3] RGB, or [h, w] luma when only luma was asked for.
+        is_damaged: the decoder had to make up a part of it.
     """
 
     index: int
     timestamp_seconds: float
     pixels: UInt8Array = field(repr=False)
+    is_damaged: bool = False

@@ -47,6 +47,7 @@ def write_clip(
     format: str | None = None,
     color: dict[str, int] | None = None,
     sound_from_ms: int | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Encode frames with the given time stamps (100 ms apart if not given), return the path."""
     times = times_ms if times_ms is not None else [100 * place for place in range(len(frames))]
@@ -60,6 +61,8 @@ def write_clip(
         stream.codec_context.options = {"sc_threshold": "0", **(options or {})}
         for name, value in (color or {}).items():
             setattr(stream.codec_context, name, value)
+        if pixel_aspect is not None:
+            stream.sample_aspect_ratio = stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation_degrees is not None:
             stream.set_display_rotation(rotation_degrees)
         sound = container.add_stream("aac", rate=8000) if sound_from_ms is not None else None

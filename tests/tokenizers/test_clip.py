@@ -13,9 +13,9 @@ from PIL import Image
 
 from framegate.errors import ConfigError, FrameError, VideoError
 from framegate.tokenizers.clip import open_video, probe
-from framegate.tokenizers.clip.file_index import clockwise, index_file
+from framegate.tokenizers.clip.file_index import index_file
 from framegate.tokenizers.clip.file_source import FileReader
-from framegate.tokenizers.clip.pixels import resize, turn
+from framegate.tokenizers.clip.pixels import orientation, resize, turn
 from framegate.types import FramePlan
 
 IRREGULAR_MS = [0, 40, 50, 400, 410, 1000, 1033, 1100, 2500, 2600, 2610, 4000]
@@ -86,7 +86,16 @@ def test_turning_is_clockwise():
     picture = np.array([[1, 2], [3, 4]], np.uint8)
     assert turn(picture, 90).tolist() == [[3, 1], [4, 2]]
     assert turn(picture, 270).tolist() == [[2, 4], [1, 3]]
-    assert [clockwise(angle) for angle in (0, -90, 90, 180, -180, 89.6)] == [0, 90, 270, 180, 180, 270]
+
+
+@pytest.mark.parametrize("clockwise", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_display_matrix_is_a_turn_and_a_mirror(clockwise, mirrored):
+    cosine, sine = round(np.cos(np.radians(clockwise))), round(np.sin(np.radians(clockwise)))
+    shown = np.array([[cosine, -sine], [sine, cosine]])
+    shown = np.diag([-1, 1]) @ shown if mirrored else shown
+    assert orientation(65536 * shown.T) == (clockwise, mirrored)
+    assert orientation(np.zeros((2, 2))) == (0, False)
 
 
 def test_shrinking_in_two_steps_is_the_area_average():
@@ -180,7 +189,7 @@ def test_time_stamps_that_start_over_are_put_behind(tmp_path):
     with open_video(twice) as stream:
         assert stream.info.num_frames == 40
         assert np.all(np.diff(stream.info.frame_times_seconds) > 0)
-        assert "go back" in stream.warnings[0]
+        assert "what follows was put behind what came before" in stream.warnings[0]
         frames = list(stream.frames())
         plan = FramePlan.from_indices(np.array([25]), stream.info.frame_times_seconds)
         (planned,) = stream.frames(plan)
@@ -251,7 +260,9 @@ def test_clip_window_takes_start_but_not_end(clip):
         with pytest.raises(FrameError, match="names frames 12 to 20, but the stream holds frames 10 to 19"):
             stream.frames(plan)
     with open_video(clip, window_seconds=(5.75, None)) as stream:
-        assert [frame.index for frame in stream.frames()] == [58, 59]
+        # frame 57 is on screen at the start
+        assert [frame.index for frame in stream.frames()] == [57, 58, 59]
+        assert [frame.timestamp_seconds for frame in stream.frames()] == [5.75, 5.8, 5.9]
 
 
 def test_memory_is_a_window_of_a_few_frames(clip):
@@ -350,7 +361,7 @@ def test_bfloat16_frames():
 
 def test_times_of_frames_in_memory():
     with open_video(SOURCE, timestamps_seconds=[1, 1.5, 1.5, 4], window_seconds=(1.2, 4)) as stream:
-        assert [frame.timestamp_seconds for frame in stream.frames()] == [1.5, 1.5]
+        assert [frame.timestamp_seconds for frame in stream.frames()] == [1.2, 1.5, 1.5]
         assert stream.info.duration_seconds == 4.5
     with open_video(SOURCE) as stream:
         assert "24 frames per second were assumed" in stream.warnings[0]

@@ -1,9 +1,16 @@
 """Live sources: frames come once, with their times; devices and addresses."""
 
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import cv2
 import numpy as np
 import pytest
 from clips import gradient_frames, write_clip
@@ -77,3 +84,157 @@ def test_an_address(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def served(send, content_type="video/x-flv"):
+    """An address at which `send`, given the connection, says what comes."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def run():
+        while not ended.is_set():
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.recv(4096)
+                    connection.sendall(f"HTTP/1.0 200 OK\r\nContent-Type: {content_type}\r\n\r\n".encode())
+                    send(connection, ended)
+                except OSError:
+                    continue
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/live"
+    finally:
+        ended.set()
+        listening.close()
+
+
+def test_a_clock_that_starts_anew_goes_on(tmp_path):
+    one = write_clip(tmp_path / "a.flv", gradient_frames(30), codec="flv1").read_bytes()
+    with (
+        served(lambda connection, _: connection.sendall(one + one[13:])) as address,
+        open_video(address) as stream,
+    ):
+        times = [frame.timestamp_seconds for frame in stream.frames()]
+        assert any("was put behind what came before" in note for note in stream.warnings)
+    np.testing.assert_allclose(times, np.arange(60) / 10, atol=1e-6)
+
+
+def test_a_camera_without_a_clock_is_timed_on_arrival():
+    pictures = [cv2.imencode(".jpg", np.full((48, 64, 3), 10 * k, np.uint8))[1].tobytes() for k in range(16)]
+
+    def send(connection, _):
+        for picture in pictures:
+            head = b"--f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
+            connection.sendall(head + picture + b"\r\n")
+            time.sleep(0.1)
+
+    with served(send, "multipart/x-mixed-replace; boundary=f") as address, open_video(address) as stream:
+        frames = list(stream.frames())
+        assert any("the clock on arrival was taken" in note for note in stream.warnings)
+    assert len(frames) == 16
+    # 25 frames a second, FFmpeg's guess, would end at 0.6
+    assert frames[-1].timestamp_seconds > 1.2
+
+
+def falls_silent(data):
+    def send(connection, ended):
+        connection.sendall(data)
+        ended.wait(60)
+
+    return send
+
+
+@pytest.fixture(scope="module")
+def transport_stream(tmp_path_factory):
+    path = tmp_path_factory.mktemp("streams") / "a.ts"
+    noise = np.random.default_rng(0).integers(0, 90, (40, 48, 64, 3), np.uint8)
+    return write_clip(path, gradient_frames(40) // 2 + noise, options={"bf": "0"}).read_bytes()
+
+
+def test_a_source_that_never_answers_is_given_up(transport_stream):
+    with (
+        served(falls_silent(b""), "video/mp2t") as address,
+        pytest.raises(VideoError, match=r"did not answer within 0\.5 seconds|sent none within 0\.5 seconds"),
+    ):
+        open_video(address, timeout_seconds=0.5)
+
+
+def test_a_source_that_falls_silent_ends(transport_stream):
+    with (
+        served(falls_silent(transport_stream), "video/mp2t") as address,
+        open_video(address, timeout_seconds=1) as stream,
+    ):
+        frames = list(stream.frames())
+        assert any("sent nothing for 1 seconds" in note for note in stream.warnings)
+    assert len(frames) > 20
+
+
+def test_closing_from_another_thread_ends_a_read(transport_stream):
+    with served(falls_silent(transport_stream), "video/mp2t") as address:
+        stream = open_video(address)
+        seen = []
+        reads = threading.Thread(target=lambda: seen.extend(stream.frames()), daemon=True)
+        reads.start()
+        time.sleep(0.5)
+        assert reads.is_alive()
+        stream.close()
+        reads.join(5)
+        assert not reads.is_alive()
+    assert seen
+
+
+def test_closing_a_file_from_another_thread_ends_a_read(clip):
+    stream = open_video(clip)
+    seen, goes_on, has_begun = [], threading.Event(), threading.Event()
+
+    def read():
+        for frame in stream.frames():
+            seen.append(frame.index)
+            has_begun.set()
+            goes_on.wait(5)
+
+    reads = threading.Thread(target=read, daemon=True)
+    reads.start()
+    has_begun.wait(5)
+    stream.close()
+    goes_on.set()
+    reads.join(5)
+    assert not reads.is_alive()
+    assert len(seen) < 60
+
+
+def test_ctrl_c_ends_the_wait_for_a_silent_source():
+    script = (
+        "import sys, framegate\n"
+        "print('asks', flush=True)\n"
+        "framegate.open_video(sys.argv[1], timeout_seconds=60)\n"
+    )
+    with served(falls_silent(b""), "video/mp2t") as address:
+        child = subprocess.Popen(
+            [sys.executable, "-c", script, address], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert child.stdout.readline() == b"asks\n"
+        time.sleep(1.0)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=10)
+    assert child.returncode == -signal.SIGINT
+    assert b"KeyboardInterrupt" in errors
+
+
+def test_a_live_window_shows_what_is_on_screen_at_its_start(tmp_path):
+    slides = [np.full((48, 64, 3), 60 * place + 40, np.uint8) for place in range(3)]
+    path = write_clip(tmp_path / "slides.mp4", slides, times_ms=[0, 20_000, 40_000])
+    with open_video(path, format="mov", window_seconds=(15, 45)) as stream:
+        assert [frame.timestamp_seconds for frame in stream.frames()] == [15.0, 20.0, 40.0]
+
+
+@pytest.mark.parametrize("timeout_seconds", [0, -1])
+def test_a_time_limit_is_above_nothing(timeout_seconds):
+    with pytest.raises(FrameError, match="timeout_seconds is"):
+        open_video("rtsp://127.0.0.1/none", timeout_seconds=timeout_seconds)

@@ -12,7 +12,12 @@ import numpy as np
 
 from framegate.errors import VideoError, VideoNotFoundError
 
+# per packet of a stream: when it is shown and when it is decoded, in ticks
+Stamps = list[tuple[int | None, int | None]]
+
 _VP8_SHOW_FRAME_BIT = 0x10
+# a stream of less than this share of the largest one's pixels is a preview of it
+_PREVIEW_SHARE = 0.5
 
 
 def check_file(path: Path) -> None:
@@ -24,20 +29,40 @@ def check_file(path: Path) -> None:
         )
     if path.is_dir():
         raise VideoError(f"{str(path)!r} is a directory; give the path of one video file in it.")
+    if not path.is_file():
+        # opening a pipe that nobody writes to would wait for ever
+        raise VideoError(
+            f"{str(path)!r} is a pipe or a device, no file; open it as live, with format=, say 'mpegts' or 'v4l2'."
+        )
     if path.stat().st_size == 0:
         raise VideoError(f"{str(path)!r} is empty (0 bytes); copy or download the video again.")
 
 
 def open_container(
-    source: str | bytes, *, format: str | None = None, options: Mapping[str, str] | None = None
+    source: str | bytes,
+    *,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+    timeout_seconds: float | None = None,
 ) -> Any:
     """Open a file, its bytes, an address or a device for reading, by FFmpeg's name of the format, None to find out.
 
-    VideoError where it cannot be opened, or is no video.
+    VideoError where it cannot be opened, is no video, or does not answer in time.
     """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        return av.open(opened, format=format, options=dict(options or {}), metadata_errors="replace")
+        return av.open(
+            opened,
+            format=format,
+            options=dict(options or {}),
+            metadata_errors="replace",
+            timeout=timeout_seconds,
+        )
+    except (av.error.ExitError, av.error.TimeoutError) as problem:
+        raise VideoError(
+            f"{named(source)!r} did not answer within {timeout_seconds:g} seconds; check that the source is sending, "
+            "or raise timeout_seconds."
+        ) from problem
     except (av.FFmpegError, OSError, ValueError) as problem:
         source = named(source)
         if "://" in source or format is not None:
@@ -55,28 +80,70 @@ def named(source: object) -> str:
     return f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
 
 
-def video_stream_of(container: Any, source: str) -> Any:
-    """Find the first video stream of a container, decoder known; cover pictures do not count.
+def video_stream_of(container: Any, source: str, index: int | None = None) -> Any:
+    """Choose the video stream that a player would show: no cover, no preview, the default one, the largest.
 
-    VideoError for no video stream, or one whose codec FFmpeg does not know.
+    Args:
+        container: an open one.
+        source: its name, for messages.
+        index: number of the stream among all streams of the container; None to choose.
+
+    Raises:
+        VideoError: no such video stream, none at all, or one whose codec FFmpeg does not know.
     """
-    videos = [stream for stream in container.streams.video if not _is_cover(stream)]
+    videos = [stream for stream in container.streams.video if not _is_picture(stream)]
     if not videos:
-        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
         raise VideoError(
-            f"{source!r} holds no video stream, only {', '.join(kinds)}; give a file with pictures."
+            f"{source!r} holds no video, only {_kinds(container)}; give a file with moving pictures."
         )
-    stream = videos[0]
-    context = stream.codec_context
-    if context is None or not context.name:
+    if index is not None:
+        videos = [stream for stream in videos if stream.index == index]
+    if not videos:
+        known = ", ".join(str(stream.index) for stream in container.streams.video if not _is_picture(stream))
+        raise VideoError(f"video_stream is {index}, which is no video stream of {source!r}; it has {known}.")
+    known_codec = [
+        stream for stream in videos if stream.codec_context is not None and stream.codec_context.name
+    ]
+    if not known_codec:
         raise VideoError(
             f"The video codec of {source!r} is unknown to this build of FFmpeg; convert it, say to H.264."
         )
-    return stream
+    largest = max(map(_area, known_codec))
+    whole = [stream for stream in known_codec if _area(stream) >= _PREVIEW_SHARE * largest]
+    return max(whole, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def other_videos_note(container: Any, stream: Any, name: str) -> tuple[str, ...]:
+    """Say which of several video streams was taken, if there are several."""
+    others = [other for other in container.streams.video if not _is_picture(other) and other is not stream]
+    if not others:
+        return ()
+    told = ", ".join(f"{other.index} of {other.width} x {other.height} px" for other in others)
+    return (
+        f"{name} holds {len(others) + 1} video streams; {stream.index} of {stream.width} x {stream.height} px was "
+        f"taken (the others: {told}). Choose another with video_stream.",
+    )
+
+
+def _area(stream: Any) -> int:
+    return int((stream.width or 0) * (stream.height or 0))
+
+
+def _is_default(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.default)
+
+
+def _is_picture(stream: Any) -> bool:
+    """A cover, or thumbnails for a player's time line."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    return bool(stream.disposition & pictures)
+
+
+def _kinds(container: Any) -> str:
+    kinds = {
+        "a cover picture" if stream.type == "video" else stream.type or "data" for stream in container.streams
+    }
+    return " and ".join(sorted(kinds, key=lambda kind: (kind == "a cover picture", kind))) or "nothing"
 
 
 def is_shown(packet: Any, codec: str) -> bool:
@@ -86,51 +153,38 @@ def is_shown(packet: Any, codec: str) -> bool:
     return codec != "vp8" or bool(bytes(packet)[0] & _VP8_SHOW_FRAME_BIT)
 
 
-class ContinuousPackets:
-    """The packets of a stream from its start, with time stamps that start over moved behind what came before.
+class Packets:
+    """The packets of a stream from where its container stands, up to where reading fails.
 
     Args:
-        container: the opened container, at its start.
+        container: the opened container.
         stream: the video stream.
+        stamps: stamps of showing and of decoding to put in place of the packets' own, by their number from the start;
+            None where the container's clock is right.
 
-    `restarts` holds (time before, time after) in ticks of every such place, `problem` the error that ended
-    reading early, if any.
+    `problem` holds the error that ended reading early, if any.
     """
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, stamps: Stamps | None = None) -> None:
         self._packets = container.demux(stream)
-        self._offset = 0
-        self._last_dts: int | None = None
-        self._step = 1
-        self.restarts: list[tuple[int, int]] = []
+        self._stamps = stamps
         self.problem: str | None = None
 
     def __iter__(self) -> Iterator[Any]:
+        number = 0
         while True:
             try:
                 packet = next(self._packets, None)
-            except av.FFmpegError as problem:
+            except (av.FFmpegError, ValueError) as problem:
                 self.problem = str(problem)
                 return
             if packet is None:
                 return
-            self._move(packet)
+            # the empty packet at the end flushes the decoder
+            if self._stamps is not None and packet.size > 0 and number < len(self._stamps):
+                packet.pts, packet.dts = self._stamps[number]
+            number += packet.size > 0
             yield packet
-
-    def _move(self, packet: Any) -> None:
-        if packet.dts is None:
-            return
-        dts = packet.dts + self._offset
-        if self._last_dts is not None and dts < self._last_dts:
-            self.restarts.append((self._last_dts, dts))
-            self._offset += self._last_dts + self._step - dts
-            dts = packet.dts + self._offset
-        elif self._last_dts is not None:
-            self._step = max(1, dts - self._last_dts)
-        self._last_dts = dts
-        if self._offset:
-            packet.dts = dts
-            packet.pts = None if packet.pts is None else packet.pts + self._offset
 
 
 def counted_threads(cpus: int | None) -> int:

@@ -11,19 +11,25 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError
+from framegate.tokenizers.clip.clock import FREE_CLOCKS, mended_clock, usual_delay, wild_showing
 from framegate.tokenizers.clip.container import (
-    ContinuousPackets,
+    Packets,
+    Stamps,
     check_file,
     is_shown,
     named,
     open_container,
+    other_videos_note,
     video_stream_of,
 )
+from framegate.tokenizers.clip.pixels import as_shown
 from framegate.types import Float64Array, Int64Array, VideoInfo
 
 MICROSECOND = Fraction(1, 1_000_000)
 FALLBACK_RATE = Fraction(25)
 TS_PACKET_BYTES = 188
+# sound of the same programme does not start this long before its pictures
+OTHER_CLOCK_SECONDS = 10
 # A file whose video ends this much before its header says is reported as cut off.
 PROMISE_SLACK_SECONDS = 1.0
 
@@ -39,6 +45,7 @@ class FileIndex:
         keyframes: indices of the frames that decode on their own, int64 [K].
         lookup: how a decoded frame finds its place: by its time stamp, or by counting frames from the start.
         can_seek: decoding may start at a keyframe.
+        stamps: of all packets, where the container's clock had to be mended; None where it is right.
     """
 
     info: VideoInfo
@@ -47,11 +54,15 @@ class FileIndex:
     keyframes: Int64Array = field(repr=False)
     lookup: Literal["time", "count"]
     can_seek: bool
+    stamps: Stamps | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class _Packets:
-    """Per shown packet, in order of the file: stamps in ticks (None: missing), length, keyframe or not."""
+    """Per shown packet, in order of the file: stamps in ticks (None: missing), length, keyframe or not.
+
+    `stamps` are those of all packets where any was moved, `clock_notes` say which and why.
+    """
 
     pts: list[int | None]
     dts: list[int | None]
@@ -59,15 +70,17 @@ class _Packets:
     keys: list[bool]
     num_discarded: int
     num_corrupt: int
-    restarts: list[tuple[int, int]]
     problem: str | None
+    stamps: Stamps | None
+    clock_notes: tuple[str, ...]
 
 
-def index_file(source: Path | bytes) -> FileIndex:
-    """Read all packets of a file, and decode its first frame to learn the rotation.
+def index_file(source: Path | bytes, *, video_stream: int | None = None) -> FileIndex:
+    """Read all packets of a file, and decode its first frame to learn how it is shown.
 
     Args:
         source: the video file, or its bytes.
+        video_stream: number of the stream among all of the container's; None for the one a player would show.
 
     Returns:
         The index. The first instant of the container (the earliest of its streams) is 0 seconds, so the first
@@ -81,50 +94,91 @@ def index_file(source: Path | bytes) -> FileIndex:
         check_file(source)
     data, name = source if isinstance(source, bytes) else str(source), named(source)
     with open_container(data) as container:
-        stream = video_stream_of(container, name)
-        packets = _read_packets(container, stream)
+        stream = video_stream_of(container, name, video_stream)
+        packets = _read_packets(container, stream, Path(name).name)
         if not packets.pts:
             raise VideoError(f"{name!r} has a video stream but no frame in it; record it again.")
         time_base = stream.time_base
         ticks, order, lookup, notes = _place(packets, stream)
-        start = _start_tick(container, int(ticks[0]), time_base) if lookup == "time" else int(ticks[0])
+        start = _start_tick(container, stream, packets, int(ticks[0])) if lookup == "time" else int(ticks[0])
         step = packets.durations[order[-1]] or _median_step(ticks, stream, time_base)
         end = float((int(ticks[-1]) + step - start) * time_base)
         size_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
         notes += _damage(Path(name).name, size_bytes, container, stream, packets, end)
-        width, height, rotation = _shape(data)
         info = VideoInfo(
             source=name if isinstance(source, bytes) else source,
-            width_px=width,
-            height_px=height,
             frame_times_seconds=_seconds(ticks - start, time_base),
             duration_seconds=end,
             codec=stream.codec_context.name,
-            rotation_degrees=rotation,
-            warnings=tuple(notes),
+            video_stream=stream.index,
+            warnings=(*other_videos_note(container, stream, Path(name).name), *notes),
+            **_first_picture(data, stream.index),
         )
-    keyframes = np.flatnonzero(np.array(packets.keys)[order]).astype(np.int64)
-    can_seek = lookup == "time" and not packets.restarts
-    return FileIndex(info=info, data=data, ticks=ticks, keyframes=keyframes, lookup=lookup, can_seek=can_seek)
+    return FileIndex(
+        info=info,
+        data=data,
+        ticks=ticks,
+        keyframes=np.flatnonzero(np.array(packets.keys)[order]).astype(np.int64),
+        lookup=lookup,
+        can_seek=lookup == "time" and packets.stamps is None,
+        stamps=packets.stamps,
+    )
 
 
-def _read_packets(container: Any, stream: Any) -> _Packets:
-    pts: list[int | None] = []
-    dts: list[int | None] = []
+def _read_packets(container: Any, stream: Any, name: str) -> _Packets:
+    stamps: Stamps = []
+    shown: list[int] = []
     durations: list[int] = []
     keys: list[bool] = []
     discarded = corrupt = 0
-    source = ContinuousPackets(container, stream)
+    source = Packets(container, stream)
     for packet in source:
-        discarded += packet.size > 0 and packet.is_discard
+        if packet.size == 0:
+            continue
+        stamps.append((packet.pts, packet.dts))
+        discarded += packet.is_discard
         if not is_shown(packet, stream.codec_context.name):
             continue
-        pts.append(packet.pts)
-        dts.append(packet.dts)
+        shown.append(len(stamps) - 1)
         durations.append(packet.duration or 0)
         keys.append(packet.is_keyframe)
         corrupt += packet.is_corrupt
-    return _Packets(pts, dts, durations, keys, discarded, corrupt, source.restarts, source.problem)
+    mended, notes = _mended(stamps, container, stream, name)
+    used = mended or stamps
+    pts, dts = [used[place][0] for place in shown], [used[place][1] for place in shown]
+    return _Packets(pts, dts, durations, keys, discarded, corrupt, source.problem, mended, notes)
+
+
+def _mended(stamps: Stamps, container: Any, stream: Any, name: str) -> tuple[Stamps | None, tuple[str, ...]]:
+    """Stamps that can be true, None where the file's own are, and what has to be said of the others."""
+    unit = float(stream.time_base)
+    dts = [decoded for _, decoded in stamps]
+    clock = mended_clock(dts, unit, clock_is_free=container.format.name in FREE_CLOCKS)
+    apart = set(wild_showing(stamps, unit))
+    wild = sorted(apart.union(clock.wild.tolist()))
+    if not clock.changes and not wild:
+        return None, ()
+    notes = [
+        f"The time stamps of {name} go from {before * unit:g} to {after * unit:g} seconds; what follows was put behind "
+        "what came before."
+        for before, after in clock.restarts
+    ]
+    if wild:
+        stamp = next((tick for tick in stamps[wild[0]] if tick is not None), 0)
+        notes.append(
+            f"{len(wild)} frames of {name} have a time stamp that does not fit their neighbours', the first is number "
+            f"{wild[0]} at {stamp * unit:g} seconds; they were put between their neighbours."
+        )
+    usual = usual_delay(stamps)
+    mended: Stamps = []
+    for place, ((shown, decoded), shift) in enumerate(zip(stamps, clock.shifts.tolist(), strict=True)):
+        moved = None if decoded is None else decoded + shift
+        if place in apart:
+            assert moved is not None
+            mended.append((moved + usual, moved))
+        else:
+            mended.append((None if shown is None else shown + shift, moved))
+    return mended, tuple(notes)
 
 
 def _place(
@@ -152,11 +206,18 @@ def _place(
     return ticks, in_order, "count", [note]
 
 
-def _start_tick(container: Any, first_tick: int, time_base: Fraction) -> int:
-    """The tick of 0 seconds: the container's start, or the first frame where the two agree or it has none."""
+def _start_tick(container: Any, stream: Any, packets: _Packets, first_tick: int) -> int:
+    """The tick of 0 seconds: the container's start, or the first frame where the two agree or it has none.
+
+    A transport stream may hold programmes with clocks of their own: a start far before the first frame is another's,
+    or that of a wild stamp.
+    """
     if container.start_time is None:
         return first_tick
-    start = round(container.start_time * MICROSECOND / time_base)
+    start = round(container.start_time * MICROSECOND / stream.time_base)
+    may_be_another = container.format.name in FREE_CLOCKS or packets.stamps is not None
+    if may_be_another and first_tick - start > OTHER_CLOCK_SECONDS / stream.time_base:
+        return first_tick
     return first_tick if start >= first_tick - 1 else start
 
 
@@ -171,44 +232,31 @@ def _median_step(ticks: Int64Array, stream: Any, time_base: Fraction) -> int:
     return max(1, round(1 / ((stream.average_rate or FALLBACK_RATE) * time_base)))
 
 
-def _shape(data: str | bytes) -> tuple[int, int, int]:
-    """Width, height as shown and clockwise rotation, from the first frame: it carries the display matrix."""
+def _first_picture(data: str | bytes, video_stream: int) -> dict[str, Any]:
+    """How the video is shown, from its first frame: see `as_shown`."""
     name = named(data)
     with open_container(data) as container:
-        stream = video_stream_of(container, name)
+        stream = video_stream_of(container, name, video_stream)
         problem: Exception | None = None
-        for packet in ContinuousPackets(container, stream):
+        for packet in Packets(container, stream):
             try:
                 frame = next(iter(packet.decode()), None)
             except (av.FFmpegError, ValueError) as error:
                 problem = error
                 continue
             if frame is not None:
-                rotation = clockwise(frame.rotation)
-                turned = rotation in (90, 270)
-                return (*((frame.height, frame.width) if turned else (frame.width, frame.height)), rotation)
+                return as_shown(frame, stream.sample_aspect_ratio)
     raise VideoError(
         f"No frame of {name!r} ({stream.codec_context.name}) can be decoded ({problem or 'no output'}); "
         "the data is damaged, or this build of FFmpeg has no decoder for it."
     ) from problem
 
 
-def clockwise(counterclockwise_degrees: float) -> int:
-    """Turn FFmpeg's display angle into the clockwise quarter turn nearest to it: 0, 90, 180 or 270."""
-    return round(-counterclockwise_degrees / 90) % 4 * 90
-
-
 def _damage(
     name: str, size_bytes: int, container: Any, stream: Any, packets: _Packets, end_seconds: float
 ) -> list[str]:
     """Everything that shows that the file is not what its header says."""
-    notes = []
-    unit = float(stream.time_base)
-    for before, after in packets.restarts:
-        notes.append(
-            f"The time stamps of {name} go back from {before * unit:g} to {after * unit:g} seconds; "
-            "what follows was put behind what came before."
-        )
+    notes = list(packets.clock_notes)
     if packets.problem:
         notes.append(f"Reading {name} ended early at {end_seconds:g} seconds ({packets.problem}).")
     if packets.num_corrupt:
@@ -228,7 +276,11 @@ def _broken_promises(
             f"(up to {end_seconds:g} seconds); only those are used."
         ]
     promised = _promised_seconds(container, stream)
-    if promised is not None and promised > end_seconds + PROMISE_SLACK_SECONDS:
+    # a part of a longer stream goes on with the whole one's clock
+    by_its_clock = max((tick for tick in packets.pts if tick is not None), default=0) * float(
+        stream.time_base
+    )
+    if promised is not None and promised > max(end_seconds, by_its_clock) + PROMISE_SLACK_SECONDS:
         return [
             f"{name} breaks off: its header promises {promised:g} seconds, its video ends at "
             f"{end_seconds:g}; only that part is used."

@@ -9,10 +9,11 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 from framegate.errors import VideoError
 from framegate.tokenizers.clip.container import (
-    ContinuousPackets,
+    Packets,
     counted_threads,
     is_shown,
     open_container,
@@ -38,7 +39,7 @@ def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) ->
         VideoError: the file has gone, or not one wanted frame could be decoded.
     """
     reader = FileReader(index)
-    convert = PixelConverter(view)
+    convert = PixelConverter(view, index.info, note)
     lost: list[int] = []
     try:
         for place, repeats in zip(*np.unique(wanted, return_counts=True), strict=True):
@@ -46,12 +47,12 @@ def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) ->
             if decoded is None:
                 lost.append(int(place))
                 continue
-            pixels = convert(decoded, index.info.rotation_degrees)
-            del decoded
             time_seconds = float(index.info.frame_times_seconds[place])
-            for _ in range(int(repeats) - 1):
-                yield Frame(index=int(place), timestamp_seconds=time_seconds, pixels=pixels.copy())
-            yield Frame(index=int(place), timestamp_seconds=time_seconds, pixels=pixels)
+            pixels, damaged = convert(decoded, time_seconds), bool(decoded.is_corrupt)
+            del decoded
+            for repeat in range(int(repeats)):
+                own = pixels if repeat == repeats - 1 else pixels.copy()
+                yield Frame(index=int(place), timestamp_seconds=time_seconds, pixels=own, is_damaged=damaged)
     finally:
         reader.close()
         for text in _damage(index, lost, reader):
@@ -90,6 +91,7 @@ class FileReader:
         self._container: Any = None
         self._may_seek = index.can_seek
         self._has_sought = False
+        self._is_unclean = False
         self._position = -1
         self._ahead: tuple[int, Any] | None = None
         self.num_patched = 0
@@ -101,8 +103,8 @@ class FileReader:
         if self._pays_to_seek(place):
             self._seek(place)
         found = self._advance(place)
-        if found is None and self._has_sought:
-            # A keyframe that is none, or damage: only decoding everything tells what can be had.
+        if self._has_sought and (found is None or self._is_unclean):
+            # A keyframe that is none, or damage: what a decode from the start gives is the frame.
             self._may_seek = False
             self._restart()
             found = self._advance(place)
@@ -119,12 +121,13 @@ class FileReader:
         self.close()
         source = str(self._index.info.source)
         self._container = open_container(self._index.data)
-        self._stream = video_stream_of(self._container, source)
+        self._stream = video_stream_of(self._container, source, self._index.info.video_stream)
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = counted_threads(os.cpu_count())
-        self._has_sought = False
+        self._has_sought = self._is_unclean = False
         self._position = -1
-        self._frames = self._decode(ContinuousPackets(self._container, self._stream))
+        self.num_patched = self.num_misplaced = 0
+        self._frames = self._decode(Packets(self._container, self._stream, self._index.stamps))
 
     def _pays_to_seek(self, place: int) -> bool:
         return self._may_seek and self._keyframe_of(place) > self._position + SEEK_COST_FRAMES
@@ -141,7 +144,7 @@ class FileReader:
             keyframe = self._keyframe_of(keyframe - 1)
             landing, packets = self._land_at(int(self._index.ticks[keyframe]))
             if landing is not None and landing.pts is not None and landing.pts <= wanted_tick:
-                self._has_sought = True
+                self._has_sought, self._is_unclean = True, False
                 self._ahead = None
                 self._frames = self._decode(chain([landing], packets), floor_tick=landing.pts)
                 return
@@ -156,7 +159,7 @@ class FileReader:
             self._container.seek(tick, stream=self._stream, backward=True)
         except av.FFmpegError:
             return None, iter(())
-        packets = iter(_until_problem(self._container.demux(self._stream)))
+        packets = iter(Packets(self._container, self._stream))
         codec = self._stream.codec_context.name
         return next((p for p in packets if p.is_keyframe and is_shown(p, codec)), None), packets
 
@@ -175,10 +178,14 @@ class FileReader:
         """Give frames with their index; after a seek, those before the keyframe lack what they refer to."""
         last = -1
         for packet in packets:
-            for frame in _decoded(packet):
+            frames = _decoded(packet)
+            # an error, a frame made up or a first picture that leans on others: the decoder could not start here
+            self._is_unclean |= frames is None
+            for frame in frames or ():
                 if floor_tick is not None and frame.pts is not None and frame.pts < floor_tick:
                     continue
                 place = self._place_of(frame.pts, last)
+                self._is_unclean |= bool(frame.is_corrupt) or (last < 0 and _leans_on_others(frame))
                 if place is None:
                     self.num_misplaced += 1
                     continue
@@ -197,18 +204,15 @@ class FileReader:
         return place if place < len(ticks) and ticks[place] == tick else None
 
 
-def _decoded(packet: Any) -> list[Any]:
-    """The frames a packet completes; none when its data is damaged, which shows as missing frames."""
+def _decoded(packet: Any) -> list[Any] | None:
+    """The frames a packet completes; None when its data is damaged, which shows as missing frames."""
     try:
         frames: list[Any] = packet.decode()
     except (av.FFmpegError, ValueError):
-        return []
+        return None
     return frames
 
 
-def _until_problem(packets: Iterator[Any]) -> Iterator[Any]:
-    """The packets up to where reading fails; what is missing behind it is noticed as missing frames."""
-    try:
-        yield from packets
-    except av.FFmpegError:
-        return
+def _leans_on_others(frame: Any) -> bool:
+    """True of a picture that was coded as a difference to others."""
+    return frame.pict_type in (PictureType.P, PictureType.B, PictureType.S, PictureType.BI)

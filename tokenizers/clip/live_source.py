@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import av
 import numpy as np
 
-from framegate.errors import FrameError, VideoError
-from framegate.tokenizers.clip.container import open_container, video_stream_of
-from framegate.tokenizers.clip.file_index import clockwise
+from framegate.errors import FrameError
+from framegate.tokenizers.clip.clock import FREE_CLOCKS, LEAP_SECONDS, LONGEST_GAP_SECONDS
+from framegate.tokenizers.clip.live_reader import Arrival, LiveReader
 from framegate.tokenizers.clip.pixels import PixelConverter, View
 from framegate.tokenizers.clip.window import Window, check_window
 from framegate.types import Frame, VideoInfo
@@ -29,50 +27,66 @@ class LiveSource:
     Args:
         address: URL, or the name of a device.
         format: FFmpeg's name of the device's or stream's format, None to find out.
-        options: FFmpeg's options, for example {"rtsp_transport": "tcp", "timeout": "5000000"}.
+        options: FFmpeg's options, for example {"rtsp_transport": "tcp"}.
+        video_stream: number of the stream among all of the source's; None for the one a player would show.
+        timeout_seconds: how long the source may be silent, when it is opened and between frames.
         note: called with each warning.
 
     The first frame is decoded at once, to learn the size; it waits until the source sends it.
 
     Raises:
-        VideoError: it cannot be opened, has no video, or ends without a frame.
+        VideoError: it cannot be opened, has no video, sends nothing in time or ends without a frame.
     """
 
     def __init__(
-        self, address: str, *, format: str | None, options: Mapping[str, str] | None, note: Note
+        self,
+        address: str,
+        *,
+        format: str | None,
+        options: Mapping[str, str] | None,
+        video_stream: int | None,
+        timeout_seconds: float,
+        note: Note,
     ) -> None:
         self._address = address
         self._note = note
         self._used = False
-        self._container = open_container(address, format=format, options=options)
-        try:
-            stream = video_stream_of(self._container, address)
-            # frame threads would hold frames back
-            stream.thread_type = "SLICE"
-            self._frames = self._decode(stream)
-            self._first: Any = next(self._frames, None)
-            if self._first is None:
-                raise VideoError(
-                    f"{address!r} ended before its first frame; check that the source is sending."
-                )
-            self.info = _describe(address, self._first, stream.codec_context.name)
-        except BaseException:
-            self._container.close()
-            raise
+        self._reader = LiveReader(
+            address,
+            format=format,
+            options=options,
+            video_stream=video_stream,
+            timeout_seconds=timeout_seconds,
+            note=note,
+        )
+        opened = self._reader.opened
+        self._first: Arrival | None = opened.first
+        self._has_stamps, self._clock_is_free = opened.has_stamps, opened.format in FREE_CLOCKS
+        self.info = VideoInfo(
+            source=address,
+            frame_times_seconds=np.zeros(0),
+            duration_seconds=0.0,
+            codec=opened.codec,
+            is_live=True,
+            **opened.shown,
+        )
+        for text in opened.notes:
+            note(text)
 
     def read(self, view: View, *, window_seconds: Window, live_fps: float | None) -> Iterator[Frame]:
-        """Hand the frames out as they come.
+        """Give the frames as they come; only once.
 
         Args:
-            view: size and format.
-            window_seconds: clip window, counted from the first frame.
-            live_fps: at most this many frames per second, on the grid k / live_fps; None for all.
+            view: size and format wanted.
+            window_seconds: clip window; reading ends at its end.
+            live_fps: most frames per second of the source's clock, None for every frame.
 
         Returns:
-            Iterator over the frames, index counted from the first of the source, times not decreasing.
+            Iterator over Frame; the first frame of the source is at 0 seconds, and the one on screen at the window's
+            start is given at that time.
 
         Raises:
-            FrameError: read before, a bad window, or live_fps not above 0.
+            FrameError: the source was read already, a bad window or rate.
         """
         if self._used:
             raise FrameError(
@@ -87,70 +101,71 @@ class LiveSource:
         return self._read(view, start, end, live_fps)
 
     def close(self) -> None:
-        """Close the source."""
+        """Close the source, also while another thread waits for its next frame."""
         self._first = None
-        self._container.close()
+        self._reader.close()
 
     def _read(self, view: View, start: float, end: float, live_fps: float | None) -> Iterator[Frame]:
-        convert = PixelConverter(view)
+        convert = PixelConverter(view, self.info, self._note)
         next_due = -math.inf
-        for index, now, frame in self._timed():
+        for index, now, frame in _from(start, self._timed()):
             if now >= end:
                 return
-            if now < start or now < next_due - EPSILON_SECONDS:
+            if now < next_due - EPSILON_SECONDS:
                 continue
             if live_fps is not None:
                 next_due = (math.floor(now * live_fps + EPSILON_SECONDS) + 1) / live_fps
-            pixels = convert(frame, self.info.rotation_degrees)
-            yield Frame(index=index, timestamp_seconds=now, pixels=pixels)
+            pixels, damaged = convert(frame, now), bool(frame.is_corrupt)
+            yield Frame(index=index, timestamp_seconds=now, pixels=pixels, is_damaged=damaged)
 
     def _timed(self) -> Iterator[tuple[int, float, Any]]:
-        """Frames with index and seconds since the first; those whose time goes back are left out."""
-        began = time.monotonic()
-        origin: float | None = None
-        last = -math.inf
-        for index, frame in enumerate(self._from_first()):
-            stamp = frame.time
+        """Frames with index and seconds since the first; a clock that starts anew goes on."""
+        offset = last = step = 0.0
+        before: float | None = None
+        for index, (arrived, frame) in enumerate(self._arrivals()):
+            stamp = frame.time if self._has_stamps else None
             if stamp is None:
                 self._note(
                     f"{self._address} sends frames without time stamps; the clock on arrival was taken."
                 )
-                stamp = time.monotonic() - began
-            origin = stamp if origin is None else origin
-            if stamp - origin < last:
-                self._note(f"{self._address} sent time stamps that go back; those frames were left out.")
-                continue
-            last = stamp - origin
-            yield index, last, frame
+                stamp = arrived
+            if before is None:
+                offset, now = -stamp, 0.0
+            else:
+                now = stamp + offset
+                if now < last or now - last > self._longest_gap + arrived - before:
+                    self._note(
+                        f"The time stamps of {self._address} go from {last:g} to {now:g} seconds; what follows was put "
+                        "behind what came before."
+                    )
+                    offset += last + step - now
+                    now = last + step
+                elif now > last:
+                    step = min(now - last, LEAP_SECONDS)
+            before, last = arrived, now
+            yield index, now, frame
 
-    def _from_first(self) -> Iterator[Any]:
+    @property
+    def _longest_gap(self) -> float:
+        """Seconds that the source's clock may go ahead of ours before it is taken to be another clock."""
+        return LEAP_SECONDS if self._clock_is_free else LONGEST_GAP_SECONDS
+
+    def _arrivals(self) -> Iterator[Arrival]:
         if self._first is not None:
             first, self._first = self._first, None
             yield first
             del first
-        yield from self._frames
-
-    def _decode(self, stream: Any) -> Iterator[Any]:
-        try:
-            for packet in self._container.demux(stream):
-                try:
-                    yield from packet.decode()
-                except av.error.InvalidDataError:
-                    self._note(f"{self._address} sent damaged data; the frames it broke were left out.")
-        except av.FFmpegError as problem:
-            self._note(f"{self._address} ended: {problem}.")
+        yield from self._reader
 
 
-def _describe(address: str, frame: Any, codec: str) -> VideoInfo:
-    rotation = clockwise(frame.rotation)
-    height, width = (frame.width, frame.height) if rotation in (90, 270) else (frame.height, frame.width)
-    return VideoInfo(
-        source=address,
-        width_px=width,
-        height_px=height,
-        frame_times_seconds=np.zeros(0),
-        duration_seconds=0.0,
-        codec=codec,
-        rotation_degrees=rotation,
-        is_live=True,
-    )
+def _from(start: float, timed: Iterator[tuple[int, float, Any]]) -> Iterator[tuple[int, float, Any]]:
+    """From a moment on, with the frame that is on screen then, at that time."""
+    held: tuple[int, float, Any] | None = None
+    for index, now, frame in timed:
+        if now <= start:
+            held = (index, start, frame)
+            continue
+        if held is not None:
+            yield held
+            held = None
+        yield index, now, frame

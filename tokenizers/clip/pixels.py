@@ -1,15 +1,17 @@
-"""From a decoded frame to an array: resized, turned and converted in one step per wanted frame."""
+"""From a decoded frame to an array as a player shows it: resized, turned, mirrored and converted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from framegate.errors import ConfigError, FrameError, nearest
-from framegate.types import UInt8Array
+from framegate.types import UInt8Array, VideoInfo
 
 PixelFormat = Literal["rgb24", "gray"]
 Resample = Literal["area", "bilinear", "bicubic"]
@@ -23,6 +25,10 @@ _RANGE_LIMITED, _RANGE_FULL = 1, 2
 _SWS_BICUBIC, _SWS_AREA, _SWS_FULL_CHR_H_INT, _SWS_ACCURATE_RND = 4, 0x20, 0x2000, 0x40000
 # Unspecified, BT.470BG, SMPTE 170M: luma is 0.299 R + 0.587 G + 0.114 B, as swscale reads them.
 _LUMA_601 = (2, 5, 6)
+# a pixel further from square is a damaged header
+_LONGEST_PIXEL = 10.0
+# sides' ratios this near are the same picture in another resolution
+_SAME_ASPECT = 0.02
 _EXPAND = np.clip(np.round((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
 
 
@@ -61,37 +67,108 @@ class View:
             )
 
 
+def as_shown(frame: Any, stored_pixel_aspect: Any) -> dict[str, Any]:
+    """Tell how a decoded av.VideoFrame is shown.
+
+    Args:
+        frame: it carries the display matrix.
+        stored_pixel_aspect: width of its pixels by their height, None or 0 where the stream does not say.
+
+    Returns:
+        The fields of VideoInfo: width_px, height_px, rotation_degrees, is_mirrored, pixel_aspect.
+    """
+    rotation, mirrored = orientation(_display_matrix(frame))
+    aspect = float(stored_pixel_aspect or 1)
+    if not 1 / _LONGEST_PIXEL <= aspect <= _LONGEST_PIXEL:
+        aspect = 1.0
+    height, width = _shown_px(frame, rotation, aspect)
+    return {
+        "width_px": width,
+        "height_px": height,
+        "rotation_degrees": rotation,
+        "is_mirrored": mirrored,
+        "pixel_aspect": aspect,
+    }
+
+
+def _display_matrix(frame: Any) -> Any:
+    """The display matrix's four numbers that turn and mirror, int32 [2, 2] as (a, b), (c, d)."""
+    from av.sidedata.sidedata import Type
+
+    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    matrix = np.frombuffer(bytes(found), np.int32) if found is not None else np.zeros(0, np.int32)
+    return matrix.reshape(3, 3)[:2, :2] if matrix.size == 9 else np.zeros((2, 2), np.int32)
+
+
+def orientation(matrix: Any) -> tuple[int, bool]:
+    """Turn a display matrix into the clockwise quarter turn nearest to it, and whether a mirror follows.
+
+    Args:
+        matrix: [[a, b], [c, d]]: a stored point (x, y) is shown at (a x + c y, b x + d y); zeros for none.
+
+    Returns:
+        0, 90, 180 or 270; True where left and right are swapped after the turn.
+    """
+    (a, b), (c, d) = np.asarray(matrix, np.float64)
+    mirrored = a * d - b * c < 0
+    angle = math.degrees(math.atan2(b, -a if mirrored else a))
+    return round(angle / 90) % 4 * 90, bool(mirrored)
+
+
+def _shown_px(frame: Any, rotation_degrees: int, pixel_aspect: float) -> Size:
+    """Height and width with square pixels, turned; the side that grows makes up for long pixels, so none is lost."""
+    height = frame.height if pixel_aspect >= 1 else round(frame.height / pixel_aspect)
+    width = frame.width if pixel_aspect <= 1 else round(frame.width * pixel_aspect)
+    return (width, height) if rotation_degrees in (90, 270) else (height, width)
+
+
 class PixelConverter:
     """Turns decoded frames into arrays; holds one scaler for a pass, for its filters are costly to set up.
 
+    A frame of another shape than the video's is fitted in with black beside it.
+
     Args:
         view: size and format wanted.
+        info: how the video is shown.
+        note: told where the video's size changes.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, info: VideoInfo, note: Callable[[str], None]) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._view = view
+        self._view, self._info, self._note = view, info, note
+        self._told: set[Size] = set()
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: Any, rotation_degrees: int) -> UInt8Array:
-        """Convert one av.VideoFrame and turn it clockwise: uint8 [h, w, 3] RGB or [h, w] luma, contiguous, a copy."""
-        if self._view.resample != "area":
+    def __call__(self, frame: Any, timestamp_seconds: float) -> UInt8Array:
+        """Convert one av.VideoFrame as shown: uint8 [h, w, 3] RGB or [h, w] luma, contiguous, a copy."""
+        info = self._info
+        height, width = self._view.size_px or (info.height_px, info.width_px)
+        wanted = int(height), int(width)
+        own = _shown_px(frame, info.rotation_degrees, info.pixel_aspect)
+        if own == (info.height_px, info.width_px):
+            return self._at(frame, wanted)
+        if own not in self._told:
+            self._told.add(own)
+            self._note(
+                f"The size of {info.source} changes from {info.width_px} x {info.height_px} to {own[1]} x {own[0]} px "
+                f"at {timestamp_seconds:g} seconds; such frames were scaled to fit, with black beside them where their "
+                "shape is another."
+            )
+        return _framed(self._at(frame, _fitted(own, wanted)), wanted)
+
+    def _at(self, frame: Any, size_px: Size) -> UInt8Array:
+        """The frame as shown, at a size."""
+        view, info = self._view, self._info
+        if view.resample != "area":
             # the very conversion of transformers' PyAV reader, flags and all
             whole: UInt8Array = frame.to_ndarray(format="rgb24")
-            return brought(turn(whole, rotation_degrees), self._view)
-        height, width = self._stored_size(frame, rotation_degrees)
-        if self._view.pixel_format == "gray":
-            pixels = self._gray(frame, height, width)
-        else:
-            pixels = self._rgb(frame, height, width)
-        return turn(pixels, rotation_degrees)
-
-    def _stored_size(self, frame: Any, rotation_degrees: int) -> Size:
-        if self._view.size_px is None:
-            return frame.height, frame.width
-        height, width = (int(side) for side in self._view.size_px)
-        return (width, height) if rotation_degrees in (90, 270) else (height, width)
+            return brought(
+                turn(whole, info.rotation_degrees, info.is_mirrored), replace(view, size_px=size_px)
+            )
+        stored = size_px[::-1] if info.rotation_degrees in (90, 270) else size_px
+        convert = self._gray if view.pixel_format == "gray" else self._rgb
+        return turn(convert(frame, *stored), info.rotation_degrees, info.is_mirrored)
 
     def _rgb(self, frame: Any, height: int, width: int) -> UInt8Array:
         shrinks = height <= frame.height and width <= frame.width
@@ -191,6 +268,25 @@ def resize_frames(frames: UInt8Array, size_px: Size, resample: str = "bicubic") 
     return out
 
 
-def turn(pixels: UInt8Array, clockwise_degrees: int) -> UInt8Array:
-    """Turn an image clockwise by 0, 90, 180 or 270 degrees: uint8 [h, w, ...], contiguous."""
-    return np.ascontiguousarray(np.rot90(pixels, k=-clockwise_degrees // 90))
+def turn(pixels: UInt8Array, clockwise_degrees: int, mirrored: bool = False) -> UInt8Array:
+    """Turn an image clockwise by 0, 90, 180 or 270 degrees, then swap left and right: uint8 [h, w, ...], contiguous."""
+    turned = np.rot90(pixels, k=-clockwise_degrees // 90)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+
+
+def _fitted(own: Size, wanted: Size) -> Size:
+    """The largest size of a picture's shape inside another; that one itself where the shapes are nearly the same."""
+    scale = min(wanted[0] / own[0], wanted[1] / own[1])
+    height, width = max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
+    near = height >= (1 - _SAME_ASPECT) * wanted[0] and width >= (1 - _SAME_ASPECT) * wanted[1]
+    return wanted if near else (height, width)
+
+
+def _framed(pixels: UInt8Array, size_px: Size) -> UInt8Array:
+    """Put an image in the middle of a black one; itself where it fills it."""
+    if pixels.shape[:2] == tuple(size_px):
+        return pixels
+    framed = np.zeros((*size_px, *pixels.shape[2:]), np.uint8)
+    top, left = ((whole - part) // 2 for whole, part in zip(size_px, pixels.shape[:2], strict=True))
+    framed[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return framed

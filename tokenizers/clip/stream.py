@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +21,12 @@ from framegate.tokenizers.clip.file_source import read_frames
 from framegate.tokenizers.clip.live_source import LiveSource
 from framegate.tokenizers.clip.memory_source import MemoryFrames, describe, read_memory
 from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View
-from framegate.tokenizers.clip.window import WHOLE, Window, check_window, window_frames
+from framegate.tokenizers.clip.window import WHOLE, Window, check_window, window_frames, windowed
 from framegate.types import Frame, FramePlan, Int64Array, VideoInfo
 
 Note = Callable[[str], None]
 
+LIVE_TIMEOUT_SECONDS = 30.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -112,7 +115,9 @@ class VideoStream:
         """Close everything now, also passes that were not read to their end."""
         self._closed = True
         for one_pass in list(self._passes):
-            one_pass.close()
+            # a pass that another thread is reading cannot be closed from here; it ends at its next frame
+            with suppress(ValueError):
+                one_pass.close()
         if isinstance(self._source, LiveSource):
             self._source.close()
 
@@ -144,13 +149,25 @@ class VideoStream:
         return plan.indices
 
     def _kept(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        one_pass = _generator(frames)
+        one_pass = self._until_closed(frames)
         self._passes.add(one_pass)
         return one_pass
 
+    def _until_closed(self, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+        try:
+            for frame in frames:
+                if self._closed:
+                    return
+                yield frame
+        finally:
+            close = getattr(frames, "close", None)
+            if close is not None:
+                close()
+
 
 class _FileSource:
-    def __init__(self, index: FileIndex, note: Note) -> None:
+    def __init__(self, index: FileIndex, note: Note, window_seconds: Window) -> None:
+        index = replace(index, info=windowed(index.info, window_seconds))
         self.info = index.info
         self.codec_keyframes = index.keyframes
         self._index = index
@@ -161,7 +178,8 @@ class _FileSource:
 
 
 class _MemorySource:
-    def __init__(self, frames: MemoryFrames, info: VideoInfo) -> None:
+    def __init__(self, frames: MemoryFrames, info: VideoInfo, window_seconds: Window) -> None:
+        info = windowed(info, window_seconds)
         self.info = info
         self.codec_keyframes = np.zeros(0, np.int64)
         self._frames = frames
@@ -207,6 +225,8 @@ def open_video(
     format: str | None = None,
     options: Mapping[str, str] | None = None,
     channels_first: bool | None = None,
+    video_stream: int | None = None,
+    timeout_seconds: float | None = None,
 ) -> VideoStream:
     """Open a video: a file, frames in memory, or a live source.
 
@@ -222,6 +242,9 @@ def open_video(
         format: FFmpeg's name of a device's or live stream's format, say "v4l2"; makes the source live.
         channels_first: where the channels of frames in memory stand; None looks for an axis of 3 or 1.
         options: FFmpeg's options of a live source.
+        video_stream: number of the video stream among all streams of a file or live source; None for the one that a
+            player would show: no cover, no preview, the default one, the largest.
+        timeout_seconds: how long a live source may be silent, above 0; None for 30.
 
     Returns:
         The stream; use it in a `with` statement.
@@ -238,30 +261,47 @@ def open_video(
     is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
     _refuse(
         source,
-        {"live_fps": live_fps, "format": format, "options": options} if not is_live else {},
-        {"timestamps_seconds": timestamps_seconds, "fps": fps} if is_file else {},
+        {
+            "live sources": {
+                "live_fps": live_fps,
+                "format": format,
+                "options": options,
+                "timeout_seconds": timeout_seconds,
+            }
+            if not is_live
+            else {},
+            "frames in memory": {"timestamps_seconds": timestamps_seconds, "fps": fps} if is_file else {},
+            "files and live sources": {} if is_file else {"video_stream": video_stream},
+        },
     )
+    if timeout_seconds is not None and not timeout_seconds > 0:
+        raise FrameError(f"timeout_seconds is {timeout_seconds}; it must be above 0, or None for 30 seconds.")
     warnings: list[str] = []
     opened: _Source | LiveSource
     if is_live:
-        opened = LiveSource(str(source), format=format, options=options, note=_once(warnings))
+        opened = LiveSource(
+            str(source),
+            format=format,
+            options=options,
+            video_stream=video_stream,
+            timeout_seconds=LIVE_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
+            note=_once(warnings),
+        )
     elif is_file:
         data = source if isinstance(source, bytes) else Path(source)
-        opened = _FileSource(index_file(data), _once(warnings))
+        opened = _FileSource(index_file(data, video_stream=video_stream), _once(warnings), window_seconds)
     else:
         frames = MemoryFrames(source, channels_first=channels_first)
-        opened = _MemorySource(frames, describe(frames, timestamps_seconds, fps))
+        opened = _MemorySource(frames, describe(frames, timestamps_seconds, fps), window_seconds)
     warnings.extend(opened.info.warnings)
-    if not is_live:
-        window_frames(opened.info, window_seconds)
     return VideoStream(opened, window_seconds=window_seconds, live_fps=live_fps, warnings=warnings)
 
 
-def _refuse(source: Any, of_live: Mapping[str, Any], of_memory: Mapping[str, Any]) -> None:
+def _refuse(source: Any, settings_of: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse settings that this kind of source cannot follow, rather than ignore them."""
     is_file = isinstance(source, str | PathLike | bytes)
     name = named(source) if is_file else f"a {type(source).__name__} in memory"
-    for settings, owner in ((of_live, "live sources"), (of_memory, "frames in memory")):
+    for owner, settings in settings_of.items():
         for key, value in settings.items():
             if value is not None:
                 raise FrameError(f"{key}={value!r} is for {owner}, but the source is {name}; leave it out.")
@@ -273,12 +313,3 @@ def _once(warnings: list[str]) -> Note:
             warnings.append(text)
 
     return note
-
-
-def _generator(frames: Iterator[Frame]) -> Generator[Frame, None, None]:
-    try:
-        yield from frames
-    finally:
-        close = getattr(frames, "close", None)
-        if close is not None:
-            close()

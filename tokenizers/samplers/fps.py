@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from framegate.settings import Count, PerCall, Positive, checked
-from framegate.tokenizers.clip.window import window_bounds, window_frames
+from framegate.tokenizers.clip.window import window_bounds, window_frames, windowed
 from framegate.tokenizers.samplers import uniform
 from framegate.types import FramePlan, VideoInfo
 
@@ -45,7 +45,7 @@ def sample(
         FrameError: a live source, or a window that holds no frame.
     """
     fps, window = fps or DEFAULT_FPS, (start_seconds, end_seconds)
-    inside = window_frames(info, window)
+    info, inside = windowed(info, window), window_frames(info, window)
     times = info.frame_times_seconds[inside]
     start, end = window_bounds(info, inside, window)
     # The grid point each frame first shows at: work grows with the frames, not with fps.

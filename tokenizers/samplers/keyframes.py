@@ -10,7 +10,7 @@ import numpy as np
 
 from framegate.settings import Count, PerCall, Share, checked
 from framegate.tokenizers.clip import VideoStream
-from framegate.tokenizers.clip.window import Window, window_bounds, window_frames
+from framegate.tokenizers.clip.window import Window, window_bounds, window_frames, windowed
 from framegate.tokenizers.relevance import open_file
 from framegate.tokenizers.samplers._content import content_keyframes
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
@@ -62,7 +62,7 @@ def sample(
         re-implementation of inside-china-ai; head and tail, "content", "auto" and the budget are added here.
     """
     window = (start_seconds, end_seconds)
-    inside = window_frames(info, window)
+    info, inside = windowed(info, window), window_frames(info, window)
     times = info.frame_times_seconds[inside]
     found, notes = _find(info, window, keyframe_source)
     keyframes = np.flatnonzero(np.isin(inside, found))

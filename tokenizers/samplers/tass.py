@@ -11,6 +11,7 @@ import numpy as np
 from framegate.errors import ConfigError, FrameError
 from framegate.settings import Count, PerCall, Positive, checked
 from framegate.tokenizers.clip import VideoStream
+from framegate.tokenizers.clip.window import windowed
 from framegate.tokenizers.relevance import (
     FrameScores,
     is_encoder,
@@ -75,6 +76,7 @@ def sample(
     limits = [value for value in (num_frames, max_frames) if value is not None]
     count = min(limits, default=DEFAULT_NUM_FRAMES)
     _check_encoder(query, encoder, captioner)
+    info = windowed(info, (start_seconds, end_seconds))
     grid = every.sample(info, fps=fps, start_seconds=start_seconds, end_seconds=end_seconds)
     with open_file(info, (start_seconds, end_seconds), "tass") as stream:
         if len(grid) <= count:

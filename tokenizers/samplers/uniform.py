@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from framegate.settings import Count, PerCall, checked
-from framegate.tokenizers.clip.window import window_bounds, window_frames
+from framegate.tokenizers.clip.window import window_bounds, window_frames, windowed
 from framegate.types import FramePlan, Int64Array, VideoInfo
 
 
@@ -36,7 +36,7 @@ def sample(
         FrameError: a live source, or a window that holds no frame.
     """
     window = (start_seconds, end_seconds)
-    inside = window_frames(info, window)
+    info, inside = windowed(info, window), window_frames(info, window)
     count = min(num_frames, max_frames or num_frames, len(inside))
     start, end = window_bounds(info, inside, window)
     centres = start + (np.arange(count) + 0.5) * (end - start) / count

@@ -1,0 +1,352 @@
+"""Files as people have them: mirrored, with long pixels, joined, of several pictures, with clocks that go wrong."""
+
+import struct
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from clips import MILLISECOND, gradient_frames, write_clip, write_sound
+
+import framegate
+from framegate.errors import FrameError, VideoError
+from framegate.tokenizers.clip import open_video, probe
+from framegate.tokenizers.clip.clock import mended_clock, wild_showing
+from framegate.tokenizers.clip.container import video_stream_of
+from framegate.tokenizers.clip.file_index import _start_tick
+from framegate.types import FramePlan
+
+ONE, W = 0x10000, 0x40000000
+
+
+def read(path, **settings):
+    with open_video(path, **settings) as stream:
+        frames = list(stream.frames())
+        return stream.info, frames, list(stream.warnings)
+
+
+def distance(pixels, others):
+    return float(np.abs(pixels.astype(int) - others).mean())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ([-ONE, 0, 0, 0, ONE, 0, 64 * ONE, 0, W], lambda frame: frame[:, ::-1]),
+        ([ONE, 0, 0, 0, -ONE, 0, 0, 48 * ONE, W], lambda frame: frame[::-1]),
+        ([0, ONE, 0, ONE, 0, 0, 0, 0, W], lambda frame: frame.transpose(1, 0, 2)),
+        ([0, ONE, 0, -ONE, 0, 0, 48 * ONE, 0, W], lambda frame: np.rot90(frame, -1)),
+        (
+            [0, -ONE, 0, -ONE, 0, 0, 48 * ONE, 64 * ONE, W],
+            lambda frame: np.rot90(frame, 2).transpose(1, 0, 2),
+        ),
+    ],
+)
+def test_a_mirror_in_the_display_matrix_is_followed(tmp_path, matrix, shown):
+    path = write_clip(tmp_path / "front.mp4", gradient_frames(3))
+    data = bytearray(path.read_bytes())
+    at = data.find(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(data)
+    info, frames, _ = read(path)
+    expected = shown(gradient_frames(3)[1])
+    assert (info.height_px, info.width_px) == expected.shape[:2]
+    assert distance(frames[1].pixels, expected) < 4
+    with open_video(path) as stream:
+        gray = [frame.pixels for frame in stream.frames(pixel_format="gray")][1]
+    assert distance(gray, cv2.cvtColor(np.ascontiguousarray(expected), cv2.COLOR_RGB2GRAY)) < 4
+
+
+@pytest.mark.parametrize(
+    ("pixel_aspect", "size_px"),
+    [(Fraction(16, 9), (48, 114)), (Fraction(3, 4), (64, 64)), (Fraction(1), (48, 64))],
+)
+@pytest.mark.parametrize("resample", ["area", "bicubic"])
+def test_long_pixels_are_shown_square(tmp_path, pixel_aspect, size_px, resample):
+    path = write_clip(tmp_path / "dvd.mkv", gradient_frames(3), pixel_aspect=pixel_aspect)
+    info = probe(path)
+    assert (info.height_px, info.width_px) == size_px
+    assert info.pixel_aspect == pytest.approx(float(pixel_aspect))
+    with open_video(path) as stream:
+        shown = [frame.pixels for frame in stream.frames(resample=resample)][1]
+        small = [frame.pixels for frame in stream.frames(size_px=(24, 57), resample=resample)][1]
+    expected = cv2.resize(gradient_frames(3)[1], size_px[::-1], interpolation=cv2.INTER_CUBIC)
+    assert shown.shape[:2] == size_px
+    assert distance(shown, expected) < 5
+    assert small.shape == (24, 57, 3)
+
+
+def test_a_turned_picture_of_long_pixels(tmp_path):
+    path = write_clip(
+        tmp_path / "a.mp4", gradient_frames(2), pixel_aspect=Fraction(3, 2), rotation_degrees=90
+    )
+    info, frames, _ = read(path)
+    assert (info.width_px, info.height_px) == (48, 96)
+    wide = cv2.resize(gradient_frames(2)[0], (96, 48), interpolation=cv2.INTER_CUBIC)
+    assert distance(frames[0].pixels, np.rot90(wide, -info.rotation_degrees // 90)) < 5
+
+
+def joined(tmp_path, second):
+    one = write_clip(tmp_path / "one.ts", gradient_frames(10), options={"bf": "0"})
+    times_ms = [100 * place for place in range(10, 10 + len(second))]
+    two = write_clip(tmp_path / "two.ts", second, times_ms=times_ms, options={"bf": "0"})
+    path = tmp_path / "joined.ts"
+    path.write_bytes(one.read_bytes() + two.read_bytes())
+    return path
+
+
+def test_a_picture_of_another_shape_midway_is_fitted_in(tmp_path):
+    info, frames, notes = read(joined(tmp_path, gradient_frames(10, height_px=96, width_px=48)))
+    assert {frame.pixels.shape for frame in frames} == {(48, 64, 3)}
+    assert any("changes from 64 x 48 to 48 x 96 px at 1 seconds" in note for note in notes)
+    assert info.num_frames == 20
+    late = frames[15].pixels
+    assert late[:, :18].max() < 4
+    assert late[:, -18:].max() < 4
+    small = cv2.resize(
+        gradient_frames(10, height_px=96, width_px=48)[5], (24, 48), interpolation=cv2.INTER_AREA
+    )
+    assert distance(late[:, 20:44], small) < 6
+
+
+def test_the_same_picture_in_another_resolution_fills_the_frame(tmp_path):
+    _, frames, notes = read(joined(tmp_path, gradient_frames(10, height_px=96, width_px=128)))
+    assert distance(frames[15].pixels, gradient_frames(16)[5]) < 12
+    assert any("changes from 64 x 48 to 128 x 96 px" in note for note in notes)
+
+
+def write_streams(path, streams):
+    """Write colours as video streams: (rgb, height_px, width_px, flags of disposition) each."""
+    with av.open(str(path), "w") as container:
+        made = []
+        for _, height_px, width_px, _ in streams:
+            stream = container.add_stream("libx264", rate=10)
+            stream.height, stream.width, stream.pix_fmt = height_px, width_px, "yuv420p"
+            made.append(stream)
+        for stream, (_, _, _, flags) in zip(made, streams, strict=True):
+            stream.disposition = flags
+        for place in range(4):
+            for stream, (colour, height_px, width_px, _) in zip(made, streams, strict=True):
+                frame = av.VideoFrame.from_ndarray(
+                    np.full((height_px, width_px, 3), colour, np.uint8), format="rgb24"
+                )
+                frame.pts, frame.time_base = 100 * place, MILLISECOND
+                container.mux(stream.encode(frame))
+        for stream in made:
+            container.mux(stream.encode())
+    return path
+
+
+RED, GREEN = (200, 20, 20), (20, 200, 20)
+DEFAULT = av.stream.Disposition.default
+
+
+@pytest.mark.parametrize(
+    ("streams", "taken"),
+    [
+        ([(RED, 32, 48, DEFAULT), (GREEN, 96, 128, 0)], GREEN),
+        ([(RED, 96, 128, 0), (GREEN, 96, 128, DEFAULT)], GREEN),
+        ([(RED, 96, 128, DEFAULT), (GREEN, 112, 144, 0)], RED),
+        ([(RED, 96, 128, 0), (GREEN, 112, 144, 0)], GREEN),
+    ],
+)
+def test_of_several_videos_the_one_a_player_shows_is_taken(tmp_path, streams, taken):
+    path = write_streams(tmp_path / "several.mkv", streams)
+    info, frames, notes = read(path)
+    assert distance(frames[0].pixels[10, 10], np.array(taken)) < 12
+    assert any("holds 2 video streams" in note and "video_stream" in note for note in notes)
+    other = 1 - info.video_stream
+    info, frames, _ = read(path, video_stream=other)
+    assert info.video_stream == other
+    assert distance(frames[0].pixels[10, 10], np.array(taken)) > 50
+    with pytest.raises(VideoError, match="video_stream is 7, which is no video stream of .*it has 0, 1"):
+        open_video(path, video_stream=7)
+    assert len(framegate.plan_frames(path, "keyframes", keyframe_source="content")) >= 1
+
+
+def test_a_stream_number_is_for_files(tmp_path):
+    with pytest.raises(FrameError, match="video_stream=0 is for files and live sources"):
+        open_video(gradient_frames(3), video_stream=0)
+
+
+def test_a_song_with_a_cover_says_what_it_holds(tmp_path):
+    song = write_sound(tmp_path / "song.m4a")
+    picture = cv2.imencode(".png", gradient_frames(1)[0])[1].tobytes()
+    path = tmp_path / "cover.m4a"
+    with av.open(str(song)) as source, av.open(str(path), "w", format="mp4") as target:
+        sound = target.add_stream_from_template(source.streams.audio[0])
+        cover = target.add_stream("png", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 48, 64, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = sound
+                target.mux(packet)
+        packet = av.Packet(picture)
+        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, MILLISECOND
+        packet.is_keyframe = True
+        target.mux(packet)
+    with pytest.raises(VideoError, match="holds no video, only audio and a cover picture"):
+        open_video(path)
+
+
+def test_rolling_refresh_is_decoded_from_where_it_can_be(tmp_path):
+    options = {"x264-params": "intra-refresh=1:keyint=32:bframes=0", "crf": "40"}
+    noise = np.random.default_rng(0).integers(0, 60, (100, 64, 80, 3), np.uint8)
+    pictures = gradient_frames(100, height_px=64, width_px=80) // 2 + noise
+    path = write_clip(tmp_path / "drone.mp4", pictures, options=options, keyframe_every=32)
+    with open_video(path) as stream:
+        whole = [frame.pixels for frame in stream.frames()]
+        assert len(stream.codec_keyframes) > 1
+    for place in (30, 33, 40, 64, 70, 97):
+        with open_video(path) as stream:
+            (frame,) = stream.frames(
+                FramePlan.from_indices(np.array([place]), stream.info.frame_times_seconds)
+            )
+        assert np.array_equal(frame.pixels, whole[place]), place
+
+
+def flv_with(tmp_path, changes_ms):
+    """Ten frames a second for six seconds, some of them stamped otherwise."""
+    path = write_clip(tmp_path / "a.flv", gradient_frames(60), codec="flv1")
+    data, at, number = bytearray(path.read_bytes()), 13, -1
+    while at + 11 <= len(data):
+        # a tag: type, three bytes of length, three of time and one more above them
+        number += data[at] == 9
+        if data[at] == 9 and number in changes_ms:
+            stamp = (int.from_bytes(data[at + 4 : at + 7], "big") | data[at + 7] << 24) + changes_ms[number]
+            data[at + 4 : at + 7], data[at + 7] = (stamp & 0xFFFFFF).to_bytes(3, "big"), stamp >> 24
+        at += 15 + int.from_bytes(data[at + 1 : at + 4], "big")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes_ms",
+    [
+        {30: 3_600_000},
+        {30: -2900},
+        {59: 3_600_000},
+        {0: 3_600_000},
+        {30: 3_600_000, 31: 7_200_000},
+        {10: 90_000, 40: -3500},
+    ],
+)
+def test_single_wild_time_stamps_are_put_between_their_neighbours(tmp_path, changes_ms):
+    info, frames, notes = read(flv_with(tmp_path, changes_ms))
+    np.testing.assert_allclose([frame.timestamp_seconds for frame in frames], np.arange(60) / 10, atol=0.051)
+    assert info.duration_seconds == pytest.approx(6.0, abs=0.051)
+    assert any(f"{len(changes_ms)} frames of a.flv have a time stamp" in note for note in notes)
+    plan = framegate.plan_frames(tmp_path / "a.flv", "uniform", num_frames=6)
+    assert plan.indices.tolist() == [5, 15, 25, 35, 45, 55]
+
+
+def test_a_clean_clock_is_left_alone(tmp_path):
+    info, _, notes = read(flv_with(tmp_path, {}))
+    assert notes == []
+    np.testing.assert_allclose(info.frame_times_seconds, np.arange(60) / 10)
+
+
+def test_rules_of_the_clock():
+    tick = 1 / 1000
+    usual = list(range(0, 6000, 100))
+    assert not mended_clock(usual, tick, clock_is_free=True).changes
+    # a slide that stands for twenty minutes is twenty minutes, in a container whose clock does not leap
+    slides = [0, 20_000, 1_220_000, 1_240_000]
+    assert not mended_clock(slides, tick, clock_is_free=False).changes
+    # a clock that is started anew goes on one frame behind
+    again = mended_clock(usual + usual, tick, clock_is_free=False)
+    assert again.restarts == ((5900, 0),)
+    assert (np.array(usual + usual) + again.shifts).tolist() == list(range(0, 12_000, 100))
+    # a transport stream joined to one with a clock far ahead
+    ahead = usual + [stamp + 95_000_000 for stamp in usual]
+    assert len(mended_clock(ahead, tick, clock_is_free=True).restarts) == 1
+    assert len(mended_clock(ahead, tick, clock_is_free=False).restarts) == 1
+    half_an_hour = usual + [stamp + 1_800_000 for stamp in usual]
+    assert not mended_clock(half_an_hour, tick, clock_is_free=False).changes
+    # packets without stamps go with the one before them
+    some = [0, None, 200, 300, 3_600_400, 500, None, 700]
+    assert mended_clock(some, tick, clock_is_free=False).shifts.tolist()[:4] == [0, 0, 0, 0]
+    assert mended_clock(some, tick, clock_is_free=False).wild.tolist() == [4]
+    stamps = [(100 * place + 200, 100 * place) for place in range(20)]
+    assert wild_showing(stamps, tick) == []
+    stamps[7] = (9_000_000, 700)
+    assert wild_showing(stamps, tick) == [7]
+
+
+@pytest.mark.parametrize(
+    ("window", "shown"),
+    [
+        ((5, 15), [(5.0, 0)]),
+        ((15, 30), [(15.0, 0), (20.0, 1)]),
+        ((25, 38), [(25.0, 1)]),
+        ((20, 25), [(20.0, 1)]),
+        ((40.02, None), [(40.02, 2)]),
+    ],
+)
+def test_a_window_shows_what_is_on_screen_at_its_start(tmp_path, window, shown):
+    slides = [np.full((48, 64, 3), 60 * place + 40, np.uint8) for place in range(3)]
+    path = write_clip(tmp_path / "slides.mp4", slides, times_ms=[0, 20_000, 40_000])
+    _, frames, _ = read(path, window_seconds=window)
+    assert [frame.timestamp_seconds for frame in frames] == [time for time, _ in shown]
+    for frame, (_, place) in zip(frames, shown, strict=True):
+        assert abs(int(frame.pixels[20, 20, 0]) - 60 * place - 40) < 6
+    start, end = window
+    plan = framegate.plan_frames(path, "fps", fps=2.0, start_seconds=start, end_seconds=end)
+    assert plan.timestamps_seconds.tolist() == [time for time, _ in shown]
+    plan = framegate.plan_frames(path, "uniform", num_frames=8, start_seconds=start, end_seconds=end)
+    assert plan.timestamps_seconds[0] == shown[0][0]
+    with open_video(slides, timestamps_seconds=[0, 20, 40], window_seconds=window) as stream:
+        assert [frame.timestamp_seconds for frame in stream.frames()] == [time for time, _ in shown]
+
+
+def test_a_part_of_a_longer_stream_does_not_break_off(tmp_path):
+    """Of a DASH stream: the header of the whole, and its second half."""
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof+delay_moov"}
+    path = write_clip(
+        tmp_path / "dash.mp4", gradient_frames(40), keyframe_every=20, container_options=options
+    )
+    data = path.read_bytes()
+    first, second = data.find(b"moof") - 4, data.rfind(b"moof") - 4
+    assert first < second
+    part = tmp_path / "part.mp4"
+    part.write_bytes(data[:first] + data[second:])
+    info, frames, notes = read(part)
+    assert len(frames) == 20
+    assert info.frame_times_seconds[0] == 0
+    assert not any("breaks off" in note for note in notes)
+
+
+def test_a_stream_of_another_programme_has_a_clock_of_its_own():
+    class Container:
+        start_time = 1_400_000
+        format = type("Format", (), {"name": "mpegts"})
+
+    class Stream:
+        time_base = Fraction(1, 90_000)
+
+    class Packets:
+        stamps = None
+
+    late = 90_000 * 3600
+    assert _start_tick(Container, Stream, Packets, late) == late
+    assert _start_tick(Container, Stream, Packets, 90_000 * 2) == 126_000
+
+
+def test_damaged_frames_are_marked(tmp_path):
+    path = write_clip(tmp_path / "hit.ts", gradient_frames(60), keyframe_every=60, options={"bf": "0"})
+    data = bytearray(path.read_bytes())
+    at = len(data) // 2
+    data[at : at + 400] = bytes(400)
+    path.write_bytes(data)
+    _, frames, notes = read(path)
+    assert any(frame.is_damaged for frame in frames) == any("patched them up" in note for note in notes)
+    assert notes
+
+
+def test_the_chosen_stream_can_be_decoded(tmp_path):
+    path = write_streams(tmp_path / "one.mkv", [(RED, 48, 64, DEFAULT)])
+    with av.open(str(path)) as container:
+        assert video_stream_of(container, "one.mkv").index == 0
+    assert probe(path).warnings == ()

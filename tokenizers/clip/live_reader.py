@@ -1,0 +1,213 @@
+"""Reading a live source on a thread of its own, so that waiting for it can be ended: by time, by hand, by Ctrl-C."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import av
+
+from framegate.errors import VideoError
+from framegate.tokenizers.clip.container import open_container, other_videos_note, video_stream_of
+from framegate.tokenizers.clip.pixels import as_shown
+
+Note = Callable[[str], None]
+# seconds of our clock at which a frame's data came, and the decoded frame
+Arrival = tuple[float, Any]
+
+# a source may send a little faster than its frames are taken
+_WAITING_FRAMES = 2
+_LOOK_EVERY_SECONDS = 0.1
+# packets that come within this time of each other were there before they were asked for
+_READY_SECONDS, _MOST_READY = 0.02, 64
+# FFmpeg counts the time-out on its own; where a device does not let it, we end the wait this much later
+_GRACE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a live source once its first frame is there.
+
+    Args:
+        first: that frame.
+        shown: fields of VideoInfo, see `pixels.as_shown`.
+        codec: short name.
+        format: FFmpeg's name of the container.
+        has_stamps: frames come with times of their own.
+        notes: what had to be assumed.
+    """
+
+    first: Arrival
+    shown: dict[str, Any]
+    codec: str
+    format: str
+    has_stamps: bool
+    notes: tuple[str, ...]
+
+
+class LiveReader:
+    """An iterator over the frames of a live source as they come; waits for the first one at once.
+
+    Args:
+        address: URL, or the name of a device.
+        format: FFmpeg's name of the format, None to find out.
+        options: FFmpeg's options.
+        video_stream: number of the stream; None to choose.
+        timeout_seconds: how long the source may be silent.
+        note: called with each warning.
+
+    `opened` says what it is. A thread that is stuck in a device's driver is left behind; it ends with the process.
+
+    Raises:
+        VideoError: it cannot be opened, has no video, sends nothing in time or ends without a frame.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        format: str | None,
+        options: Mapping[str, str] | None,
+        video_stream: int | None,
+        timeout_seconds: float,
+        note: Note,
+    ) -> None:
+        self._address, self._timeout_seconds, self._note = address, timeout_seconds, note
+        self._frames: queue.Queue[Arrival | BaseException | None] = queue.Queue(_WAITING_FRAMES)
+        self._ended = threading.Event()
+        self._has_left = threading.Event()
+        self._opened: Opened | None = None
+        open_it = {"format": format, "options": options}
+        self._thread = threading.Thread(target=self._work, args=(open_it, video_stream), daemon=True)
+        self._thread.start()
+        try:
+            first = self._next()
+        except BaseException:
+            self.close()
+            raise
+        if first is None or self._opened is None:
+            self.close()
+            raise VideoError(
+                f"{address!r} ended before its first frame, or sent none within {timeout_seconds:g} seconds; check "
+                "that the source is sending, or raise timeout_seconds."
+            )
+        self.opened: Opened = self._opened
+
+    def __iter__(self) -> Iterator[Arrival]:
+        while (arrival := self._next()) is not None:
+            yield arrival
+
+    def close(self) -> None:
+        """End reading; a thread that waits for the next frame gets none."""
+        self._ended.set()
+        self._has_left.wait(_LOOK_EVERY_SECONDS)
+
+    def _next(self) -> Arrival | None:
+        """Wait for a frame; None at the end, or when nothing came in time."""
+        waits_until = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
+        while not self._ended.is_set():
+            try:
+                found = self._frames.get(timeout=_LOOK_EVERY_SECONDS)
+            except queue.Empty:
+                if time.monotonic() > waits_until:
+                    self._note(
+                        f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended."
+                    )
+                    self._ended.set()
+                continue
+            if isinstance(found, BaseException):
+                raise found
+            return found
+        return None
+
+    def _work(self, open_it: Mapping[str, Any], video_stream: int | None) -> None:
+        began = time.monotonic()
+        try:
+            container = open_container(self._address, timeout_seconds=self._timeout_seconds, **open_it)
+            try:
+                self._decode(container, video_stream, began)
+            finally:
+                container.close()
+            self._give(None)
+        except Exception as problem:
+            self._give(problem)
+        finally:
+            self._has_left.set()
+
+    def _decode(self, container: Any, video_stream: int | None, began: float) -> None:
+        stream = video_stream_of(container, self._address, video_stream)
+        # frame threads would hold frames back
+        stream.thread_type = "SLICE"
+        try:
+            arriving = _arriving(container.demux(stream), began)
+            for arrived, packet in arriving if _has_stamps(container) else _spread(arriving):
+                for frame in self._frames_of(packet):
+                    if self._opened is None:
+                        self._opened = self._describe(container, stream, (arrived, frame))
+                    if not self._give((arrived, frame)):
+                        return
+        except (av.error.ExitError, av.error.TimeoutError):
+            self._note(f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended.")
+        except av.FFmpegError as problem:
+            self._note(f"{self._address} ended: {problem}.")
+
+    def _frames_of(self, packet: Any) -> list[Any]:
+        try:
+            return list(packet.decode())
+        except (av.error.InvalidDataError, ValueError):
+            self._note(f"{self._address} sent damaged data; the frames it broke were left out.")
+            return []
+
+    def _describe(self, container: Any, stream: Any, first: Arrival) -> Opened:
+        return Opened(
+            first=first,
+            shown=as_shown(first[1], stream.sample_aspect_ratio),
+            codec=stream.codec_context.name,
+            format=container.format.name,
+            has_stamps=_has_stamps(container),
+            notes=other_videos_note(container, stream, self._address),
+        )
+
+    def _give(self, what: Arrival | BaseException | None) -> bool:
+        """Hand something over; False when nobody takes it any more."""
+        while not self._ended.is_set():
+            try:
+                self._frames.put(what, timeout=_LOOK_EVERY_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def _has_stamps(container: Any) -> bool:
+    return not av.format.Flags(container.format.flags) & av.format.Flags.no_timestamps
+
+
+def _arriving(packets: Iterator[Any], began: float) -> Iterator[Arrival]:
+    """Packets with the seconds from a moment of our clock to their arrival."""
+    for packet in packets:
+        yield time.monotonic() - began, packet
+
+
+def _spread(packets: Iterator[Arrival]) -> Iterator[Arrival]:
+    """Spread those that came while the source was looked at, and lie ready, over the time that took."""
+    ready: list[Arrival] = []
+    for arrived, packet in packets:
+        if len(ready) < _MOST_READY and (not ready or arrived - ready[-1][0] < _READY_SECONDS):
+            ready.append((arrived, packet))
+            continue
+        yield from _evenly(ready)
+        yield arrived, packet
+        yield from packets
+        return
+    yield from _evenly(ready)
+
+
+def _evenly(ready: list[Arrival]) -> Iterator[Arrival]:
+    opened = ready[0][0] if ready else 0.0
+    for place, (_, packet) in enumerate(ready):
+        yield opened * (place + 1) / len(ready), packet
