@@ -27,9 +27,7 @@ def test_missing_file(tmp_path):
 
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.ts")
-    with pytest.raises(
-        VideoError, match="is a pipe or a device, no file; open it as live, with format="
-    ):
+    with pytest.raises(VideoError, match="is a pipe or a device, no file; open it as live, with format="):
         open_video(tmp_path / "pipe.ts")
 
 

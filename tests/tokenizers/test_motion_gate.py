@@ -1,14 +1,17 @@
 """The gate without a camera: bounds, budgets, order and rules, on any clip."""
 
+import mmap
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moving import as_rgb, busy_clip
+from moving import as_rgb, busy_clip, panned_clip
 
 from framegate.configs.loader import load_config
-from framegate.errors import BudgetError, FrameError
+from framegate.errors import BudgetError, FrameError, VideoError
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.held_luma import HeldLuma, in_turn, release
 from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.video import plan_frames_array
@@ -229,6 +232,46 @@ def test_windows_join_in_long_clips():
     assert made.num_kept == 165
     assert made.keep[0].all()
     assert made.keep[140:].any()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"motion": "camera"}, {"search": "threshold", "motion": "none"}, {"weight": "contrast"}]
+)
+def test_a_clip_that_is_held_in_a_file_gets_the_same_plan(settings, monkeypatch):
+    clip = panned_clip([(0.7 * place, 0.2 * place) for place in range(40)], 112, 144, noise=1.0)
+    inside = plan(clip, tube_frames=2, keep_ratio=0.3, **settings)
+    monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 40_000)
+    monkeypatch.setattr("framegate.tokenizers.gate.held_luma.LOOK_TUBES", 3)
+    monkeypatch.setattr("framegate.tokenizers.gate.hold_search.LOOK_TUBES", 3)
+    monkeypatch.setattr("framegate.tokenizers.gate.hold_search.HISTORY_BYTES", 200_000)
+    in_a_file = plan(clip, tube_frames=2, keep_ratio=0.3, **settings)
+    for name in ("keep", "moved", "residual", "camera_motion"):
+        np.testing.assert_array_equal(getattr(in_a_file, name), getattr(inside, name))
+
+
+def test_what_is_held_in_a_file_is_read_back_and_let_go(monkeypatch):
+    monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 100)
+    tubes = np.random.default_rng(0).integers(0, 256, (9, 2, 8, 8), np.uint8)
+    held = HeldLuma()
+    for tube in tubes:
+        held.append(tube)
+    luma = held.array()
+    assert isinstance(
+        luma.base.base if isinstance(luma.base, np.ndarray) else luma.base, mmap.mmap | memoryview
+    )
+    release(luma)
+    np.testing.assert_array_equal(np.stack(list(in_turn(luma))), tubes)
+
+
+def test_a_full_disk_is_named(monkeypatch):
+    class Full:
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
+    with pytest.raises(VideoError, match="No space left on device.*Set TMPDIR"):
+        HeldLuma().append(np.zeros((1, 8, 8), np.uint8))
 
 
 def test_stepwise_scan_equals_the_plan():

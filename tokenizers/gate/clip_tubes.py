@@ -1,4 +1,4 @@
-"""A clip as planners read it: tube by tube, or held in memory at the resolution at which budgets are planned."""
+"""A clip as planners read it: tube by tube, or held at the resolution at which budgets are planned."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from framegate.tokenizers.gate.camera_motion import RememberedMotion, scaled
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.held_luma import HeldLuma
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.weights import weighed
 from framegate.types import BoolArray, UInt8Array
@@ -46,8 +47,7 @@ class ClipTubes:
         # the camera is followed on plain luma
         self._follows_plain = config.motion == "camera" and config.weight != "luma"
         self._tubes = iter(tubes)
-        self._held: list[UInt8Array] = []
-        self._plain: list[UInt8Array] = []
+        self._held, self._plain = HeldLuma(), HeldLuma()
 
     def read(self, *, hold: bool = False) -> Iterator[UInt8Array]:
         """Read the tubes that nobody has read yet, as they come; `hold` keeps their luma in memory as well."""
@@ -64,10 +64,14 @@ class ClipTubes:
 
     @cached_property
     def luma(self) -> UInt8Array:
-        """All tubes, weighed as they are judged, uint8 [T, k, h, w] of `planning_grid`; reads and holds the rest."""
+        """All tubes, weighed as they are judged, uint8 [T, k, h, w] of `planning_grid`; reads and holds the rest.
+
+        What is much lies in a file: go through it with `in_turn`, or `release` what was read.
+        """
         for _ in self.read(hold=True):
             pass
-        luma, self._held = np.stack(self._held), []
+        luma = self._held.array()
+        self._held = HeldLuma()
         return luma
 
     @property
@@ -83,7 +87,7 @@ class ClipTubes:
     def motion(self) -> RememberedMotion:
         """The camera's motion, on plain luma, in pixels of `planning_grid`."""
         luma = self.luma
-        return RememberedMotion(self.planning_grid, np.stack(self._plain) if self._follows_plain else luma)
+        return RememberedMotion(self.planning_grid, self._plain.array() if self._follows_plain else luma)
 
     def on_full_frames(self, plan: GatePlan) -> GatePlan:
         """Carry a plan over from the resolution it was made at."""

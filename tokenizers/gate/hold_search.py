@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from framegate.tokenizers.gate.config import ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.held_luma import LOOK_TUBES, release
 from framegate.tokenizers.gate.residual import quartered
 from framegate.types import BoolArray, Float32Array, Int32Array, UInt8Array
 
 WINDOW_TUBES = 128
 CARRIED_ANCHORS = 16
 SAMPLED_CELLS = 24
-CELLS_AT_ONCE = 48
+CELLS_AT_ONCE, HISTORY_BYTES = 48, 24 << 20
 SAMPLE_PRICES = 16
 SAMPLE_PRICE_STEP = 2.5
 LOWEST_PRICE = 64.0
@@ -183,12 +184,16 @@ def _cell_histories(
 ) -> Iterator[UInt8Array]:
     """The pixels of a few cells at a time through all tubes: uint8 [cells, 1 or 4 quarters, T, pixels]."""
     cell, tubes = grid.cell_px, len(luma)
+    at_once = int(np.clip(HISTORY_BYTES // luma[:, :, :cell, :cell].size, 1, CELLS_AT_ONCE))
     split = luma.reshape(tubes, grid.tube_frames, grid.rows, cell, grid.columns, cell)
-    for start in range(0, len(cells), CELLS_AT_ONCE):
-        row, column = np.divmod(cells[start : start + CELLS_AT_ONCE], grid.columns)
-        picked = split[
-            :, :, row, :, column
-        ]  # [cells, T, k, c, c]: numpy moves separated indices to the front
+    for start in range(0, len(cells), at_once):
+        row, column = np.divmod(cells[start : start + at_once], grid.columns)
+        picked = np.empty((len(row), tubes, grid.tube_frames, cell, cell), np.uint8)
+        for first in range(0, tubes, LOOK_TUBES):
+            # [cells, T, k, c, c]: numpy moves separated indices to the front
+            part = split[first : first + LOOK_TUBES, :, row, :, column]
+            picked[:, first : first + LOOK_TUBES] = part
+            release(luma)
         if quarters:
             half = quartered(grid).cell_px
             split_cells = picked.reshape(len(row), tubes, grid.tube_frames, 2, half, 2, half)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.held_luma import in_turn
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.residual import Residual, mad, squared_error
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
@@ -29,7 +30,7 @@ def replayed(luma: UInt8Array, grid: CellGrid, plan: GatePlan, measure: Residual
     """Show a clip by its decisions: the plan with the residuals they lead to, and the squared error of all shown."""
     shown = ShownContent(grid, ring_tubes=ring_tubes_for(grid) if plan.moved.any() else 0)
     residual, error = np.zeros(plan.keep.shape, np.float32), 0.0
-    for tube, frames in enumerate(luma):
+    for tube, frames in enumerate(in_turn(luma)):
         moved = plan.moved[tube]
         camera = shown.predict(plan.camera_motion[tube]) if moved.any() else None
         if tube:

@@ -18,6 +18,7 @@ from framegate.tokenizers.gate.camera_motion import is_large_enough
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import MOTION_RULE, Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
+from framegate.tokenizers.gate.held_luma import in_turn
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.replay import whole_plan
 from framegate.types import UInt8Array
@@ -49,7 +50,7 @@ def plan_gate(
 
     Without a budget the pass is causal and memory bounded: every skipped cell is within the threshold of what
     is shown in its place. A budget holds the clip's luma (at half resolution where cells allow it, width *
-    height / 4 bytes a frame) and is met exactly.
+    height / 4 bytes a frame; above 96 MiB in a temporary file) and is met exactly.
 
     Args:
         frames: uint8 [h, w] luma, of the grid's size; read once. A last tube that is not full repeats its
@@ -94,7 +95,7 @@ def planned(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progr
         name = "causal"
     elif budget.most(clip.num_cells) == clip.num_cells:
         # every cell is encoded; residuals tell what changed
-        return clip.on_full_frames(whole_plan(clip.luma, clip.planning_grid))
+        return clip.on_full_frames(whole_plan(in_turn(clip.luma), clip.planning_grid))
     else:
         name = config.search
     plan: Planner = import_module(f"{__name__}.{name}").plan

@@ -14,6 +14,7 @@ from framegate.tokenizers.gate.camera_motion import RememberedMotion
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.held_luma import in_turn
 from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
@@ -107,7 +108,7 @@ class _Task:
         def run_at(threshold: float) -> GatePlan:
             rules = replace(GateRules.of(self.config), threshold=threshold, weight="luma")
             scan = GateScan(self.grid, rules, motion_source=motion_source)
-            steps = zip(self.luma, self.forced, strict=True)
+            steps = zip(in_turn(self.luma), self.forced, strict=True)
             runs.append(threshold)
             # nobody knows how many runs it takes: each brings the half of what is left
             self.progress(MOTION_SHARE * (1 - 0.5 ** len(runs)))

@@ -14,6 +14,7 @@ import numpy as np
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import Budget, GateConfig, Metric
 from framegate.tokenizers.gate.grid import CellGrid
+from framegate.tokenizers.gate.held_luma import in_turn
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
 from framegate.tokenizers.gate.residual import THRESHOLD_RANGE
@@ -58,4 +59,4 @@ def opened(tubes: int) -> BoolArray:
 
 def _scanned(luma: UInt8Array, grid: CellGrid, config: GateConfig) -> GatePlan:
     scan = GateScan(grid, GateRules.of(config))
-    return GatePlan.stacked([scan.step(tube) for tube in luma])
+    return GatePlan.stacked([scan.step(tube) for tube in in_turn(luma)])
