@@ -14,7 +14,7 @@ $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
 endef
 
-.PHONY: help venv demo test test-slow test-floor test-floor-full bench check format clean
+.PHONY: help venv demo test test-slow test-floor test-floor-full fuzz bench check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,6 +36,9 @@ test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)
 
 test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every kernel compiled for every GPU
 	$(BIN)/python -m pytest -n 2 -m slow --durations 10
+
+fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour); renews benchmarks/fuzz/results
+	$(BIN)/python tests/support/fuzz_videos.py --out benchmarks/fuzz/results/fuzz.csv
 
 test-floor: $(FLOOR)/.installed  ## what rests on transformers, with the lowest one that is supported (under 3 minutes)
 	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow" --durations 5

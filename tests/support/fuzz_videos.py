@@ -3,9 +3,9 @@
     python tests/support/fuzz_videos.py --mutants 20000 --out benchmarks/fuzz/results/fuzz.csv
 
 Every mutant is a function of its number: `--first N --mutants 1` makes it again. A child process reads each one as a
-user would: all frames, then a few by a plan, which seeks; a child that dies or takes more than ten seconds is a finding,
-and so is an exception that is not framegate's, a planned frame that a decode from the start does not give, or a frame
-that plain FFmpeg does not give, unless a note says that the file is damaged.
+user would: all frames, then a few by a plan, which seeks. Findings are a child that dies or takes more than ten seconds,
+an exception that is not framegate's, and, unless a note says that the file is damaged, planned frames that a decode from
+the start does not give, or another number of frames than plain FFmpeg gives.
 """
 
 from __future__ import annotations
