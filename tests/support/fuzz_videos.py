@@ -3,9 +3,9 @@
     python tests/support/fuzz_videos.py --mutants 20000 --out benchmarks/fuzz/results/fuzz.csv
 
 Every mutant is a function of its number: `--first N --mutants 1` makes it again. A child process reads each one as a
-user would: all frames, then a few by a plan, which seeks. Findings are a child that dies or takes more than ten seconds,
-an exception that is not framegate's, and, unless a note says that the file is damaged, planned frames that a decode from
-the start does not give, or another number of frames than plain FFmpeg gives.
+user would: all frames, then a few by a plan, which seeks. Findings are a child that dies or takes more than ten
+seconds, an exception that is not framegate's, and, unless a note says that the file is damaged, planned frames that a
+decode from the start does not give, or another number of frames than plain FFmpeg gives.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ SEEDS = (
         ("apng.apng", "apng", "rgb24"),
     ),
     *(
-        ("webp.webp", "libwebp_anim", "yuv420p"),
         ("h263.mov", "h263p", "yuv420p"),
         ("dnxhd.mov", "dnxhd", "yuv422p"),
     ),

@@ -118,15 +118,27 @@ def other_videos_note(container: Any, stream: Any, name: str) -> tuple[str, ...]
     others = [other for other in container.streams.video if not _is_picture(other) and other is not stream]
     if not others:
         return ()
-    told = ", ".join(f"{other.index} of {other.width} x {other.height} px" for other in others)
+    told, taken = ", ".join(map(_told, others)), _told(stream)
     return (
-        f"{name} holds {len(others) + 1} video streams; {stream.index} of {stream.width} x {stream.height} px was "
-        f"taken (the others: {told}). Choose another with video_stream.",
+        f"{name} holds {len(others) + 1} video streams; {taken} was taken (the others: {told}). Choose another with "
+        "video_stream.",
     )
 
 
+def _told(stream: Any) -> str:
+    width, height = _size_px(stream)
+    return f"{stream.index} of {width} x {height} px"
+
+
 def _area(stream: Any) -> int:
-    return int((stream.width or 0) * (stream.height or 0))
+    width, height = _size_px(stream)
+    return width * height
+
+
+def _size_px(stream: Any) -> tuple[int, int]:
+    """Width and height; 0 of a stream whose codec is unknown."""
+    context = stream.codec_context
+    return (0, 0) if context is None else (int(context.width or 0), int(context.height or 0))
 
 
 def _is_default(stream: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -28,10 +29,12 @@ from framegate.types import Float64Array, Int64Array, VideoInfo
 MICROSECOND = Fraction(1, 1_000_000)
 FALLBACK_RATE = Fraction(25)
 TS_PACKET_BYTES = 188
+# Matroska's way to tell a stream's length
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$", re.ASCII)
 # sound of the same programme does not start this long before its pictures
 OTHER_CLOCK_SECONDS = 10
 # A file whose video ends this much before its header says is reported as cut off.
-PROMISE_SLACK_SECONDS = 1.0
+PROMISE_SLACK_SECONDS, PROMISE_SLACK_SHARE = 1.0, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +283,8 @@ def _broken_promises(
     by_its_clock = max((tick for tick in packets.pts if tick is not None), default=0) * float(
         stream.time_base
     )
-    if promised is not None and promised > max(end_seconds, by_its_clock) + PROMISE_SLACK_SECONDS:
+    slack = min(PROMISE_SLACK_SECONDS, max(2 * end_seconds / len(packets.pts), PROMISE_SLACK_SHARE * end_seconds))
+    if promised is not None and promised > max(end_seconds, by_its_clock) + slack:
         return [
             f"{name} breaks off: its header promises {promised:g} seconds, its video ends at "
             f"{end_seconds:g}; only that part is used."
@@ -294,9 +298,9 @@ def _promised_seconds(container: Any, stream: Any) -> float | None:
     """The video's length by the header, None where no header tells it for the video alone."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    tag = stream.metadata.get("DURATION")
-    if tag and tag.count(":") == 2:
-        hours, minutes, seconds = tag.split(":")
+    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    if tag:
+        hours, minutes, seconds = tag.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     if container.duration is not None and len(container.streams) == 1:
         return float(container.duration * MICROSECOND)

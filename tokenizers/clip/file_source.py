@@ -26,6 +26,8 @@ from framegate.types import Frame, Int64Array
 # A seek empties the decoder's pipeline, which costs about as much as decoding this many frames.
 SEEK_COST_FRAMES = 12
 KEYFRAMES_TRIED = 2
+# decoders whose frame threads read a damaged frame while it is written: not twice the same
+RACES = ("ffv1",)
 
 Note = Callable[[str], None]
 
@@ -71,6 +73,8 @@ def _damage(index: FileIndex, lost: list[int], reader: FileReader) -> Iterator[s
             f"{len(lost)} wanted frames of {index.info.source} could not be decoded and were left out, "
             f"the first is frame {lost[0]} at {first:g} seconds."
         )
+    if reader.num_failed and not lost:
+        yield f"{reader.num_failed} packets of {index.info.source} are damaged and give no frame."
     if reader.num_patched:
         yield f"{reader.num_patched} frames of {index.info.source} are damaged; the decoder patched them up."
     if reader.num_misplaced:
@@ -94,8 +98,7 @@ class FileReader:
         self._is_unclean = False
         self._position = -1
         self._ahead: tuple[int, Any] | None = None
-        self.num_patched = 0
-        self.num_misplaced = 0
+        self.num_failed = self.num_patched = self.num_misplaced = 0
         self._restart()
 
     def frame_at(self, place: int) -> Any | None:
@@ -122,11 +125,11 @@ class FileReader:
         source = str(self._index.info.source)
         self._container = open_container(self._index.data)
         self._stream = video_stream_of(self._container, source, self._index.info.video_stream)
-        self._stream.thread_type = "AUTO"
+        self._stream.thread_type = "SLICE" if self._stream.codec_context.name in RACES else "AUTO"
         self._stream.codec_context.thread_count = counted_threads(os.cpu_count())
         self._has_sought = self._is_unclean = False
         self._position = -1
-        self.num_patched = self.num_misplaced = 0
+        self.num_failed = self.num_patched = self.num_misplaced = 0
         self._frames = self._decode(Packets(self._container, self._stream, self._index.stamps))
 
     def _pays_to_seek(self, place: int) -> bool:
@@ -181,6 +184,7 @@ class FileReader:
             frames = _decoded(packet)
             # an error, a frame made up or a first picture that leans on others: the decoder could not start here
             self._is_unclean |= frames is None
+            self.num_failed += frames is None
             for frame in frames or ():
                 if floor_tick is not None and frame.pts is not None and frame.pts < floor_tick:
                     continue
