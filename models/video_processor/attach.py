@@ -17,16 +17,16 @@ from framegate.models.video_processor.hooks import (
     check_stampable,
 )
 from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.sources import with_clip_paths, without_path_objects
+from framegate.models.video_processor.sources import with_carried_sources, with_carried_videos
 from framegate.tokenizers.plan_config import PlanConfig
 
 
 class ChatTemplateHook(MethodHook):
-    """Before `apply_chat_template`: paths keep their clip window on the way through."""
+    """Before `apply_chat_template`: videos keep what their blocks ask on the way through."""
 
     def __call__(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call the method with paths that carry their window."""
-        return self.stock("apply_chat_template")(with_clip_paths(conversation), *args, **kwargs)
+        """Call the method with videos that carry what is asked of them."""
+        return self.stock("apply_chat_template")(with_carried_videos(conversation), *args, **kwargs)
 
 
 def _given(media: Any) -> bool:
@@ -35,10 +35,10 @@ def _given(media: Any) -> bool:
 
 
 class InputsLayoutHook(MethodHook):
-    """Before `prepare_inputs_layout`, which does not know Path objects."""
+    """Before `prepare_inputs_layout`, which does not know paths, bytes, open files and grey frames."""
 
     def __call__(self, *, videos: Any = None, images: Any = None, **kwargs: Any) -> Any:
-        """Call the method with paths spelled as strings; AttachmentError for pictures beside a gated video."""
+        """Call the method with those as strings; AttachmentError for pictures beside a gated video."""
         reader = self.processor.video_processor
         gates = isinstance(reader, GatedVideoProcessor) and reader.config.gate is not None
         if gates and _given(images) and _given(videos):
@@ -48,7 +48,7 @@ class InputsLayoutHook(MethodHook):
                     f"{family.model_class} takes pictures and frames as one tensor; rows of a gated video do not go "
                     "beside a picture: ask about them in two calls, or detach the front end."
                 )
-        return self.stock(LAYOUT_METHOD)(videos=without_path_objects(videos), images=images, **kwargs)
+        return self.stock(LAYOUT_METHOD)(videos=with_carried_sources(videos), images=images, **kwargs)
 
 
 _HOOKS: dict[str, type[MethodHook]] = {
@@ -126,7 +126,7 @@ def attached_processor(attachment_id: str) -> ProcessorAttachment | None:
 
 
 def install_hooks(processor: Any) -> None:
-    """Set the hooks that carry Path objects, clip windows and stamps through a processor, on this instance."""
+    """Set the hooks that carry videos, what is asked of them and stamps through a processor, on this instance."""
     for name, hook in _HOOKS.items():
         previous = vars(processor).get(name)
         if hasattr(type(processor), name) and not isinstance(previous, hook):

@@ -24,7 +24,7 @@ from framegate.models.towers.patches import (
 from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.models.video_processor.metadata import time_notes
 from framegate.models.video_processor.reading import OpenVideo, Request, opened
-from framegate.models.video_processor.sources import given_plan, given_window
+from framegate.models.video_processor.sources import CarriedVideo
 from framegate.tokenizers.clip import Clip
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.packing import Account, fingerprint_of
@@ -57,8 +57,8 @@ class GatedVideo:
     account: Account
 
 
-def process_video(video: Any, metadata: VideoMetadata | None, request: Request) -> GatedVideo:
-    """Sample, gate and cut one video: a path, maybe a ClipPath, or frames with their metadata.
+def process_video(video: CarriedVideo, metadata: VideoMetadata | None, request: Request) -> GatedVideo:
+    """Sample, gate and cut one video, with the metadata of frames.
 
     Raises:
         VideoError: the file cannot be read.
@@ -66,8 +66,8 @@ def process_video(video: Any, metadata: VideoMetadata | None, request: Request) 
         BudgetError: the budget leaves no token.
         PlanError: a plan of another size, length or time.
     """
-    watch, given = Stopwatch(), given_plan(video)
-    opening = opened(video, metadata, request, window_seconds=given_window(video), given=given)
+    watch, given = Stopwatch(), video.asked.plan
+    opening = opened(video.source, metadata, request, video.asked)
     with ExitStack() as stack:
         with watch.timing("stream"):
             source = stack.enter_context(opening)

@@ -48,9 +48,7 @@ def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
     The file's own indices and rate where these give the time stamps to a millisecond, else the time stamps themselves
     in milliseconds at 1000 frames per second.
     """
-    indices, fps = plan.indices, info.average_fps
-    if fps <= 0 or not np.allclose(indices / fps, plan.timestamps_seconds, rtol=0, atol=1e-3):
-        indices, fps = np.rint(plan.timestamps_seconds * _MILLISECONDS).astype(np.int64), _MILLISECONDS
+    indices, fps = _counted(plan.indices, info.average_fps, plan.timestamps_seconds)
     return TimedMetadata(
         times_seconds=plan.timestamps_seconds.tolist(),
         total_num_frames=info.num_frames,
@@ -61,6 +59,13 @@ def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
         video_backend="framegate",
         frames_indices=indices.tolist(),
     )
+
+
+def _counted(indices: Int64Array, fps: float, times_seconds: Float64Array) -> tuple[Int64Array, float]:
+    """Indices and a rate that give the times to a millisecond: those at hand, else milliseconds."""
+    if fps > 0 and np.allclose(indices / fps, times_seconds, rtol=0, atol=1e-3):
+        return indices, fps
+    return np.rint(times_seconds * _MILLISECONDS).astype(np.int64), _MILLISECONDS
 
 
 def counted_metadata(info: VideoInfo, plan: FramePlan) -> VideoMetadata:
@@ -118,6 +123,25 @@ def sampled_metadata(metadata: VideoMetadata, indices: Int64Array) -> VideoMetad
         chosen = [metadata.frames_indices[index] for index in chosen]
     metadata.frames_indices = chosen
     return metadata
+
+
+def picked_metadata(
+    metadata: VideoMetadata, times_seconds: Float64Array, indices: Int64Array
+) -> VideoMetadata:
+    """Describe some of the frames at hand, int64 [k], whose times all are known, float64 [F]."""
+    numbers = np.asarray(metadata.frames_indices)[indices]
+    if metadata.fps is None and not isinstance(metadata, TimedMetadata):
+        metadata.frames_indices = numbers.tolist()
+        return metadata
+    times = times_seconds[indices]
+    numbers, fps = _counted(numbers, float(metadata.fps or 0), times)
+    return TimedMetadata(
+        times_seconds=times.tolist(),
+        total_num_frames=metadata.total_num_frames,
+        fps=fps,
+        duration=metadata.duration,
+        frames_indices=numbers.tolist(),
+    )
 
 
 def time_notes(

@@ -21,10 +21,12 @@ from framegate.models.family import VideoSettings
 from framegate.models.timestamp_interleaver import TimestampInterleaver
 from framegate.models.video_processor.gated_video import GatedVideo, packed_batch, process_video
 from framegate.models.video_processor.hooks import why_no_stamps
+from framegate.models.video_processor.message import SHARES, Asked, Given
 from framegate.models.video_processor.reading import Request, opened, tower_size_px
 from framegate.models.video_processor.settings import stock_values, video_settings
-from framegate.models.video_processor.sources import SHARES, Given, flat_videos, given_shares
+from framegate.models.video_processor.sources import CarriedVideo, carried, flat_videos, is_file
 from framegate.per_thread import PerThread
+from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.window import WHOLE, Window
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
 from framegate.tokenizers.gate.plan import GatePlan
@@ -109,12 +111,13 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             PlanError: a plan of a video is for another size, number or time of frames.
         """
         shares = {name: call.pop(name) for name in SHARES if call.get(name) is not None}
-        request = self.request((self.override.config or self.config).at(shares), call)
+        config = (self.override.config or self.config).at(shares)
+        request = self.request(config, call)
         given = request.call
-        flat = flat_videos(videos)
+        flat = [carried(video) for video in flat_videos(videos)]
         metadata = _metadata_of(flat, given.get("video_metadata"))
         gated = [
-            process_video(video, times, replace(request, config=request.config.at(given_shares(video))))
+            process_video(video, times, self._request_of(video.asked, config, given))
             for video, times in zip(flat, metadata, strict=True)
         ]
         packed = packed_batch(gated, self.attachment_id) if self.replaced is not None else {}
@@ -175,6 +178,11 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             name: value for name, value in values.items() if value is not None or defaults[name] is not None
         }
 
+    def _request_of(self, asked: Asked, config: PlanConfig, call: Mapping[str, Any]) -> Request:
+        """What is asked of one video: its message over the call."""
+        request = self.request(config.at(asked.shares), asked.call(call))
+        return replace(request, settings=asked.settings(request.settings))
+
     def _settings(self, given: Mapping[str, Any]) -> VideoSettings:
         own = {name: getattr(self, name) for name in self._names}
         extra = ("min_pixels", "max_pixels")
@@ -196,7 +204,7 @@ def _check_names(call: Mapping[str, Any]) -> None:
             raise ConfigError(f"Unknown video setting {name!r}. {nearest(name, known)}")
 
 
-def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
+def _metadata_of(flat: Sequence[CarriedVideo], given: Any) -> list[VideoMetadata | None]:
     """One entry per video; paths bring their own times."""
     if given is None:
         return [None] * len(flat)
@@ -206,9 +214,7 @@ def _metadata_of(flat: Sequence[Any], given: Any) -> list[VideoMetadata | None]:
         raise FrameError(f"video_metadata does not fit the {len(flat)} videos: {error}") from error
     if len(known) != len(flat):
         raise FrameError(f"video_metadata has {len(known)} entries for {len(flat)} videos; give one each.")
-    return [
-        None if isinstance(video, str | bytes) else entry for video, entry in zip(flat, known, strict=True)
-    ]
+    return [None if is_file(video.source) else entry for video, entry in zip(flat, known, strict=True)]
 
 
 def _batch(
@@ -258,14 +264,14 @@ def plan_for_processor(
     """
     stock = getattr(processor, "video_processor", processor)
     reader = stock if isinstance(stock, GatedVideoProcessor) else _reader_of(stock)
-    request = reader.request(config, {})
-    with opened(video, None, request, window_seconds=window_seconds, given=given) as source:
+    request, video = reader.request(config, {}), fetched(video)
+    with opened(video, None, request, Asked(window_seconds=window_seconds, plan=given)) as source:
         plan = plan_clip(source.clip, config, given=given if isinstance(given, GatePlan) else None)
         frames = source.clip.frames
     assert frames is not None
 
     def show() -> Iterator[UInt8Array]:
-        with opened(video, None, request, window_seconds=window_seconds, given=frames) as source:
+        with opened(video, None, request, Asked(window_seconds=window_seconds, plan=frames)) as source:
             yield from source.clip.judged_frames()
 
     return replace(plan, frames=frames, open_frames=show, notes=(*plan.notes, *source.notes))

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from os import PathLike
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from transformers.video_utils import VideoMetadata
 
-from framegate.errors import ConfigError, FrameError
+from framegate.errors import FrameError
 from framegate.models.family import VideoSettings
+from framegate.models.video_processor.message import NOTHING_ASKED, Asked
 from framegate.models.video_processor.metadata import (
+    TimedMetadata,
     counted_metadata,
     file_metadata,
     frame_times_seconds,
+    picked_metadata,
     sampled_metadata,
 )
+from framegate.models.video_processor.sampling import (
+    frames_config,
+    set_aside,
+    stock_indices,
+    thinned,
+)
 from framegate.models.video_processor.settings import stock_values, video_settings
-from framegate.models.video_processor.sources import Given
+from framegate.models.video_processor.sources import is_file
 from framegate.tokenizers.clip import Clip, VideoStream
+from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.clip import Judged
-from framegate.tokenizers.clip.memory_source import ASSUMED_FPS, MemoryFrames
-from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, window_frames
+from framegate.tokenizers.clip.memory_source import ASSUMED_FPS, MemoryFrames, describe
+from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, window_frames, windowed
 from framegate.tokenizers.gate.video import TowerView, all_frames, chosen_frames, open_clip
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import FramesConfig, sample_frames
-from framegate.types import FramePlan, Int64Array, VideoInfo
+from framegate.types import FramePlan, VideoInfo
 
 _FRAMES_WORTH_A_BAR = 512
 
@@ -127,31 +135,30 @@ def stock_tower_view(model_type: str, size: Mapping[str, int]) -> TowerView:
 
 @contextmanager
 def opened(
-    video: Any,
-    metadata: VideoMetadata | None,
-    request: Request,
-    *,
-    window_seconds: Window = WHOLE,
-    given: Given = None,
+    video: Any, metadata: VideoMetadata | None, request: Request, asked: Asked = NOTHING_ASKED
 ) -> Iterator[OpenVideo]:
-    """Open a video as a family's processor reads it, with metadata for frames in memory.
+    """Open a video as a family's processor reads it, with metadata for frames in memory, and what is asked of it.
 
     Raises:
         VideoError: the file cannot be read.
         FrameError: frames or times that cannot be used.
         ConfigError: an unknown sampler or setting.
     """
-    if isinstance(video, str | PathLike | bytes):
-        source = str(video) if isinstance(video, str) else video
-        with _opened_file(source, request, window_seconds, given) as opening:
-            yield opening
-    else:
-        with _opened_frames(video, metadata, request, given) as opening:
-            yield opening
+    source = fetched(video)
+    opening = (
+        _opened_file(source, request, asked)
+        if is_file(source)
+        else _opened_frames(source, metadata, request, asked)
+    )
+    with opening as open_video:
+        yield replace(
+            open_video, notes=(*asked.notes, *asked.not_followed(request.settings), *open_video.notes)
+        )
 
 
 @contextmanager
-def _opened_file(video: Any, request: Request, window: Window, given: Given) -> Iterator[OpenVideo]:
+def _opened_file(video: Any, request: Request, asked: Asked) -> Iterator[OpenVideo]:
+    window, given = asked.window_seconds, asked.plan
     notes: list[str] = []
 
     def choose(stream: VideoStream) -> FramePlan:
@@ -172,33 +179,66 @@ def _opened_file(video: Any, request: Request, window: Window, given: Given) -> 
 
 @contextmanager
 def _opened_frames(
-    video: Any, described: VideoMetadata | None, request: Request, given: Given
+    video: Any, described: VideoMetadata | None, request: Request, asked: Asked
 ) -> Iterator[OpenVideo]:
-    settings = request.settings
+    settings, given = request.settings, asked.plan
     layout = request.call.get("input_data_format")
     layout = getattr(layout, "value", layout)
     first = None if layout is None else layout == "channels_first"
-    count = MemoryFrames(video, channels_first=first).count
-    metadata = described or VideoMetadata(total_num_frames=count, frames_indices=list(range(count)))
-    indices = np.arange(count)
-    if settings.do_sample_frames and given is None:
+    frames = MemoryFrames(video, channels_first=first)
+    count = frames.count
+    metadata, notes = _timed(described, count, request, asked)
+    if given is None and (asked.sampling or asked.window_seconds != WHOLE):
+        times = frame_times_seconds(metadata, count)
+        info = windowed(describe(frames, times.tolist(), None), asked.window_seconds)
+        indices = thinned(window_frames(info, asked.window_seconds), asked)
+        metadata = picked_metadata(metadata, info.frame_times_seconds, indices)
+    elif settings.do_sample_frames and given is None:
         indices = stock_indices(count, metadata.fps, settings)
         times = _all_times(metadata, count)
         metadata = sampled_metadata(metadata, indices)
     else:
-        times = frame_times_seconds(metadata, count)
+        indices, times = np.arange(count), frame_times_seconds(metadata, count)
 
     def choose(stream: VideoStream) -> FramePlan:
         every = FramePlan.from_indices(indices, stream.info.frame_times_seconds)
         return chosen_frames(stream, given, lambda: every)
 
-    source = {"timestamps_seconds": times, "channels_first": first}
+    source: dict[str, Any] = {
+        "timestamps_seconds": times,
+        "channels_first": first,
+        "window_seconds": asked.window_seconds,
+    }
     with open_clip(video, request.config, request.tower, choose, **source) as clip:
         assert clip.frames is not None
         if len(clip.frames) < len(indices):
             metadata = sampled_metadata(metadata, clip.frames.indices)
         seconds = len(clip.times_seconds) / metadata.sampled_fps
-        yield OpenVideo(clip=clip, metadata=lambda: metadata, video_seconds=seconds)
+        yield OpenVideo(clip=clip, metadata=lambda: metadata, video_seconds=seconds, notes=notes)
+
+
+def _timed(
+    described: VideoMetadata | None, count: int, request: Request, asked: Asked
+) -> tuple[VideoMetadata, tuple[str, ...]]:
+    """The metadata of frames in memory, their rate told by it, by the message, or by the call's fps; with notes."""
+    metadata = described or VideoMetadata(total_num_frames=count, frames_indices=list(range(count)))
+    rate, notes = asked.rate_fps, tuple[str, ...]()
+    if metadata.fps is not None or isinstance(metadata, TimedMetadata):
+        if rate is not None:
+            notes = (f"the message's rate of {rate:g} fps: not followed, for video_metadata tells the times",)
+        return metadata, notes
+    called = request.call.get("fps")
+    if rate is None and called is not None and not request.settings.do_sample_frames:
+        rate = float(called)
+        notes = (f"fps={rate:g} is the rate of the frames in memory, for nothing else tells their times",)
+    if rate is not None:
+        metadata.fps, metadata.duration = rate, count / rate
+    elif asked.window_seconds != WHOLE:
+        raise FrameError(
+            f"The window {asked.window_seconds} is in seconds, and the {count} frames came without times; give "
+            "sample_fps in the message, or video_metadata."
+        )
+    return metadata, notes
 
 
 def _all_times(metadata: VideoMetadata, count: int) -> Any:
@@ -233,15 +273,17 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
                 f"frames are {asked}, as the file asks players to; readers of transformers leave it out"
             )
         return FramePlan.from_indices(inside[chosen], info.frame_times_seconds)
-    if "min_frames" in call:
-        notes.append(
-            "min_frames is for frames in memory; it does not change which frames of a file are taken"
-        )
+    notes.extend(set_aside(request.model_type, request.settings, request.call, request.config.frames))
     if request.config.reduces_nothing:
         notes.append(
             f"frames: chosen by sampler {request.config.frames.sampler!r} as set, not by the checkpoint's own processor"
         )
-    return sample_frames(info, sampling, window)
+    frames = sample_frames(info, sampling, window)
+    fewest = min(int(call.get("min_frames", 1)), len(inside))
+    if len(frames) < fewest:
+        notes.append(f"frames: {fewest} evenly spaced, for min_frames asks for more than {len(frames)}")
+        return sample_frames(info, FramesConfig().over(sampler="uniform", num_frames=fewest), window)
+    return frames
 
 
 def _asked_of_players(info: VideoInfo) -> str:
@@ -251,63 +293,3 @@ def _asked_of_players(info: VideoInfo) -> str:
     wide = f"stretched (pixels are {info.pixel_aspect:.3g} times as wide as high)"
     stretched = wide if info.pixel_aspect != 1 else ""
     return ", ".join(filter(None, (turned, mirrored, stretched)))
-
-
-def frames_config(config: FramesConfig, call: Mapping[str, Any]) -> FramesConfig:
-    """Let a call's fps, num_frames and max_frames replace the configuration's; ConfigError for the first two."""
-    fps, num_frames = call.get("fps"), call.get("num_frames")
-    if fps is not None and num_frames is not None:
-        raise ConfigError(f"fps={fps} and num_frames={num_frames} exclude each other; pass one of them.")
-    changes: dict[str, Any] = {}
-    if fps is not None:
-        changes |= {"sampler": "fps", "fps": float(fps)}
-    if num_frames is not None:
-        changes |= {"sampler": "uniform", "num_frames": int(num_frames)}
-    if call.get("max_frames") is not None:
-        changes["max_frames"] = int(call["max_frames"])
-    return config.over(**changes)
-
-
-def stock_indices(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
-    """Sample frames in memory as the family's stock video processor does: int64 [F] into the frames.
-
-    Raises:
-        FrameError: more frames asked for than there are, or a rate is needed and unknown.
-
-    Source: sample_frames of transformers' Qwen2VLVideoProcessor and Qwen3VLVideoProcessor.
-    """
-    if settings.sample_rule is not None:
-        return settings.sample_rule(num_frames, video_fps, settings)
-    if settings.counts_time:
-        return _spread_indices(num_frames, video_fps or ASSUMED_FPS, settings)
-    wanted = _whole_tubes(num_frames, video_fps, settings)
-    if wanted > num_frames:
-        raise FrameError(f"num_frames={wanted} is more than the {num_frames} frames at hand; ask for fewer.")
-    if wanted < 1:
-        raise FrameError(
-            f"The sampling leaves no whole tube of {num_frames} frames; raise fps or num_frames."
-        )
-    return torch.arange(0, num_frames, num_frames / wanted).int().numpy().astype(np.int64)
-
-
-def _whole_tubes(num_frames: int, video_fps: float | None, settings: VideoSettings) -> int:
-    tube = settings.layout.temporal_patch_size
-    if settings.num_frames is not None:
-        return round(settings.num_frames / tube) * tube
-    if settings.fps is None:
-        return num_frames
-    if video_fps is None:
-        raise FrameError(
-            f"Sampling at fps={settings.fps} needs the frames' own rate; pass video_metadata with fps."
-        )
-    most = min(settings.max_frames, num_frames) // tube * tube
-    wanted = min(max(num_frames / video_fps * settings.fps, settings.min_frames), most, num_frames)
-    return int(wanted // tube) * tube
-
-
-def _spread_indices(num_frames: int, video_fps: float, settings: VideoSettings) -> Int64Array:
-    wanted = settings.num_frames
-    if wanted is None:
-        wanted = int(num_frames / video_fps * settings.fps) if settings.fps is not None else num_frames
-        wanted = min(max(wanted, settings.min_frames), settings.max_frames, num_frames)
-    return np.linspace(0, num_frames - 1, wanted).round().astype(np.int64)

@@ -1,120 +1,90 @@
-"""What a caller may hand over as a video, and how its window and plan travel with it through transformers."""
+"""What a caller may hand over as a video, and how what a message asks of it travels with it through transformers."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from os import PathLike
 from typing import Any
 
-import numpy as np
 from transformers.video_utils import make_batched_videos
 
 from framegate.errors import FrameError
-from framegate.tokenizers.clip.memory_source import CHANNELS, MemoryFrames
-from framegate.tokenizers.clip.window import WHOLE, Window
-from framegate.tokenizers.gate.plan import GatePlan
-from framegate.types import FramePlan
-
-Given = FramePlan | GatePlan | None
-# where a message may hold a video, as transformers reads it
-_PLACES = ("video", "url", "path")
-# what a message or a call may set for itself
-SHARES = ("keep_ratio", "tower_ratio")
+from framegate.models.video_processor.message import KEYS, NOTHING_ASKED, PLACES, Asked, asked_of
+from framegate.models.video_processor.message import SHARES as SHARES
+from framegate.tokenizers.clip.address import NAME_MOST_BYTES, located, shown
+from framegate.tokenizers.clip.memory_source import CHANNELS
 
 
-class ClipPath(str):
-    """A path that carries a clip window and a plan through transformers' processors, which pass plain strings on.
+class CarriedVideo(str):
+    """A video, and what is asked of it, as a string: transformers' processors pass those on as they are.
 
     Args:
-        path: file or address.
-        start_seconds: start of the window, None for the beginning.
-        end_seconds: end of the window, None for the end.
-        plan: frames or cells planned before.
-        shares: keep_ratio and tower_ratio of this video alone.
+        source: path, address, a file's bytes, or frames.
+        asked: what a message asks of it.
     """
 
-    start_seconds: float | None
-    end_seconds: float | None
-    plan: Given
-    shares: Mapping[str, float]
+    source: Any
+    asked: Asked
 
-    def __new__(
-        cls,
-        path: str | Path,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-        plan: Given = None,
-        shares: Mapping[str, float] | None = None,
-    ) -> ClipPath:
-        """Make the string and put window and plan beside it."""
-        clip = super().__new__(cls, os.fspath(path).removeprefix("file://"))
-        clip.start_seconds, clip.end_seconds, clip.plan = start_seconds, end_seconds, plan
-        clip.shares = shares or {}
-        return clip
+    def __new__(cls, source: Any, asked: Asked = NOTHING_ASKED) -> CarriedVideo:
+        """Make the string, the source's name, and put both beside it."""
+        name = str(source) if is_path(source) else shown(source)
+        # a data: address would stand in messages with all that it holds
+        video = super().__new__(cls, name if len(name) <= NAME_MOST_BYTES else shown(source))
+        video.source, video.asked = source, asked
+        return video
 
-    @property
-    def window_seconds(self) -> Window:
-        """Start and end of the window."""
-        return self.start_seconds, self.end_seconds
+    def __getnewargs__(self) -> tuple[Any, Asked]:  # type: ignore[override]
+        """Copies and pickles are made of the same."""
+        return self.source, self.asked
 
 
-class PlannedFrames(np.ndarray[Any, Any]):
-    """Frames in memory that carry plan and shares through transformers' processors; else an array like any other."""
-
-    plan: Given = None
-    shares: Mapping[str, float] = MappingProxyType({})
-
-    def __array_finalize__(self, base: Any) -> None:
-        """Views keep what was given."""
-        self.plan, self.shares = getattr(base, "plan", None), getattr(base, "shares", {})
+def is_path(source: Any) -> bool:
+    """True for a path or an address; names of other sources are no addresses."""
+    return isinstance(source, str | PathLike)
 
 
-def given_plan(video: Any) -> Given:
-    """The plan that a video carries, None for none."""
-    return video.plan if isinstance(video, ClipPath | PlannedFrames) else None
+def is_file(source: Any) -> bool:
+    """True for what is opened as a file, and so has times of its own: not for frames."""
+    return is_path(source) or isinstance(source, bytes)
 
 
-def given_shares(video: Any) -> Mapping[str, float]:
-    """The shares that a video asks for itself."""
-    return video.shares if isinstance(video, ClipPath | PlannedFrames) else {}
+def carried(video: Any) -> CarriedVideo:
+    """A video with what is asked of it; nothing where it comes bare."""
+    return video if isinstance(video, CarriedVideo) else CarriedVideo(_source_of(video))
 
 
-def given_window(video: Any) -> Window:
-    """The clip window that a video carries."""
-    return video.window_seconds if isinstance(video, ClipPath) else WHOLE
-
-
-def with_clip_paths(conversation: Any) -> Any:
-    """Replace the videos of a conversation by ones that carry their window, their plan and their shares.
+def with_carried_videos(conversation: Any) -> Any:
+    """Replace the videos of a conversation by ones that carry what their blocks ask.
 
     Args:
-        conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed. Blocks say
-            `video_start`, `video_end`, `plan`, `keep_ratio`, `tower_ratio`.
+        conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed. Blocks have the
+            keys of `framegate.models.video_processor.message.VideoKeys`.
 
     Returns:
-        The same with a ClipPath wherever a video block holds a path, and PlannedFrames for frames with a plan.
+        The same with a CarriedVideo wherever a video block holds one.
 
     Raises:
-        FrameError: a plan of another kind.
+        ConfigError: a key that is mistyped, out of range, or contradicts another.
+        FrameError: a plan of another kind, or an empty window.
     """
     if isinstance(conversation, Mapping):
         content = conversation.get("content")
         if not isinstance(content, list | tuple):
             return conversation
-        return {**conversation, "content": [_carrier(block) for block in content]}
+        return {**conversation, "content": [_with_video(block) for block in content]}
     if isinstance(conversation, list | tuple):
-        return [with_clip_paths(part) for part in conversation]
+        return [with_carried_videos(part) for part in conversation]
     return conversation
 
 
-def without_path_objects(videos: Any) -> Any:
-    """Spell Path objects as strings, at any depth: transformers drops them from lists otherwise."""
-    if isinstance(videos, Path):
-        return str(videos)
+def with_carried_sources(videos: Any) -> Any:
+    """Carry what transformers would drop or mistake, at any depth: paths, bytes, open files and grey frames."""
     if isinstance(videos, list | tuple):
-        return [without_path_objects(video) for video in videos]
+        return [with_carried_sources(video) for video in videos]
+    source = _source_of(videos)
+    if isinstance(source, bytes | PathLike) or _is_grey(source):
+        return carried(source)
     return videos
 
 
@@ -123,57 +93,37 @@ def flat_videos(videos: Any) -> list[Any]:
     One entry per video: a string, a list of pictures or of their paths, or frames [F, ., ., .]; FrameError for anything
     else.
     """
-    if _is_grey(videos) or isinstance(videos, PlannedFrames | bytes):
-        return [videos]
-    if isinstance(videos, list | tuple) and any(
-        _is_grey(video) or isinstance(video, PlannedFrames | bytes) for video in videos
-    ):
-        # transformers takes grey frames for one picture each, and would drop what an array carries
+    videos = with_carried_sources(videos)
+    if isinstance(videos, list) and any(isinstance(video, CarriedVideo) for video in videos):
+        # beside one that is carried, the others are videos as well
         return [one for video in videos for one in flat_videos(video)]
     try:
-        flat: list[Any] = make_batched_videos(without_path_objects(videos))
-    except (ValueError, IndexError, TypeError) as error:
+        flat: list[Any] = make_batched_videos(videos)
+    except (ValueError, IndexError, TypeError, OSError) as error:
         raise FrameError(
-            f"videos is a {type(videos).__name__} that holds no video; pass paths, uint8 frames [F, h, w, 3] "
-            "or lists of pictures."
+            f"videos is a {type(videos).__name__} that holds no video; pass paths, a file's bytes, uint8 frames "
+            "[F, h, w, 3] or lists of pictures."
         ) from error
     return flat
 
 
+def _source_of(video: Any) -> Any:
+    """An open file or a buffer as its bytes; anything else as it is."""
+    return video if is_path(video) else located(video)
+
+
 def _is_grey(video: Any) -> bool:
-    """True for frames without an axis of channels, [F, h, w]."""
+    """True for frames without an axis of channels, [F, h, w], which transformers takes for one picture."""
     shape: tuple[int, ...] = tuple(getattr(video, "shape", ()))
     return len(shape) == 3 and shape[-1] not in CHANNELS and shape[0] not in CHANNELS
 
 
-def _carrier(block: Any) -> Any:
-    """A block of a message whose video carries its window and its plan."""
+def _with_video(block: Any) -> Any:
+    """A block of a message whose video carries what is asked of it, without the keys that say so."""
     if not isinstance(block, Mapping) or block.get("type") != "video":
         return block
-    plan = block.get("plan")
-    if plan is not None and not isinstance(plan, FramePlan | GatePlan):
-        raise FrameError(f"plan is a {type(plan).__name__}; give a FramePlan or a GatePlan.")
-    carried = dict(block)
-    shares = {name: carried.pop(name) for name in SHARES if carried.get(name) is not None}
-    for place in _PLACES:
-        if isinstance(value := block.get(place), str | Path):
-            carried[place] = ClipPath(value, block.get("video_start"), block.get("video_end"), plan, shares)
-        elif isinstance(value, bytes) and (
-            plan or shares or block.get("video_start") or block.get("video_end")
-        ):
-            raise FrameError(
-                f"A video of {len(value):,} bytes came with a window, a plan or a share; write it to a file and give "
-                "the path."
-            )
-        elif value is not None and (plan is not None or shares):
-            carried[place] = _planned(value, plan, shares)
+    sources = {place: _source_of(block[place]) for place in PLACES if block.get(place) is not None}
+    asked = {place: asked_of(block, in_memory=not is_file(source)) for place, source in sources.items()}
     # transformers' templates print what they do not know
-    carried.pop("plan", None)
-    return carried
-
-
-def _planned(frames: Any, plan: Given, shares: Mapping[str, float]) -> PlannedFrames:
-    held = MemoryFrames(frames)
-    planned = np.stack([held[place] for place in range(held.count)]).view(PlannedFrames)
-    planned.plan, planned.shares = plan, shares
-    return planned
+    others = {name: value for name, value in block.items() if name not in KEYS and value is not None}
+    return others | {place: CarriedVideo(source, asked[place]) for place, source in sources.items()}

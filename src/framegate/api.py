@@ -97,7 +97,7 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
     """Choose frames of a video.
 
     Args:
-        video: path, a file's bytes, frames in memory, or what is known of the video.
+        video: path or address of a file, its bytes, frames in memory, or what is known of the video.
         sampler: name of a file of tokenizers/samplers, for example "fps", "keyframes" (KFFocus) or "tass" (DATE).
         settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for "tass"
             also query="...", encoder=... (encode_frames and encode_text) and captioner=... (query to caption).
@@ -110,12 +110,14 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
         ConfigError: unknown sampler or setting.
     """
     from framegate.tokenizers.clip import open_video, probe
+    from framegate.tokenizers.clip.address import fetched
     from framegate.tokenizers.samplers import sampler as sampler_of
 
     if isinstance(video, VideoInfo):
         info = video
     else:
-        info = probe(video) if isinstance(video, str | Path) else open_video(video).info
+        source = fetched(video)
+        info = probe(source) if isinstance(source, str | Path) else open_video(source).info
     return sampler_of(sampler)(info, **settings)
 
 
@@ -138,7 +140,8 @@ def plan_video(
     """Decide which cells of a video would be encoded, without a model.
 
     Args:
-        video: path, a file's bytes, or frames in memory as `open_video` takes them.
+        video: path or address of a file (file://, http://, data:), its bytes, an open file, or frames in memory as
+            `open_video` takes them.
         config: preset name, path of a YAML file, dict or FrontEndConfig.
         start_seconds: start of the clip window, None for the beginning.
         end_seconds: end of the clip window, None for the end.

@@ -233,7 +233,7 @@ class TestAttach:
         processor, seen = stock_processor("qwen2_vl"), []
 
         def own_template(conversation, **options):
-            seen.append(conversation[0]["content"][0]["path"].window_seconds)
+            seen.append(conversation[0]["content"][0]["path"].asked.window_seconds)
             return type(processor).apply_chat_template(processor, conversation, **options)
 
         processor.apply_chat_template = own_template

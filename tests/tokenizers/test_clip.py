@@ -355,8 +355,21 @@ def test_frames_in_memory_of_every_kind(frames):
 
 
 def test_bfloat16_frames():
-    with open_video(torch.ones(2, 3, 8, 8, dtype=torch.bfloat16), fps=2) as stream:
-        assert all((frame.pixels == 255).all() for frame in stream.frames())
+    with open_video(torch.full((2, 3, 8, 8), 0.5, dtype=torch.bfloat16), fps=2) as stream:
+        assert all((frame.pixels == 128).all() for frame in stream.frames())
+
+
+def test_whole_numbers_in_floating_point_are_pixels_however_dark():
+    """A chunk of a fade from black, as qwen-vl-utils hands it over."""
+    dark = torch.zeros(4, 3, 8, 8)
+    dark[1] = 1.0
+    with open_video(dark, fps=2) as stream:
+        assert [int(frame.pixels.max()) for frame in stream.frames()] == [0, 1, 0, 0]
+        assert any("0 and 1 alone" in note for note in stream.warnings)
+    dark[2, 0, 0, 0] = 0.5
+    with open_video(dark, fps=2) as stream:
+        assert [int(frame.pixels.max()) for frame in stream.frames()] == [0, 255, 128, 0]
+        assert not any("0 and 1 alone" in note for note in stream.warnings)
 
 
 def test_times_of_frames_in_memory():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from framegate.errors import FrameError
+from framegate.errors import FrameError, VideoError
+from framegate.tokenizers.clip.address import fetched, shown
 from framegate.tokenizers.clip.pixels import View, brought
 from framegate.types import Float64Array, Frame, Int64Array, UInt8Array, VideoInfo
 
@@ -21,18 +23,28 @@ WHITE = 255
 DARK = 16
 WHAT_WORKS = (
     "give frames [F, h, w, 3], [F, 3, h, w] or grey [F, h, w], as numpy array or torch tensor (whole numbers in 0 to "
-    "255, or floating point in [0, 1] or [0, 255]), or a list of such frames, PIL images or paths of pictures"
+    "255, or floating point in [0, 1] or [0, 255]), or a list of such frames, PIL images, or paths, addresses or "
+    "bytes of pictures"
+)
+_NO_TIMES = (
+    f"Frames in memory came without times; {ASSUMED_FPS:g} frames per second were assumed. "
+    "Give fps= or timestamps_seconds=."
+)
+ONLY_0_AND_1 = (
+    "Floating-point frames hold 0 and 1 alone: whole numbers are pixel values, so 1 is taken for nearly black; give "
+    "uint8 frames where 1 is white."
 )
 
 
 class MemoryFrames:
     """Frames of one size in memory; converted one at a time, so that nothing is copied as a whole.
 
-    Floating-point frames hold [0, 1] where no value of the whole video is above 1, and [0, 255] where one is.
+    Floating-point frames hold [0, 255] where a value of the whole video is above 1, or all are whole numbers; else
+    [0, 1].
 
     Args:
         source: array or tensor [F, h, w, 3], [F, 3, h, w], [F, h, w] or with one channel; or a sequence of single
-            frames, PIL images or paths of pictures.
+            frames, PIL images or paths, addresses (file://, data:) or bytes of pictures.
         channels_first: where the channels stand; None looks for an axis of 3 or 1, the last one first.
 
     Raises:
@@ -41,7 +53,8 @@ class MemoryFrames:
     """
 
     def __init__(self, source: Any, *, channels_first: bool | None = None) -> None:
-        self._source, self._channels_first = source, channels_first
+        self._source, self._channels_first = _found(source), channels_first
+        self.notes: tuple[str, ...] = ()
         count = _count(source)
         if count == 0:
             raise FrameError(
@@ -56,11 +69,17 @@ class MemoryFrames:
                     f"Frame {place} is {_spelled(size)}, frame 0 is {_spelled(self.size_px)} (height x "
                     "width); give frames of one size."
                 )
-            if not _is_picture(source[place]):
+            if not _is_picture(self._source[place]):
                 high = max(high, _highest(self._frame(place), place))
-        self._unit = WHITE if high <= 1 else 1
-        if 1 < high < DARK:
-            self._check_whole(high)
+        fraction = self._fraction() if 0 < high < DARK else None
+        if fraction is not None and high > 1:
+            raise FrameError(
+                f"Frame {fraction} has fractions, and the values of the video go up to {high:g}; floating-point "
+                "frames must lie in [0, 1], or reach further into [0, 255] (undo a normalisation, or clip)."
+            )
+        self._unit = 1 if fraction is None else WHITE
+        if high == 1 and fraction is None:
+            self.notes = (ONLY_0_AND_1,)
 
     def __getitem__(self, place: int) -> UInt8Array:
         """uint8 [h, w, 3] or grey [h, w], frame of that index; it may share memory with the source."""
@@ -69,15 +88,14 @@ class MemoryFrames:
             frame = np.rint(frame * frame.dtype.type(self._unit))
         return frame if frame.dtype == np.uint8 else frame.astype(np.uint8)
 
-    def _check_whole(self, high: float) -> None:
-        """Very dark frames in [0, 255] are whole numbers; fractions would be frames in [0, 1] that went astray."""
+    def _fraction(self) -> int | None:
+        """The first frame that holds other numbers than whole ones; pixels are whole, however dark a video is."""
         for place in range(self.count):
-            frame = self._frame(place)
-            if np.any(frame != np.rint(frame)):
-                raise FrameError(
-                    f"Frame {place} has fractions, and the values of the video go up to {high:g}; floating-point "
-                    "frames must lie in [0, 1], or reach further into [0, 255] (undo a normalisation, or clip)."
-                )
+            if not _is_picture(self._source[place]):
+                frame = self._frame(place)
+                if np.any(frame != np.rint(frame)):
+                    return place
+        return None
 
     def _size(self, place: int) -> tuple[int, int]:
         """Height and width; pictures in files are only opened, not decoded."""
@@ -140,14 +158,7 @@ def describe(
         frame_times_seconds=times,
         duration_seconds=float(times[-1]) + (step or 1 / (fps or ASSUMED_FPS)),
         codec="raw",
-        warnings=(
-            (
-                f"Frames in memory came without times; {ASSUMED_FPS:g} frames per second were assumed. "
-                "Give fps= or timestamps_seconds=.",
-            )
-            if assumed
-            else ()
-        ),
+        warnings=(*frames.notes, *((_NO_TIMES,) if assumed else ())),
     )
 
 
@@ -178,21 +189,37 @@ def _count(source: Any) -> int:
     )
 
 
+def _found(source: Any) -> Any:
+    """A list with its pictures' addresses brought to paths or bytes, once."""
+    if not isinstance(source, list | tuple):
+        return source
+    return [_fetched(item, place) for place, item in enumerate(source)]
+
+
+def _fetched(item: Any, place: int) -> Any:
+    try:
+        return fetched(item)
+    except VideoError as problem:
+        raise FrameError(f"Frame {place}: {problem}") from problem
+
+
 def _is_picture(item: Any) -> bool:
     pillow = sys.modules.get("PIL.Image")
-    return isinstance(item, str | PathLike) or (pillow is not None and isinstance(item, pillow.Image))
+    return isinstance(item, str | PathLike | bytes) or (pillow is not None and isinstance(item, pillow.Image))
 
 
 def _opened(item: Any, place: int) -> Any:
-    if not isinstance(item, str | PathLike):
+    if not isinstance(item, str | PathLike | bytes):
         return item
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(item)
+        return Image.open(io.BytesIO(item) if isinstance(item, bytes) else item)
     except (OSError, UnidentifiedImageError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) and problem.strerror else "it is none"
         raise FrameError(
-            f"Frame {place}, {str(item)!r}, cannot be opened as a picture ({problem})."
+            f"Frame {place}, {shown(item)}, cannot be opened as a picture ({why}). A list holds the frames of one "
+            "video; give each video an entry of its own."
         ) from problem
 
 
@@ -204,7 +231,11 @@ def _to_numpy(item: Any, place: int) -> np.ndarray[Any, Any]:
         # numpy has no bfloat16
         return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
     if _is_picture(item):
-        return np.asarray(_opened(item, place).convert("RGB"))
+        try:
+            # torch warns of arrays that cannot be written to
+            return np.array(_opened(item, place).convert("RGB"))
+        except (OSError, SyntaxError) as problem:
+            raise FrameError(f"Frame {place}, {shown(item)}, cannot be decoded ({problem}).") from problem
     raise FrameError(f"Frame {place} is a {type(item).__name__}; {WHAT_WORKS}.")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from framegate.errors import ConfigError, FrameError, PlanError
 from framegate.tokenizers.clip import Clip, VideoStream, open_video
+from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.clip.pixels import Resample, Size, rgb
 from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
@@ -185,6 +186,8 @@ def plan_video(
         BudgetError: the budget is below one token.
         PlanError: a plan of another size, length or time.
     """
+    # fetched once, for the plan reads it again
+    video = fetched(video)
     described = {} if _is_file(video) else {"fps": config.frames.fps}
 
     def choose(stream: VideoStream) -> FramePlan:

@@ -234,13 +234,12 @@ class LastVideo:
 
 def _spelled(videos: Any, call: dict[str, Any]) -> str | None:
     """What is asked, where it is about paths; None for frames, which are too long to compare."""
-    from framegate.models.video_processor.sources import flat_videos, given_plan
+    from framegate.models.video_processor.sources import carried, flat_videos, is_path
 
-    flat = flat_videos(videos)
-    if not all(isinstance(video, str) and given_plan(video) is None for video in flat):
+    flat = [carried(video) for video in flat_videos(videos)]
+    if not all(is_path(video.source) and video.asked.plan is None for video in flat):
         return None
-    windows = [getattr(video, "window_seconds", None) for video in flat]
-    return repr((flat, windows, sorted(call.items())))
+    return repr(([(str(video.source), video.asked) for video in flat], sorted(call.items())))
 
 
 @contextmanager

@@ -1,0 +1,177 @@
+"""One rule for addresses: what is handed over as a video or a frame, brought to what can be opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Callable
+from functools import wraps
+from http.client import HTTPException
+from os import PathLike
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import unquote, unquote_to_bytes
+from urllib.request import Request, urlopen
+
+from framegate.errors import VideoError, VideoNotFoundError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# of a server that says nothing
+FETCH_TIMEOUT_SECONDS = 30.0
+FETCH_MOST_BYTES = 2 << 30
+# file systems take no longer name; messages show no more of one
+NAME_MOST_BYTES = 255
+_SHOWN_CHARACTERS = 60
+_CHUNK_BYTES = 1 << 20
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_FILE, _LOCALHOST, _DATA = "file://", "localhost/", "data:"
+# what a server answers where a page, a playlist or a stream without an end stands in place of a file
+_NO_FILE = ("text/", "multipart/", "mpegurl", "dash+xml")
+WHAT_WORKS = (
+    "give a path, a file:// address, 'data:video/mp4;base64,...', the file's bytes or an open file; bare base64 is "
+    "decoded first (base64.b64decode)"
+)
+
+
+def located(source: Any) -> Any:
+    """Bring one spelling of a source to what FFmpeg or Pillow opens; nothing is fetched.
+
+    Args:
+        source: path, which wins over any other reading where it exists; file:// address, plain or percent-encoded;
+            data: address; bytes or an open file; anything else passes as it is.
+
+    Returns:
+        A path, bytes, another address, or the source itself.
+
+    Raises:
+        VideoNotFoundError: a file:// address without a file, or a name that no file can have, as bare base64.
+        VideoError: a data: address that is not whole, or an open file that gives no bytes.
+    """
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if callable(getattr(source, "read", None)):
+        return _content(source)
+    if not isinstance(source, str | PathLike):
+        return source
+    name = os.fsdecode(source)
+    if os.path.exists(name):
+        # FFmpeg takes what stands before a colon for a protocol, but not behind a slash
+        return os.path.abspath(name) if ":" in name else source
+    if name.lower().startswith(_FILE):
+        return _file_of(name)
+    if name.lower().startswith(_DATA):
+        return _data_of(name)
+    if len(os.fsencode(name)) > NAME_MOST_BYTES and not _SCHEME.match(name):
+        raise VideoNotFoundError(
+            f"There is no file {shown(name)}, and hardly can be, by a name of {len(name):,} characters; {WHAT_WORKS}."
+        )
+    return source
+
+
+def fetched(source: Any) -> Any:
+    """Bring a source to what is opened as a file, as `located`; what an http(s) address holds is downloaded.
+
+    Raises:
+        VideoError: the network or the server does not give it, or it is a page, a playlist or a live stream.
+    """
+    source = located(source)
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
+        return _download(source)
+    return source
+
+
+def shown(source: Any) -> str:
+    """Name a source in a message without its payload: bytes by their number, a long address by its beginning."""
+    if isinstance(source, bytes):
+        return f"<{len(source):,} bytes>"
+    if not isinstance(source, str | PathLike):
+        return f"<{type(source).__name__}>"
+    name = os.fsdecode(source)
+    if len(name) <= NAME_MOST_BYTES:
+        return repr(name)
+    return f"{name[:_SHOWN_CHARACTERS]!r}... ({len(name):,} characters)"
+
+
+def addressed(opens: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Let a function that opens its first argument take every spelling of it."""
+
+    @wraps(opens)
+    def call(source: Any, *args: P.args, **settings: P.kwargs) -> T:
+        # a device has a name of its own
+        return opens(source if settings.get("format") else located(source), *args, **settings)
+
+    return call  # type: ignore[return-value]
+
+
+def _file_of(name: str) -> str:
+    """The path of a file:// address: as it is written, else percent-decoded."""
+    rest = name[len(_FILE) :]
+    if rest.lower().startswith(_LOCALHOST):
+        rest = rest[len(_LOCALHOST) - 1 :]
+    for path in (rest, unquote(rest)):
+        if os.path.exists(path):
+            return os.path.abspath(path)
+    raise VideoNotFoundError(
+        f"There is no file at {shown(unquote(rest))}, which {shown(name)} names; a file:// address holds a path of "
+        "this machine, file:///folder/name.mp4."
+    )
+
+
+def _data_of(address: str) -> bytes:
+    head, comma, payload = address.partition(",")
+    if not comma:
+        raise VideoError(f"{shown(address)} has no ',' before its data; give 'data:video/mp4;base64,...'.")
+    if not head.lower().endswith(";base64"):
+        return unquote_to_bytes(payload)
+    try:
+        return base64.b64decode("".join(unquote(payload).split()), validate=True)
+    except binascii.Error as problem:
+        raise VideoError(
+            f"The data of {shown(address)} is no base64 ({problem}); encode the file again."
+        ) from None
+
+
+def _content(file: Any) -> bytes:
+    """All of an open file, which is left where it stood."""
+    can_seek = getattr(file, "seekable", lambda: False)()
+    place = file.tell() if can_seek else None
+    if can_seek:
+        file.seek(0)
+    content = file.read()
+    if can_seek:
+        file.seek(place)
+    if not isinstance(content, bytes):
+        raise VideoError(
+            f"An open {type(file).__name__} gives {type(content).__name__}, not bytes; open it with mode 'rb'."
+        )
+    return content
+
+
+def _download(address: str) -> bytes:
+    request = Request(address, headers={"User-Agent": "framegate"})
+    content = bytearray()
+    try:
+        with urlopen(request, timeout=FETCH_TIMEOUT_SECONDS) as answer:
+            kind = answer.headers.get_content_type()
+            if any(part in kind for part in _NO_FILE):
+                raise VideoError(
+                    f"{shown(address)} answers with {kind}, not with a video file; give the file's address. A live "
+                    "stream is opened with framegate.open_video and gated with framegate.gate_stream."
+                )
+            while part := answer.read(_CHUNK_BYTES):
+                content += part
+                if len(content) > FETCH_MOST_BYTES:
+                    raise VideoError(
+                        f"{shown(address)} sends more than {FETCH_MOST_BYTES:,} bytes; download it and give the path."
+                    )
+    except VideoError:
+        raise
+    except (OSError, ValueError, HTTPException) as problem:
+        raise VideoError(
+            f"{shown(address)} cannot be fetched ({problem}); check the address and the network, or download it and "
+            "give the path."
+        ) from problem
+    return bytes(content)
