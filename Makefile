@@ -3,12 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLOOR := .venv-floor
+# where torch comes from: PyPI, or https://download.pytorch.org/whl/cpu for a small CPU build on Linux
+TORCH_INDEX ?=
 INSTALLED_FROM := pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
 
 # $(call install,FOLDER,MORE REQUIREMENTS): a virtual environment with all that tests need
 define install
 $(PYTHON) -m venv $(1)
-$(1)/bin/python -m pip install --quiet --constraint constraints.txt torch torchvision triton
+$(1)/bin/python -m pip install --quiet --constraint constraints.txt $(TORCH_INDEX:%=--index-url %) torch torchvision
 $(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]" $(2)
 $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed

@@ -69,6 +69,29 @@ def test_plan_table_shows_the_counts():
     assert "tokens per second of video" in result.stdout
 
 
+@pytest.mark.parametrize("name", ["[bold red]x.mp4", "[brack]y.mp4", "2024-01-01T10:30:00 [a/b].mp4"])
+def test_names_with_brackets_and_colons_are_printed_as_they_are(name, tmp_path, monkeypatch):
+    name = name.replace("/", "-")
+    write_clip(tmp_path / name, gradient_frames(4, height_px=56, width_px=84))
+    monkeypatch.chdir(tmp_path)
+    settings = ["--width-px", "84", "--preset", "gate", "--keep-ratio", "0.5"]
+    result = invoke("plan", name, *settings)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0].startswith(f"{name}: ")
+    result = invoke("view", name, *settings, "--out", "out [b]")
+    assert result.exit_code == 0, result.stderr
+    assert "out [b]/view.html" in result.stdout
+    assert invoke("plan", f"file://{tmp_path}/{name}", *settings).stdout.startswith(f"{name}: ")
+
+
+def test_reports_print_brackets_as_they_are():
+    report = framegate.Report(preset="[red]mine")
+    report.stage("stream").note = "read [bold]x.mp4"
+    report.note("[brack]y.mp4 is damaged")
+    for words in ("[red]mine", "read [bold]x.mp4", "[brack]y.mp4 is damaged"):
+        assert words in str(report)
+
+
 def test_plan_takes_a_window_and_settings():
     result = invoke(
         "plan",

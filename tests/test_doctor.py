@@ -93,6 +93,24 @@ def test_shadowing_folders_and_files_are_found(tmp_path):
     assert "torch.py" in check.found
 
 
+def test_two_owners_of_cv2_are_told():
+    assert doctor.check_opencv(["opencv-python-headless"]).status == "ok"
+    assert doctor.check_opencv([]).status == "ok"
+    check = doctor.check_opencv(["opencv-python", "opencv-python-headless"])
+    assert check.status == "note"
+    assert "opencv-python and opencv-python-headless" in check.found
+    assert "pip uninstall -y opencv-python opencv-python-headless" in check.remedy
+
+
+def test_the_second_owner_is_found_where_it_is_installed(tmp_path, monkeypatch):
+    second = tmp_path / "opencv_python-4.11.0.86.dist-info"
+    second.mkdir()
+    (second / "METADATA").write_text("Metadata-Version: 2.1\nName: opencv-python\nVersion: 4.11.0.86\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (check,) = [check for check in doctor.diagnose().checks if check.name == "opencv"]
+    assert (check.status, "opencv-python and opencv-python-headless" in check.found) == ("note", True)
+
+
 def test_model_classes_that_do_not_load_are_named():
     class Broken:
         def __getattr__(self, name):

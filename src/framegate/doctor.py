@@ -35,6 +35,13 @@ PACKAGES = (
     "timm",
     "flash-attn",
 )
+# all of them bring a module cv2
+OPENCV = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
 # package -> lowest version that works
 LOWEST = {"transformers": (5, 19), "torch": (2, 6)}
 NEEDED_MODULES = ("numpy", "cv2", "av", "PIL", "yaml", "einops", "safetensors", "torch")
@@ -100,6 +107,7 @@ def diagnose() -> Diagnosis:
         lambda: check_lowest(versions),
         lambda: check_modules(NEEDED_MODULES),
         lambda: check_shadowing(Path.cwd()),
+        lambda: check_opencv([name for name in OPENCV if _is_installed(name)]),
         check_decoder,
         check_torchvision,
         check_model_classes,
@@ -118,6 +126,14 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def check_python(version: tuple[int, ...]) -> Check:
@@ -166,6 +182,18 @@ def check_shadowing(folder: Path) -> Check:
         "Python started here imports these instead of the installed packages: rename them or work elsewhere."
     )
     return Check(name="current folder", status="note", found=f"holds {', '.join(hiding)}", remedy=remedy)
+
+
+def check_opencv(owners: list[str]) -> Check:
+    """Check that one package alone brings OpenCV: of two the files lie over one another."""
+    if len(owners) < 2:
+        return Check(name="opencv", status="ok", found=f"cv2 is of {''.join(owners) or 'a build of its own'}")
+    remedy = (
+        f"Keep one: pip uninstall -y {' '.join(owners)}, then pip install opencv-python-headless (opencv-python where "
+        "other code opens windows; framegate runs with either)."
+    )
+    found = f"cv2 is of {' and '.join(owners)}, whose files lie over one another: which one runs is chance"
+    return Check(name="opencv", status="note", found=found, remedy=remedy)
 
 
 def check_decoder() -> Check:

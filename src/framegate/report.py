@@ -116,7 +116,8 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=self._headline(), title_justify="left", title_style="bold")
+        # what stands in notes are names of files, whose brackets are no markup
+        table = Table(title=Text(self._headline()), title_justify="left", title_style="bold")
         table.add_column("stage")
         for column in ("patches", "tokens", "ms"):
             table.add_column(column, justify="right")
@@ -125,7 +126,7 @@ class Report:
             patches = _flow(stage.patches_in, stage.patches_out)
             tokens = _flow(stage.tokens_in, stage.tokens_out)
             elapsed = "" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}"
-            table.add_row(stage.name, patches, tokens, elapsed, stage.note)
+            table.add_row(stage.name, patches, tokens, elapsed, Text(stage.note))
         lines = [f"note: {note}" for note in self.notes]
         if any(not path.endswith(": torch") for path in self.kernels):
             lines.append(f"kernels: {', '.join(f'{path} x {count}' for path, count in self.kernels.items())}")

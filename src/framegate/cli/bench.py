@@ -138,14 +138,12 @@ def _account(outcome: Outcome, place: Place) -> dict[str, object]:
 
 
 def _print(outcome: Outcome, place: Place, *, tested: bool) -> None:
-    from rich.markup import escape
-
     console = make_console()
     console.print(f"{place.device}  torch {place.torch}  triton {place.triton or 'none'}", highlight=False)
     for op in dict.fromkeys(row["op"] for row in outcome.rows):
         console.print(_table(op, [row for row in outcome.rows if row["op"] == op]))
     for line in reasons(outcome):
-        console.print(escape(line), highlight=False)
+        console.print(line, highlight=False)
     for path in outcome.written:
         console.print(f"wrote {path}", highlight=False)
     if outcome.written and not tested:

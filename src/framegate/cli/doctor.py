@@ -10,7 +10,7 @@ from framegate.cli.options import make_console
 if TYPE_CHECKING:
     from framegate.doctor import Diagnosis
 
-MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "broken": "[red]broken[/red]"}
+COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 
 
 def doctor_command(*, as_json: bool) -> bool:
@@ -26,8 +26,8 @@ def doctor_command(*, as_json: bool) -> bool:
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     console = make_console()
     versions = "  ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
@@ -36,9 +36,12 @@ def _print(diagnosis: Diagnosis) -> None:
     for column in ("check", "", "found"):
         table.add_column(column, overflow="fold")
     for check in diagnosis.checks:
-        remedy = f"\n[bold]{escape(check.remedy)}[/bold]" if check.remedy else ""
-        table.add_row(check.name, MARKS[check.status], escape(check.found) + remedy)
+        found = Text(check.found)
+        if check.remedy:
+            found.append(f"\n{check.remedy}", style="bold")
+        table.add_row(check.name, Text(check.status, style=COLOURS[check.status]), found)
     console.print(table)
-    console.print(
-        "Nothing that framegate needs is broken." if diagnosis.is_healthy else "[red]See above.[/red]"
-    )
+    if diagnosis.is_healthy:
+        console.print("Nothing that framegate needs is broken.")
+    else:
+        console.print("See above.", style="red")

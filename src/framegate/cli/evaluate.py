@@ -182,7 +182,7 @@ def _print(
         console.print(_comparison_table(options, comparisons))
     failed = [row for row in results.rows if row["status"] == "error"]
     for row in failed[:SHOWN_PROBLEMS]:
-        console.print(f"error: {row['id']}: {row['error']}", style="red", markup=False, highlight=False)
+        console.print(f"error: {row['id']}: {row['error']}", style="red", highlight=False)
     if len(failed) > SHOWN_PROBLEMS:
         console.print(f"... and {len(failed) - SHOWN_PROBLEMS} more errors", style="red")
     bad, unasked = results.header["bad_rows"], results.header["unasked_videos"]
@@ -191,7 +191,7 @@ def _print(
         f"{len(unasked)} videos without a question",
         highlight=False,
     )
-    console.print(f"wrote {options.out} and {options.csv_path}", markup=False, highlight=False)
+    console.print(f"wrote {options.out} and {options.csv_path}", highlight=False)
 
 
 def _figure_table(results: Results, figures: Sequence[Figure]) -> Any:

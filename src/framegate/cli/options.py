@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framegate.errors import ConfigError
@@ -17,11 +18,14 @@ NAMED_SETTINGS = ("keep_ratio", "tower_ratio", "max_video_tokens", "fps")
 
 
 def make_console() -> Console:
-    """Open standard output as a rich console: as wide as the terminal, 110 columns off a terminal."""
+    """Open standard output as a rich console: as wide as the terminal, 110 columns off a terminal.
+
+    What is printed is taken as it is: names of files hold brackets, which are no markup.
+    """
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=PIPE_WIDTH)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,13 @@ class PlanOptions:
     width_px: int
     family: str | None
     overrides: dict[str, Any]
+
+    @property
+    def video_name(self) -> str:
+        """The last part of the video's path or address; what is longer than any name by its beginning."""
+        from framegate.tokenizers.clip.address import NAME_MOST_BYTES, shown
+
+        return Path(self.video).name if len(self.video) <= NAME_MOST_BYTES else shown(self.video)
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> PlanOptions:

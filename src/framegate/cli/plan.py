@@ -93,7 +93,7 @@ def plan_table(options: PlanOptions, planned: Planned) -> Table:
     from rich.table import Table
 
     figures = planned.figures
-    title = f"{Path(options.video).name}: {figures.prompt_tokens:,} of {figures.dense_tokens:,} tokens"
+    title = f"{options.video_name}: {figures.prompt_tokens:,} of {figures.dense_tokens:,} tokens"
     shares = f"tower {figures.tower_ratio:.1%}, prompt {figures.keep_ratio:.1%}"
     table = Table(title=f"{title} ({shares})", title_justify="left", title_style="bold")
     table.add_column("")
@@ -127,7 +127,7 @@ def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None
     files = write_view(
         planned.plan,
         out,
-        title=Path(options.video).name,
+        title=options.video_name,
         settings=options.described(),
         config=planned.config,
         side_by_side=side_by_side,
@@ -138,4 +138,4 @@ def view_command(options: PlanOptions, *, out: Path, side_by_side: bool) -> None
     for path in files.paths():
         # soft_wrap: a path that is broken over two lines cannot be copied
         console.print(f"{path}  {path.stat().st_size / 1024:,.0f} KiB", highlight=False, soft_wrap=True)
-    console.print(f"[bold]Open {files.page.resolve()}[/bold]", highlight=False, soft_wrap=True)
+    console.print(f"Open {files.page.resolve()}", style="bold", highlight=False, soft_wrap=True)

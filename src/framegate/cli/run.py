@@ -166,10 +166,10 @@ def _frame_settings(options: RunOptions) -> dict[str, Any]:
 def _print(answers: dict[str, Answer], warning: str | None) -> None:
     console = make_console()
     if warning:
-        console.print(f"[yellow]{warning}[/yellow]\n")
+        console.print(f"{warning}\n", style="yellow")
     for preset, answer in answers.items():
-        console.print(f"[bold]{preset}[/bold] answers:", highlight=False)
-        console.print(printable(answer.text), markup=False, highlight=False)
+        console.print(f"{preset} answers:", style="bold", highlight=False)
+        console.print(printable(answer.text), highlight=False)
         console.print()
         console.print(answer.report)
         console.print(
