@@ -103,6 +103,7 @@ def make_trainer(config, model, processor, front_end):
         processor=processor,
         max_length=config.max_length,
         on_too_long=config.on_too_long,
+        on_error=config.on_error,
         dataset=train,
         keep_ratios=config.keep_ratios,
         seed=config.seed,
@@ -177,6 +178,9 @@ def main(argv):
         print(
             f"saved in {final}; loss curve: {curve or 'none (no loss was logged, or matplotlib is missing)'}"
         )
+        # with workers their logs tell: each has a collator of its own
+        for name, reason in trainer.data_collator.skipped.items():
+            print(f"left out: {name}: {reason}")
 
 
 if __name__ == "__main__":

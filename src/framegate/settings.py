@@ -31,6 +31,7 @@ REPLACED: dict[str, str] = {
     "pruner": "select_rule",
     "scales": "nothing, for every token stands for one cell",
     "search=quick": "search='optimum'",
+    "on_too_long=error": "on_too_long='raise'",
 }
 
 _WORDS: dict[Any, str] = {

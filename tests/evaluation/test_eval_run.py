@@ -8,7 +8,7 @@ from benchmark import question, write_benchmark
 from clips import cut_in_half
 
 import framegate
-from framegate.errors import AttachmentError, ConfigError
+from framegate.errors import AttachmentError, ConfigError, VideoError
 from framegate.models.tiny import tiny_pair
 from framegate.tools.evaluation import compare, evaluate, read_folder, read_results, summarise
 
@@ -155,6 +155,21 @@ def test_what_cannot_be_asked_is_an_error_row_and_the_run_goes_on(pair, tmp_path
     }
     assert (figures["all", "correct"].n, figures["all", "correct"].errors) == (7, 6)
     assert figures["text_at", "cer"].estimate.value >= 5 / 6
+
+
+def test_a_run_may_end_at_the_first_question_that_fails(pair, tmp_path):
+    folder = write_benchmark(
+        tmp_path / "data", [question(0), question(1, video="broken.mp4"), question(2, video="v1.mp4")]
+    )
+    (folder / "videos" / "broken.mp4").write_bytes(b"no video at all" * 50)
+    questions, out = read_folder(folder), tmp_path / "results.jsonl"
+    with pytest.raises(VideoError, match="broken.mp4"):
+        run(pair, questions, out, on_error="raise")
+    assert [row["id"] for row in read_results(out).rows] == ["q0"]
+    # taken up, the rest is asked
+    assert [row["status"] for row in run(pair, questions, out).rows] == ["ok", "error", "ok"]
+    with pytest.raises(ConfigError, match="on_error is 'log'. Known: raise, skip"):
+        run(pair, questions, out, on_error="log")
 
 
 def test_a_clip_that_ends_halfway_is_answered_or_told(pair, tmp_path):

@@ -9,7 +9,7 @@ from finetune_data import ANSWERS, SETTINGS, attached, benchmark_folder, checkpo
 from noted import accounts_of
 
 import framegate
-from framegate.errors import ConfigError
+from framegate.errors import ConfigError, VideoError
 from framegate.tools.training import CompletionCollator, VideoQuestions, draw_keep_ratio
 
 pytestmark = pytest.mark.floor
@@ -129,6 +129,54 @@ def test_a_long_sample_is_left_out_with_a_counted_warning(pair, tmp_path, caplog
     nothing = CompletionCollator(processor=processor, max_length=3, on_too_long="skip", dataset=dataset)
     with pytest.raises(ConfigError, match="none of the dataset's 3 samples"):
         nothing([dataset[1]])
+
+
+def test_a_broken_video_is_refused_or_left_out_counted_and_listed(pair, tmp_path, caplog):
+    model, processor, _ = pair
+    data = benchmark_folder(tmp_path / "bench")
+    broken = data / "videos/v1.mp4"
+    broken.write_bytes(broken.read_bytes()[:700])
+    dataset = VideoQuestions(data)
+    with pytest.raises(VideoError, match="v1.mp4"):
+        CompletionCollator(processor=processor, dataset=dataset)([dataset[0], dataset[1]])
+    collator = CompletionCollator(processor=processor, dataset=dataset, on_error="skip")
+    with caplog.at_level(logging.WARNING):
+        batch = collator([dataset[0], dataset[1]])
+    assert answers_of(processor, batch) == ["7KP<|im_end|>"]
+    assert torch.isfinite(model(**batch).loss)
+    assert "q1 (VideoError: " in caplog.text
+    assert "1 of 2 samples" in caplog.text
+    # a batch of nothing else takes the next sample that can be read
+    assert answers_of(processor, collator([dataset[1]])) == ["3.2<|im_end|>"]
+    assert (collator.num_skipped, collator.num_seen) == (2, 3)
+    assert list(collator.skipped) == ["q1"]
+    assert "v1.mp4" in collator.skipped["q1"]
+    for name in ("v0", "v2"):
+        (data / f"videos/{name}.mp4").write_bytes(b"none")
+    with pytest.raises(
+        ConfigError, match="sample q1: VideoError: .*none of the dataset's 3 samples can stand in"
+    ):
+        collator([dataset[1]])
+
+
+def test_a_broken_and_a_long_sample_in_one_batch(pair, tmp_path):
+    _, processor, _ = pair
+    data = benchmark_folder(tmp_path / "bench", num_frames=(8, 40, 8))
+    dataset = VideoQuestions(data)
+    longest = int(collated(processor, data, (0,))["attention_mask"].sum())
+    (data / "videos/v2.mp4").write_bytes(b"none")
+    batch = [dataset[0], dataset[1], dataset[2]]
+    both = CompletionCollator(
+        processor=processor, max_length=longest, on_too_long="skip", on_error="skip", dataset=dataset
+    )
+    assert answers_of(processor, both(batch)) == ["7KP<|im_end|>"]
+    assert list(both.skipped) == ["q1", "q2"]
+    assert both.skipped["q1"].endswith(" tokens")
+    strict = CompletionCollator(processor=processor, max_length=longest, on_error="skip", dataset=dataset)
+    with pytest.raises(ConfigError, match=r"q1 \(.* tokens\).*never cut"):
+        strict(batch)
+    with pytest.raises(ConfigError, match="what replaces it: on_too_long='raise'"):
+        CompletionCollator(processor=processor, on_too_long="error")
 
 
 def test_budgets_are_drawn_by_seed_epoch_and_batch():

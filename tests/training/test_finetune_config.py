@@ -39,7 +39,9 @@ def test_pairs_are_laid_over_the_file(tmp_path):
         ({"trainer": "trll"}, "Did you mean 'trl'"),
         ({"learn": "every"}, "learn is 'every'. .*all, last"),
         ({"turns": 4}, "set learn: all"),
-        ({"on_too_long": "cut"}, "Known: error, skip"),
+        ({"on_too_long": "cut"}, "Known: raise, skip"),
+        ({"on_too_long": "error"}, "what replaces it: on_too_long='raise'"),
+        ({"on_error": "log"}, "Known: raise, skip"),
         ({"data": None}, "data is not set.*smoke=true"),
     ],
 )

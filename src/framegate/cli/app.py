@@ -219,6 +219,9 @@ def evaluate(
         Path | None, typer.Option(help="Folder of real clips for every third rendered video.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 32,
+    on_error: Annotated[
+        str, typer.Option(help="skip: go on behind a question that fails; raise: end there.")
+    ] = "skip",
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals, and of rendered videos.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -240,6 +243,7 @@ def evaluate(
         pace=pace,
         clips=clips,
         max_new_tokens=max_new_tokens,
+        on_error=on_error,
         seed=seed,
     )
     if not eval_command(options, as_json=as_json):

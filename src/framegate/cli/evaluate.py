@@ -49,6 +49,7 @@ class EvalOptions:
     pace: str | None
     clips: Path | None
     max_new_tokens: int
+    on_error: Any
     seed: int
 
     @property
@@ -84,6 +85,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
         model_name=options.model or NANO,
         max_new_tokens=options.max_new_tokens,
         command=shlex.join(["framegate", *sys.argv[1:]]),
+        on_error=options.on_error,
         **options.overrides,
     )
     figures = summarise(results, seed=options.seed)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import ConfigError, FramegateError, UnanswerableError
 from framegate.models.stages.registry import stages
+from framegate.settings import read
 from framegate.tools.evaluation.ask import Answer, ask
 from framegate.tools.evaluation.metrics import parse_seconds, score
 from framegate.tools.evaluation.questions import Question, QuestionSet
 from framegate.tools.evaluation.results import RESUMES_ON, Results, ResultsFile, read_results, run_header
 from framegate.tools.evaluation.shared_video import SharedVideo
+from framegate.tools.faults import OnFault
 
 if TYPE_CHECKING:
     from framegate.api import ConfigLike
@@ -37,6 +39,7 @@ def evaluate(
     max_new_tokens: int = 32,
     command: str = "",
     videos: Videos = "each",
+    on_error: OnFault = "skip",
     show_progress: bool = True,
     **overrides: Any,
 ) -> Results:
@@ -45,7 +48,7 @@ def evaluate(
     The front end is attached once. A video is read and gated for the first of its questions; the rows of the others
     have no `input_seconds`. Questions are asked one by one (batch size 1), greedily. A question that fails
     (a broken video, a time outside the clip, no memory) gives a row with status "error", scored as an empty answer; it
-    is asked again when the run is taken up.
+    is asked again when the run is taken up. Under on_error="raise" it ends the run.
 
     Args:
         model: a supported model without a front end, on its device.
@@ -60,6 +63,7 @@ def evaluate(
             about it, with the same answers up to rounding, several times sooner, and no times in the rows but
             `input_seconds` (refused where a stage reads the question); "none": questions alone, for what can be
             guessed.
+        on_error: "skip" goes on behind a question that fails, counted and listed by its row; "raise" ends the run.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=4.
 
@@ -70,11 +74,13 @@ def evaluate(
         ConfigError: the configuration is not valid, or `out` holds something else than an earlier part of this run.
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already.
+        VideoError: and what else a question may raise, under on_error="raise".
     """
     from tqdm import tqdm
 
     import framegate
 
+    on_error = read(on_error, OnFault, "on_error")
     header = run_header(
         model,
         questions,
@@ -94,11 +100,13 @@ def evaluate(
     ):
         for number, question in enumerate(questions.questions):
             if question.id not in file.done:
-                read = memory.num_read
+                before = memory.num_read
                 outcome = _outcome(asking, question, seen, max_new_tokens)
+                if on_error == "raise" and isinstance(outcome, Exception):
+                    raise outcome
                 row = _row(number, question, outcome, max_new_tokens)
                 untimed = ["first_token_seconds", "generate_seconds"] if videos == "shared" else []
-                if memory.num_read == read:
+                if memory.num_read == before:
                     untimed.append("input_seconds")
                 file.append(row | dict.fromkeys(untimed))
             bar.update()

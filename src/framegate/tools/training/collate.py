@@ -12,9 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from framegate.errors import ConfigError
+from framegate.settings import check
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, unpack_plans
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.plan_config import PlanConfig
+from framegate.tools.faults import UNREADABLE, OnFault
 from framegate.tools.training.labels import completion_labels
 
 Sample = Mapping[str, Any]
@@ -31,23 +33,32 @@ class CompletionCollator:
         processor: attached to a front end; decodes, gates and writes the prompts.
         max_length: most tokens of a sample that may reach the language model, without the cells that the gate
             dropped; None for no limit.
-        on_too_long: "error" refuses a longer sample; "skip" leaves it out of its batch, counted and logged. A batch
-            that would be empty takes the next sample of the dataset that fits.
+        on_too_long: "raise" refuses a longer sample; "skip" leaves it out of its batch, counted, listed and logged. A
+            batch that would be empty takes the next sample of the dataset that can be used.
+        on_error: "raise" ends with the error of a video that cannot be read; "skip" leaves its sample out as well.
         dataset: where that sample comes from.
         keep_ratios: budgets of which one is drawn for each batch; empty keeps the processor's own.
         seed: of the draws.
         learn: "last" learns the last answer of a conversation, "all" every one.
+
+    Attributes: `num_seen` and `num_skipped` count samples, each time they come; `skipped` holds, by id, why some were
+    left out. Every worker of a DataLoader has a collator of its own; their logs tell what they left out.
     """
 
     processor: Any
     max_length: int | None = None
-    on_too_long: str = "error"
+    on_too_long: OnFault = "raise"
+    on_error: OnFault = "raise"
     dataset: Any = None
     keep_ratios: tuple[float, ...] = ()
     seed: int = 0
     learn: str = "last"
     num_seen: int = field(default=0, init=False)
     num_skipped: int = field(default=0, init=False)
+    skipped: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        check(self, "")
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Make one batch.
@@ -60,20 +71,38 @@ class CompletionCollator:
             notes; `labels` int64 [B, S].
 
         Raises:
-            ConfigError: a sample longer than max_length under "error", none in the dataset that fits under "skip", or
-                an answer that cannot be labelled.
-            VideoError: a video cannot be read.
+            ConfigError: a sample longer than max_length under "raise", none in the dataset that can stand in under
+                "skip", or an answer that cannot be labelled.
+            VideoError: a video cannot be read, under "raise".
         """
         ids, epoch = [str(sample["id"]) for sample in samples], samples[0].get("epoch", 0)
         ratio = draw_keep_ratio(self.keep_ratios, seed=self.seed, epoch=epoch, sample_ids=ids)
         self.num_seen += len(samples)
         with processor_budget(self.processor, ratio):
-            batch, lengths = self._encode(samples)
-            fitting = [sample for sample, length in zip(samples, lengths, strict=True) if self._fits(length)]
-            if len(fitting) < len(samples):
-                self._report_long(ids, lengths)
-                batch, _ = self._encode(fitting or [self._stand_in(samples[0])])
+            batch, reasons = self._tried(samples)
+            if any(reasons):
+                self._leave_out(samples, reasons)
+                usable = [sample for sample, reason in zip(samples, reasons, strict=True) if reason is None]
+                batch, _ = self._encode(usable or [self._stand_in(samples[0])])
         return batch
+
+    def _tried(self, samples: Sequence[Sample]) -> tuple[Batch, list[str | None]]:
+        """The batch, and why samples of it cannot be used; one that cannot be read leaves no batch."""
+        try:
+            batch, lengths = self._encode(samples)
+        except UNREADABLE as error:
+            if self.on_error == "raise":
+                raise
+            if len(samples) == 1:
+                return {}, [f"{type(error).__name__}: {error}"]
+            return {}, [self._tried([sample])[1][0] for sample in samples]
+        reasons = [None if self._fits(length) else f"{length:,} tokens" for length in lengths]
+        if self.on_too_long == "raise" and any(reasons):
+            raise ConfigError(
+                f"Longer than max_length={self.max_length}: {_spelled(samples, reasons)}. A video is never cut: raise "
+                "max_length, lower keep_ratio, fps or turns, or set on_too_long='skip'."
+            )
+        return batch, reasons
 
     def _encode(self, samples: Sequence[Sample]) -> tuple[Batch, list[int]]:
         """The padded batch, and how many tokens of each row reach the language model."""
@@ -95,33 +124,36 @@ class CompletionCollator:
     def _fits(self, length: int) -> bool:
         return self.max_length is None or length <= self.max_length
 
-    def _report_long(self, ids: Sequence[str], lengths: Sequence[int]) -> None:
-        long = [f"{name} ({n:,} tokens)" for name, n in zip(ids, lengths, strict=True) if not self._fits(n)]
-        if self.on_too_long == "error":
-            raise ConfigError(
-                f"Longer than max_length={self.max_length}: {', '.join(long)}. A video is never cut: raise max_length, "
-                "lower keep_ratio, fps or turns, or set on_too_long='skip'."
-            )
-        self.num_skipped += len(long)
+    def _leave_out(self, samples: Sequence[Sample], reasons: Sequence[str | None]) -> None:
+        self.skipped |= {
+            str(sample["id"]): reason for sample, reason in zip(samples, reasons, strict=True) if reason
+        }
+        self.num_skipped += sum(reason is not None for reason in reasons)
         logger.warning(
-            "Left out, longer than max_length=%d: %s. So far %d of %d samples.",
+            "Left out (max_length=%s): %s. So far %d of %d samples.",
             self.max_length,
-            ", ".join(long),
+            _spelled(samples, reasons),
             self.num_skipped,
             self.num_seen,
         )
 
     def _stand_in(self, sample: Sample) -> Sample:
-        """The next sample that fits, so that every process has a batch in every step."""
+        """The next sample that can be used, so that every process has a batch in every step."""
         count = 0 if self.dataset is None else len(self.dataset)
         for step in range(1, count):
             candidate: Sample = self.dataset[(sample["index"] + step) % count]
-            if self._fits(self._encode([candidate])[1][0]):
+            if self._tried([candidate])[1] == [None]:
                 return candidate
         raise ConfigError(
-            f"A whole batch is longer than max_length={self.max_length}, and none of the dataset's {count} samples "
-            "fits in its place; raise max_length, or lower keep_ratio or fps."
+            f"No sample of a batch can be used (sample {sample['id']}: {self.skipped[str(sample['id'])]}), and none of "
+            f"the dataset's {count} samples can stand in; see to the videos, raise max_length={self.max_length}, or "
+            "lower keep_ratio or fps."
         )
+
+
+def _spelled(samples: Sequence[Sample], reasons: Sequence[str | None]) -> str:
+    pairs = zip(samples, reasons, strict=True)
+    return ", ".join(f"{sample['id']} ({reason})" for sample, reason in pairs if reason)
 
 
 def dropped_per_row(processor: Any, batch: Batch, conversations: Sequence[Sequence[Any]]) -> list[int]:

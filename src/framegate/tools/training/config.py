@@ -12,6 +12,7 @@ import yaml
 from framegate.configs.loader import DEFAULT_PRESET, read_mapping
 from framegate.errors import ConfigError
 from framegate.settings import Count, Positive, Range, Share, check, make
+from framegate.tools.faults import OnFault
 
 Learn = Literal["last", "all"]
 AtLeastZero = Annotated[int, Range(least=0)]
@@ -58,7 +59,8 @@ class FinetuneConfig:
         workers: processes that decode videos; 0 decodes in the training process.
         max_length: most tokens of a sample that may reach the language model, those the gate dropped not counted;
             None for no limit.
-        on_too_long: "error", or "skip" to leave such a sample out with a counted warning; nothing is ever cut.
+        on_too_long: "raise", or "skip" to leave such a sample out with a counted warning; nothing is ever cut.
+        on_error: "raise", or "skip" to leave out a sample whose video cannot be read, with a counted warning.
         seed: of data order, dropout, adapters and budgets.
         bf16: mixed precision.
         gradient_checkpointing: compute activations again in the backward pass, to save memory.
@@ -107,7 +109,8 @@ class FinetuneConfig:
     gradient_accumulation_steps: Count = 1
     workers: AtLeastZero = 0
     max_length: Count | None = None
-    on_too_long: Literal["error", "skip"] = "error"
+    on_too_long: OnFault = "raise"
+    on_error: OnFault = "raise"
     seed: int = 0
     bf16: bool = False
     gradient_checkpointing: bool = False
