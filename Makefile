@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLOOR := .venv-floor
+CLIENTS := .venv-clients
 # where torch comes from: PyPI, or https://download.pytorch.org/whl/cpu for a small CPU build on Linux
 TORCH_INDEX ?=
 INSTALLED_FROM := pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
@@ -16,7 +17,7 @@ $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
 endef
 
-.PHONY: help venv demo test test-slow test-floor test-floor-full fuzz bench check format clean
+.PHONY: help venv demo test test-slow test-clients test-floor test-floor-full fuzz bench check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,15 +30,21 @@ $(STAMP): $(INSTALLED_FROM)
 $(FLOOR)/.installed: $(INSTALLED_FROM)
 	$(call install,$(FLOOR),"transformers==5.19.*")
 
+$(CLIENTS)/.installed: $(INSTALLED_FROM)
+	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" lmms-eval optimum-quanto qwen-vl-utils torchao "trl>=1.0")
+
 demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --tower-ratio 0.25 --keep-ratio 0.25
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
 test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 10
+	$(BIN)/python -m pytest -n 2 -m "not slow and not clients" --durations 10
 
 test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every kernel compiled for every GPU
 	$(BIN)/python -m pytest -n 2 -m slow --durations 10
+
+test-clients: $(CLIENTS)/.installed  ## released packages that people put around it: qwen-vl-utils, TRL, PEFT, accelerate, ...
+	$(CLIENTS)/bin/python -m pytest tests/clients -m clients --durations 10
 
 fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour); renews benchmarks/fuzz/results
 	$(BIN)/python tests/support/fuzz_videos.py --out benchmarks/fuzz/results/fuzz.csv
@@ -46,7 +53,7 @@ test-floor: $(FLOOR)/.installed  ## what rests on transformers, with the lowest 
 	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow" --durations 5
 
 test-floor-full: $(FLOOR)/.installed  ## the test suite with the lowest transformers
-	$(FLOOR)/bin/python -m pytest -n 2 -m "not slow" --durations 10
+	$(FLOOR)/bin/python -m pytest -n 2 -m "not slow and not clients" --durations 10
 
 bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew the tables
 	$(BIN)/framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results
@@ -62,4 +69,4 @@ format: $(STAMP)  ## put the format right
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built
-	rm -rf $(VENV) $(FLOOR) out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(FLOOR) $(CLIENTS) out build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 """The model class that lmms-eval loads: any supported checkpoint with a front end. Importing this needs lmms-eval.
 
-The tests run it against a stub of lmms-eval's base class. By hand it was also loaded through the registry of
-lmms-eval 0.7.3 and asked with its own Instance; no whole task was run, for its wheel and ours want different PyAV.
+The tests run it against a stub of lmms-eval's base class; `make test-clients` runs a whole task of lmms-eval 0.7.3, in
+an environment of its own, for it holds PyAV and filelock back.
 """
 
 from __future__ import annotations

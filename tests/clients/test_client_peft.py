@@ -1,0 +1,52 @@
+"""PEFT's own files: an adapter that was saved comes back, whichever was put on first."""
+
+import pytest
+import torch
+
+import framegate
+from framegate.models.tiny import tiny_pair
+
+pytestmark = pytest.mark.clients
+peft = pytest.importorskip("peft")
+
+LORA = {"target_modules": ["q_proj", "v_proj"], "r": 2, "init_lora_weights": False}
+
+
+def inputs_of(processor, clip):
+    block = {"type": "video", "path": str(clip)}
+    return processor.apply_chat_template(
+        [{"role": "user", "content": [block, {"type": "text", "text": "What moves?"}]}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+
+
+@pytest.mark.parametrize("saves_attached_first", [True, False])
+@pytest.mark.parametrize("loads_attached_first", [True, False])
+@torch.no_grad()
+def test_an_adapter_comes_back_in_both_orders(saves_attached_first, loads_attached_first, clip, tmp_path):
+    def wrapped(attached_first, wrap):
+        model, processor = tiny_pair("qwen2_5_vl")
+        if attached_first:
+            framegate.attach(model, processor, keep_ratio=0.5)
+        model = wrap(model)
+        if not attached_first:
+            framegate.attach(model, processor, keep_ratio=0.5)
+        return model, processor
+
+    model, processor = wrapped(
+        saves_attached_first, lambda m: peft.get_peft_model(m, peft.LoraConfig(**LORA))
+    )
+    inputs = inputs_of(processor, clip)
+    want = model(**inputs).logits
+    model.save_pretrained(tmp_path)
+    again, processor = wrapped(loads_attached_first, lambda m: peft.PeftModel.from_pretrained(m, tmp_path))
+    inputs = inputs_of(processor, clip)
+    assert torch.equal(again(**inputs).logits, want)
+    assert framegate.front_end_of(again).report.keep_ratio == pytest.approx(0.5)
+    # nothing of the front end stands among the adapter's weights
+    merged = again.merge_and_unload()
+    assert torch.allclose(merged(**inputs).logits, want, atol=1e-4)
+    assert framegate.front_end_of(merged).report.keep_ratio == pytest.approx(0.5)
