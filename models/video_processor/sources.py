@@ -118,8 +118,22 @@ def _is_grey(video: Any) -> bool:
     return len(shape) == 3 and shape[-1] not in CHANNELS and shape[0] not in CHANNELS
 
 
+def _from_url_block(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A video block of one as servers take them, {"type": "video_url", "video_url": {"url": ...}}."""
+    given = block.get("video_url")
+    url = given.get("url") if isinstance(given, Mapping) else given
+    if url is None:
+        raise FrameError(
+            'A block of type "video_url" holds no "video_url": {"url": ...}; give the address there.'
+        )
+    others = {name: value for name, value in block.items() if name not in ("type", "video_url")}
+    return others | {"type": "video", "url": url}
+
+
 def _with_video(block: Any) -> Any:
     """A block of a message whose video carries what is asked of it, without the keys that say so."""
+    if isinstance(block, Mapping) and block.get("type") == "video_url":
+        block = _from_url_block(block)
     if not isinstance(block, Mapping) or block.get("type") != "video":
         return block
     sources = {place: _source_of(block[place]) for place in PLACES if block.get(place) is not None}

@@ -4,6 +4,8 @@ import base64
 import io
 import pickle
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -218,6 +220,11 @@ class TestFrames:
         inputs = processor(text=text, videos=[video], fps=1.0, video_metadata=metadata, return_tensors="pt")
         assert float(inputs["second_per_grid_ts"][0]) == pytest.approx(0.5)
 
+    def test_where_the_processor_samples_the_assumed_rate_is_noted(self):
+        processor = attached("qwen3_vl", DENSE)
+        inputs = processor(text=["<|video_pad|>"], videos=[moving_frames(48)], fps=1.0, return_tensors="pt")
+        assert any("24 frames per second assumed" in note for note in accounts_of(inputs)[0].notes)
+
     def test_dark_chunks_of_qwen_vl_utils_and_grey_frames_are_taken(self):
         processor, text = attached(), ["<|vision_start|><|video_pad|><|vision_end|>"]
         dark = torch.zeros(4, 3, 112, 168)
@@ -253,6 +260,35 @@ class TestAddresses:
             videos = [source] if way == "videos" else [[source]]
             found = processor(text=["<|video_pad|>"], videos=videos, return_tensors="pt")
         assert torch.equal(found["pixel_values_videos"], expected)
+
+    def test_the_spelling_of_servers_is_taken(self, clip):
+        processor = attached()
+        expected = chat(processor, [{"type": "video", "url": str(clip)}])
+        for given in ({"url": clip.as_uri()}, clip.as_uri()):
+            found = chat(processor, [{"type": "video_url", "video_url": given}])
+            assert torch.equal(found["pixel_values_videos"], expected["pixel_values_videos"])
+        with pytest.raises(FrameError, match="give the address there"):
+            chat(processor, [{"type": "video_url"}])
+
+    def test_a_web_address_is_read_as_the_file(self, clip):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "video/mp4")
+                self.end_headers()
+                self.wfile.write(clip.read_bytes())
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        processor = attached()
+        expected = chat(processor, [{"type": "video", "path": str(clip)}])
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"http://127.0.0.1:{server.server_port}/clip.mp4"
+            found = chat(processor, [{"type": "video", "url": address}])
+            server.shutdown()
+        assert torch.equal(found["pixel_values_videos"], expected["pixel_values_videos"])
 
     def test_lists_of_frames(self, files):
         processor = attached()

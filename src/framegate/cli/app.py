@@ -48,7 +48,7 @@ app = typer.Typer(
     help="Few, well-placed tokens of a dense video: what did not change is skipped before the vision tower.",
 )
 
-Video = Annotated[str, typer.Argument(help="Path of a video file.", metavar="VIDEO")]
+Video = Annotated[str, typer.Argument(help="Path or address of a video file.", metavar="VIDEO")]
 Model = Annotated[
     str | None,
     typer.Option(help="Checkpoint, folder or hub id; framegate/nano, which ships, where none is given."),
