@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer, by the example script: the same losses as transformers' Trainer."""
+"""TRL: SFTTrainer by the example script has the losses of transformers' Trainer; GRPO's generation is compressed."""
 
 import json
 import os
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from finetune_data import benchmark_folder, checkpoint
+
+import framegate
+from framegate.models.tiny import tiny_pair
 
 pytestmark = pytest.mark.clients
 pytest.importorskip("trl")
@@ -34,3 +37,44 @@ def test_sft_learns_what_the_plain_trainer_learns(tmp_path):
     plain = losses("transformers", model, data, tmp_path / "plain")
     assert len(plain) == 2
     assert losses("trl", model, data, tmp_path / "trl") == pytest.approx(plain, rel=1e-4)
+
+
+def test_a_step_of_grpo_generates_from_the_compressed_video(clip, tmp_path):
+    """TRL 1.16 hands a video to generate alone: its loss sees the placeholders without it, as stock does."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    model, processor = tiny_pair("qwen2_5_vl")
+    model.save_pretrained(tmp_path / "model")  # gives it a name, which TRL reads
+    front_end, reports = framegate.attach(model, processor, keep_ratio=0.5), []
+
+    def reward(completions, **_):
+        reports.append(front_end.report)
+        return [float(number) for number in range(len(completions))]
+
+    block = {"type": "video", "video": str(clip)}
+    prompt = [{"role": "user", "content": [block, {"type": "text", "text": "What moves?"}]}]
+    arguments = GRPOConfig(
+        output_dir=str(tmp_path / "out"),
+        per_device_train_batch_size=2,
+        num_generations=2,
+        max_completion_length=3,
+        max_steps=1,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1,
+    )
+    trainer = GRPOTrainer(
+        model=model,
+        processing_class=processor,
+        reward_funcs=reward,
+        args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": prompt}] * 2),
+    )
+    trainer.train()
+    assert [report.num_videos for report in reports] == [2]
+    assert reports[0].keep_ratio == pytest.approx(0.5, abs=0.01)
+    assert trainer.state.log_history[0]["grad_norm"] > 0
