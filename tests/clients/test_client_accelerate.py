@@ -1,4 +1,4 @@
-"""accelerate's data parallelism in two processes over gloo, one of them without a video."""
+"""Two processes over gloo: accelerate's data parallelism, one of them without a video, and torch's sharding (FSDP2)."""
 
 import os
 import subprocess
@@ -13,15 +13,32 @@ pytest.importorskip("accelerate")
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
+def in_two_processes(script, *words):
+    """What a script of tests/support prints, run by torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [*command, str(SUPPORT / script), *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("preset", "settings"),
     [("framegate", []), ("kffocus", ["keyframe_source=content"])],
 )
 def test_gradients_are_the_mean_of_both_processes(preset, settings, clip):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(SUPPORT / "two_processes.py"), preset, str(clip), *settings]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "rank 0: 1 videos, ok" in done.stdout
-    assert "rank 1: 0 videos, ok" in done.stdout
+    told = in_two_processes("two_processes.py", preset, str(clip), *settings)
+    assert "rank 0: 1 videos, ok" in told
+    assert "rank 1: 0 videos, ok" in told
+
+
+def test_two_shards_train_as_one_process(clip):
+    told = in_two_processes("two_shards.py", str(clip))
+    assert "rank 0: tower 0.5, ok" in told
+    assert "rank 1: tower 0.5, ok" in told

@@ -64,7 +64,7 @@ def test_a_task_is_answered_as_framegate_answers(clip, tmp_path):
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path / "hub"),
     }
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     (samples,) = out.rglob("*_samples_framegate_client.jsonl")
     (row,) = map(json.loads, samples.read_text().splitlines())

@@ -24,7 +24,7 @@ def losses(trainer, model, data, out):
     command = [sys.executable, str(ROOT / "examples/finetune.py"), str(ROOT / "examples/finetune/smoke.yaml")]
     command += [word for name, value in words.items() for word in (f"--{name}", str(value))]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     state = json.loads((out / "checkpoint-2" / "trainer_state.json").read_text())
     assert (out / "final" / "front_end_config.json").is_file()

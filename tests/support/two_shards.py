@@ -1,0 +1,40 @@
+"""A step of training in two shards (FSDP2): loss and gradients are those of one process. Run by torchrun."""
+
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from two_processes import batch_of, gradients
+
+import framegate
+from framegate.models.tiny import tiny_pair
+
+
+def main(clip):
+    dist.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (2,))
+    model, processor = tiny_pair("qwen2_5_vl")
+    model.train()
+    front_end = framegate.attach(model, processor, keep_ratio=0.5)
+    inputs = batch_of(processor, clip)
+    loss = model(**inputs, labels=inputs["input_ids"]).loss
+    loss.backward()
+    expected = gradients(model)
+    model.zero_grad()
+    for layer in model.model.language_model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    sharded = model(**inputs, labels=inputs["input_ids"]).loss
+    sharded.backward()
+    torch.testing.assert_close(sharded, loss)
+    for name, weight in model.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(weight.grad.full_tensor(), expected[name], rtol=1e-4, atol=1e-6)
+    print(f"rank {dist.get_rank()}: tower {front_end.report.tower_ratio}, ok", flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
