@@ -86,6 +86,34 @@ def cached_rows(cache: Any) -> int:
     return int(cache.layers[0].keys.shape[0])
 
 
+def keys_at(cache: Any, column: int) -> torch.Tensor | None:
+    """Copy the last layer's keys of one column: by them, the rows of a prompt are told apart.
+
+    Args:
+        cache: a filled cache.
+        column: which.
+
+    Returns:
+        [rows, h * d]; None for a cache that shows no keys of all its columns (quantised, or of a sliding window).
+    """
+    keys = getattr(cache.layers[-1], "keys", None)
+    if not isinstance(keys, torch.Tensor) or keys.ndim != 4 or keys.shape[2] < cache.get_seq_length():
+        return None
+    return keys[:, :, column].flatten(1).clone()
+
+
+def position_delta(inner: Any) -> torch.Tensor | None:
+    """Read by how much the positions of the stock model's last prompt run ahead of its tokens (`rope_deltas`).
+
+    Args:
+        inner: the model without its language-model head.
+
+    Returns:
+        int64 [B, 1]; None for models of one axis, and before any prompt with pictures.
+    """
+    return getattr(inner, "rope_deltas", None)
+
+
 def tube_boundaries(grid_thw: torch.Tensor) -> torch.Tensor:
     """Boundaries of full attention in patches, one segment a tube: int [S + 1], of grids int64 [V, 3]."""
     boundaries: torch.Tensor = get_vision_cu_seqlens(grid_thw)

@@ -19,9 +19,15 @@ from framegate.errors import AttachmentError
 from framegate.models.attachment.gating import OWN_KEYS
 from framegate.models.attachment.generation import refuse_unsupported
 from framegate.models.attachment.serving import Attached
-from framegate.models.prompt import PromptMap, carry_map
-from framegate.models.prompt.prompt_map import cache_of
-from framegate.models.transformers_private import MEDIA_KEY, cached_rows
+from framegate.models.prompt import (
+    CachedPrompt,
+    PromptMap,
+    cache_of,
+    carry_map,
+    is_filled,
+    new_columns,
+)
+from framegate.models.transformers_private import MEDIA_KEY, position_delta
 from framegate.report import Report, StageReport
 
 VIDEO_KEY = "pixel_values_videos"
@@ -32,7 +38,7 @@ class Call:
 
     There are two ways to the stock model, `forward` and `for_generate`, and two back, `close` and `close_generated`.
     `report` is what the call did, None where it begins no prompt; `prompt` what the stock model reads in place of the
-    caller's, None where that is the caller's own.
+    caller's, None where that is the caller's own. `caller` is the call as it came, `given` what of it is not cached.
 
     Args:
         attached: the model and what is attached to it.
@@ -43,17 +49,18 @@ class Call:
     reads_video = False
 
     def __init__(self, attached: Attached, given: dict[str, Any]) -> None:
-        self.attached, self.given = attached, given
+        self.attached, self.given, self.caller = attached, given, given
         self.report: Report | None = None
         self.prompt: PromptMap | None = None
+        self.past: PromptMap | None = None
+        self.is_whole = False
         # where the time of the tower goes that the stock model runs itself
         self.clocked: StageReport | None = None
         self._started = 0.0
 
     def forward(self) -> dict[str, Any]:
         """Spell the call for the stock model's forward."""
-        cache = cache_of(self.given)
-        if not self.given.get(MEDIA_KEY) and (cache is None or cache.get_seq_length() == 0):
+        if not self.given.get(MEDIA_KEY) and not is_filled(cache_of(self.given)):
             self.report = self._without_video()
         return with_plain_mask(self.given)
 
@@ -68,15 +75,59 @@ class Call:
 
     def close(self, output: Any) -> Any:
         """Bring what the stock model's forward returned to the caller's columns, and mark its cache."""
+        if self.report is not None and (self.reads_video or self.given.get("pixel_values") is not None):
+            self._mark_stock(cache_of(output) if isinstance(output, ModelOutput) else None)
         return output
 
     def close_generated(self, output: Any, short: Mapping[str, Any]) -> Any:
         """Mark the cache that `generate` filled: the one it returned, else the caller's own in what it was passed."""
         cache = cache_of(output) if isinstance(output, ModelOutput) else None
         cache = cache_of(short) if cache is None else cache
-        if cache is not None and self.prompt is not None:
-            carry_map(cache, self.prompt.repeat(cached_rows(cache) // len(self.prompt.mask)))
+        if self.prompt is None:
+            self._mark_stock(cache)
+        elif is_filled(cache):
+            carry_map(cache, self.prompt)
         return output
+
+    def _mark_stock(self, cache: Any) -> None:
+        """Remember where positions go on after media that the stock model placed: a compressed video may follow."""
+        delta, ids = position_delta(self.attached.inner), self.given.get("input_ids")
+        if delta is None or ids is None or self.past is not None or not is_filled(cache):
+            return
+        mask = self.given.get("attention_mask")
+        mask = mask if isinstance(mask, torch.Tensor) and mask.shape == ids.shape else torch.ones_like(ids)
+        carry_map(cache, PromptMap.unseen(mask, delta.to(ids.device).expand(len(ids), 1)), is_short=False)
+
+    def _part(self, carried: CachedPrompt | None, *, generating: bool) -> None:
+        """Part what of the call is new from what is cached, which `_shortened` and `_whole` join again."""
+        new = new_columns(self.caller, carried, may_be_whole=generating)
+        self.given, self.past, self.is_whole = new.call, new.past, new.is_whole
+
+    def _shortened(self, keep: torch.Tensor) -> dict[str, Any]:
+        """Ids, mask and positions of the columns bool [B, n] that stay, for the stock model's forward."""
+        mechanism, ids, mask = self.attached.mechanism, self.given["input_ids"], plain_mask(self.given)
+        shown = mechanism.placeholders(self.given) | (ids == self.attached.inner.config.image_token_id)
+        positions = mechanism.positions(self.given, mask).to(ids.device)
+        new = PromptMap.build(keep, ids, mask, positions, placeholders=shown)
+        is_placed = self.given.get("position_ids") is not None
+        self.prompt = new if self.past is None else self.past.followed_by(new, is_placed=is_placed)
+        return {
+            "input_ids": new.shorten(ids, self._pad_id),
+            "attention_mask": self.prompt.mask,
+            "position_ids": self.prompt.positions[..., self.prompt.cached_short :],
+        }
+
+    def _whole(self, short: dict[str, Any]) -> dict[str, Any]:
+        """A shortened call for `generate`: positions of what is cached too, and its ids where the caller gave them."""
+        assert self.prompt is not None
+        whole = {"position_ids": self.prompt.positions}
+        if self.is_whole:
+            whole["input_ids"] = self.prompt.shorten(self.caller["input_ids"], self._pad_id)
+        return short | whole
+
+    @property
+    def _pad_id(self) -> int:
+        return getattr(self.attached.inner.config.get_text_config(), "pad_token_id", None) or 0
 
     def tower_starts(self) -> None:
         """Stand before the tower."""
@@ -93,31 +144,49 @@ class Call:
 
 
 class ContinuedCall(Call):
-    """A later call on a cache that holds a compressed prompt, made in the caller's columns.
+    """A later call on a cache that holds a compressed prompt, made in the caller's columns; it may bring pictures.
 
     Args:
         attached: the model and what is attached to it.
         given: the caller's keyword arguments by name.
-        prompt: the cache's prompt map.
+        carried: what the cache remembers.
         report: of the call before, which this one goes on in.
+        generating: the call is one of `generate`.
 
     Raises:
-        AttachmentError: the call brings pixels.
+        AttachmentError: pictures before no new token, or a mask of the wrong width.
     """
 
     reads_video = True
     prompt: PromptMap
 
-    def __init__(self, attached: Attached, given: dict[str, Any], prompt: PromptMap, report: Report) -> None:
+    def __init__(
+        self,
+        attached: Attached,
+        given: dict[str, Any],
+        carried: CachedPrompt,
+        report: Report,
+        *,
+        generating: bool = False,
+    ) -> None:
         super().__init__(attached, given)
-        self.prompt, self.report = prompt, report
+        self.prompt, self.report = carried.prompt, report
+        if self._shows_pictures:
+            self._part(carried, generating=generating)
+
+    @property
+    def _shows_pictures(self) -> bool:
+        return self.caller.get("pixel_values") is not None and self.caller.get("input_ids") is not None
 
     def forward(self) -> dict[str, Any]:
         """Spell the call for the stock model's forward.
 
         Raises:
-            AttachmentError: pixels, no new token, or a mask of the wrong width.
+            AttachmentError: no new token, or a mask of the wrong width.
         """
+        if self._shows_pictures:
+            rest = without_own_keys(self.given) | {"mm_token_type_ids": None}
+            return rest | self._shortened(torch.ones_like(self.given["input_ids"], dtype=torch.bool))
         new = self.given["inputs_embeds"] if self.given.get("input_ids") is None else self.given["input_ids"]
         short = self._continued(new.shape[1])
         if short.get("position_ids") is None:
@@ -131,7 +200,9 @@ class ContinuedCall(Call):
         Raises:
             AttachmentError: as forward; or a mode of generate that cannot be translated.
         """
-        refuse_unsupported(model, self.given)
+        refuse_unsupported(model, self.caller)
+        if self._shows_pictures:
+            return self._whole(self.forward())
         ids, prompt = self.given["input_ids"], self.prompt
         whole = prompt.opens(ids)
         seen = prompt.caller_length + self._cached_later() if whole else 0
@@ -141,6 +212,15 @@ class ContinuedCall(Call):
             "input_ids": prompt.shorten(ids, 0) if whole else ids,
         }
 
+    def close(self, output: Any) -> Any:
+        """Bring what the stock model's forward returned to the caller's columns."""
+        if self._shows_pictures:
+            return expand_output(output, self.prompt)
+        weights = output.get("attentions") if isinstance(output, ModelOutput) else None
+        if weights:
+            output["attentions"] = tuple(map(self.prompt.expand_keys, weights))
+        return output
+
     def _cached_later(self) -> int:
         """Tokens in the cache that came after the prompt."""
         return int(cache_of(self.given).get_seq_length()) - self.prompt.length
@@ -149,11 +229,6 @@ class ContinuedCall(Call):
         """The call without what told of its media, its mask as wide as the short prompt and all that follows."""
         if num_new < 1:
             raise AttachmentError("input_ids hold no token after those in past_key_values; add at least one.")
-        if any(self.given.get(name) is not None for name in ("pixel_values", VIDEO_KEY)):
-            raise AttachmentError(
-                "Pixels came with past_key_values that hold a compressed prompt. To go on, leave out the pixels that "
-                "the cache has seen; for new images or videos, run the whole conversation without past_key_values."
-            )
         mask = self.prompt.continued_mask(self.given.get("attention_mask"), self._cached_later() + num_new)
         return without_media(self.attached, self.given) | {"attention_mask": mask}
 
@@ -178,6 +253,20 @@ def without_media(attached: Attached, named: Mapping[str, Any]) -> dict[str, Any
     """Drop what told of pictures and videos, by the keys of the model's tower, and what only framegate reads."""
     consumed = (*attached.mechanism.consumed, VIDEO_KEY, *OWN_KEYS)
     return {name: value for name, value in named.items() if name not in consumed}
+
+
+def plain_mask(named: Mapping[str, Any]) -> torch.Tensor:
+    """Read the mask of a call's ids, [B, S], ones where there is none; AttachmentError for one of another kind."""
+    mask, ids = named.get("attention_mask"), named["input_ids"]
+    if mask is None:
+        return torch.ones_like(ids)
+    if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+        shape = tuple(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise AttachmentError(
+            f"attention_mask is {shape}; on a compressed prompt a front end needs [batch, sequence] of 0 and 1. "
+            "keep_ratio=1.0 takes any mask that the stock model takes."
+        )
+    return mask
 
 
 def with_plain_mask(named: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +307,7 @@ def expand_output(output: Any, prompt: PromptMap) -> Any:
     elif isinstance(output, Cache):
         carry_map(output, prompt)
     # features of pictures may stand beside the states: they have another length
-    elif isinstance(output, torch.Tensor) and output.ndim == 3 and output.shape[1] == prompt.length:
+    elif isinstance(output, torch.Tensor) and output.ndim == 3 and output.shape[1] == prompt.new_length:
         return prompt.expand_states(output)
     elif isinstance(output, torch.Tensor) and output.ndim == 4:
         return prompt.expand_attentions(output)

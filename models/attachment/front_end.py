@@ -221,14 +221,14 @@ class FrontEnd:
         """A method as it was before attach, bound to the model."""
         return self._replaced[name] or getattr(type(self.model), name).__get__(self.model)
 
-    def _open(self, named: dict[str, Any]) -> Call:
-        call = open_call(self._attached, named, self.report)
+    def _open(self, named: dict[str, Any], *, generating: bool = False) -> Call:
+        call = open_call(self._attached, named, self.report, generating=generating)
         apart = None if self.processor is not None else _processor_of(call)
         if apart is None:
             return call
         # it says how its pixels were scaled, and both are taken off together
         self._take(apart)
-        return open_call(self._attached, named, self.report)
+        return open_call(self._attached, named, self.report, generating=generating)
 
     def _take(self, processor: ProcessorAttachment) -> None:
         """Read what an attached processor says of pixels, and show what it writes times with."""
@@ -292,7 +292,7 @@ class FrontEnd:
             self._running.tower_ends()
 
     def _generate(self, named: dict[str, Any]) -> Any:
-        call = self._open(named)
+        call = self._open(named, generating=True)
         short = call.for_generate(self.model)
         self._thread.report = call.report
         before, self._thread.generating = self._thread.generating, call

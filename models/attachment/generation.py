@@ -27,7 +27,6 @@ REFUSED = (
     "guidance_scale",
     "inputs_embeds",
     "negative_prompt_ids",
-    "output_attentions",
     "prompt_lookup_num_tokens",
     "token_healing",
 )
@@ -59,14 +58,13 @@ def generate(call: Call, short: dict[str, Any], model: Any, stock: Callable[...,
     if not call.reads_video:
         return stock(**short)
     length = short["input_ids"].shape[1]
-    translation = None if call.prompt is None else Translation(call.given["input_ids"], length)
+    translation = None if call.prompt is None else Translation(call.caller["input_ids"], length)
     passed = short if translation is None else translation.arguments(model, short)
     started = time.perf_counter()
     output = stock(**passed)
     account_for_generate(call.report, length, milliseconds=(time.perf_counter() - started) * 1000)
-    if translation is None:
-        return output
-    return translation.result(call.close_generated(output, short))
+    output = call.close_generated(output, short)
+    return output if translation is None else translation.result(output)
 
 
 def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
@@ -84,19 +82,28 @@ def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
         )
     for name in REFUSED:
         value = call.get(name, getattr(config, name, None))
-        if value not in (None, False) and not (name == "guidance_scale" and value == 1):
+        asked = value is not None and value is not False
+        if asked and not (name == "guidance_scale" and value == 1):
             raise AttachmentError(
                 f"generate({name}=...) cannot run on a compressed video prompt. Leave it out, set keep_ratio=1.0, "
                 "or detach the front end."
             )
 
 
-def expand_first_states(output: Any, prompt: PromptMap) -> Any:
-    """Bring the hidden states of a prompt's own step, where generate returned them, to the caller's columns."""
+def expand_steps(output: Any, prompt: PromptMap) -> Any:
+    """Bring what generate returned to the caller's columns: states of the prompt's own step, attentions of all."""
     steps = output.get("hidden_states") if isinstance(output, ModelOutput) else None
-    if steps and steps[0][0].shape[1] == prompt.length:
+    if steps and steps[0][0].shape[1] == prompt.new_length:
         rows = prompt.repeat(steps[0][0].shape[0] // len(prompt.mask))
         output["hidden_states"] = (tuple(map(rows.expand_states, steps[0])), *steps[1:])
+    steps = output.get("attentions") if isinstance(output, ModelOutput) else None
+    # empty where the attention function gives no weights
+    if steps and steps[0]:
+        rows = prompt.repeat(steps[0][0].shape[0] // len(prompt.mask))
+        is_prompt = steps[0][0].shape[2] == prompt.new_length
+        first = rows.expand_attentions if is_prompt else rows.expand_keys
+        later = (tuple(map(rows.expand_keys, step)) for step in steps[1:])
+        output["attentions"] = (tuple(map(first, steps[0])), *later)
     return output
 
 

@@ -29,6 +29,7 @@ from framegate.models.attachment.call import (
     ContinuedCall,
     expand_output,
     holds_video,
+    plain_mask,
     without_media,
     without_own_keys,
 )
@@ -40,27 +41,27 @@ from framegate.models.attachment.gating import (
     gate_call,
     prepared_by_processor,
 )
-from framegate.models.attachment.generation import expand_first_states, refuse_unsupported
+from framegate.models.attachment.generation import expand_steps, refuse_unsupported
 from framegate.models.attachment.on_model import TOKENIZER_NAME, running
 from framegate.models.attachment.serving import Attached
 from framegate.models.attachment.stage_call import stage_call
 from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded
-from framegate.models.prompt import PromptMap, carried_map, kept_columns
-from framegate.models.prompt.prompt_map import cache_of
+from framegate.models.prompt import CachedPrompt, cache_of, carried_map, kept_columns
 from framegate.models.stages.registry import StageCall, run_stages
 from framegate.models.transformers_private import MEDIA_KEY
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 
 
-def open_call(attached: Attached, named: dict[str, Any], report: Report) -> Call:
+def open_call(attached: Attached, named: dict[str, Any], report: Report, *, generating: bool = False) -> Call:
     """Open a call of the model, of its forward, of the forward under its head, or of `generate`.
 
     Args:
         attached: the model and what is attached to it.
         named: the caller's keyword arguments by name.
         report: of the call before, in which one on the same cache goes on.
+        generating: the call is one of `generate`, whose ids may be those of a whole conversation.
 
     Returns:
         The call, of one of three kinds.
@@ -71,10 +72,12 @@ def open_call(attached: Attached, named: dict[str, Any], report: Report) -> Call
     """
     given = attached.mechanism.opened(named)
     cache = cache_of(given)
-    prompt = None if cache is None else carried_map(cache)
-    if prompt is not None:
-        return ContinuedCall(attached, given, prompt, report)
-    return VideoCall(attached, given) if holds_video(given) else Call(attached, given)
+    carried = None if cache is None else carried_map(cache)
+    if holds_video(given):
+        return VideoCall(attached, given, carried, generating=generating)
+    if carried is not None and carried.is_short:
+        return ContinuedCall(attached, given, carried, report, generating=generating)
+    return Call(attached, given)
 
 
 class VideoCall(Call):
@@ -83,19 +86,32 @@ class VideoCall(Call):
     Args:
         attached: the model and what is attached to it.
         given: the caller's keyword arguments by name, with input_ids and pixel_values_videos.
+        carried: what the call's cache remembers, None for nothing.
+        generating: as `open_call`.
 
     Raises:
         PlanError: as `open_call`.
+        AttachmentError: no token after those in the cache.
     """
 
     reads_video = True
     report: Report
 
-    def __init__(self, attached: Attached, given: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        attached: Attached,
+        given: dict[str, Any],
+        carried: CachedPrompt | None = None,
+        *,
+        generating: bool = False,
+    ) -> None:
         self.prepared: Prepared | None = prepared_by_processor(given)
         self.shares = _shares_of_all(self.prepared)
         config = attached.config.override(**self.shares) if self.shares else attached.config
         super().__init__(replace(attached, config=config), given)
+        self._on_short = carried is not None and carried.is_short
+        if given.get("input_ids") is not None:
+            self._part(carried, generating=generating)
         self.report = Report(preset=config.preset)
         self.encoded: Encoded | None = None
 
@@ -119,23 +135,24 @@ class VideoCall(Call):
         if self.prompt is None:
             self.clocked = self.report.stage("tower")
             return short
-        return short | _kept_labels(short, self.prompt.kept)
+        return short | _kept_labels(short, self.prompt.kept[:, self.prompt.cached :])
 
     def for_generate(self, model: Any) -> dict[str, Any]:
         """As forward; AttachmentError also for a mode of generate that cannot run on a shorter prompt."""
         short = self.forward()
-        if self.prompt is not None:
-            refuse_unsupported(model, self.given)
-        return short
+        if self.prompt is None:
+            return short
+        refuse_unsupported(model, self.caller)
+        return self._whole(short)
 
     def close(self, output: Any) -> Any:
         """Bring what the stock model's forward returned to the caller's columns, and mark its cache."""
-        return output if self.prompt is None else expand_output(output, self.prompt)
+        return super().close(output) if self.prompt is None else expand_output(output, self.prompt)
 
     def close_generated(self, output: Any, short: Any) -> Any:
-        """Mark the cache, and bring the hidden states of the prompt's own step to the caller's columns."""
+        """Mark the cache, and bring states and attentions to the caller's columns."""
         output = super().close_generated(output, short)
-        return output if self.prompt is None else expand_first_states(output, self.prompt)
+        return output if self.prompt is None else expand_steps(output, self.prompt)
 
     @property
     def _is_gated(self) -> bool:
@@ -143,7 +160,6 @@ class VideoCall(Call):
         return self.prepared is not None and self.prepared.is_gated
 
     def _short(self) -> dict[str, Any]:
-        self._refuse_other_inputs()
         config, mechanism, report = self.attached.config, self.attached.mechanism, self.report
         account_for_settings(report, self.attached, self.prepared, self.shares)
         shapes = mechanism.shapes(self.given)
@@ -155,21 +171,28 @@ class VideoCall(Call):
         full_size = full_size_tokens(self.prepared, config)
         if full_size is not None:
             account_for_size(report, full_size)
-        stamped = mechanism.is_stamped(self.given)
-        stays = not stamped and not self._changes_tokens()
+        # stamps are found in ids; embeddings instead of them are the stock model's to place
+        stamped = self.given.get("input_ids") is not None and mechanism.is_stamped(self.given)
+        stays = not stamped and not self._changes_tokens() and not self._on_short
         account_for_stamps(report, self.attached, max(shape[0] for shape in shapes), stamped=stamped)
         account_for_identity(report, config, stock=stays)
         if stays and config.is_identity and not self._is_gated:
             tower = report.stage("tower")
             tower.patches_in, tower.tokens_out = mechanism.num_patches(self.given), report.dense_tokens
             return self._as_stock(self.given[VIDEO_KEY])
+        self._refuse_other_inputs()
         return self._gated(stays=stays)
 
     def _refuse_other_inputs(self) -> None:
-        if self.given.get("input_ids") is None:
-            raise AttachmentError("pixel_values_videos came with inputs_embeds; a front end needs input_ids.")
+        """What a shorter prompt cannot be made of, though stock takes it."""
+        if self.given.get("input_ids") is None or self.given.get("inputs_embeds") is not None:
+            raise AttachmentError(
+                "pixel_values_videos came with inputs_embeds; a front end needs input_ids alone, for placeholders are "
+                "found by their ids. keep_ratio=1.0 takes whatever the stock model takes."
+            )
         if self.given.get(MEDIA_KEY):
             raise AttachmentError(f"Pass pixel_values_videos or {MEDIA_KEY}, not both.")
+        plain_mask(self.given)
 
     def _changes_tokens(self) -> bool:
         """True when a stage has something to do even where every cell was kept."""
@@ -180,6 +203,11 @@ class VideoCall(Call):
         mechanism, config = self.attached.mechanism, self.attached.config
         gated = gate_call(self.given, mechanism, config, self.prepared)
         placeholders = mechanism.placeholders(self.given)
+        if self.past is not None and not bool(placeholders.any()):
+            raise AttachmentError(
+                "Pixels came with past_key_values, and no placeholder of a video among the tokens that are not cached. "
+                "Leave out the pixels that the cache has seen; new pictures and videos go after what is cached."
+            )
         check_placeholders(placeholders, gated.cells, extra=mechanism.extra_placeholders)
         account_for_gate(self.report, gated, config)
         account_for_clock(self.report, mechanism.tower.device)
@@ -192,7 +220,7 @@ class VideoCall(Call):
         return self._as_stock(pixels)
 
     def _as_stock(self, pixels: Tensor) -> dict[str, Any]:
-        return without_own_keys(self.attached.mechanism.closed(self.given | {VIDEO_KEY: pixels}))
+        return without_own_keys(self.attached.mechanism.closed(self.caller | {VIDEO_KEY: pixels}))
 
     def _stock_pixels(self, gated: Gated) -> Tensor | None:
         """Pixels for the stock path, which serves when every cell has a token; None when it cannot."""
@@ -201,8 +229,7 @@ class VideoCall(Call):
         return self.attached.mechanism.stock_pixels(gated.patches, gated.cells, self.given)
 
     def _compressed(self, gated: Gated, placeholders: Tensor, stage: StageCall) -> dict[str, Any]:
-        attached, input_ids = self.attached, self.given["input_ids"]
-        mask = _mask_of(self.given)
+        attached = self.attached
         tokens = run_stages(self._tokens(gated), running(attached.modules, attached.config), stage)
         self.report.kept_tokens = tokens.num_tokens
         columns = kept_columns(
@@ -213,19 +240,12 @@ class VideoCall(Call):
             extra=attached.mechanism.extra_placeholders,
             stamped=attached.mechanism.is_stamped(self.given),
         )
-        positions = attached.mechanism.positions(self.given, mask).to(input_ids.device)
-        self.prompt = PromptMap.build(columns.keep, input_ids, mask, positions)
         self.report.kept_time_tokens = columns.num_stamped
         if columns.num_stamped:
             self.report.stage("timestamps").note = f"{columns.num_stamped:,} text tokens of stamps stay"
         assert self.encoded is not None
-        pad_id = getattr(attached.inner.config.get_text_config(), "pad_token_id", None) or 0
-        return without_media(attached, self.given) | {
-            "input_ids": self.prompt.shorten(input_ids, pad_id),
-            "attention_mask": self.prompt.mask,
-            "position_ids": self.prompt.positions,
-            MEDIA_KEY: attached.mechanism.media(self.encoded, tokens, self.given),
-        }
+        media = attached.mechanism.media(self.encoded, tokens, self.given)
+        return without_media(attached, self.given) | self._shortened(columns.keep) | {MEDIA_KEY: media}
 
     def _tokens(self, gated: Gated) -> VideoTokens:
         """Run the front end's tokenizer; with "reuse" on every cell, with its anchor's patches."""
@@ -275,16 +295,6 @@ def _ages(cells: CellPlan) -> Tensor:
     """Tubes since what stands for each cell was encoded, int64 [C]."""
     area = torch.cat([torch.full((t * h * w,), h * w) for t, h, w in cells.shapes])
     return (torch.arange(len(cells.anchor)) - cells.anchor) // area
-
-
-def _mask_of(given: dict[str, Any]) -> Tensor:
-    mask = given.get("attention_mask")
-    if mask is None:
-        return torch.ones_like(given["input_ids"])
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
-        shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-        raise AttachmentError(f"attention_mask is {shape}; a front end needs [batch, sequence] of 0 and 1.")
-    return mask
 
 
 def _kept_labels(short: dict[str, Any], kept: Tensor) -> dict[str, Tensor]:

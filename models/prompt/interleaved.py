@@ -17,7 +17,6 @@ _NAMES = {_IMAGE: "image", _VIDEO: "video"}
 def is_interleaved(
     input_ids: torch.Tensor,
     token_types: torch.Tensor,
-    attention_mask: torch.Tensor,
     *,
     num_videos: int,
     vision_start_id: int | None,
@@ -26,8 +25,7 @@ def is_interleaved(
 
     Args:
         input_ids: int64 [B, S].
-        token_types: int [B, S], text 0, image 1, video 2.
-        attention_mask: [B, S], 1 for tokens.
+        token_types: int [B, S], text 0, image 1, video 2; what a mask hides is no interruption.
         num_videos: videos in the whole batch.
         vision_start_id: the token that opens a block of vision; None where the family has none.
 
@@ -35,7 +33,7 @@ def is_interleaved(
         True when there are more runs of video placeholders than videos, and not every run is opened by
         vision_start_id, as it is where a family writes its own time markers (Qwen3-VL).
     """
-    video = (token_types == _VIDEO) & attention_mask.bool()
+    video = token_types == _VIDEO
     starts = video.clone()
     starts[:, 1:] &= ~video[:, :-1]
     opened = torch.zeros_like(starts)

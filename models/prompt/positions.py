@@ -63,19 +63,18 @@ def full_positions(
         return axes[-3:].expand(-1, len(input_ids), -1)
     types = call.get("mm_token_type_ids") if types is None else types
     types = token_types(inner.config, input_ids) if types is None else types
-    if has_stamps(inner.config, call, types, attention_mask) if stamped is None else stamped:
+    if has_stamps(inner.config, call, types) if stamped is None else stamped:
         return _stamped_positions(inner, call, types, attention_mask)
     return rope_index(inner, call | {"mm_token_type_ids": types, "attention_mask": attention_mask})
 
 
-def has_stamps(config: Any, call: dict[str, Any], types: torch.Tensor, attention_mask: torch.Tensor) -> bool:
+def has_stamps(config: Any, call: dict[str, Any], types: torch.Tensor) -> bool:
     """Tell whether stamps interrupt a video of the call, so that stock get_rope_index would run out of grids.
 
     Args:
         config: the model's configuration.
         call: the call's keyword arguments, the caller's ids among them.
         types: int [B, S], text 0, image 1, video 2.
-        attention_mask: [B, S].
 
     Returns:
         False without videos, and where the family writes its own time markers.
@@ -84,7 +83,6 @@ def has_stamps(config: Any, call: dict[str, Any], types: torch.Tensor, attention
     return grids is not None and is_interleaved(
         call["input_ids"],
         types,
-        attention_mask,
         num_videos=len(grids),
         vision_start_id=getattr(config, "vision_start_token_id", None),
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
 
 import torch
 
 from framegate.errors import AttachmentError
-from framegate.models.prompt.interleaved import stamp_columns
-from framegate.models.video_tokens import VideoTokens
 
-_CARRIED = "_framegate_prompt_map"
+# stands for each id of a cache that was filled before anyone took note
+UNKNOWN_ID = -1
+_BY_ROW = ("columns", "mask", "fill", "kept", "caller_ids", "caller_mask", "delta", "padding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +28,9 @@ class PromptMap:
         positions: position ids of the short prompt as the model takes them: int64 [P, B, M] (text, then vision axes),
             or [B, M] where it has one axis.
         delta: int64 [B, 1], next position minus number of the caller's tokens.
+        padding: bool [B, M], places that stand for no column of the caller.
+        cached: the caller's columns that a cache held before the call that this map was made for.
+        cached_short: places that it held.
     """
 
     columns: torch.Tensor
@@ -40,6 +41,9 @@ class PromptMap:
     caller_mask: torch.Tensor
     positions: torch.Tensor
     delta: torch.Tensor
+    padding: torch.Tensor
+    cached: int = 0
+    cached_short: int = 0
 
     @classmethod
     def build(
@@ -48,33 +52,38 @@ class PromptMap:
         caller_ids: torch.Tensor,
         caller_mask: torch.Tensor,
         positions: torch.Tensor,
+        *,
+        placeholders: torch.Tensor | None = None,
     ) -> PromptMap:
         """Make the map from a mask over the caller's prompt.
 
         Args:
-            keep: bool [B, S], tokens that stay; padding is dropped whatever it says.
+            keep: bool [B, S], tokens that stay; of those under mask 0 placeholders alone do.
             caller_ids: int64 [B, S], the caller's prompt.
             caller_mask: [B, S], the caller's attention mask, 1 for tokens.
             positions: int64 [A, B, S] of the full prompt: three vision axes, beside which the text axis is counted; or
                 the model's one axis; or none, then the short prompt is counted on one axis, without gaps.
+            placeholders: bool [B, S], those of pictures and videos, whose features the model puts in by number, hidden
+                by the mask or not; None for none.
 
         Returns:
             The map; every row has at least one token.
         """
-        kept = keep & caller_mask.bool()
+        kept = keep & (caller_mask.bool() if placeholders is None else caller_mask.bool() | placeholders)
         lengths = kept.sum(1)
         width, left = int(lengths.max()), _pads_left(caller_mask)
         place = torch.arange(width, device=keep.device)
-        mask = place >= (width - lengths)[:, None] if left else place < lengths[:, None]
-        columns = torch.zeros(mask.shape, dtype=torch.long, device=keep.device)
-        columns[mask] = kept.nonzero()[:, 1]
+        real = place >= (width - lengths)[:, None] if left else place < lengths[:, None]
+        columns = torch.zeros(real.shape, dtype=torch.long, device=keep.device)
+        columns[real] = kept.nonzero()[:, 1]
+        mask = real & caller_mask.bool().gather(1, columns)
         rank = kept.long().cumsum(1) - 1
         fill = (rank + (width - lengths)[:, None] if left else rank).clamp(min=0)
         axes = positions.gather(2, columns.expand(len(positions), -1, -1)) * mask
         text = (mask.long().cumsum(1) - 1).clamp(min=0)
         # padding columns keep position 0 in stock transformers, so the maximum is over real tokens
-        real = positions.masked_fill(~caller_mask.bool(), 0)
-        highest = real.amax((0, 2)) if len(positions) else lengths - 1
+        placed = positions.masked_fill(~caller_mask.bool(), 0)
+        highest = placed.amax((0, 2)) if len(positions) else mask.sum(1) - 1
         return cls(
             columns=columns,
             mask=mask.long(),
@@ -84,6 +93,63 @@ class PromptMap:
             caller_mask=caller_mask.long(),
             positions=_as_taken(text, axes),
             delta=(highest + 1 - caller_mask.long().sum(1))[:, None],
+            padding=~real,
+        )
+
+    @classmethod
+    def unseen(cls, mask: torch.Tensor, delta: torch.Tensor) -> PromptMap:
+        """Make the map of columns that are in a cache as the caller wrote them, by ids that nobody told.
+
+        Args:
+            mask: [B, S], 1 for tokens.
+            delta: int64 [B, 1], next position minus number of tokens.
+
+        Returns:
+            The map, its ids -1.
+        """
+        places = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+        return cls(
+            columns=places,
+            mask=mask.long(),
+            fill=places,
+            kept=torch.ones_like(mask, dtype=torch.bool),
+            caller_ids=torch.full_like(places, UNKNOWN_ID),
+            caller_mask=mask.long(),
+            positions=(mask.long().cumsum(1) - 1).clamp(min=0),
+            delta=delta,
+            padding=torch.zeros_like(mask, dtype=torch.bool),
+        )
+
+    def followed_by(self, new: PromptMap, *, is_placed: bool = False) -> PromptMap:
+        """Join what a cache holds and what a call adds to it.
+
+        Args:
+            new: the map of the call's own columns, its positions from 0 on.
+            is_placed: its positions are the caller's, and go on from the cache's already.
+
+        Returns:
+            The map of both.
+        """
+        seen = self.caller_mask.sum(1, keepdim=True)
+        vision, text = seen + self.delta, self.mask.sum(1, keepdim=True)
+        start = torch.zeros_like(vision) if is_placed else vision
+        old, own = self.positions, new.positions
+        axes = max(len(each) if each.ndim == 3 else 0 for each in (old, own))
+        if axes:
+            start = torch.stack([text, *[start] * (axes - 1)])
+            old, own = (each if each.ndim == 3 else each.expand(axes, -1, -1) for each in (old, own))
+        both = {
+            name: torch.cat([getattr(self, name), getattr(new, name)], dim=1)
+            for name in ("mask", "kept", "caller_ids", "caller_mask", "padding")
+        }
+        return PromptMap(
+            columns=torch.cat([self.columns, new.columns + self.caller_length], dim=1),
+            fill=torch.cat([self.fill, new.fill + self.length], dim=1),
+            positions=torch.cat([old, own + start], dim=-1),
+            delta=new.delta - seen if is_placed else self.delta + new.delta,
+            cached=self.caller_length,
+            cached_short=self.length,
+            **both,
         )
 
     @property
@@ -100,36 +166,54 @@ class PromptMap:
         """Repeat every row, as generate does for beams and several sequences."""
         if times == 1:
             return self
-        rows = ("columns", "mask", "fill", "kept", "caller_ids", "caller_mask", "delta")
-        changed = {name: getattr(self, name).repeat_interleave(times, dim=0) for name in rows}
-        return replace(self, positions=self.positions.repeat_interleave(times, dim=-2), **changed)
+        return self.rows(torch.arange(len(self.mask)).repeat_interleave(times))
+
+    def rows(self, index: torch.Tensor) -> PromptMap:
+        """Select rows, int64 [rows], as the methods of a cache do."""
+        index = index.to(self.mask.device)
+        changed = {name: getattr(self, name)[index] for name in _BY_ROW}
+        return replace(self, positions=self.positions.index_select(-2, index), **changed)
 
     def opens(self, ids: torch.Tensor) -> bool:
         """True when ids [B, n] begin with the caller's prompt: a whole conversation, not its new tokens alone."""
         if ids.shape[1] < self.caller_length or len(ids) != len(self.caller_ids):
             return False
         same = ids[:, : self.caller_length] == self.caller_ids
-        return bool((same | ~self.caller_mask.bool()).all())
+        return bool((same | ~self.caller_mask.bool() | (self.caller_ids == UNKNOWN_ID)).all())
 
     def shorten(self, ids: torch.Tensor, pad_value: int) -> torch.Tensor:
         """Bring a [B, S + n] tensor of the caller to [B, M + n]; what follows the prompt is kept as it is."""
-        short = ids[:, : self.caller_length].gather(1, self.columns).masked_fill(self.mask == 0, pad_value)
+        short = ids[:, : self.caller_length].gather(1, self.columns).masked_fill(self.padding, pad_value)
         return torch.cat([short, ids[:, self.caller_length :]], dim=1)
 
+    @property
+    def new_length(self) -> int:
+        """Places that the call of this map adds to those in the cache."""
+        return self.length - self.cached_short
+
+    @property
+    def new_fill(self) -> torch.Tensor:
+        """int64 [B, n], the place among the call's own that stands for each of its columns."""
+        return self.fill[:, self.cached :] - self.cached_short
+
     def expand_states(self, states: torch.Tensor) -> torch.Tensor:
-        """Bring [B, M, D] hidden states to the caller's [B, S, D].
+        """Bring [B, m, D] hidden states of a call to the caller's [B, n, D].
 
         A dropped column takes the state of the last kept one before it, so that the column before any kept token
         holds the state that predicts this token: losses and log-probabilities taken in the caller's shape are right.
         """
-        return states.gather(1, self.fill[..., None].expand(-1, -1, states.shape[-1]))
+        return states.gather(1, self.new_fill[..., None].expand(-1, -1, states.shape[-1]))
 
     def expand_attentions(self, weights: torch.Tensor) -> torch.Tensor:
-        """Bring [B, h, M, M] attention weights to [B, h, S, S]; dropped columns are attended with weight 0."""
-        batch, heads, length, _ = weights.shape
-        rows = weights.gather(2, self.fill[:, None, :, None].expand(batch, heads, -1, length))
-        keys = self.fill[:, None, None, :].expand(batch, heads, rows.shape[2], -1)
-        return rows.gather(3, keys) * self.kept[:, None, None, :]
+        """Bring [B, h, m, M] attention weights of a call to [B, h, n, S]; dropped columns have weight 0."""
+        index = self.new_fill[:, None, :, None].expand(-1, weights.shape[1], -1, weights.shape[3])
+        return self.expand_keys(weights.gather(2, index))
+
+    def expand_keys(self, weights: torch.Tensor) -> torch.Tensor:
+        """Bring the last axis of [B, h, q, M + j] attention weights to [B, h, q, S + j]."""
+        short, later = weights[..., : self.length], weights[..., self.length :]
+        index = self.fill[:, None, None, :].expand(*weights.shape[:3], -1)
+        return torch.cat([short.gather(3, index) * self.kept[:, None, None, :], later], dim=-1)
 
     def continued_mask(self, attention_mask: torch.Tensor | None, num_later: int) -> torch.Tensor:
         """Mask [B, M + num_later] of prompt and what follows it.
@@ -174,103 +258,3 @@ def _as_taken(text: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
 def _pads_left(mask: torch.Tensor) -> bool:
     """True unless the caller pads on the right; a prompt without padding is continued on the left side's terms."""
     return not bool((mask[:, -1] == 0).any())
-
-
-def carry_map(cache: Any, prompt: PromptMap | None) -> None:
-    """Remember on a cache which prompt it holds, or forget it; the cache is the caller's to copy and pass on.
-
-    Args:
-        cache: a cache of transformers.
-        prompt: the map, None to forget.
-    """
-    if prompt is None:
-        vars(cache).pop(_CARRIED, None)
-    else:
-        setattr(cache, _CARRIED, prompt)
-
-
-def carried_map(cache: Any) -> PromptMap | None:
-    """Read which prompt a cache holds in shortened form.
-
-    Args:
-        cache: a cache of transformers.
-
-    Returns:
-        The map; None for any other cache, and for one that was reset.
-
-    Raises:
-        AttachmentError: the cache was cropped into the prompt.
-    """
-    prompt: PromptMap | None = getattr(cache, _CARRIED, None)
-    if prompt is not None and cache.get_seq_length() == 0:
-        carry_map(cache, None)  # the cache was reset
-        return None
-    if prompt is not None and cache.get_seq_length() < prompt.length:
-        raise AttachmentError(
-            f"past_key_values holds {cache.get_seq_length()} positions, fewer than the {prompt.length} of the "
-            "compressed prompt: a cache cropped into a video cannot be continued. Run the prompt again."
-        )
-    return prompt
-
-
-CACHE_NAMES = ("cache", "past_key_values")
-
-
-def cache_of(values: Mapping[str, Any]) -> Any:
-    """Return the cache among keyword arguments or in a ModelOutput, None when there is none."""
-    # keys(): asking a ModelOutput for an old name makes transformers warn
-    given = values.keys()
-    return next((values[name] for name in CACHE_NAMES if name in given and values[name] is not None), None)
-
-
-class KeptColumns(NamedTuple):
-    """The columns of a prompt that stay.
-
-    Args:
-        keep: bool [B, S].
-        num_stamped: columns of stamps among them.
-    """
-
-    keep: torch.Tensor
-    num_stamped: int
-
-
-def kept_columns(
-    config: Any,
-    call: dict[str, Any],
-    placeholders: torch.Tensor,
-    tokens: VideoTokens,
-    *,
-    extra: int = 0,
-    stamped: bool = False,
-) -> KeptColumns:
-    """Find the columns that stay: all but placeholders without a token, and the stamps of tubes without any.
-
-    Args:
-        config: the model's configuration.
-        call: keyword arguments with input_ids [B, S].
-        placeholders: bool [B, S], the videos' placeholders.
-        tokens: what enters the language model.
-        extra: placeholders per video, after its cells, that stand for no cell and stay.
-        stamped: stamps stand between the tubes.
-
-    Returns:
-        The mask of columns, and how many of them are stamps.
-    """
-    cells = torch.zeros(tokens.num_cells, dtype=torch.bool)
-    cells[tokens.cell] = True
-    videos = cells.split([t * h * w for t, h, w in tokens.shapes])
-    always = torch.ones(extra, dtype=torch.bool)
-    keep = torch.ones_like(placeholders)
-    keep[placeholders] = torch.cat([part for video in videos for part in (video, always)]).to(keep.device)
-    if not stamped:
-        return KeptColumns(keep, 0)
-    tubes = [video.reshape(shape).flatten(1) for video, shape in zip(videos, tokens.shapes, strict=True)]
-    counts = [[tube.shape[1]] * (len(tube) - 1) + [tube.shape[1] + extra] for tube in tubes]
-    empty = torch.cat([~tube.any(1) for tube in tubes])
-    types = 2 * placeholders.int() + (call["input_ids"] == config.image_token_id).int()
-    stamp = stamp_columns(
-        call["input_ids"], types, counts, vision_end_id=getattr(config, "vision_end_token_id", None)
-    )
-    keep &= ~(empty.to(stamp.device)[stamp.clamp(min=0)] & (stamp >= 0))
-    return KeptColumns(keep, int((keep & (stamp >= 0)).sum()))

@@ -211,11 +211,10 @@ class GridTower:
         """True when stamps of time stand between the frames of a video."""
         if self.family.writes_times:
             return False
-        ids, mask = call["input_ids"], call.get("attention_mask")
+        ids = call["input_ids"]
         return is_interleaved(
             ids,
             token_types(self.inner.config, ids),
-            torch.ones_like(ids) if mask is None else mask,
             num_videos=len(self.shapes(call)),
             vision_start_id=None,
         )

@@ -180,9 +180,7 @@ class PackedTower:
         """True when stamps of time that the stock model cannot place stand between the tubes of a video."""
         if self.family.writes_times:
             return False
-        mask = call.get("attention_mask")
-        mask = torch.ones_like(call["input_ids"]) if mask is None else mask
-        return has_stamps(self.inner.config, call, self.types(call), mask)
+        return has_stamps(self.inner.config, call, self.types(call))
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
         """Positions of the caller's prompt on the three vision axes, int64 [3, B, S]."""

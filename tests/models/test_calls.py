@@ -127,7 +127,7 @@ def test_a_continued_call_drops_what_its_own_family_reads():
         "framegate_notes": torch.zeros(3),
         "use_cache": True,
     }
-    short = ContinuedCall(attached, given, prompt, Report(preset="gate")).forward()
+    short = ContinuedCall(attached, given, SimpleNamespace(prompt=prompt), Report(preset="gate")).forward()
     assert set(short) == {"input_ids", "past_key_values", "use_cache", "attention_mask", "position_ids"}
     assert short["position_ids"].tolist() == [[5, 6]]
 

@@ -331,7 +331,7 @@ def test_labels_of_stamps_that_left_do_not_count(clip):
         inputs = chat(processor, [{"type": "video", "path": str(clip)}])
         ids = inputs["input_ids"]
         cache = model(**inputs, labels=ids, use_cache=True).past_key_values
-        left = ~carried_map(cache).kept & (ids != model.config.video_token_id)
+        left = ~carried_map(cache).prompt.kept & (ids != model.config.video_token_id)
         assert 0 < int(left.sum()) < ids.shape[1] // 4
         nothing = model(**inputs, labels=ids.masked_fill(~left, -100)).loss
         last = torch.full_like(ids, -100)

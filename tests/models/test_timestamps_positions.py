@@ -115,14 +115,14 @@ class TestStockEquality:
         model, inputs = stock_model(family).model, mixed_inputs(stock_processor(family))
         names = inspect.signature(model.get_rope_index).parameters
         expected = model.get_rope_index(**{name: inputs[name] for name in names if name in inputs})[0]
-        assert not has_stamps(model.config, inputs, inputs["mm_token_type_ids"], inputs["attention_mask"])
+        assert not has_stamps(model.config, inputs, inputs["mm_token_type_ids"])
         assert torch.equal(full_positions(model, inputs, inputs["attention_mask"]), expected)
 
     @pytest.mark.parametrize("family", STAMPED_FAMILIES)
     def test_full_positions_places_stamped_prompts(self, family):
         model, inputs = stock_model(family).model, mixed_inputs(stamped(family))
         mask = inputs["attention_mask"]
-        assert has_stamps(model.config, inputs, inputs["mm_token_type_ids"], mask)
+        assert has_stamps(model.config, inputs, inputs["mm_token_type_ids"])
         found = full_positions(model, inputs, mask)
         expected = interleaved_positions(
             inputs["input_ids"],

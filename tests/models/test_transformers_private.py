@@ -29,6 +29,7 @@ PRIVATE = {
     "num_grid_per_side",
     "prepare_inputs_layout",
     "replace_video_token",
+    "rope_deltas",
     "rotary_pos_emb",
     "transformers.vision_utils",
     "window_index",

@@ -1,0 +1,243 @@
+"""transformers' contract: what stock does with caches, masks, embeddings and modes of generate, and so does this."""
+
+import copy
+
+import pytest
+import torch
+from PIL import Image
+from tiny import moving_frames, stock_inputs, stock_model, stock_processor
+from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
+
+import framegate
+from framegate.errors import AttachmentError
+
+NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision")
+CLOSE = {"rtol": 0, "atol": 1e-4}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+def model_of(family, **settings):
+    return llava_model(**settings) if family == "llava_onevision" else stock_model(family, **settings)
+
+
+def inputs_of(family, videos, questions, images=None):
+    if family == "llava_onevision":
+        return stock_call(llava_inputs(llava_processor(), videos, questions, images))
+    return stock_inputs(stock_processor(family), videos, questions, images)
+
+
+def video_of(family, seed=0, frames=6):
+    return inputs_of(family, [[moving_frames(frames, seed=seed)]], ["And now?"])
+
+
+def text_of(family, text="Hello there"):
+    return inputs_of(family, [[]], [text])
+
+
+def joined(*parts):
+    """One call of several turns: what lies along the sequence joined, media in order."""
+    along = ("input_ids", "attention_mask", "mm_token_type_ids")
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: torch.cat([part[name] for part in parts if name in part], 1 if name in along else 0)
+        for name in names
+    }
+
+
+def attached(family, **settings):
+    model = model_of(family)
+    front_end = framegate.attach(model, None, "gate", **({"keep_ratio": 0.4} | settings))
+    return model, front_end
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mask", ["none", "new", "whole"])
+def test_a_video_after_a_cached_prefix_of_text(family, mask):
+    """Its mask and its positions go on from what is cached."""
+    (model, _), text, video = attached(family), text_of(family), video_of(family)
+    whole = joined(text, video)
+    want = model(**whole).logits[:, -1]
+    cache = model(**text, use_cache=True).cache
+    masks = {"none": None, "new": video["attention_mask"], "whole": whole["attention_mask"]}
+    out = model(**(video | {"attention_mask": masks[mask]}), cache=cache)
+    torch.testing.assert_close(out.logits[:, -1], want, **CLOSE)
+    assert out.logits.shape[1] == video["input_ids"].shape[1]
+    # and on from there: the map on the cache covers the prefix too
+    token = torch.tensor([[70]])
+    later = joined(whole, {"input_ids": token, "attention_mask": token * 0 + 1})
+    if "mm_token_type_ids" in whole:
+        later["mm_token_type_ids"] = torch.cat([whole["mm_token_type_ids"], token.to(torch.int32) * 0], 1)
+    want = model(**later).logits[:, -1]
+    torch.testing.assert_close(model(input_ids=token, cache=out.cache).logits[:, -1], want, **CLOSE)
+
+
+@torch.no_grad()
+def test_the_prefix_of_a_row_may_be_padded(family):
+    (model, _), texts = attached(family), inputs_of(family, [[], []], ["Hello there", "Hi"])
+    videos = inputs_of(family, [[moving_frames(6)], [moving_frames(6, seed=1)]], ["And now?", "What?"])
+    cache = model(**texts, use_cache=True).cache
+    mask = torch.cat([texts["attention_mask"], videos["attention_mask"]], 1)
+    got = model(**(videos | {"attention_mask": mask}), cache=cache).logits[:, -1]
+    for row, (seed, text, question) in enumerate([(0, "Hello there", "And now?"), (1, "Hi", "What?")]):
+        one = joined(text_of(family, text), inputs_of(family, [[moving_frames(6, seed=seed)]], [question]))
+        torch.testing.assert_close(got[row : row + 1], model(**one).logits[:, -1], **CLOSE)
+
+
+@torch.no_grad()
+def test_generate_goes_on_from_a_cached_prefix(family):
+    (model, _), text, video = attached(family), text_of(family), video_of(family)
+    whole = joined(text, video)
+    want = model.generate(**whole, **NEW)
+    cache = model(**text, use_cache=True).cache
+    got = model.generate(**whole, cache=copy.deepcopy(cache), **NEW)
+    assert torch.equal(got, want)
+    new = video | {"attention_mask": whole["attention_mask"]}
+    got = model.generate(**new, cache=copy.deepcopy(cache), **NEW)
+    assert torch.equal(got[:, -4:], want[:, -4:])
+    assert torch.equal(got[:, :-4], video["input_ids"])
+
+
+@torch.no_grad()
+def test_a_second_video_may_follow_a_compressed_one(family):
+    (model, _), first, second = attached(family), video_of(family), video_of(family, seed=1)
+    whole = joined(first, second)
+    want = model(**whole, output_hidden_states=True)
+    cache = model(**first, use_cache=True).cache
+    out = model(**second, cache=cache, output_hidden_states=True)
+    start = first["input_ids"].shape[1]
+    torch.testing.assert_close(out.logits, want.logits[:, start:], **CLOSE)
+    torch.testing.assert_close(out.hidden_states[1], want.hidden_states[1][:, start:], **CLOSE)
+    ids = torch.cat([whole["input_ids"], torch.tensor([[70, 71]])], 1)
+    got = model.generate(input_ids=ids, cache=copy.deepcopy(out.cache), **NEW)
+    zeros = torch.zeros(1, 2, dtype=torch.int32)
+    grown = whole | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if "mm_token_type_ids" in whole:
+        grown["mm_token_type_ids"] = torch.cat([whole["mm_token_type_ids"], zeros], 1)
+    assert torch.equal(got, model.generate(**grown, **NEW))
+
+
+def test_a_second_video_of_generate_follows_the_first_answer(family):
+    (model, _), first, second = attached(family), video_of(family), video_of(family, seed=1)
+    out = model.generate(**first, **NEW, return_dict_in_generate=True)
+    answer = {"input_ids": out.sequences[:, -4:]}
+    answer |= {"attention_mask": torch.ones_like(answer["input_ids"])}
+    if "mm_token_type_ids" in first:
+        answer["mm_token_type_ids"] = torch.zeros_like(answer["input_ids"])
+    whole = joined(first, answer, second)
+    want = model.generate(**whole, **NEW)
+    media = {name: value for name, value in second.items() if name not in answer}
+    got = model.generate(
+        input_ids=whole["input_ids"], attention_mask=whole["attention_mask"], **media, cache=out.cache, **NEW
+    )
+    assert torch.equal(got, want)
+
+
+@torch.no_grad()
+def test_a_picture_may_follow_a_compressed_video(family):
+    model, _ = attached(family)
+    picture = [[Image.fromarray(moving_frames(1, 56, 84)[0])]]
+    first, second = video_of(family), inputs_of(family, [[]], ["Same?"], picture)
+    whole = joined(first, second)
+    want = model(**whole).logits
+    cache = model(**first, use_cache=True).cache
+    got = model(**second, cache=copy.deepcopy(cache)).logits
+    torch.testing.assert_close(got, want[:, first["input_ids"].shape[1] :], **CLOSE)
+    want = model.generate(**whole, **NEW)
+    call = second | {name: whole[name] for name in ("input_ids", "attention_mask")}
+    call.pop("mm_token_type_ids", None)
+    assert torch.equal(model.generate(**call, cache=cache, **NEW), want)
+
+
+@torch.no_grad()
+def test_a_compressed_video_may_follow_a_picture_that_stock_placed(family):
+    model, _ = attached(family)
+    picture = [[Image.fromarray(moving_frames(1, 56, 84)[0])]]
+    first, second = inputs_of(family, [[]], ["This?"], picture), video_of(family)
+    want = model(**joined(first, second)).logits[:, -1]
+    cache = model(**first, use_cache=True).cache
+    # what the stock model remembers of its last prompt is of another conversation by now
+    model(**inputs_of(family, [[]], ["Others?"], [[Image.fromarray(moving_frames(1, 112, 112)[0])]]))
+    torch.testing.assert_close(model(**second, cache=cache).logits[:, -1], want, **CLOSE)
+
+
+def test_pixels_that_the_cache_has_seen_are_refused(family):
+    (model, _), video = attached(family), video_of(family)
+    out = model.generate(**video, **NEW, return_dict_in_generate=True)
+    ids = torch.cat([out.sequences, torch.tensor([[70, 71, 72]])], 1)
+    with pytest.raises(AttachmentError, match="past_key_values.*has seen"):
+        model.generate(**(video | {"input_ids": ids, "attention_mask": ids * 0 + 1}), cache=out.cache)
+
+
+MOVES = {
+    "reorder": (lambda cache: cache.reorder_cache(torch.tensor([2, 0, 1])), [2, 0, 1]),
+    "repeat": (lambda cache: cache.batch_repeat_interleave(2), [0, 0, 1, 1, 2, 2]),
+    "select": (lambda cache: cache.batch_select_indices(torch.tensor([2, 1])), [2, 1]),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("move", list(MOVES))
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_the_map_on_a_cache_follows_its_rows(family, move, padding_side):
+    if family == "llava_onevision":
+        processor = llava_processor()
+        processor.tokenizer.padding_side = padding_side
+        make = lambda *call: stock_call(llava_inputs(processor, *call))  # noqa: E731
+    else:
+        processor = stock_processor(family)
+        processor.tokenizer.padding_side = padding_side
+        make = lambda *call: stock_inputs(processor, *call)  # noqa: E731
+    model, _ = attached(family)
+    videos = [[moving_frames(6, seed=seed)] for seed in range(3)]
+    inputs = make(videos, ["What moves in it?", "Why?", "And how fast?"])
+    moved, order = MOVES[move]
+    token = torch.tensor([[70], [71], [72]])
+    cache = model(**inputs, use_cache=True).cache
+    mask = torch.cat([inputs["attention_mask"], torch.ones_like(token)], 1)
+    still = model(input_ids=token, attention_mask=mask, cache=copy.deepcopy(cache)).logits
+    moved(cache)
+    got = model(input_ids=token[order], attention_mask=mask[order], cache=cache).logits
+    torch.testing.assert_close(got, still[order], **CLOSE)
+
+
+@torch.no_grad()
+def test_rows_that_cannot_be_told_are_refused(family):
+    model, _ = attached(family)
+    inputs = inputs_of(family, [[moving_frames(6)], [moving_frames(6, seed=1)]], ["ab", "cd"])
+    cache = model(**inputs, use_cache=True).cache
+    layer = cache.layers[-1]
+    layer.keys = layer.keys + 1
+    with pytest.raises(AttachmentError, match="Row 0 of past_key_values"):
+        model(input_ids=torch.tensor([[70], [71]]), cache=cache)
+    layer.keys = layer.keys[:, :, :3]
+    with pytest.raises(AttachmentError, match="DynamicCache that does not show its keys"):
+        model(input_ids=torch.tensor([[70], [71]]), cache=cache)
+
+
+@torch.no_grad()
+def test_attentions_of_generate_come_in_the_callers_columns(family):
+    model, _ = attached(family)
+    model.set_attn_implementation("eager")
+    video = video_of(family)
+    width = video["input_ids"].shape[1]
+    options = {"return_dict_in_generate": True, "output_attentions": True}
+    out = model.generate(**video, **NEW, **options)
+    want = model(**video, output_attentions=True).attentions
+    torch.testing.assert_close(out.attentions[0], want, **CLOSE)
+    cache = model(**video, use_cache=True).cache
+    for step, weights in enumerate(out.attentions[1:]):
+        token = out.sequences[:, width + step : width + step + 1]
+        by_hand = model(input_ids=token, cache=cache, output_attentions=True).attentions
+        assert {tuple(layer.shape[2:]) for layer in weights} == {(1, width + step + 1)}
+        torch.testing.assert_close(weights, by_hand, **CLOSE)
+        dropped = want[0][0, 0, -1] == 0
+        assert bool(dropped.any())
+        assert not bool(weights[0][..., :width][..., dropped].any())
+    beams = model.generate(**video, **NEW, **options, num_beams=2)
+    assert beams.attentions[0][0].shape[2:] == (width, width)
+    assert beams.attentions[-1][0].shape == (2, *out.attentions[-1][0].shape[1:])
