@@ -26,6 +26,9 @@ from transformers.vision_utils import (
 # "video". With it the model runs no tower. generate repeats its features for beams and cuts them for chunks.
 MEDIA_KEY = "mm_encoder_outputs"
 
+# Where a model keeps a loss that was set by its public property `loss_function`; without it the property computes one.
+LOSS_NAME = "_loss_function"
+
 # Steps of `ProcessorMixin.__call__`. The first brings pictures and videos into flat lists; the second runs the video
 # processor and gives its output and the text of each video; the third, called by the second, writes one such text.
 LAYOUT_METHOD = "prepare_inputs_layout"

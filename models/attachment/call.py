@@ -6,18 +6,23 @@ A call is of one of three kinds, told apart when it is opened (`video_call.open_
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from framegate.errors import AttachmentError
-from framegate.models.attachment.gating import OWN_KEYS
 from framegate.models.attachment.generation import refuse_unsupported
+from framegate.models.attachment.keywords import (
+    expand_output,
+    holds_video,
+    plain_mask,
+    with_plain_mask,
+    without_media,
+    without_own_keys,
+)
 from framegate.models.attachment.serving import Attached
 from framegate.models.prompt import (
     CachedPrompt,
@@ -29,8 +34,6 @@ from framegate.models.prompt import (
 )
 from framegate.models.transformers_private import MEDIA_KEY, position_delta
 from framegate.report import Report, StageReport
-
-VIDEO_KEY = "pixel_values_videos"
 
 
 class Call:
@@ -128,6 +131,11 @@ class Call:
     @property
     def _pad_id(self) -> int:
         return getattr(self.attached.inner.config.get_text_config(), "pad_token_id", None) or 0
+
+    @property
+    def kept(self) -> torch.Tensor | None:
+        """bool [B, n], columns of what the call brings that the language model reads; None for all."""
+        return None
 
     def tower_starts(self) -> None:
         """Stand before the tower."""
@@ -231,84 +239,3 @@ class ContinuedCall(Call):
             raise AttachmentError("input_ids hold no token after those in past_key_values; add at least one.")
         mask = self.prompt.continued_mask(self.given.get("attention_mask"), self._cached_later() + num_new)
         return without_media(self.attached, self.given) | {"attention_mask": mask}
-
-
-def named_forward(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell a forward call with names alone, as its class declares them."""
-    names = list(inspect.signature(type(module).forward).parameters)[1:]
-    return dict(zip(names, args, strict=False)) | dict(kwargs)
-
-
-def holds_video(named: Mapping[str, Any]) -> bool:
-    """True when a call brings pixels of a video."""
-    return named.get(VIDEO_KEY) is not None
-
-
-def without_own_keys(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the keys that only framegate reads."""
-    return {name: value for name, value in named.items() if name not in OWN_KEYS}
-
-
-def without_media(attached: Attached, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what told of pictures and videos, by the keys of the model's tower, and what only framegate reads."""
-    consumed = (*attached.mechanism.consumed, VIDEO_KEY, *OWN_KEYS)
-    return {name: value for name, value in named.items() if name not in consumed}
-
-
-def plain_mask(named: Mapping[str, Any]) -> torch.Tensor:
-    """Read the mask of a call's ids, [B, S], ones where there is none; AttachmentError for one of another kind."""
-    mask, ids = named.get("attention_mask"), named["input_ids"]
-    if mask is None:
-        return torch.ones_like(ids)
-    if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
-        shape = tuple(mask.shape) if isinstance(mask, torch.Tensor) else type(mask).__name__
-        raise AttachmentError(
-            f"attention_mask is {shape}; on a compressed prompt a front end needs [batch, sequence] of 0 and 1. "
-            "keep_ratio=1.0 takes any mask that the stock model takes."
-        )
-    return mask
-
-
-def with_plain_mask(named: dict[str, Any]) -> dict[str, Any]:
-    """Say that features without a mask and without a cache are of one document a row.
-
-    generate drops a mask of ones; with neither mask nor cache, transformers takes gaps in positions, where tokens
-    were left out, for the seams of documents packed into a row.
-
-    Args:
-        named: keyword arguments of the inner model.
-
-    Returns:
-        The same, with a mask of ones where there was none.
-    """
-    positions = named.get("position_ids")
-    if not named.get(MEDIA_KEY) or cache_of(named) is not None or positions is None:
-        return named
-    if named.get("attention_mask") is not None:
-        return named
-    return named | {"attention_mask": torch.ones_like(positions[0] if positions.ndim == 3 else positions)}
-
-
-def expand_output(output: Any, prompt: PromptMap) -> Any:
-    """Bring what the stock model returned to the caller's shape, and mark its cache.
-
-    Args:
-        output: ModelOutput, tuple or tensor of the short prompt.
-        prompt: the map.
-
-    Returns:
-        The same kind, hidden states [B, S, D] and attentions [B, h, S, S] in the caller's columns.
-    """
-    if isinstance(output, ModelOutput):
-        for name in list(output.keys()):
-            output[name] = expand_output(output[name], prompt)
-    elif isinstance(output, tuple):
-        return tuple(expand_output(part, prompt) for part in output)
-    elif isinstance(output, Cache):
-        carry_map(output, prompt)
-    # features of pictures may stand beside the states: they have another length
-    elif isinstance(output, torch.Tensor) and output.ndim == 3 and output.shape[1] == prompt.new_length:
-        return prompt.expand_states(output)
-    elif isinstance(output, torch.Tensor) and output.ndim == 4:
-        return prompt.expand_attentions(output)
-    return output

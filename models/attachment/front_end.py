@@ -19,19 +19,22 @@ from torch.utils.hooks import RemovableHandle
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
 from framegate.errors import ConfigError
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
-from framegate.models.attachment.call import Call, named_forward, with_plain_mask
+from framegate.models.attachment.call import Call
 from framegate.models.attachment.generation import generate
+from framegate.models.attachment.keywords import kept_labels, named_forward, with_plain_mask
 from framegate.models.attachment.on_model import (
     FRONT_END_NAME,
     INTERLEAVER_NAME,
     METHODS,
     FrontEndModules,
+    Loss,
 )
 from framegate.models.attachment.serving import Attached, check_served, scaling_of
 from framegate.models.attachment.video_call import VideoCall, open_call
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
+from framegate.models.transformers_private import LOSS_NAME
 from framegate.models.video_processor import ProcessorAttachment, attached_processor
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
@@ -64,7 +67,7 @@ class FrontEnd:
         self._scaling = family.scaling
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
-        self._thread = PerThread(report=None, config=None, forward=None, generating=None)
+        self._thread = PerThread(report=None, config=None, forward=None, generating=None, kept=None)
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
@@ -213,6 +216,8 @@ class FrontEnd:
         for name, method in METHODS.items():
             self._replaced[name] = vars(self.model).get(name)
             setattr(self.model, name, method(self))
+        self._replaced[LOSS_NAME] = vars(self.model).get(LOSS_NAME)
+        setattr(self.model, LOSS_NAME, Loss(self, self.model.loss_function))
         # a part of the model while attached: print, optimisers, devices, training mode and copies reach it
         self.model.add_module(FRONT_END_NAME, self.modules)
         setattr(self.model, OWNER, self)
@@ -242,7 +247,7 @@ class FrontEnd:
         """Begin the forward of a call, which is this thread's until the stock model has returned."""
         short = call.forward()
         self._thread.report = call.report or self._thread.report
-        self._thread.forward = call
+        self._thread.forward, self._thread.kept = call, None
         return short
 
     @property
@@ -274,12 +279,21 @@ class FrontEnd:
     @torch.compiler.disable
     def _after_inner(self, inner: Any, args: Any, output: Any) -> Any:
         call, self._thread.forward = self._thread.forward, None
-        return output if call is None else call.close(output)
+        if call is None:
+            return output
+        self._thread.kept = call.kept
+        return call.close(output)
 
     @torch.compiler.disable
     def _after_outer(self, outer: Any, args: Any, output: Any) -> None:
         """Forget a call whose inner model was never reached."""
         self._thread.forward = None
+
+    @torch.compiler.disable
+    def _counted(self, named: dict[str, Any]) -> dict[str, Any]:
+        """Labels as they count for this thread's last prompt; none where all do."""
+        kept = self._thread.kept
+        return {} if kept is None else kept_labels(named, kept)
 
     @torch.compiler.disable
     def _before_tower(self, tower: Any, args: Any) -> None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Each runs the model, or edits the prompt, by a route of its own that knows only the shortened ids.
 REFUSED = (
-    "assistant_model",
     "custom_generate",
     "guidance_scale",
     "inputs_embeds",
@@ -67,21 +66,28 @@ def generate(call: Call, short: dict[str, Any], model: Any, stock: Callable[...,
     return output if translation is None else translation.result(output)
 
 
+def setting(model: Any, call: dict[str, Any], name: str) -> Any:
+    """Read a setting as generate does: the call's own, else the given configuration's, else the model's."""
+    if name in call:
+        return call[name]
+    given = getattr(call.get("generation_config"), name, None)
+    return getattr(model.generation_config, name, None) if given is None else given
+
+
 def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
     """Refuse by name the modes of generate that cannot be translated.
 
     Raises:
         AttachmentError: one of them is asked for, in the call or in the generation configuration.
     """
-    config = call.get("generation_config") or model.generation_config
-    chunk_size = call.get("prefill_chunk_size", getattr(config, "prefill_chunk_size", None))
+    chunk_size = setting(model, call, "prefill_chunk_size")
     if chunk_size and Version(transformers.__version__) < Version("5.23"):
         raise AttachmentError(
             f"generate(prefill_chunk_size={chunk_size}) loses video features before transformers 5.23, and this is "
             f"{transformers.__version__}: update, or leave it out."
         )
     for name in REFUSED:
-        value = call.get(name, getattr(config, name, None))
+        value = setting(model, call, name)
         asked = value is not None and value is not False
         if asked and not (name == "guidance_scale" and value == 1):
             raise AttachmentError(
@@ -130,7 +136,7 @@ class Translation:
         Raises:
             AttachmentError: max_length leaves no room after the caller's prompt.
         """
-        call = call | self._lengths(call.get("generation_config") or model.generation_config, call)
+        call = call | self._lengths(model, call)
         if call.get("stopping_criteria"):
             criteria = (_CallerCriteria(self, one) for one in call["stopping_criteria"])
             call["stopping_criteria"] = StoppingCriteriaList(criteria)
@@ -150,13 +156,12 @@ class Translation:
         output["sequences"] = self.to_caller(output["sequences"])
         return output
 
-    def _lengths(self, config: Any, call: dict[str, Any]) -> dict[str, int]:
+    def _lengths(self, model: Any, call: dict[str, Any]) -> dict[str, int]:
         removed = self.caller_ids.shape[1] - self.short_length
         changed = {}
         for side in ("max", "min"):
-            length = call.get(f"{side}_length", getattr(config, f"{side}_length", None))
-            new_tokens = call.get(f"{side}_new_tokens", getattr(config, f"{side}_new_tokens", None))
-            if length and new_tokens is None:
+            length = setting(model, call, f"{side}_length")
+            if length and setting(model, call, f"{side}_new_tokens") is None:
                 changed[f"{side}_length"] = max(length - removed, 0)
         if changed.get("max_length", self.short_length + 1) <= self.short_length:
             raise AttachmentError(

@@ -1,4 +1,4 @@
-"""What stands on a model's instance while a front end is attached: its modules, and two methods."""
+"""What stands on a model's instance while a front end is attached: its modules, two methods, and its loss."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def build_modules(
         modules["spatiotemporal"] = load_spatiotemporal(weights, width, config.spatiotemporal)
     embeddings = model.get_input_embeddings().weight
     dtype = embeddings.dtype if embeddings.is_floating_point() else None
-    return FrontEndModules(modules).to(embeddings.device, dtype).train(model.training)
+    # weights that accelerate keeps elsewhere are on no device; what is attached stays where it was made
+    device = None if embeddings.is_meta else embeddings.device
+    return FrontEndModules(modules).to(device, dtype).train(model.training)
 
 
 def running(modules: FrontEndModules, config: FrontEndConfig) -> dict[str, nn.Module]:
@@ -129,6 +131,26 @@ class SavePretrained(Method):
         if options.get("is_main_process", args[0] if args else True):
             self.front_end.save_pretrained(save_directory)
         return out
+
+
+@dataclass(frozen=True)
+class Loss(Method):
+    """The loss over what the language model read: labels of what was left out of the last prompt do not count.
+
+    A hook of the model sees to that where the model is called; `model.forward` called by itself runs no hook.
+
+    Args:
+        stock: the loss as it was.
+    """
+
+    stock: Any
+
+    def __call__(self, logits: Any, labels: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss."""
+        given = {"labels": labels, "shift_labels": kwargs.get("shift_labels")}
+        counted = self.front_end._counted(given)
+        labels = counted.pop("labels", labels)
+        return self.stock(logits, labels, *args, **kwargs | counted)
 
 
 METHODS: dict[str, type[Method]] = {"generate": Generate, "save_pretrained": SavePretrained}

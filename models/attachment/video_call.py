@@ -23,16 +23,7 @@ from framegate.models.attachment.account import (
     peak_memory_bytes,
 )
 from framegate.models.attachment.attention import wants_own_attention, why_not_anchored
-from framegate.models.attachment.call import (
-    VIDEO_KEY,
-    Call,
-    ContinuedCall,
-    expand_output,
-    holds_video,
-    plain_mask,
-    without_media,
-    without_own_keys,
-)
+from framegate.models.attachment.call import Call, ContinuedCall
 from framegate.models.attachment.gating import (
     Gated,
     Prepared,
@@ -42,6 +33,15 @@ from framegate.models.attachment.gating import (
     prepared_by_processor,
 )
 from framegate.models.attachment.generation import expand_steps, refuse_unsupported
+from framegate.models.attachment.keywords import (
+    VIDEO_KEY,
+    expand_output,
+    holds_video,
+    kept_labels,
+    plain_mask,
+    without_media,
+    without_own_keys,
+)
 from framegate.models.attachment.on_model import TOKENIZER_NAME, running
 from framegate.models.attachment.serving import Attached
 from framegate.models.attachment.stage_call import stage_call
@@ -49,6 +49,7 @@ from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded
 from framegate.models.prompt import CachedPrompt, cache_of, carried_map, kept_columns
 from framegate.models.stages.registry import StageCall, run_stages
+from framegate.models.towers.offloaded import device_for
 from framegate.models.transformers_private import MEDIA_KEY
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
@@ -135,7 +136,8 @@ class VideoCall(Call):
         if self.prompt is None:
             self.clocked = self.report.stage("tower")
             return short
-        return short | _kept_labels(short, self.prompt.kept[:, self.prompt.cached :])
+        assert self.kept is not None
+        return short | kept_labels(short, self.kept)
 
     def for_generate(self, model: Any) -> dict[str, Any]:
         """As forward; AttachmentError also for a mode of generate that cannot run on a shorter prompt."""
@@ -153,6 +155,11 @@ class VideoCall(Call):
         """Mark the cache, and bring states and attentions to the caller's columns."""
         output = super().close_generated(output, short)
         return output if self.prompt is None else expand_steps(output, self.prompt)
+
+    @property
+    def kept(self) -> Tensor | None:
+        """bool [B, n], columns of this call that the language model read."""
+        return None if self.prompt is None else self.prompt.kept[:, self.prompt.cached :]
 
     @property
     def _is_gated(self) -> bool:
@@ -210,7 +217,7 @@ class VideoCall(Call):
             )
         check_placeholders(placeholders, gated.cells, extra=mechanism.extra_placeholders)
         account_for_gate(self.report, gated, config)
-        account_for_clock(self.report, mechanism.tower.device)
+        account_for_clock(self.report, device_for(mechanism.tower, gated.patches))
         stage = stage_call(self, gated, placeholders)
         pixels = self._stock_pixels(gated) if stays and _fits(stage, gated.cells) else None
         if pixels is None:
@@ -295,10 +302,3 @@ def _ages(cells: CellPlan) -> Tensor:
     """Tubes since what stands for each cell was encoded, int64 [C]."""
     area = torch.cat([torch.full((t * h * w,), h * w) for t, h, w in cells.shapes])
     return (torch.arange(len(cells.anchor)) - cells.anchor) // area
-
-
-def _kept_labels(short: dict[str, Any], kept: Tensor) -> dict[str, Tensor]:
-    """Labels without those of dropped placeholders; shift_labels hold the label of the next column."""
-    masks = {"labels": kept, "shift_labels": kept.roll(-1, dims=1)}
-    given = {name: short[name] for name in masks if short.get(name) is not None}
-    return {name: labels.masked_fill(~masks[name].to(labels.device), -100) for name, labels in given.items()}

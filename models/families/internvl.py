@@ -21,6 +21,7 @@ from framegate.models.families._shared import (
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.frames import FramesTower, in_equal_parts
 from framegate.models.towers.grid_geometry import judged_size
+from framegate.models.towers.offloaded import device_for, loaded
 from framegate.models.towers.patches import Scaling
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
@@ -104,7 +105,8 @@ class InternVLTower(FramesTower):
         out = rows.new_zeros(rows.shape)
         for frames in _alike(lengths):
             states = torch.stack([rows[start:end] for start, end in frames])  # [f, n, D]
-            cls = tower.embeddings.cls_token + self._places()[:, :1]
+            with loaded(tower.embeddings):
+                cls = (tower.embeddings.cls_token + self._places()[:, :1]).to(rows.device)
             states = torch.cat([cls.expand(len(states), -1, -1), states], 1)
             for block in tower.encoder.layer:
                 states = block(states)
@@ -152,11 +154,12 @@ class InternVLTower(FramesTower):
         """Project patches that are cut already and add their positions: [K, D]."""
         projection = self.tower.embeddings.patch_embeddings.projection
         size = self._patch_px
-        pixels = patches.to(projection.weight.device, projection.weight.dtype).unflatten(1, (-1, size, size))
+        at = device_for(self.tower, patches)
+        pixels = patches.to(at, projection.weight.dtype).unflatten(1, (-1, size, size))
         projected = projection(pixels).flatten(1)  # [K, D, 1, 1] -> [K, D]
-        rows: Tensor = self.tower.embeddings.dropout(
-            projected + self._places()[0, 1:][place.to(projected.device)]
-        )
+        with loaded(self.tower.embeddings):
+            places = self._places()[0, 1:].to(projected.device)
+        rows: Tensor = self.tower.embeddings.dropout(projected + places[place.to(projected.device)])
         return rows
 
 

@@ -22,6 +22,7 @@ from framegate.models.mechanism import Encoded
 from framegate.models.towers.grid import GridTower
 from framegate.models.towers.grid_encode import embed_patches, encode_rows
 from framegate.models.towers.grid_geometry import MediaFeatures, judged_size
+from framegate.models.towers.offloaded import loaded
 from framegate.models.towers.patches import Scaling
 from framegate.models.video_tokens import VideoTokens
 
@@ -119,12 +120,14 @@ class LlavaOnevisionTower(GridTower):
         """All but the newline of the model's own features."""
         names = ("vision_feature_layer", "vision_feature_select_strategy")
         given = {name: call.get(name) for name in names}
-        stock: Tensor = self.inner.get_video_features(pixels, return_dict=True, **given).pooler_output
+        with loaded(self.inner):
+            stock: Tensor = self.inner.get_video_features(pixels, return_dict=True, **given).pooler_output
         return stock[:, : -self.extra_placeholders]
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """The tokens of each video and the newline after them, and the features of images."""
-        newline = self.inner.image_newline[None].to(tokens.features)
+        with loaded(self.inner):
+            newline = self.inner.image_newline[None].to(tokens.features)
         rows = [torch.cat([part, newline]) for part in tokens.features.split(tokens.counts)]
         media: dict[str, Any] = {"video": MediaFeatures(pooler_output=rows)}
         if call.get("pixel_values") is not None:
@@ -134,9 +137,10 @@ class LlavaOnevisionTower(GridTower):
                 "vision_feature_select_strategy",
                 "batch_num_images",
             )
-            images = self.inner.get_image_features(
-                call["pixel_values"], return_dict=True, **{name: call.get(name) for name in names}
-            )
+            with loaded(self.inner):
+                images = self.inner.get_image_features(
+                    call["pixel_values"], return_dict=True, **{name: call.get(name) for name in names}
+                )
             # the tower's own states go back in the model's output, where they would be taken for the prompt's
             media["image"] = MediaFeatures(pooler_output=images.pooler_output)
         return media

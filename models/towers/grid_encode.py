@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError
+from framegate.models.towers.offloaded import device_for
 from framegate.models.transformers_private import attention_of
 
 # Frames that are pooled at once: their whole grids are laid out at the width of what is pooled.
@@ -28,10 +29,10 @@ def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
     [K, C * p * p] and int64 [K], the place of each in its frame, row by row -> [K, D].
     """
     embeddings = tower.embeddings
-    projection, size = embeddings.patch_embedding, embeddings.patch_size
-    pixels = patches.to(tower.device, projection.weight.dtype).unflatten(1, (-1, size, size))  # [K, C, p, p]
+    projection, size, at = embeddings.patch_embedding, embeddings.patch_size, device_for(tower, patches)
+    pixels = patches.to(at, projection.weight.dtype).unflatten(1, (-1, size, size))  # [K, C, p, p]
     projected: Tensor = projection(pixels).flatten(1)  # [K, D, 1, 1] -> [K, D]
-    return projected + embeddings.position_embedding(places.to(tower.device))
+    return projected + embeddings.position_embedding(places.to(projected.device))
 
 
 def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | Sequence[int]) -> Tensor:

@@ -15,6 +15,7 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import full_positions, has_stamps, token_types
+from framegate.models.towers.offloaded import device_for
 from framegate.models.towers.packed_anchored import anchor_rows, cells_with_keys
 from framegate.models.towers.packed_layout import layout, packed_kwargs
 from framegate.models.towers.patches import PatchLayout, Scaling, luma_of_rows, unpatchify
@@ -247,14 +248,15 @@ def encode_kept(
     merge_size = int(grid[0, 1]) // cells.shapes[0][1]
     dense = layout(tower, grid, merge_size)
     kwargs = packed_kwargs(tower, grid, cells.keep, dense, merge_size=merge_size, keep_empty=anchored)
-    kwargs = {name: tensor.to(tower.device) for name, tensor in kwargs.items()}
+    at = device_for(tower, pixel_values)
+    kwargs = {name: tensor.to(at) for name, tensor in kwargs.items()}
     if attention_of(tower.config) == OWN_ATTENTION:
         kwargs |= {"framegate_backend": backend, "framegate_tiles": {}}
     if anchored:
         kwargs["framegate_anchors"] = anchor_rows(
-            tower, cells, dense, merge_size=merge_size, moves_keys=moves_keys
+            tower, cells, dense, merge_size=merge_size, moves_keys=moves_keys, device=at
         )
-    rows = pixel_values.to(tower.device, tower.dtype)
+    rows = pixel_values.to(at, tower.dtype)
     if run is None:
         out = tower(rows, grid_thw=grid_thw, return_dict=True, **kwargs)
     else:

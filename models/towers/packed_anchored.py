@@ -54,12 +54,20 @@ def cells_with_keys(cells: CellPlan, *, moves_keys: bool) -> torch.Tensor:
 
 
 def anchor_rows(
-    tower: Any, cells: CellPlan, dense: Layout, *, merge_size: int | None = None, moves_keys: bool = True
+    tower: Any,
+    cells: CellPlan,
+    dense: Layout,
+    *,
+    merge_size: int | None = None,
+    moves_keys: bool = True,
+    device: torch.device | None = None,
 ) -> AnchorRows:
-    """Index the anchors of a call: the plan that the attention function reads, on the tower's device.
+    """Index the anchors of a call: the plan that the attention function reads, on the device where the tower runs.
 
-    merge_size: patches along the side of a cell; None for the one in the tower's configuration.
+    merge_size: patches along the side of a cell; None for the one in the tower's configuration. device: None for that
+    of its weights.
     """
+    at = tower.device if device is None else device
     rows_per_cell = (merge_size or tower.config.spatial_merge_size) ** 2
     kept = cells.keep[dense.order]
     rank = torch.full((len(kept),), -1, dtype=torch.long)
@@ -73,21 +81,20 @@ def anchor_rows(
         return boundaries(segment_lengths(shown, cu), rows_per_cell=rows_per_cell)
 
     turned = dense.order[shown]
-    cos, sin = _turns(tower, cells, turned, rows_per_cell) if moves_keys else (None, None)
+    cos, sin = _turns(tower, cells, turned, rows_per_cell, at) if moves_keys else (None, None)
     windows = None if dense.cu_windows is None else key_boundaries(dense.cu_windows)
-    at = tower.device
     cu_windows = None if windows is None else windows.to(at)
     return AnchorRows(rows.to(at), key_boundaries(dense.cu_tubes).to(at), cu_windows, cos, sin)
 
 
 def _turns(
-    tower: Any, cells: CellPlan, shown: torch.Tensor, rows_per_cell: int
+    tower: Any, cells: CellPlan, shown: torch.Tensor, rows_per_cell: int, device: torch.device
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Rotary angles of the way from an anchor's own place to the cell that it stands for."""
     if cells.shift_patches is None:
         return None, None
     # The content lies `shift` away from the cell, so the key moves back by it.
-    places = -cells.shift_patches[shown].repeat_interleave(rows_per_cell, dim=0).to(tower.device)
+    places = -cells.shift_patches[shown].repeat_interleave(rows_per_cell, dim=0).to(device)
     return rotary_angles(tower, places)
 
 

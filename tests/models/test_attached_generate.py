@@ -219,7 +219,7 @@ def _dropped(single):
 
 def test_what_cannot_be_translated_is_refused_by_name(case):
     model, _, gated, _ = case
-    for name, value in (("assistant_model", model), ("prompt_lookup_num_tokens", 2), ("guidance_scale", 1.5)):
+    for name, value in (("prompt_lookup_num_tokens", 2), ("guidance_scale", 1.5)):
         with pytest.raises(AttachmentError, match=name):
             model.generate(**gated, **NEW, **{name: value})
     model, single, _ = one_row(case)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_processor
+from tiny import FAMILIES, moving_frames, one_video, stock_inputs, stock_model, stock_processor
 
 import framegate
 from framegate.models.attachment.call import ContinuedCall
@@ -15,17 +15,6 @@ from framegate.report import Report
 pytestmark = pytest.mark.floor
 
 NEW = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
-
-
-def inputs_of(processor, frames):
-    video = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What moves?"}]}]
-    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    metadata = [{"fps": 4.0, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}]
-    out = processor(
-        text=[text], videos=[video], video_metadata=metadata, do_sample_frames=False, return_tensors="pt"
-    )
-    return {name: value for name, value in out.items() if torch.is_tensor(value)}
 
 
 def told(report):
@@ -40,7 +29,7 @@ def told(report):
 def test_every_way_in_gives_the_same_report(family, settings):
     model, processor = tiny_pair(family)
     with framegate.attach(model, processor, "gate", **settings) as front_end:
-        inputs = inputs_of(processor, moving_frames())
+        inputs = one_video(processor, moving_frames())
         model.base_model(**inputs)
         alone = told(front_end.report)
         assert alone[0] == 1

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from PIL import Image
-from tiny import moving_frames, stock_inputs, stock_model, stock_processor
+from tiny import moving_frames, one_video, stock_inputs, stock_model, stock_processor
 from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 
 import framegate
@@ -241,3 +241,176 @@ def test_attentions_of_generate_come_in_the_callers_columns(family):
     beams = model.generate(**video, **NEW, **options, num_beams=2)
     assert beams.attentions[0][0].shape[2:] == (width, width)
     assert beams.attentions[-1][0].shape == (2, *out.attentions[-1][0].shape[1:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attach_first", [True, False])
+def test_a_tower_that_accelerate_offloads(family, attach_first):
+    """Its weights are on no device until its modules run; labels go through the hooks too."""
+    from accelerate import cpu_offload
+
+    video = video_of(family)
+    (model, _), offloaded = attached(family), model_of(family)
+    if attach_first:
+        framegate.attach(offloaded, None, "gate", keep_ratio=0.4)
+    cpu_offload(offloaded, execution_device=torch.device("cpu"))
+    if not attach_first:
+        framegate.attach(offloaded, None, "gate", keep_ratio=0.4)
+    got, want = (one(**video, labels=video["input_ids"]) for one in (offloaded, model))
+    assert torch.equal(got.logits, want.logits)
+    assert torch.equal(got.loss, want.loss)
+    assert torch.equal(offloaded.generate(**video, **NEW), model.generate(**video, **NEW))
+
+
+def test_internvls_offloaded_tower_reads_its_own_positions():
+    from accelerate import cpu_offload
+
+    from framegate.models.tiny import tiny_pair
+
+    (model, processor), (offloaded, _) = tiny_pair("internvl"), tiny_pair("internvl")
+    framegate.attach(model, processor, "gate", keep_ratio=0.4)
+    inputs = one_video(processor, moving_frames())
+    cpu_offload(offloaded, execution_device=torch.device("cpu"))
+    framegate.attach(offloaded, None, "gate", keep_ratio=0.4)
+    with torch.no_grad():
+        assert torch.equal(offloaded(**inputs).logits, model(**inputs).logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("keep_ratio", [1.0, 0.4])
+def test_placeholders_under_mask_0_keep_their_features(keep_ratio):
+    """Stock puts features in by number, hidden or not; the mask hides them from the rest alone."""
+    picture = [[Image.fromarray(moving_frames(1, 56, 84)[0])]]
+    inputs = inputs_of("llava_onevision", [[moving_frames(6)]], ["What moves?"], picture)
+    ids, mask = inputs["input_ids"][0], inputs["attention_mask"].clone()
+    model = llava_model()
+    for token in (model.config.video_token_id, model.config.image_token_id):
+        first = int((ids == token).nonzero()[0])
+        mask[:, first + 2 : first + 7] = 0
+    whole = model(**(inputs | {"attention_mask": mask})).logits
+    framegate.attach(model, None, "gate", keep_ratio=keep_ratio)
+    out = model(**(inputs | {"attention_mask": mask}), use_cache=True)
+    assert torch.isfinite(out.logits).all()
+    token = torch.tensor([[70]])
+    later = torch.cat([inputs["input_ids"], token], 1), torch.cat([mask, torch.ones_like(token)], 1)
+    want = model(**(inputs | {"input_ids": later[0], "attention_mask": later[1]})).logits[:, -1]
+    if keep_ratio == 1.0:
+        assert torch.equal(out.logits, whole)
+        return
+    got = model(input_ids=token, attention_mask=later[1], cache=out.cache).logits[:, -1]
+    torch.testing.assert_close(got, want, **CLOSE)
+    # what is hidden can hold anything
+    other = inputs | {"attention_mask": mask, "input_ids": inputs["input_ids"].clone()}
+    assert torch.equal(model(**other).logits[:, -1], out.logits[:, -1])
+
+
+def test_refusals_name_tensors_without_comparing_them(family):
+    model, _ = attached(family)
+    video = video_of(family)
+    embeds = model.get_input_embeddings()(video["input_ids"])
+    with pytest.raises(AttachmentError, match="inputs_embeds"):
+        model.generate(**video, inputs_embeds=embeds, **NEW)
+    with pytest.raises(AttachmentError, match="inputs_embeds"):
+        model(**{name: value for name, value in video.items() if name != "input_ids"}, inputs_embeds=embeds)
+    with pytest.raises(AttachmentError, match=r"attention_mask is \(1, 1, 4, 4\).*keep_ratio=1.0"):
+        model(**(video | {"attention_mask": torch.zeros(1, 1, 4, 4)}))
+
+
+@torch.no_grad()
+def test_a_generation_configuration_is_merged_with_the_models_own(family):
+    """A value that the given one leaves open is the model's, as in stock."""
+    from transformers import GenerationConfig
+
+    model, video = model_of(family), video_of(family)
+    width = video["input_ids"].shape[1]
+    model.generation_config.eos_token_id = None
+    model.generation_config.max_length = width + 5
+    given = GenerationConfig(do_sample=False)
+    want = model.generate(**video, generation_config=given).shape[1]
+    framegate.attach(model, None, "gate", keep_ratio=0.4)
+    assert model.generate(**video, generation_config=given).shape[1] == want == width + 5
+    assert (
+        model.generate(**video, generation_config=GenerationConfig(max_length=width + 2)).shape[1]
+        == width + 2
+    )
+    model.generation_config.token_healing = True
+    with pytest.raises(AttachmentError, match="token_healing"):
+        model.generate(**video, generation_config=given)
+
+
+@torch.no_grad()
+def test_at_ratio_1_whatever_stock_takes_is_taken(family):
+    video = video_of(family)
+    ids = video["input_ids"]
+    rest = {name: value for name, value in video.items() if name != "input_ids"}
+    embeds = model_of(family).get_input_embeddings()(ids)
+    width = ids.shape[1]
+    mask = torch.full((1, 1, width, width), torch.finfo(torch.float32).min).triu(1)
+    places = torch.arange(width)[None]
+    if family != "llava_onevision":
+        names = ("input_ids", "mm_token_type_ids", "video_grid_thw", "attention_mask")
+        places = model_of(family).base_model.get_rope_index(**{name: video[name] for name in names})[0]
+    text = text_of(family)
+    whole = joined(text, video)
+    features = {"pixel_values_videos": video["pixel_values_videos"]}
+    if "video_grid_thw" in video:
+        features["video_grid_thw"] = video["video_grid_thw"]
+
+    def answers(model):
+        cache = model(**text, use_cache=True).cache
+        yield model(**rest, inputs_embeds=embeds).logits
+        yield model.generate(**video, inputs_embeds=embeds, **NEW)
+        yield model(**(video | {"attention_mask": mask, "position_ids": places})).logits
+        yield model(**(video | {"attention_mask": None}), cache=copy.deepcopy(cache)).logits
+        masked = video | {"attention_mask": whole["attention_mask"]}
+        if family == "llava_onevision":  # get_rope_index of the others takes no such mask
+            yield model(**masked, cache=copy.deepcopy(cache)).logits
+        yield model.generate(**whole, cache=cache, **NEW)
+        yield torch.cat(list(model.get_video_features(**features, return_dict=True).pooler_output))
+        yield model(**video, output_hidden_states=True).hidden_states[-1]
+
+    # each on a model of its own: the stock one remembers where the positions of its last prompt ended
+    want, model = list(answers(model_of(family))), model_of(family)
+    with framegate.attach(model, None, "gate", keep_ratio=1.0):
+        got = list(answers(model))
+    assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
+    with framegate.attach(model, None, "gate", keep_ratio=0.4):
+        found = torch.cat(list(model.get_video_features(**features, return_dict=True).pooler_output))
+    assert torch.equal(found, want[-2])
+
+
+def test_an_assistant_drafts_on_the_compressed_prompt(family):
+    model, _ = attached(family)
+    video, draft = video_of(family), model_of(family, seed=1)
+    want = model.generate(**video, **NEW)
+    assert torch.equal(model.generate(**video, **NEW, assistant_model=draft), want)
+    assert torch.equal(model.generate(**video, **NEW, assistant_model=attached(family)[0]), want)
+
+
+def test_modes_of_generate_that_cannot_be_translated_are_refused_by_name(family):
+    model, _ = attached(family)
+    video, ids = video_of(family), torch.tensor([[70, 71]])
+    for name, value in (
+        ("prompt_lookup_num_tokens", 2),
+        ("guidance_scale", 1.5),
+        ("negative_prompt_ids", ids),
+    ):
+        with pytest.raises(AttachmentError, match=f"{name}.*keep_ratio=1.0"):
+            model.generate(**video, **NEW, **{name: value})
+
+
+def test_labels_count_rightly_past_the_outer_hook(family):
+    """A trainer may call `model.forward` itself, or the class's: hooks of the model do not run then."""
+    model, _ = attached(family)
+    video = video_of(family)
+    labels = video["input_ids"].clone()
+    want = model(**video, labels=labels).loss
+    dense = model_of(family)(**video, labels=labels).loss
+    assert not torch.equal(want, dense)
+    for forward in (model.forward, lambda **call: type(model).forward(model, **call)):
+        assert torch.equal(forward(**video, labels=labels).loss, want)
+        shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+        assert torch.equal(forward(**video, labels=labels, shift_labels=shifted).loss, want)
+    text = text_of(family)
+    plain = model_of(family)(**text, labels=text["input_ids"]).loss
+    assert torch.equal(model.forward(**text, labels=text["input_ids"]).loss, plain)

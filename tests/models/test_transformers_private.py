@@ -16,6 +16,7 @@ pytestmark = pytest.mark.floor
 MODELS = Path(__file__).parents[2] / "models"
 PRIVATE = {
     "_attn_implementation",
+    "_loss_function",
     "_name_or_path",
     "_process_videos",
     "_raise_exceptions_for_connection_errors",

@@ -78,3 +78,15 @@ def stock_inputs(processor, videos, questions, images=None, **options):
         media["images"] = [picture for group in images for picture in group]
     out = processor(text=text, return_tensors="pt", padding=True, **media, **options)
     return {key: value for key, value in out.items() if torch.is_tensor(value)}
+
+
+def one_video(processor, frames):
+    """Run any processor, attached or not, on one video of frames at 4 fps and a question."""
+    video = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What moves?"}]}]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    metadata = [{"fps": 4.0, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}]
+    out = processor(
+        text=[text], videos=[video], video_metadata=metadata, do_sample_frames=False, return_tensors="pt"
+    )
+    return {name: value for name, value in out.items() if torch.is_tensor(value)}
