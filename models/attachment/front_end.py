@@ -6,9 +6,10 @@ A hook opens a call, or closes one; what a call is stands in `call.py` and `vide
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,7 @@ from framegate.models.attachment.on_model import (
     METHODS,
     FrontEndModules,
     Loss,
+    changes_tokens,
 )
 from framegate.models.attachment.serving import Attached, check_served, scaling_of
 from framegate.models.attachment.video_call import VideoCall, open_call
@@ -39,11 +41,27 @@ from framegate.models.video_processor import ProcessorAttachment, attached_proce
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
 from framegate.report import Report
+from framegate.tokenizers.gate.packing import PLAN_KEY
 
 OWNER = "_framegate_front_end"
 BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
 # all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
 _OWN = ("model", "family", "config", "processor", "modules")
+
+
+def outside_graphs(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a hook outside of compiled graphs; a front end that changes nothing takes no part in one, nor breaks it."""
+    outside = torch.compiler.disable(hook)
+
+    @wraps(hook)
+    def run(self: FrontEnd, *args: Any) -> Any:
+        aside = self._changes_nothing and not self._overrides and torch.compiler.is_compiling()
+        # cells that another configuration left out have to be put in their places all the same
+        if aside and not any(isinstance(part, dict) and PLAN_KEY in part for part in args):
+            return None
+        return outside(self, *args)
+
+    return run
 
 
 class FrontEnd:
@@ -72,6 +90,8 @@ class FrontEnd:
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
         self.modules = FrontEndModules({})
+        # plain attributes, which compiled graphs are guarded by
+        self._changes_nothing, self._overrides = False, 0
 
     @property
     def _attached(self) -> Attached:
@@ -132,6 +152,7 @@ class FrontEnd:
         config = self.config.override(**shares)
         check_served(config, self.family)
         self._thread.config = config
+        self._overrides += 1
         if reader is not None:
             reader.override.config = replace(
                 config.plan,
@@ -143,6 +164,7 @@ class FrontEnd:
             yield self
         finally:
             self._thread.config = before
+            self._overrides -= 1
             if reader is not None:
                 reader.override.config = read_before
 
@@ -202,6 +224,11 @@ class FrontEnd:
 
     def _put_on(self) -> None:
         inner, tower = self.model.base_model, self._attached.mechanism.tower
+        self._changes_nothing = (
+            self.config.is_identity
+            and self.config.timestamps is None
+            and not changes_tokens(self.modules, self.config)
+        )
         if wants_own_attention(tower, self.family, self.config):
             self._attention = TowerAttention(tower)
         self._handles = [
@@ -256,7 +283,7 @@ class FrontEnd:
         running: Call | None = self._thread.forward or self._thread.generating
         return running
 
-    @torch.compiler.disable
+    @outside_graphs
     def _before_outer(
         self, outer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -267,7 +294,7 @@ class FrontEnd:
         call = self._open(named)
         return ((), self._started(call)) if isinstance(call, VideoCall) else None
 
-    @torch.compiler.disable
+    @outside_graphs
     def _before_inner(
         self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -276,7 +303,7 @@ class FrontEnd:
             return (), with_plain_mask(named)
         return (), self._started(self._open(named))
 
-    @torch.compiler.disable
+    @outside_graphs
     def _after_inner(self, inner: Any, args: Any, output: Any) -> Any:
         call, self._thread.forward = self._thread.forward, None
         if call is None:
@@ -284,23 +311,23 @@ class FrontEnd:
         self._thread.kept = call.kept
         return call.close(output)
 
-    @torch.compiler.disable
+    @outside_graphs
     def _after_outer(self, outer: Any, args: Any, output: Any) -> None:
         """Forget a call whose inner model was never reached."""
         self._thread.forward = None
 
-    @torch.compiler.disable
-    def _counted(self, named: dict[str, Any]) -> dict[str, Any]:
-        """Labels as they count for this thread's last prompt; none where all do."""
+    @outside_graphs
+    def _counted(self, named: dict[str, Any]) -> dict[str, Any] | None:
+        """Labels as they count for this thread's last prompt; None where all do."""
         kept = self._thread.kept
-        return {} if kept is None else kept_labels(named, kept)
+        return None if kept is None else kept_labels(named, kept)
 
-    @torch.compiler.disable
+    @outside_graphs
     def _before_tower(self, tower: Any, args: Any) -> None:
         if self._running is not None:
             self._running.tower_starts()
 
-    @torch.compiler.disable
+    @outside_graphs
     def _after_tower(self, tower: Any, args: Any, output: Any) -> None:
         if self._running is not None:
             self._running.tower_ends()

@@ -102,6 +102,11 @@ def running(modules: FrontEndModules, config: FrontEndConfig) -> dict[str, nn.Mo
     }
 
 
+def changes_tokens(modules: FrontEndModules, config: FrontEndConfig) -> bool:
+    """True when a stage has something to do even where every cell was kept."""
+    return bool(set(running(modules, config)) - {"refill", "reduction"})
+
+
 @dataclass(frozen=True)
 class Method:
     """Stands in for a method of one model; a plain object, so that copies and pickles of the model keep it.
@@ -148,7 +153,7 @@ class Loss(Method):
     def __call__(self, logits: Any, labels: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the loss."""
         given = {"labels": labels, "shift_labels": kwargs.get("shift_labels")}
-        counted = self.front_end._counted(given)
+        counted = self.front_end._counted(given) or {}
         labels = counted.pop("labels", labels)
         return self.stock(logits, labels, *args, **kwargs | counted)
 

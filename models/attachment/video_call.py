@@ -42,7 +42,7 @@ from framegate.models.attachment.keywords import (
     without_media,
     without_own_keys,
 )
-from framegate.models.attachment.on_model import TOKENIZER_NAME, running
+from framegate.models.attachment.on_model import TOKENIZER_NAME, changes_tokens, running
 from framegate.models.attachment.serving import Attached
 from framegate.models.attachment.stage_call import stage_call
 from framegate.models.cell_plan import CellPlan, whole_plan
@@ -180,7 +180,7 @@ class VideoCall(Call):
             account_for_size(report, full_size)
         # stamps are found in ids; embeddings instead of them are the stock model's to place
         stamped = self.given.get("input_ids") is not None and mechanism.is_stamped(self.given)
-        stays = not stamped and not self._changes_tokens() and not self._on_short
+        stays = not stamped and not changes_tokens(self.attached.modules, config) and not self._on_short
         account_for_stamps(report, self.attached, max(shape[0] for shape in shapes), stamped=stamped)
         account_for_identity(report, config, stock=stays)
         if stays and config.is_identity and not self._is_gated:
@@ -200,10 +200,6 @@ class VideoCall(Call):
         if self.given.get(MEDIA_KEY):
             raise AttachmentError(f"Pass pixel_values_videos or {MEDIA_KEY}, not both.")
         plain_mask(self.given)
-
-    def _changes_tokens(self) -> bool:
-        """True when a stage has something to do even where every cell was kept."""
-        return bool(set(running(self.attached.modules, self.attached.config)) - {"refill", "reduction"})
 
     def _gated(self, *, stays: bool) -> dict[str, Any]:
         """The call after the gate: the stock model's own where nothing changes it, or the shorter one."""

@@ -414,3 +414,20 @@ def test_labels_count_rightly_past_the_outer_hook(family):
     text = text_of(family)
     plain = model_of(family)(**text, labels=text["input_ids"]).loss
     assert torch.equal(model.forward(**text, labels=text["input_ids"]).loss, plain)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["qwen2_vl", "llava_onevision"])
+def test_at_ratio_1_a_whole_graph_compiles(name):
+    """Of text, as the stock model's does: with a video stock's own graph breaks in its tower."""
+    torch._dynamo.reset()
+    model, text = model_of(name), text_of(name)
+    want = model(**text).logits
+    with framegate.attach(model, None, "gate", keep_ratio=1.0) as front_end:
+        whole = torch.compile(model.forward, backend="eager", fullgraph=True)
+        torch.testing.assert_close(whole(**text).logits, want, **CLOSE)
+        # a budget of a while is not lost in a graph that was made before
+        with front_end.override(keep_ratio=0.4), pytest.raises(torch._dynamo.exc.Unsupported):
+            whole(**text)
+        torch.testing.assert_close(whole(**text).logits, want, **CLOSE)
+    torch._dynamo.reset()
