@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -37,12 +38,28 @@ def account_for_settings(
         report.note(
             "videos of this call asked for shares of their own; each has its own budget in the prompt"
         )
+    if torch.is_grad_enabled() and attached.inner.training and _is_frozen(attached):
+        report.note(FROZEN)
+        warnings.warn(FROZEN, stacklevel=2)
     mechanism = attached.mechanism
     if mechanism.scaling.assumed and attached.config.gates and prepared is None:
         report.note(
             "no processor and no file of the checkpoint says how pixels were normalised: the own mean and spread "
             f"of {mechanism.family.model_type} assumed"
         )
+
+
+FROZEN = (
+    "the front end's parameters do not learn: they were frozen after attach, as PEFT freezes all that is not its own. "
+    "Attach after get_peft_model, or call front_end.modules.requires_grad_(True)"
+)
+
+
+def _is_frozen(attached: Attached) -> bool:
+    """True when something of the model learns, and nothing of a front end that could."""
+    own = list(attached.modules.parameters())
+    learns = (weight.requires_grad for weight in attached.inner.parameters())
+    return bool(own) and not any(weight.requires_grad for weight in own) and any(learns)
 
 
 def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig) -> None:

@@ -86,6 +86,11 @@ def refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
             f"generate(prefill_chunk_size={chunk_size}) loses video features before transformers 5.23, and this is "
             f"{transformers.__version__}: update, or leave it out."
         )
+    if setting(model, call, "cache_implementation") == "paged":
+        raise AttachmentError(
+            "generate(cache_implementation='paged') is continuous batching, which takes ids alone: the video would be "
+            "lost on the way. Leave it out; generate_batch serves text."
+        )
     for name in REFUSED:
         value = setting(model, call, name)
         asked = value is not None and value is not False

@@ -45,7 +45,9 @@ def cache_of(values: Mapping[str, Any]) -> Any:
     """
     # keys(): asking a ModelOutput for an old name makes transformers warn
     given = values.keys()
-    return next((values[name] for name in CACHE_NAMES if name in given and values[name] is not None), None)
+    found = next((values[name] for name in CACHE_NAMES if name in given and values[name] is not None), None)
+    # that of continuous batching is pages of many prompts, and counts no columns
+    return found if hasattr(found, "get_seq_length") else None
 
 
 def is_filled(cache: Any) -> bool:

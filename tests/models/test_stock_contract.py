@@ -431,3 +431,59 @@ def test_at_ratio_1_a_whole_graph_compiles(name):
             whole(**text)
         torch.testing.assert_close(whole(**text).logits, want, **CLOSE)
     torch._dynamo.reset()
+
+
+def test_continuous_batching_serves_text_and_refuses_a_video():
+    from transformers import GenerationConfig
+
+    sizes = {"num_blocks": 8, "block_size": 32, "max_batch_tokens": 64}
+    config = GenerationConfig(max_new_tokens=3, do_sample=False, eos_token_id=-1, pad_token_id=0, **sizes)
+    text, video = text_of("qwen2_vl"), video_of("qwen2_vl")
+    want = model_of("qwen2_vl").generate_batch([text["input_ids"][0].tolist()], generation_config=config)
+    model, _ = attached("qwen2_vl")
+    got = model.generate_batch([text["input_ids"][0].tolist()], generation_config=config)
+    assert got["req_0"].error is None
+    assert got["req_0"].generated_tokens == want["req_0"].generated_tokens
+    assert len(got["req_0"].generated_tokens) == 3
+    with pytest.raises(AttachmentError, match="paged.*ids alone"):
+        model.generate(**video, cache_implementation="paged", **NEW)
+
+
+def test_every_parameter_of_a_front_end_can_be_sharded(tmp_path):
+    """FSDP2 cuts parameters along their first dimension; a file from before has gates without any."""
+    from safetensors.torch import load_file, save_file
+
+    front_end = framegate.attach(model_of("qwen2_vl"), None, "kffocus", keep_ratio=0.5)
+    assert front_end.module is not None
+    assert all(weight.ndim for weight in front_end.modules.parameters())
+    front_end.module.time_gate.data.fill_(0.5)
+    front_end.save_pretrained(tmp_path)
+    file = tmp_path / "front_end.safetensors"
+    old = {
+        name.replace("out_proj_", "out_proj."): weight[0].clone() if name.endswith("gate") else weight
+        for name, weight in load_file(file).items()
+    }
+    save_file(old, file)
+    again = framegate.attach(model_of("qwen2_vl"), None, tmp_path)
+    assert again.module.time_gate.tolist() == [0.5]
+    for name, weight in front_end.module.state_dict().items():
+        assert torch.equal(again.module.state_dict()[name], weight)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "out_proj"]])
+def test_peft_after_attach_leaves_the_front_end_alone_and_frozen_parameters_are_told(targets):
+    from peft import LoraConfig, get_peft_model
+
+    model, video = model_of("llava_onevision"), video_of("llava_onevision")
+    front_end = framegate.attach(model, None, "kffocus", keep_ratio=0.5)
+    names = set(dict(front_end.modules.named_parameters()))
+    wrapped = get_peft_model(model, LoraConfig(target_modules=targets, r=2))
+    assert set(dict(front_end.modules.named_parameters())) == names
+    wrapped.train()
+    with pytest.warns(UserWarning, match="do not learn.*get_peft_model"):
+        wrapped(**video, labels=video["input_ids"]).loss.backward()
+    assert any("do not learn" in note for note in front_end.report.notes)
+    front_end.modules.requires_grad_(True)
+    wrapped(**video, labels=video["input_ids"]).loss.backward()
+    assert not any("do not learn" in note for note in front_end.report.notes)
+    assert front_end.module.time_gate.grad is not None

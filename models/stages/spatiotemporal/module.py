@@ -42,11 +42,12 @@ class SpatiotemporalModule(nn.Module):
             )
         self.width, self.config = width, config
         self.norm = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, config.time_heads, batch_first=True)
+        self.attention = TimeAttention(width, config.time_heads)
         self.rows = nn.Parameter(torch.randn(config.max_side, width) * width**-0.5)
         self.columns = nn.Parameter(torch.randn(config.max_side, width) * width**-0.5)
-        self.time_gate = nn.Parameter(torch.zeros(()))
-        self.space_gate = nn.Parameter(torch.zeros(()))
+        # of one value, not of no dimension: what shards parameters (FSDP2) needs one to cut
+        self.time_gate = nn.Parameter(torch.zeros(1))
+        self.space_gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, tokens: VideoTokens, call: StageCall | None = None) -> VideoTokens:
         """Add what time and space tell to what enters the language model.
@@ -87,9 +88,7 @@ class SpatiotemporalModule(nn.Module):
             mine = (present[first:behind].nonzero()[:, 0] + first).to(means.device)
             if len(mine):
                 seen = self.norm(means[mine] + moments[mine])[None]  # [1, S, D]
-                learned = learned.index_put(
-                    (mine,), self.attention(seen, seen, seen, need_weights=False)[0][0]
-                )
+                learned = learned.index_put((mine,), self.attention(seen[0]))
         return learned[tube_of_token(tokens).to(means.device)]
 
     def _in_space(self, tokens: VideoTokens) -> Tensor:
@@ -99,6 +98,34 @@ class SpatiotemporalModule(nn.Module):
             _, row, column = place[(video == number).to(place.device)].T
             found.append(side_embedding(self.rows, row, rows) + side_embedding(self.columns, column, columns))
         return torch.cat(found)
+
+
+class TimeAttention(nn.Module):
+    """Attention of the tubes of one video with one another, by weights of its own names and by no linear layer.
+
+    Adapters aimed at linear layers, or at those of a language model by name (PEFT's "all-linear", "out_proj"), leave it
+    alone.
+
+    Args:
+        width: features of a tube.
+        heads: of the attention; width is a multiple.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        start = nn.MultiheadAttention(width, heads)
+        self.heads = heads
+        self.in_proj_weight, self.in_proj_bias = start.in_proj_weight, start.in_proj_bias
+        self.out_proj_weight, self.out_proj_bias = start.out_proj.weight, start.out_proj.bias
+
+    def forward(self, tubes: Tensor) -> Tensor:
+        """Attend, [S, width] -> [S, width]."""
+        query, key, value = (
+            part.unflatten(1, (self.heads, -1)).transpose(0, 1)
+            for part in nn.functional.linear(tubes, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=1)
+        )
+        seen = nn.functional.scaled_dot_product_attention(query[None], key[None], value[None])[0]
+        return nn.functional.linear(seen.transpose(0, 1).flatten(1), self.out_proj_weight, self.out_proj_bias)
 
 
 def _times(tokens: VideoTokens, times_seconds: Sequence[Tensor] | None) -> list[Tensor]:
@@ -148,6 +175,10 @@ def save_spatiotemporal(module: SpatiotemporalModule, path: str | Path) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
+# as 0.1 wrote them, its gates of no dimension
+_NAMES_TO_0_1 = {f"attention.out_proj.{part}": f"attention.out_proj_{part}" for part in ("weight", "bias")}
+
+
 def load_spatiotemporal(path: str | Path, width: int, config: SpatiotemporalConfig) -> SpatiotemporalModule:
     """Read a module back from the weights that `save_spatiotemporal` wrote.
 
@@ -170,6 +201,8 @@ def load_spatiotemporal(path: str | Path, width: int, config: SpatiotemporalConf
             f"The spatiotemporal module's weights {str(path)!r} cannot be read: {error}"
         ) from error
     wanted = module.state_dict()
+    weights = {_NAMES_TO_0_1.get(name, name): weight for name, weight in weights.items()}
+    weights = {name: weight.reshape(1) if weight.ndim == 0 else weight for name, weight in weights.items()}
     if weights.keys() != wanted.keys():
         raise ConfigError(
             f"{str(path)!r} holds {sorted(weights)}; the spatiotemporal module's weights are {sorted(wanted)}."
