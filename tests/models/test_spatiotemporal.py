@@ -93,7 +93,7 @@ def test_the_formula():
     query, key, value = (seen @ module.attention.in_proj_weight.T + module.attention.in_proj_bias).chunk(3, 1)
     heads = [part.reshape(3, 4, 4).transpose(0, 1) for part in (query, key, value)]  # [heads, T, D / heads]
     mixed = torch.nn.functional.scaled_dot_product_attention(*heads).transpose(0, 1).reshape(3, WIDTH)
-    learned = module.attention.out_proj(mixed)
+    learned = mixed @ module.attention.out_proj_weight.T + module.attention.out_proj_bias
     place = module.rows[:2, None] + module.columns[None, :4]  # [H, W, D]
     wanted = tokens.features.reshape(3, 2, 4, WIDTH) + 0.5 * learned[:, None, None] + 0.25 * place
     found = module(tokens, at([times])).features
