@@ -99,6 +99,11 @@ class Call:
             return
         mask = self.given.get("attention_mask")
         mask = mask if isinstance(mask, torch.Tensor) and mask.shape == ids.shape else torch.ones_like(ids)
+        placed = self.given.get("position_ids")
+        if isinstance(placed, torch.Tensor) and placed.ndim == 3:
+            # the caller's own, or those of `generate`: the stock model notes no delta of them
+            highest = placed[-3:].masked_fill(mask == 0, 0).amax((0, 2))
+            delta = (highest + 1 - mask.sum(1))[:, None]
         carry_map(cache, PromptMap.unseen(mask, delta.to(ids.device).expand(len(ids), 1)), is_short=False)
 
     def _part(self, carried: CachedPrompt | None, *, generating: bool) -> None:

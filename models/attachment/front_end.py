@@ -6,10 +6,9 @@ A hook opens a call, or closes one; what a call is stands in `call.py` and `vide
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +29,7 @@ from framegate.models.attachment.on_model import (
     FrontEndModules,
     Loss,
     changes_tokens,
+    outside_graphs,
 )
 from framegate.models.attachment.serving import Attached, check_served, scaling_of
 from framegate.models.attachment.video_call import VideoCall, open_call
@@ -41,27 +41,11 @@ from framegate.models.video_processor import ProcessorAttachment, attached_proce
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
 from framegate.report import Report
-from framegate.tokenizers.gate.packing import PLAN_KEY
 
 OWNER = "_framegate_front_end"
 BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
 # all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
 _OWN = ("model", "family", "config", "processor", "modules")
-
-
-def outside_graphs(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a hook outside of compiled graphs; a front end that changes nothing takes no part in one, nor breaks it."""
-    outside = torch.compiler.disable(hook)
-
-    @wraps(hook)
-    def run(self: FrontEnd, *args: Any) -> Any:
-        aside = self._changes_nothing and not self._overrides and torch.compiler.is_compiling()
-        # cells that another configuration left out have to be put in their places all the same
-        if aside and not any(isinstance(part, dict) and PLAN_KEY in part for part in args):
-            return None
-        return outside(self, *args)
-
-    return run
 
 
 class FrontEnd:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from framegate.models.attachment.generation import named_call
 from framegate.models.gated_residual_tokenizer import GatedResidualTokenizer
 from framegate.models.stages.registry import stages
 from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
+from framegate.tokenizers.gate.packing import PLAN_KEY
 
 # under this name, and so this prefix, on the model
 FRONT_END_NAME = "framegate_front_end"
@@ -105,6 +108,21 @@ def running(modules: FrontEndModules, config: FrontEndConfig) -> dict[str, nn.Mo
 def changes_tokens(modules: FrontEndModules, config: FrontEndConfig) -> bool:
     """True when a stage has something to do even where every cell was kept."""
     return bool(set(running(modules, config)) - {"refill", "reduction"})
+
+
+def outside_graphs(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a hook outside of compiled graphs; a front end that changes nothing takes no part in one, nor breaks it."""
+    outside = torch.compiler.disable(hook)
+
+    @wraps(hook)
+    def run(self: Any, *args: Any) -> Any:
+        aside = self._changes_nothing and not self._overrides and torch.compiler.is_compiling()
+        # cells that another configuration left out have to be put in their places all the same
+        if aside and not any(isinstance(part, dict) and PLAN_KEY in part for part in args):
+            return None
+        return outside(self, *args)
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -206,11 +206,7 @@ class VideoCall(Call):
         mechanism, config = self.attached.mechanism, self.attached.config
         gated = gate_call(self.given, mechanism, config, self.prepared)
         placeholders = mechanism.placeholders(self.given)
-        if self.past is not None and not bool(placeholders.any()):
-            raise AttachmentError(
-                "Pixels came with past_key_values, and no placeholder of a video among the tokens that are not cached. "
-                "Leave out the pixels that the cache has seen; new pictures and videos go after what is cached."
-            )
+        self._check_new(placeholders, gated.cells)
         check_placeholders(placeholders, gated.cells, extra=mechanism.extra_placeholders)
         account_for_gate(self.report, gated, config)
         account_for_clock(self.report, device_for(mechanism.tower, gated.patches))
@@ -221,6 +217,17 @@ class VideoCall(Call):
         if not config.reuses:
             self.report.note("Every cell was kept: the stock path ran.")
         return self._as_stock(pixels)
+
+    def _check_new(self, placeholders: Tensor, cells: CellPlan) -> None:
+        """On a filled cache, refuse pixels of videos that are not among the new tokens."""
+        extra = self.attached.mechanism.extra_placeholders
+        found, wanted = int(placeholders.sum()), sum(count + extra for count in cells.cells_per_video)
+        if self.past is not None and found != wanted:
+            raise AttachmentError(
+                f"Pixels of {wanted} cells came with past_key_values, and the tokens that are not cached hold {found} "
+                "placeholders of videos. Leave out the pixels that the cache has seen; new pictures and videos go "
+                "after what is cached."
+            )
 
     def _as_stock(self, pixels: Tensor) -> dict[str, Any]:
         return without_own_keys(self.attached.mechanism.closed(self.caller | {VIDEO_KEY: pixels}))

@@ -100,7 +100,12 @@ def carried_map(cache: Any) -> CachedPrompt | None:
             f"past_key_values holds {cache.get_seq_length()} positions, fewer than the {carried.prompt.length} of the "
             "compressed prompt: a cache cropped into a video cannot be continued. Run the prompt again."
         )
-    moved = _moved_rows(cache, carried)
+    try:
+        moved = _moved_rows(cache, carried)
+    except AttachmentError:
+        if carried.is_short:
+            raise
+        return None  # the stock model reads on as it does without framegate
     if moved is not None:
         carry_map(cache, carried.prompt.rows(moved), is_short=carried.is_short)
         carried = getattr(cache, _CARRIED)

@@ -160,6 +160,11 @@ def test_a_compressed_video_may_follow_a_picture_that_stock_placed(family):
     first, second = inputs_of(family, [[]], ["This?"], picture), video_of(family)
     want = model(**joined(first, second)).logits[:, -1]
     cache = model(**first, use_cache=True).cache
+    names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
+    if family != "llava_onevision":
+        places = model.base_model.get_rope_index(**{name: first[name] for name in names})[0]
+        placed = model(**first, position_ids=places, use_cache=True).cache
+        torch.testing.assert_close(model(**second, cache=placed).logits[:, -1], want, **CLOSE)
     # what the stock model remembers of its last prompt is of another conversation by now
     model(**inputs_of(family, [[]], ["Others?"], [[Image.fromarray(moving_frames(1, 112, 112)[0])]]))
     torch.testing.assert_close(model(**second, cache=cache).logits[:, -1], want, **CLOSE)
