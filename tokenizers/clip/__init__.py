@@ -1,10 +1,6 @@
 """The only reader: files, bytes, frames in memory and live sources as streams of time-stamped frames, and as clips."""
 
-from framegate.tokenizers.clip import stream
-from framegate.tokenizers.clip.address import addressed
 from framegate.tokenizers.clip.clip import Clip
-from framegate.tokenizers.clip.stream import VideoStream
-
-open_video, probe = addressed(stream.open_video), addressed(stream.probe)
+from framegate.tokenizers.clip.stream import VideoStream, open_video, probe
 
 __all__ = ["Clip", "VideoStream", "open_video", "probe"]

@@ -6,18 +6,13 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Callable
-from functools import wraps
 from http.client import HTTPException
 from os import PathLike
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 from urllib.request import Request, urlopen
 
 from framegate.errors import VideoError, VideoNotFoundError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # of a server that says nothing
 FETCH_TIMEOUT_SECONDS = 30.0
@@ -93,17 +88,6 @@ def shown(source: Any) -> str:
     if len(name) <= NAME_MOST_BYTES:
         return repr(name)
     return f"{name[:_SHOWN_CHARACTERS]!r}... ({len(name):,} characters)"
-
-
-def addressed(opens: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Let a function that opens its first argument take every spelling of it."""
-
-    @wraps(opens)
-    def call(source: Any, *args: P.args, **settings: P.kwargs) -> T:
-        # a device has a name of its own
-        return opens(source if settings.get("format") else located(source), *args, **settings)
-
-    return call  # type: ignore[return-value]
 
 
 def _file_of(name: str) -> str:

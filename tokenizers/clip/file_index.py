@@ -283,7 +283,9 @@ def _broken_promises(
     by_its_clock = max((tick for tick in packets.pts if tick is not None), default=0) * float(
         stream.time_base
     )
-    slack = min(PROMISE_SLACK_SECONDS, max(2 * end_seconds / len(packets.pts), PROMISE_SLACK_SHARE * end_seconds))
+    slack = min(
+        PROMISE_SLACK_SECONDS, max(2 * end_seconds / len(packets.pts), PROMISE_SLACK_SHARE * end_seconds)
+    )
     if promised is not None and promised > max(end_seconds, by_its_clock) + slack:
         return [
             f"{name} breaks off: its header promises {promised:g} seconds, its video ends at "

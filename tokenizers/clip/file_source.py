@@ -26,8 +26,8 @@ from framegate.types import Frame, Int64Array
 # A seek empties the decoder's pipeline, which costs about as much as decoding this many frames.
 SEEK_COST_FRAMES = 12
 KEYFRAMES_TRIED = 2
-# decoders whose frame threads read a damaged frame while it is written: not twice the same
-RACES = ("ffv1",)
+# decoders whose frame threads give damaged frames without a word, or not twice the same
+UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
 
 Note = Callable[[str], None]
 
@@ -125,7 +125,8 @@ class FileReader:
         source = str(self._index.info.source)
         self._container = open_container(self._index.data)
         self._stream = video_stream_of(self._container, source, self._index.info.video_stream)
-        self._stream.thread_type = "SLICE" if self._stream.codec_context.name in RACES else "AUTO"
+        unsafe = self._stream.codec_context.name in UNSAFE_FRAME_THREADS
+        self._stream.thread_type = "SLICE" if unsafe else "AUTO"
         self._stream.codec_context.thread_count = counted_threads(os.cpu_count())
         self._has_sought = self._is_unclean = False
         self._position = -1

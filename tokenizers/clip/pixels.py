@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+import av
 import cv2
 import numpy as np
 
-from framegate.errors import ConfigError, FrameError, nearest
+from framegate.errors import ConfigError, FrameError, VideoError, nearest
 from framegate.types import UInt8Array, VideoInfo
 
 PixelFormat = Literal["rgb24", "gray"]
@@ -158,7 +159,16 @@ class PixelConverter:
         return _framed(self._at(frame, _fitted(own, wanted)), wanted)
 
     def _at(self, frame: Any, size_px: Size) -> UInt8Array:
-        """The frame as shown, at a size."""
+        """The frame as shown, at a size; VideoError for pixels that FFmpeg cannot turn into RGB."""
+        try:
+            return self._converted(frame, size_px)
+        except (av.FFmpegError, ValueError) as problem:
+            raise VideoError(
+                f"Frames of {str(self._info.source)!r} have pixels of format {frame.format.name!r}, which cannot be "
+                f"turned into RGB ({problem}); convert the file, say to H.264."
+            ) from problem
+
+    def _converted(self, frame: Any, size_px: Size) -> UInt8Array:
         view, info = self._view, self._info
         if view.resample != "area":
             # the very conversion of transformers' PyAV reader, flags and all

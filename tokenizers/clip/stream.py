@@ -15,6 +15,7 @@ from weakref import WeakSet
 import numpy as np
 
 from framegate.errors import FrameError, VideoError
+from framegate.tokenizers.clip.address import located
 from framegate.tokenizers.clip.container import named
 from framegate.tokenizers.clip.file_index import FileIndex, index_file
 from framegate.tokenizers.clip.file_source import read_frames
@@ -192,7 +193,7 @@ def probe(source: str | PathLike[str]) -> VideoInfo:
     """Look at a video file: its packets are read, and one frame is decoded to learn the rotation.
 
     Args:
-        source: path of the file.
+        source: path or file:// address of the file.
 
     Returns:
         Its VideoInfo. Frame times are the container's, right on variable-rate files, with the container's
@@ -203,6 +204,7 @@ def probe(source: str | PathLike[str]) -> VideoInfo:
         VideoNotFoundError: no such file.
         VideoError: a directory, no video, an unknown codec, no frame, or none that can be decoded.
     """
+    source = located(source)
     if not isinstance(source, str | PathLike):
         raise FrameError(
             f"{type(source).__name__} is no path; only files can be probed and planned beforehand."
@@ -231,7 +233,8 @@ def open_video(
     """Open a video: a file, frames in memory, or a live source.
 
     Args:
-        source: path, or a file's bytes; or frames in memory, array or tensor [F, h, w, 3], [F, 3, h, w] or grey
+        source: path, file:// or data: address, a file's bytes or an open file; or frames in memory, array or tensor
+            [F, h, w, 3], [F, 3, h, w] or grey
             [F, h, w], whole numbers in 0 to 255 or floating point in [0, 1] or [0, 255], or a list of such frames, PIL
             images or paths of pictures; or a live source, an address such as rtsp:// or http://, or a device's name
             together with `format`.
@@ -256,6 +259,8 @@ def open_video(
             that does not belong to this kind of source.
     """
     check_window(window_seconds)
+    # a device has a name of its own
+    source = source if format else located(source)
     is_path = isinstance(source, str | PathLike)
     is_file = is_path or isinstance(source, bytes)
     is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
