@@ -379,3 +379,42 @@ def test_times_of_frames_in_memory():
     with open_video(SOURCE) as stream:
         assert "24 frames per second were assumed" in stream.warnings[0]
         np.testing.assert_allclose(stream.info.frame_times_seconds, np.arange(4) / 24)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_their_exif_asks_for(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(gradient_frames(1)[0])
+    path = tmp_path / "phone.png"
+    stored.save(path, exif=exif)
+    shown = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: lambda a: np.rot90(a),
+    }[orientation](gradient_frames(1)[0])
+    for frames in ([path], [path.read_bytes()], [Image.open(path)]):
+        with open_video(frames, fps=1) as stream:
+            (frame,) = stream.frames()
+            assert (stream.info.height_px, stream.info.width_px) == shown.shape[:2]
+        assert np.array_equal(frame.pixels, shown)
+
+
+def test_pictures_of_sixteen_bits_keep_their_greys(tmp_path):
+    greys = np.linspace(0, 65535, 48 * 64).reshape(48, 64).round().astype(np.uint16)
+    path = tmp_path / "depth.png"
+    Image.fromarray(greys).save(path)
+    with open_video([path], fps=1) as stream:
+        (frame,) = stream.frames(pixel_format="gray")
+    assert np.abs(frame.pixels - greys / 257).max() <= 0.51
+    Image.fromarray(greys.astype(np.float32)).save(tmp_path / "f.tiff")
+    with (
+        open_video([tmp_path / "f.tiff"], fps=1) as stream,
+        pytest.raises(FrameError, match="no known white"),
+    ):
+        list(stream.frames())

@@ -18,7 +18,8 @@ from framegate.types import Float64Array, Frame, Int64Array, UInt8Array, VideoIn
 # What transformers assumes when frames come without metadata.
 ASSUMED_FPS = 24.0
 CHANNELS = (1, 3)
-WHITE = 255
+WHITE, DEEP_WHITE = 255, 65535
+_EXIF_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 # Floating-point frames whose highest value is above 1 and below this are told apart by their fractions.
 DARK = 16
 WHAT_WORKS = (
@@ -102,7 +103,8 @@ class MemoryFrames:
         item = self._source[place]
         if _is_picture(item):
             picture = _opened(item, place)
-            return picture.height, picture.width
+            lies = picture.getexif().get(_EXIF_ORIENTATION, 1) in _LYING
+            return (picture.width, picture.height) if lies else (picture.height, picture.width)
         height, width = self._frame(place).shape[:2]
         return height, width
 
@@ -233,10 +235,30 @@ def _to_numpy(item: Any, place: int) -> np.ndarray[Any, Any]:
     if _is_picture(item):
         try:
             # torch warns of arrays that cannot be written to
-            return np.array(_opened(item, place).convert("RGB"))
+            return _pixels(_opened(item, place))
         except (OSError, SyntaxError) as problem:
             raise FrameError(f"Frame {place}, {shown(item)}, cannot be decoded ({problem}).") from problem
     raise FrameError(f"Frame {place} is a {type(item).__name__}; {WHAT_WORKS}.")
+
+
+def _pixels(picture: Any) -> UInt8Array:
+    """A picture turned as its EXIF asks for: uint8 [h, w, 3], or [h, w] where it is grey of sixteen bits.
+
+    OSError for what cannot be decoded, or has pixels without a known white.
+    """
+    from PIL import ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if not picture.mode.startswith(("I", "F")):
+        # a copy: torch warns of arrays that cannot be written to
+        return np.array(picture.convert("RGB"))
+    # Pillow would cut everything above 255
+    deep = np.asarray(picture)
+    if picture.mode == "F" or deep.min() < 0 or deep.max() > DEEP_WHITE:
+        raise OSError(
+            f"pixels of mode {picture.mode!r} from {deep.min():g} to {deep.max():g} have no known white"
+        )
+    return ((deep.astype(np.uint32) * WHITE + DEEP_WHITE // 2) // DEEP_WHITE).astype(np.uint8)
 
 
 def _highest(frame: np.ndarray[Any, Any], place: int) -> float:
