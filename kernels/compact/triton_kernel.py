@@ -18,7 +18,8 @@ def compact_kernel(rows, keep, place, out, num_kept, width, COLUMNS: tl.constexp
     target = tl.load(place + row)
     # a mask that keeps more than was said writes nothing behind the end
     kept = (tl.load(keep + row) != 0) & (target < num_kept)
-    inside = (column < width) & kept
+    # a block's mask and a scalar's joined by & are no mask in the interpreter of triton 3.9
+    inside = column < tl.where(kept, width, 0)
     values = tl.load(rows + row * width + column, mask=inside, other=0)
     tl.store(out + target * width + column, values, mask=inside)
 

@@ -328,7 +328,7 @@ def test_the_tower_learns_from_every_fourth_question_alone(tmp_path, monkeypatch
     trainer.progress.lesson = len(CURRICULUM)
     tower, language = trainer.model.model.visual, trainer.model.model.language_model
     taught = []
-    for _ in range(24):
+    for _ in range(10):
         before = [
             tower.blocks[0].mlp.linear_fc1.weight.clone(),
             language.layers[0].mlp.up_proj.weight.clone(),
@@ -337,7 +337,7 @@ def test_the_tower_learns_from_every_fourth_question_alone(tmp_path, monkeypatch
         after = [tower.blocks[0].mlp.linear_fc1.weight, language.layers[0].mlp.up_proj.weight]
         assert not torch.equal(before[1], after[1])
         taught.append(not torch.equal(before[0], after[0]))
-    assert 1 <= sum(taught) <= 12
+    assert 1 <= sum(taught) <= 5
     assert all(weight.requires_grad for weight in tower.parameters())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -103,8 +104,7 @@ class MemoryFrames:
         item = self._source[place]
         if _is_picture(item):
             picture = _opened(item, place)
-            lies = picture.getexif().get(_EXIF_ORIENTATION, 1) in _LYING
-            return (picture.width, picture.height) if lies else (picture.height, picture.width)
+            return (picture.width, picture.height) if _is_lying(picture) else (picture.height, picture.width)
         height, width = self._frame(place).shape[:2]
         return height, width
 
@@ -236,9 +236,20 @@ def _to_numpy(item: Any, place: int) -> np.ndarray[Any, Any]:
         try:
             # torch warns of arrays that cannot be written to
             return _pixels(_opened(item, place))
-        except (OSError, SyntaxError) as problem:
+        except (OSError, SyntaxError, ValueError, struct.error) as problem:
             raise FrameError(f"Frame {place}, {shown(item)}, cannot be decoded ({problem}).") from problem
     raise FrameError(f"Frame {place} is a {type(item).__name__}; {WHAT_WORKS}.")
+
+
+def _is_lying(picture: Any) -> bool:
+    """True of a picture that its EXIF asks to turn by a quarter; its pixels are not read, as by PNG's own getexif."""
+    from PIL import Image
+
+    try:
+        return Image.Image.getexif(picture).get(_EXIF_ORIENTATION) in _LYING
+    except (OSError, SyntaxError, ValueError, struct.error):
+        # what is broken is told when the picture is decoded
+        return False
 
 
 def _pixels(picture: Any) -> UInt8Array:
