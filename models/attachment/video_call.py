@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,6 +55,11 @@ from framegate.models.transformers_private import MEDIA_KEY
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
 
+LACKS_VIDEO = (
+    "input_ids hold placeholders of a video, but the call brings none: they are read as words. Pass "
+    "pixel_values_videos, as for generate; a trainer that leaves them out for its loss learns from another prompt."
+)
+
 
 def open_call(attached: Attached, named: dict[str, Any], report: Report, *, generating: bool = False) -> Call:
     """Open a call of the model, of its forward, of the forward under its head, or of `generate`.
@@ -78,7 +84,21 @@ def open_call(attached: Attached, named: dict[str, Any], report: Report, *, gene
         return VideoCall(attached, given, carried, generating=generating)
     if carried is not None and carried.is_short:
         return ContinuedCall(attached, given, carried, report, generating=generating)
+    _tell_of_missing_videos(attached, given)
     return Call(attached, given)
+
+
+def _tell_of_missing_videos(attached: Attached, given: dict[str, Any]) -> None:
+    """Warn of placeholders without a video: stock reads them as words, and a compressed prompt never has them.
+
+    Trainers that generate with a video and then forget it for the loss learn from another prompt.
+    """
+    ids = given.get("input_ids")
+    is_no_prompt = ids is None or ids.shape[-1] < 2 or given.get("inputs_embeds") is not None
+    if is_no_prompt or attached.config.is_identity or torch.compiler.is_compiling():
+        return
+    if attached.mechanism.placeholders(given).any():
+        warnings.warn(LACKS_VIDEO, stacklevel=2)
 
 
 class VideoCall(Call):

@@ -81,6 +81,7 @@ class ProcessorAttachment:
         if self.processor.video_processor is self.video_processor:
             self.processor.video_processor = self.video_processor.replaced
             _remove_hooks(self.processor)
+            _ATTACHED.pop(self.video_processor.attachment_id, None)
 
 
 def attach_processor(processor: Any, family: Any, config: PlanConfig) -> ProcessorAttachment:

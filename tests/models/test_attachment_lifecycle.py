@@ -1,6 +1,7 @@
 """Putting a front end on and taking it off: instances alone, in any order with other wrappers."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from tiny import FAMILIES, moving_frames, stock_inputs, stock_model, stock_proce
 
 import framegate
 from framegate.errors import AttachmentError, ConfigError, UnsupportedModelError
+from framegate.models.tiny import tiny_pair
 
 pytestmark = pytest.mark.floor
 
@@ -227,3 +229,23 @@ def test_the_report_before_and_after_a_call(family):
     assert '"keep_ratio"' in report.to_json()
     model.generate(input_ids=torch.tensor([[70, 71]]), **NEW)
     assert "No video" in str(front_end.report)
+
+
+def test_attaching_again_and_again_leaves_nothing_behind():
+    model, processor = tiny_pair("qwen2_5_vl")
+
+    def left():
+        gc.collect()
+        hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+        return hooks, len(list(model.modules())), set(vars(model)), len(gc.get_objects())
+
+    def turns(count):
+        for _ in range(count):
+            framegate.attach(model, processor).detach()
+
+    turns(3)
+    before = left()
+    turns(12)
+    after = left()
+    assert after[:3] == before[:3]
+    assert after[3] - before[3] < 6

@@ -1,6 +1,7 @@
 """transformers' contract: what stock does with caches, masks, embeddings and modes of generate, and so does this."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -492,3 +493,20 @@ def test_peft_after_attach_leaves_the_front_end_alone_and_frozen_parameters_are_
     wrapped(**video, labels=video["input_ids"]).loss.backward()
     assert not any("do not learn" in note for note in front_end.report.notes)
     assert front_end.module.time_gate.grad is not None
+
+
+@torch.no_grad()
+def test_placeholders_without_their_video_are_told(family):
+    """As trainers make them that pass a video to generate alone."""
+    model, front_end = attached(family)
+    inputs = video_of(family)
+    without = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+    with pytest.warns(UserWarning, match="hold placeholders of a video, but the call brings none"):
+        model(**without)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model(**inputs)
+        model(**text_of(family))
+        model.generate(**inputs, **NEW)
+        with front_end.override(keep_ratio=1.0):
+            model(**without)
