@@ -94,6 +94,33 @@ def memory_table():
     return columns_table("memory/results/memory.csv", columns)
 
 
+def length_table():
+    """Peak memory and time of a plan by the video's length."""
+    columns = {
+        "video": lambda row: f"{row['minutes']} min of {row['video']}",
+        "process": "mode",
+        "frames": "frames",
+        "peak MiB": "peak_mib",
+        "seconds": "seconds",
+        "time / decoding": "of_decoding",
+    }
+    return columns_table("memory/results/length.csv", columns)
+
+
+def fuzz_table():
+    """What became of damaged videos, by the kind of damage."""
+    outcomes = {}
+    for row in read("fuzz/results/fuzz.csv"):
+        found = outcomes.setdefault(row["damage"], {})
+        found[row["outcome"]] = found.get(row["outcome"], 0) + int(row["mutants"])
+    names = sorted({name for found in outcomes.values() for name in found})
+    rows = [
+        [damage, *(str(found.get(name, 0)) for name in names)] for damage, found in sorted(outcomes.items())
+    ]
+    totals = [str(sum(found.get(name, 0) for found in outcomes.values())) for name in names]
+    return table(["damage", *names], [*rows, ["all", *totals]])
+
+
 def stages_table():
     """Time of the stages after the tower, as a share of the dense tower's."""
     columns = {
@@ -275,6 +302,20 @@ SECTIONS = [
         "keeps a quarter of stock's, by preset `gate`. "
         "Command: `python benchmarks/memory/bench_memory.py`.",
         memory_table,
+    ),
+    (
+        "Memory by length",
+        "A plan of the default preset that meets an exact budget: two frames a second of a 25 fps file, at the video's own "
+        "width, each in a process of its own. Targets: at most 400 MiB and 1.5 times decoding for an hour of 576p; 720p "
+        "the same to 10 % for ten minutes and an hour. Command: `python benchmarks/memory/bench_length.py`.",
+        length_table,
+    ),
+    (
+        "Damaged videos",
+        "Small clips of 26 containers and codecs, damaged by number. `noted`: frames and a note of the damage; `refused`: an "
+        "error of framegate; `read`: neither, and the frames are those that FFmpeg gives. Anything else is a finding, as "
+        "is a crash, a hang of ten seconds or another exception. Command: `make fuzz`.",
+        fuzz_table,
     ),
     *kernels.sections(table),
 ]

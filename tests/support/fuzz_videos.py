@@ -30,6 +30,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parent))
 from clips import gradient_frames
 
+from framegate.provenance import commit
+
 LIMIT_SECONDS = 10.0
 # name, codec, pixel format: every container with every codec that PyAV's wheels encode into it
 SEEDS = (
@@ -260,12 +262,14 @@ def main() -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerow(("clip", "damage", "outcome", "mutants", "command"))
+            rows.writerow(("clip", "damage", "outcome", "mutants", "commit", "command"))
+            measured_at = commit() or "unknown"
             command = (
                 f"python tests/support/fuzz_videos.py --first {options.first} --mutants {options.mutants}"
             )
             rows.writerows(
-                (*kind.split(), outcome, many, command) for (kind, outcome), many in sorted(found.items())
+                (*kind.split(), outcome, many, measured_at, command)
+                for (kind, outcome), many in sorted(found.items())
             )
     print(
         {
