@@ -305,16 +305,16 @@ SECTIONS = [
     ),
     (
         "Memory by length",
-        "A plan of the default preset that meets an exact budget: two frames a second of a 25 fps file, at the video's own "
-        "width, each in a process of its own. Targets: at most 400 MiB and 1.5 times decoding for an hour of 576p; 720p "
-        "the same to 10 % for ten minutes and an hour. Command: `python benchmarks/memory/bench_length.py`.",
+        "A plan of the default preset that meets an exact budget: two frames a second of a 25 fps file, at the video's "
+        "own width, each in a process of its own. Targets: at most 400 MiB and 1.5 times decoding for an hour of 576p; "
+        "720p the same to 10 % for ten minutes and an hour. Command: `python benchmarks/memory/bench_length.py`.",
         length_table,
     ),
     (
         "Damaged videos",
-        "Small clips of 26 containers and codecs, damaged by number. `noted`: frames and a note of the damage; `refused`: an "
-        "error of framegate; `read`: neither, and the frames are those that FFmpeg gives. Anything else is a finding, as "
-        "is a crash, a hang of ten seconds or another exception. Command: `make fuzz`.",
+        "Small clips of 26 containers and codecs, damaged by number. `noted`: frames and a note of the damage; "
+        "`refused`: an error of framegate; `read`: neither, and the frames are those that FFmpeg gives. Anything else "
+        "is a finding, as is a crash, a hang of ten seconds or another exception. Command: `make fuzz`.",
         fuzz_table,
     ),
     *kernels.sections(table),

@@ -418,3 +418,19 @@ def test_pictures_of_sixteen_bits_keep_their_greys(tmp_path):
         pytest.raises(FrameError, match="no known white"),
     ):
         list(stream.frames())
+
+
+def test_a_turned_tiff_is_as_large_as_it_is_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(gradient_frames(1)[0]).save(tmp_path / "a.tiff", exif=exif)
+    with open_video([tmp_path / "a.tiff"], fps=1) as stream:
+        (frame,) = stream.frames()
+        assert (stream.info.height_px, stream.info.width_px) == frame.pixels.shape[:2]
+
+
+def test_whatever_pillow_raises_is_framegates(tmp_path):
+    header = bytearray(cv2.imencode(".png", gradient_frames(1)[0])[1].tobytes())
+    header[16:24] = (60000).to_bytes(4, "big") * 2
+    with pytest.raises(FrameError, match="Frame 0"):
+        open_video([bytes(header)], fps=1)

@@ -232,9 +232,23 @@ def test_a_live_window_shows_what_is_on_screen_at_its_start(tmp_path):
     path = write_clip(tmp_path / "slides.mp4", slides, times_ms=[0, 20_000, 40_000])
     with open_video(path, format="mov", window_seconds=(15, 45)) as stream:
         assert [frame.timestamp_seconds for frame in stream.frames()] == [15.0, 20.0, 40.0]
+    with open_video(path, format="mov", window_seconds=(45, 60)) as stream:
+        assert [frame.timestamp_seconds for frame in stream.frames()] == [45.0]
+    with open_video(path, format="mov", window_seconds=(0, 5)) as stream:
+        assert [frame.timestamp_seconds for frame in stream.frames()] == [0.0]
 
 
 @pytest.mark.parametrize("timeout_seconds", [0, -1])
 def test_a_time_limit_is_above_nothing(timeout_seconds):
     with pytest.raises(FrameError, match="timeout_seconds is"):
         open_video("rtsp://127.0.0.1/none", timeout_seconds=timeout_seconds)
+
+
+def test_a_window_read_to_its_end_ends_the_reader(transport_stream):
+    before = threading.active_count()
+    with served(falls_silent(transport_stream), "video/mp2t") as address:
+        stream = open_video(address, window_seconds=(0, 0.5))
+        assert len(list(stream.frames())) == 5
+        time.sleep(0.5)
+        # the server's own thread is still there
+        assert threading.active_count() <= before + 1

@@ -269,10 +269,14 @@ def test_rules_of_the_clock():
     some = [0, None, 200, 300, 3_600_400, 500, None, 700]
     assert mended_clock(some, tick, clock_is_free=False).shifts.tolist()[:4] == [0, 0, 0, 0]
     assert mended_clock(some, tick, clock_is_free=False).wild.tolist() == [4]
-    stamps = [(100 * place + 200, 100 * place) for place in range(20)]
+    stamps = [(100 * place + 200, 100 * place) for place in range(40)]
     assert wild_showing(stamps, tick) == []
-    stamps[7] = (9_000_000, 700)
-    assert wild_showing(stamps, tick) == [7]
+    for wild in (9_000_000, 5000, -3000):
+        assert wild_showing([*stamps[:7], (wild, 700), *stamps[8:]], tick) == [7]
+    # a slide that stands for minutes between frames that lean on each other: decoding lags by two frames
+    times = [*range(0, 2000, 100), *range(202_000, 204_000, 100)]
+    slides = [(time, times[max(0, place - 2)]) for place, time in enumerate(times)]
+    assert wild_showing(slides, tick) == []
 
 
 @pytest.mark.parametrize(
@@ -350,3 +354,19 @@ def test_the_chosen_stream_can_be_decoded(tmp_path):
     with av.open(str(path)) as container:
         assert video_stream_of(container, "one.mkv").index == 0
     assert probe(path).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_slides_between_frames_that_lean_on_each_other_are_no_wild_stamps(tmp_path, name):
+    times_ms = [*range(0, 2000, 100), *range(202_000, 204_000, 100)]
+    path = write_clip(
+        tmp_path / name, gradient_frames(40), times_ms=times_ms, options={"bf": "3"}, keyframe_every=40
+    )
+    info, frames, notes = read(path)
+    assert notes == []
+    assert len(frames) == 40
+    np.testing.assert_allclose(info.frame_times_seconds * 1000, times_ms, atol=0.05)
+    slow = [60_000 * place for place in range(30)]
+    path = write_clip(tmp_path / f"slow_{name}", gradient_frames(30), times_ms=slow, options={"bf": "3"})
+    _, frames, notes = read(path)
+    assert (len(frames), notes) == (30, [])

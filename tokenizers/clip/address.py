@@ -6,16 +6,17 @@ import base64
 import binascii
 import os
 import re
+import time
 from http.client import HTTPException
 from os import PathLike
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 from urllib.request import Request, urlopen
 
 from framegate.errors import VideoError, VideoNotFoundError
 
 # of a server that says nothing
-FETCH_TIMEOUT_SECONDS = 30.0
+FETCH_TIMEOUT_SECONDS, FETCH_LONGEST_SECONDS = 30.0, 600.0
 FETCH_MOST_BYTES = 2 << 30
 # file systems take no longer name; messages show no more of one
 NAME_MOST_BYTES = 255
@@ -135,8 +136,9 @@ def _content(file: Any) -> bytes:
 
 
 def _download(address: str) -> bytes:
-    request = Request(address, headers={"User-Agent": "framegate"})
-    content = bytearray()
+    # spaces and letters beyond ASCII as browsers send them; what is encoded already stays
+    request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "framegate"})
+    content, ends = bytearray(), time.monotonic() + FETCH_LONGEST_SECONDS
     try:
         with urlopen(request, timeout=FETCH_TIMEOUT_SECONDS) as answer:
             kind = answer.headers.get_content_type()
@@ -145,12 +147,23 @@ def _download(address: str) -> bytes:
                     f"{shown(address)} answers with {kind}, not with a video file; give the file's address. A live "
                     "stream is opened with framegate.open_video and gated with framegate.gate_stream."
                 )
-            while part := answer.read(_CHUNK_BYTES):
+            promised = int(answer.headers.get("Content-Length") or 0)
+            while part := answer.read1(_CHUNK_BYTES):
                 content += part
+                if time.monotonic() > ends:
+                    raise VideoError(
+                        f"{shown(address)} took more than {FETCH_LONGEST_SECONDS:g} seconds for {len(content):,} "
+                        "bytes; download it and give the path."
+                    )
                 if len(content) > FETCH_MOST_BYTES:
                     raise VideoError(
                         f"{shown(address)} sends more than {FETCH_MOST_BYTES:,} bytes; download it and give the path."
                     )
+            if len(content) < promised:
+                raise VideoError(
+                    f"{shown(address)} broke off: {len(content):,} of {promised:,} bytes came; try again, or download "
+                    "it and give the path."
+                )
     except VideoError:
         raise
     except (OSError, ValueError, HTTPException) as problem:

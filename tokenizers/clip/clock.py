@@ -5,7 +5,8 @@ Rules (ours):
 - where stamps go back, up to WILD frames that stand apart from what is before and behind them are wild;
 - up to WILD frames at either end are wild where a gap of more than ten minutes, and ten times the rest, parts them off
   from SERIES frames or more;
-- a stamp of showing that is a minute or more from the same frame's stamp of decoding is wild;
+- a stamp of showing before the frame's own stamp of decoding, or behind those of the sixteen frames that follow it,
+  is wild;
 - everything else that goes back is a clock that was started anew, or another file behind the first: what follows is
   put behind what came before. So is what follows a leap forward where the container's clock is free to leap (MPEG-TS
   and its kin, of which FFmpeg thinks the same): more than ten seconds and a hundred frames. In other containers a gap
@@ -26,7 +27,8 @@ WILD = 3
 # and how many the rest has to be to say what is wild
 SERIES = 10
 APART_SECONDS, APART_TIMES = 600.0, 10.0
-APART_FROM_DECODING_SECONDS = 60.0
+# no codec holds back more frames than these; muxers round, and some begin with a negative delay
+REORDERED, EARLY_SECONDS = 17, 1.0
 LEAP_SECONDS, LEAP_FRAMES = 10.0, 100
 LONGEST_GAP_SECONDS = 3600.0
 # containers whose stamps may leap by their standard
@@ -85,13 +87,24 @@ def mended_clock(dts: list[int | None], seconds_per_tick: float, *, clock_is_fre
 
 
 def wild_showing(stamps: list[tuple[int | None, int | None]], seconds_per_tick: float) -> list[int]:
-    """List the packets whose stamp of showing is far from their stamp of decoding, by their number in the file."""
-    usual, most = usual_delay(stamps), APART_FROM_DECODING_SECONDS / seconds_per_tick
-    return [
-        place
-        for place, (shown, decoded) in enumerate(stamps)
-        if shown is not None and decoded is not None and abs(shown - decoded - usual) >= most
+    """List the packets that are shown when no decoder could show them, by their number in the file.
+
+    A frame waits in the decoder for at most REORDERED others: it is shown before the last of them is decoded.
+    """
+    known = [
+        place for place, (shown, decoded) in enumerate(stamps) if shown is not None and decoded is not None
     ]
+    pts = np.array([stamps[place][0] for place in known], np.int64)
+    dts = np.array([stamps[place][1] for place in known], np.int64)
+    if len(known) <= REORDERED:
+        return []
+    # of the last ones nothing behind them says how long they may wait
+    latest = np.full(len(known), np.iinfo(np.int64).max // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(dts, REORDERED)
+    latest[: len(windows) - 1] = windows[1:].max(axis=1)
+    slack = max(0, usual_delay(stamps)) + EARLY_SECONDS / seconds_per_tick
+    wild = (pts > latest + slack) | (pts < dts - slack)
+    return [known[place] for place in np.flatnonzero(wild)]
 
 
 def usual_delay(stamps: list[tuple[int | None, int | None]]) -> int:

@@ -278,7 +278,8 @@ def _broken_promises(
             f"{name} breaks off: its header promises {stream.frames} frames, {found} are there "
             f"(up to {end_seconds:g} seconds); only those are used."
         ]
-    promised = _promised_seconds(container, stream)
+    # a wild stamp, or a clock that leapt, is in the header's length as well
+    promised = None if packets.stamps is not None else _promised_seconds(container, stream)
     # a part of a longer stream goes on with the whole one's clock
     by_its_clock = max((tick for tick in packets.pts if tick is not None), default=0) * float(
         stream.time_base

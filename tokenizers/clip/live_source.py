@@ -106,6 +106,12 @@ class LiveSource:
         self._reader.close()
 
     def _read(self, view: View, start: float, end: float, live_fps: float | None) -> Iterator[Frame]:
+        try:
+            yield from self._converted(view, start, end, live_fps)
+        finally:
+            self.close()
+
+    def _converted(self, view: View, start: float, end: float, live_fps: float | None) -> Iterator[Frame]:
         convert = PixelConverter(view, self.info, self._note)
         next_due = -math.inf
         for index, now, frame in _from(start, self._timed()):
@@ -161,11 +167,17 @@ class LiveSource:
 def _from(start: float, timed: Iterator[tuple[int, float, Any]]) -> Iterator[tuple[int, float, Any]]:
     """From a moment on, with the frame that is on screen then, at that time."""
     held: tuple[int, float, Any] | None = None
+    since = 0.0
     for index, now, frame in timed:
-        if now <= start:
-            held = (index, start, frame)
+        if now < start - EPSILON_SECONDS:
+            held, since = (index, start, frame), now
             continue
+        if now <= start + EPSILON_SECONDS:
+            held = None
         if held is not None:
             yield held
             held = None
         yield index, now, frame
+    # a source that ended long before has nothing on screen
+    if held is not None and start - since <= LEAP_SECONDS:
+        yield held

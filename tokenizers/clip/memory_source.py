@@ -86,6 +86,11 @@ class MemoryFrames:
     def __getitem__(self, place: int) -> UInt8Array:
         """uint8 [h, w, 3] or grey [h, w], frame of that index; it may share memory with the source."""
         frame = self._frame(place)
+        if frame.shape[:2] != self.size_px:
+            raise FrameError(
+                f"Frame {place} is {_spelled(frame.shape[:2])} once it is decoded, and said to be "
+                f"{_spelled(self.size_px)} (height x width); save the picture again, turned as it is shown."
+            )
         if np.issubdtype(frame.dtype, np.floating):
             frame = np.rint(frame * frame.dtype.type(self._unit))
         return frame if frame.dtype == np.uint8 else frame.astype(np.uint8)
@@ -213,11 +218,11 @@ def _is_picture(item: Any) -> bool:
 def _opened(item: Any, place: int) -> Any:
     if not isinstance(item, str | PathLike | bytes):
         return item
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         return Image.open(io.BytesIO(item) if isinstance(item, bytes) else item)
-    except (OSError, UnidentifiedImageError) as problem:
+    except Exception as problem:
         why = problem.strerror if isinstance(problem, OSError) and problem.strerror else "it is none"
         raise FrameError(
             f"Frame {place}, {shown(item)}, cannot be opened as a picture ({why}). A list holds the frames of one "
@@ -236,7 +241,8 @@ def _to_numpy(item: Any, place: int) -> np.ndarray[Any, Any]:
         try:
             # torch warns of arrays that cannot be written to
             return _pixels(_opened(item, place))
-        except (OSError, SyntaxError, ValueError, struct.error) as problem:
+        except Exception as problem:
+            # Pillow's readers raise what they like at broken files
             raise FrameError(f"Frame {place}, {shown(item)}, cannot be decoded ({problem}).") from problem
     raise FrameError(f"Frame {place} is a {type(item).__name__}; {WHAT_WORKS}.")
 
@@ -245,6 +251,9 @@ def _is_lying(picture: Any) -> bool:
     """True of a picture that its EXIF asks to turn by a quarter; its pixels are not read, as by PNG's own getexif."""
     from PIL import Image
 
+    if picture.format == "TIFF":
+        # Pillow tells the size of these as it is shown
+        return False
     try:
         return Image.Image.getexif(picture).get(_EXIF_ORIENTATION) in _LYING
     except (OSError, SyntaxError, ValueError, struct.error):
