@@ -157,7 +157,11 @@ def _mended(stamps: Stamps, container: Any, stream: Any, name: str) -> tuple[Sta
     unit = float(stream.time_base)
     dts = [decoded for _, decoded in stamps]
     clock = mended_clock(dts, unit, clock_is_free=container.format.name in FREE_CLOCKS)
-    apart = set(wild_showing(stamps, unit))
+    moved: Stamps = [
+        (None if shown is None else shown + shift, None if decoded is None else decoded + shift)
+        for (shown, decoded), shift in zip(stamps, clock.shifts.tolist(), strict=True)
+    ]
+    apart = set(wild_showing(moved, unit))
     wild = sorted(apart.union(clock.wild.tolist()))
     if not clock.changes and not wild:
         return None, ()
@@ -172,15 +176,11 @@ def _mended(stamps: Stamps, container: Any, stream: Any, name: str) -> tuple[Sta
             f"{len(wild)} frames of {name} have a time stamp that does not fit their neighbours', the first is number "
             f"{wild[0]} at {stamp * unit:g} seconds; they were put between their neighbours."
         )
-    usual = usual_delay(stamps)
-    mended: Stamps = []
-    for place, ((shown, decoded), shift) in enumerate(zip(stamps, clock.shifts.tolist(), strict=True)):
-        moved = None if decoded is None else decoded + shift
-        if place in apart:
-            assert moved is not None
-            mended.append((moved + usual, moved))
-        else:
-            mended.append((None if shown is None else shown + shift, moved))
+    usual = usual_delay(moved)
+    mended: Stamps = [
+        (decoded + usual, decoded) if place in apart and decoded is not None else (shown, decoded)
+        for place, (shown, decoded) in enumerate(moved)
+    ]
     return mended, tuple(notes)
 
 
