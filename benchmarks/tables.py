@@ -7,6 +7,7 @@ Nothing in those tables is typed by hand; tests/test_results.py checks that the 
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import kernel_tables as kernels
@@ -109,16 +110,13 @@ def length_table():
 
 def fuzz_table():
     """What became of damaged videos, by the kind of damage."""
-    outcomes = {}
+    counts = Counter()
     for row in read("fuzz/results/fuzz.csv"):
-        found = outcomes.setdefault(row["damage"], {})
-        found[row["outcome"]] = found.get(row["outcome"], 0) + int(row["mutants"])
-    names = sorted({name for found in outcomes.values() for name in found})
-    rows = [
-        [damage, *(str(found.get(name, 0)) for name in names)] for damage, found in sorted(outcomes.items())
-    ]
-    totals = [str(sum(found.get(name, 0) for found in outcomes.values())) for name in names]
-    return table(["damage", *names], [*rows, ["all", *totals]])
+        for damage in (row["damage"], "~"):  # the last line, of all kinds
+            counts[damage, row["outcome"]] += int(row["mutants"])
+    damages, outcomes = (sorted(set(names)) for names in zip(*counts, strict=True))
+    rows = [[damage.replace("~", "all"), *(counts[damage, name] for name in outcomes)] for damage in damages]
+    return table(["damage", *outcomes], rows)
 
 
 def stages_table():

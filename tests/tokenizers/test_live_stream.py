@@ -238,7 +238,7 @@ def test_a_live_window_shows_what_is_on_screen_at_its_start(tmp_path):
         assert [frame.timestamp_seconds for frame in stream.frames()] == [0.0]
 
 
-@pytest.mark.parametrize("timeout_seconds", [0, -1])
+@pytest.mark.parametrize("timeout_seconds", [0, -1, "3", float("nan")])
 def test_a_time_limit_is_above_nothing(timeout_seconds):
     with pytest.raises(FrameError, match="timeout_seconds is"):
         open_video("rtsp://127.0.0.1/none", timeout_seconds=timeout_seconds)

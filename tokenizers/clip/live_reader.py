@@ -55,9 +55,9 @@ class LiveReader:
     Args:
         address: URL, or the name of a device.
         format: FFmpeg's name of the format, None to find out.
-        options: FFmpeg's options.
+        options: FFmpeg's options, for example {"rtsp_transport": "tcp"}.
         video_stream: number of the stream; None to choose.
-        timeout_seconds: how long the source may be silent.
+        timeout_seconds: how long the source may be silent, when it is opened and between frames.
         note: called with each warning.
 
     `opened` says what it is. A thread that is stuck in a device's driver is left behind; it ends with the process.
@@ -76,7 +76,7 @@ class LiveReader:
         timeout_seconds: float,
         note: Note,
     ) -> None:
-        self._address, self._timeout_seconds, self._note = address, timeout_seconds, note
+        self.address, self._timeout_seconds, self._note = address, timeout_seconds, note
         self._frames: queue.Queue[Arrival | BaseException | None] = queue.Queue(_WAITING_FRAMES)
         self._ended = threading.Event()
         self._has_left = threading.Event()
@@ -115,7 +115,7 @@ class LiveReader:
             except queue.Empty:
                 if time.monotonic() > waits_until:
                     self._note(
-                        f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended."
+                        f"{self.address} sent nothing for {self._timeout_seconds:g} seconds; reading ended."
                     )
                     self._ended.set()
                 continue
@@ -127,7 +127,7 @@ class LiveReader:
     def _work(self, open_it: Mapping[str, Any], video_stream: int | None) -> None:
         began = time.monotonic()
         try:
-            container = open_container(self._address, timeout_seconds=self._timeout_seconds, **open_it)
+            container = open_container(self.address, timeout_seconds=self._timeout_seconds, **open_it)
             try:
                 self._decode(container, video_stream, began)
             finally:
@@ -139,7 +139,7 @@ class LiveReader:
             self._has_left.set()
 
     def _decode(self, container: Any, video_stream: int | None, began: float) -> None:
-        stream = video_stream_of(container, self._address, video_stream)
+        stream = video_stream_of(container, self.address, video_stream)
         # frame threads would hold frames back
         stream.thread_type = "SLICE"
         try:
@@ -151,15 +151,15 @@ class LiveReader:
                     if not self._give((arrived, frame)):
                         return
         except (av.error.ExitError, av.error.TimeoutError):
-            self._note(f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended.")
+            self._note(f"{self.address} sent nothing for {self._timeout_seconds:g} seconds; reading ended.")
         except av.FFmpegError as problem:
-            self._note(f"{self._address} ended: {problem}.")
+            self._note(f"{self.address} ended: {problem}.")
 
     def _frames_of(self, packet: Any) -> list[Any]:
         try:
             return list(packet.decode())
         except (av.error.InvalidDataError, ValueError):
-            self._note(f"{self._address} sent damaged data; the frames it broke were left out.")
+            self._note(f"{self.address} sent damaged data; the frames it broke were left out.")
             return []
 
     def _describe(self, container: Any, stream: Any, first: Arrival) -> Opened:
@@ -169,7 +169,7 @@ class LiveReader:
             codec=stream.codec_context.name,
             format=container.format.name,
             has_stamps=_has_stamps(container),
-            notes=other_videos_note(container, stream, self._address),
+            notes=other_videos_note(container, stream, self.address),
         )
 
     def _give(self, what: Arrival | BaseException | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,45 +25,18 @@ class LiveSource:
     """A source that gives its frames once, in order.
 
     Args:
-        address: URL, or the name of a device.
-        format: FFmpeg's name of the device's or stream's format, None to find out.
-        options: FFmpeg's options, for example {"rtsp_transport": "tcp"}.
-        video_stream: number of the stream among all of the source's; None for the one a player would show.
-        timeout_seconds: how long the source may be silent, when it is opened and between frames.
+        reader: what reads it; its first frame is there.
         note: called with each warning.
-
-    The first frame is decoded at once, to learn the size; it waits until the source sends it.
-
-    Raises:
-        VideoError: it cannot be opened, has no video, sends nothing in time or ends without a frame.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        format: str | None,
-        options: Mapping[str, str] | None,
-        video_stream: int | None,
-        timeout_seconds: float,
-        note: Note,
-    ) -> None:
-        self._address = address
-        self._note = note
+    def __init__(self, reader: LiveReader, note: Note) -> None:
+        self._reader, self._address, self._note = reader, reader.address, note
         self._used = False
-        self._reader = LiveReader(
-            address,
-            format=format,
-            options=options,
-            video_stream=video_stream,
-            timeout_seconds=timeout_seconds,
-            note=note,
-        )
         opened = self._reader.opened
         self._first: Arrival | None = opened.first
         self._has_stamps, self._clock_is_free = opened.has_stamps, opened.format in FREE_CLOCKS
         self.info = VideoInfo(
-            source=address,
+            source=self._address,
             frame_times_seconds=np.zeros(0),
             duration_seconds=0.0,
             codec=opened.codec,

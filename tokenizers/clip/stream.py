@@ -19,6 +19,7 @@ from framegate.tokenizers.clip.address import located
 from framegate.tokenizers.clip.container import named
 from framegate.tokenizers.clip.file_index import FileIndex, index_file
 from framegate.tokenizers.clip.file_source import read_frames
+from framegate.tokenizers.clip.live_reader import LiveReader
 from framegate.tokenizers.clip.live_source import LiveSource
 from framegate.tokenizers.clip.memory_source import MemoryFrames, describe, read_memory
 from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View
@@ -279,19 +280,23 @@ def open_video(
             "files and live sources": {} if is_file else {"video_stream": video_stream},
         },
     )
-    if timeout_seconds is not None and not timeout_seconds > 0:
-        raise FrameError(f"timeout_seconds is {timeout_seconds}; it must be above 0, or None for 30 seconds.")
+    if timeout_seconds is not None and not (isinstance(timeout_seconds, int | float) and timeout_seconds > 0):
+        raise FrameError(
+            f"timeout_seconds is {timeout_seconds!r}; it must be above 0, or None for 30 seconds."
+        )
     warnings: list[str] = []
     opened: _Source | LiveSource
     if is_live:
-        opened = LiveSource(
+        note = _once(warnings)
+        reader = LiveReader(
             str(source),
             format=format,
             options=options,
             video_stream=video_stream,
             timeout_seconds=LIVE_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
-            note=_once(warnings),
+            note=note,
         )
+        opened = LiveSource(reader, note)
     elif is_file:
         data = source if isinstance(source, bytes) else Path(source)
         opened = _FileSource(index_file(data, video_stream=video_stream), _once(warnings), window_seconds)
