@@ -250,3 +250,44 @@ def test_a_rule_that_asks_for_the_question_needs_one():
     tokens = tokens_of([(3, 2, 3)])
     asked = TokenSelect(settings)(tokens, StageCall(targets=[6], query=lambda: [query]))
     assert asked.num_tokens == 6
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that notes what would wait for a device, `.cpu()`, and refuses what reads values in other ways."""
+
+    reads = 0
+    REFUSED = ("item", "tolist", "numpy", "__bool__", "__int__", "__float__", "nonzero", "unique", "bincount")
+
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), named=None):
+        if function.__name__ in cls.REFUSED:
+            raise AssertionError(f"{function.__name__} waits for the device")
+        found = super().__torch_function__(function, types, arguments, named or {})
+        if function.__name__ == "cpu":
+            cls.reads += 1
+            return found.as_subclass(torch.Tensor)
+        return found
+
+
+@pytest.mark.parametrize("rule", select_rules())
+def test_refill_and_selection_wait_for_the_device_once_a_video_at_most(rule):
+    shapes, generator = [(4, 3, 4), (2, 3, 4)], torch.Generator().manual_seed(0)
+    keep = torch.rand(72, generator=generator) < 0.4
+    keep[:12] = keep[48:60] = True
+    anchor = torch.arange(72)
+    for cell in range(72):
+        anchor[cell] = cell if keep[cell] else anchor[cell - 12]
+    layers = [torch.randn(int(keep.sum()), 8, generator=generator) for _ in range(2)]
+    call = StageCall(targets=[12, 6], change=torch.rand(72, generator=generator))
+    stages = torch.nn.Sequential(Refill(), TokenSelect(SelectConfig(select_rule=rule)))
+
+    def run(layers):
+        tokens = VideoTokens.of_cells(layers, keep, anchor, shapes)
+        return stages[1](stages[0](tokens, call), call)
+
+    OnDevice.reads = 0
+    found, want = run([layer.as_subclass(OnDevice) for layer in layers]), run(layers)
+    assert OnDevice.reads == (0 if rule == "random" else 2)
+    assert torch.equal(found.cell, want.cell)
+    assert all(isinstance(layer, OnDevice) for layer in found.layers)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found.layers, want.layers, strict=True))

@@ -62,10 +62,12 @@ def likeness(features: Tensor, tube: Tensor, *, channel_share: float = STEADY_SH
     count = max(1, int(rows.shape[1] * channel_share))
     steady = rows.var(dim=0, unbiased=False).argsort(stable=True)[:count]
     unit = torch.nn.functional.normalize(rows[:, steady], dim=1)
-    tube = tube.to(unit.device)
-    sizes = torch.bincount(tube)
+    sizes, tube = torch.bincount(tube).to(unit.device), tube.to(unit.device)
     means = unit.new_zeros(len(sizes), count).index_add_(0, tube, unit) / sizes[:, None]
-    return _gaussians(unit - unit.mean(dim=0)).cpu(), _gaussians(unit - means[tube]).cpu()
+    alike = torch.stack([_gaussians(unit - unit.mean(dim=0)), _gaussians(unit - means[tube])])
+    # one copy: every read waits until the device has run the tower
+    like_video, like_tube = alike.cpu()
+    return like_video, like_tube
 
 
 def _gaussians(difference: Tensor) -> Tensor:
