@@ -28,16 +28,21 @@ def both(frames, cell_px, threshold, **rules):
     return found, anchor_scan(frames, cell_px, threshold, backend="torch", **rules)
 
 
-@pytest.mark.parametrize("metric", ["mad", "ssim", "l2"])
-@pytest.mark.parametrize(
-    ("rules", "planes"),
-    [
-        ({}, 2),
-        ({"max_age": 3}, 1),
-        ({"keyframe_fraction": 0.4}, 1),
-        ({"max_age": 2, "keyframe_fraction": 0.3}, 2),
-    ],
+RULES = (
+    ({}, 2),
+    ({"max_age": 3}, 1),
+    ({"keyframe_fraction": 0.4}, 1),
+    ({"max_age": 2, "keyframe_fraction": 0.3}, 2),
 )
+# the interpreter takes seconds for each: all rules together with every metric, and each rule with one
+PAIRS = [
+    pytest.param(metric, *one, marks=() if metric == "mad" or one is RULES[-1] else pytest.mark.slow)
+    for metric in ("mad", "ssim", "l2")
+    for one in RULES
+]
+
+
+@pytest.mark.parametrize(("metric", "rules", "planes"), PAIRS)
 def test_kernel_is_the_reference(metric, rules, planes, device):
     frames = clip(8, planes, 3, 4, device)
     threshold = usual_threshold(frames, 8, metric)
