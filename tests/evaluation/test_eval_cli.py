@@ -167,7 +167,9 @@ def generator(monkeypatch):
 
     def write_dataset(*arguments, **settings):
         given = taken.bind(*arguments, **settings).arguments
-        extra = {name: given[name] for name in ("pace", "clips") if given[name]}
+        extra = {
+            name: given[name] for name in ("pace", "size", "longest_seconds", "clips") if given.get(name)
+        }
         calls.append((given["split"], given["videos"], given["seed"], *([extra] if extra else [])))
         write_benchmark(given["folder"], [question(0, meta={"split": given["split"]})], videos=1)
 
@@ -190,19 +192,20 @@ def test_data_is_generated_once(generator, tmp_path, monkeypatch):
     assert "holds no generated data" in invoke("mine", "--generate", 2, *QUICK).stderr
 
 
-def test_paces_and_real_clips_are_part_of_what_was_generated(generator, tmp_path, monkeypatch):
+def test_how_videos_are_rendered_and_real_clips_are_part_of_what_was_generated(
+    generator, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     clip = tmp_path / "clips" / "a.mp4"
     clip.parent.mkdir()
     clip.touch()
-    wanted = ("bench", "--generate", 1, "--pace", "rapid", "--clips", "clips", *QUICK)
+    rendering = ("--pace", "rapid", "--size", "6x10", "--longest-seconds", 20)
+    wanted = ("bench", "--generate", 1, *rendering, "--clips", "clips", *QUICK)
     assert [invoke(*wanted).exit_code for _ in range(2)] == [0, 0]
-    assert generator == [("test", 1, 0, {"pace": "rapid", "clips": [Path("clips/a.mp4")]})]
+    given = {"pace": "rapid", "size": "6x10", "longest_seconds": 20.0, "clips": [Path("clips/a.mp4")]}
+    assert generator == [("test", 1, 0, given)]
     assert "was generated with" in invoke("bench", "--generate", 1, *QUICK).stderr
-    assert (
-        "--pace and --clips are of videos that are rendered"
-        in invoke("bench", "--pace", "slow", *QUICK).stderr
-    )
+    assert "--clips are of videos that are rendered" in invoke("bench", "--pace", "slow", *QUICK).stderr
 
 
 def test_the_word_generated_makes_a_folder(generator, tmp_path, monkeypatch):

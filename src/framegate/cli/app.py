@@ -215,6 +215,13 @@ def evaluate(
     pace: Annotated[
         str | None, typer.Option(help="Of their texts: slow, medium, fast or rapid; else drawn.")
     ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Of rendered frames, in 32-px cells: 4x6, 6x10 or 8x14; else 4x6.")
+    ] = None,
+    longest_seconds: Annotated[
+        float | None,
+        typer.Option(help="Draw lengths of rendered videos from 8 seconds up to this; else all 8."),
+    ] = None,
     clips: Annotated[
         Path | None, typer.Option(help="Folder of real clips for every third rendered video.")
     ] = None,
@@ -240,7 +247,11 @@ def evaluate(
         kinds=None if kinds is None else tuple(kind.strip() for kind in kinds.split(",")),
         generate=generate,
         split=split,
-        pace=pace,
+        rendering={
+            name: value
+            for name, value in {"pace": pace, "size": size, "longest_seconds": longest_seconds}.items()
+            if value is not None
+        },
         clips=clips,
         max_new_tokens=max_new_tokens,
         on_error=on_error,

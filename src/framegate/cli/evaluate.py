@@ -46,7 +46,7 @@ class EvalOptions:
     kinds: tuple[str, ...] | None
     generate: int | None
     split: str | None
-    pace: str | None
+    rendering: dict[str, Any]
     clips: Path | None
     max_new_tokens: int
     on_error: Any
@@ -107,10 +107,10 @@ def _read(options: EvalOptions) -> QuestionSet:
     is_word = str(options.source) == GENERATED and not (options.source / QUESTIONS_NAME).is_file()
     if wanted is not None or is_word:
         _generate(options, GENERATED_VIDEOS if wanted is None else wanted)
-    elif options.pace is not None or options.clips is not None:
+    elif options.rendering or options.clips is not None:
         raise ConfigError(
-            f"--pace and --clips are of videos that are rendered, and {options.source} is there; give another folder "
-            "and --generate."
+            "--pace, --size, --longest-seconds and --clips are of videos that are rendered, and "
+            f"{options.source} is there; give another folder and --generate."
         )
     elif not options.source.exists():
         raise ConfigError(
@@ -129,7 +129,7 @@ def _generate(options: EvalOptions, videos: int) -> None:
     split = options.split or GENERATED_SPLIT
     version = {"generator": GENERATOR_VERSION}
     wanted: dict[str, Any] = {"split": split, "videos": videos, "seed": options.seed} | version
-    wanted |= {} if options.pace is None else {"pace": options.pace}
+    wanted |= options.rendering
     clips = [] if options.clips is None else clip_files(options.clips)
     wanted |= {"clips": {path.name: path.stat().st_size for path in clips}} if clips else {}
     if options.source.exists():
@@ -140,7 +140,7 @@ def _generate(options: EvalOptions, videos: int) -> None:
         return
     # rendered beside its place: a run that is cut off leaves no half benchmark there
     part = options.source.with_name(f"{options.source.name}.part")
-    write_dataset(part, split=split, videos=videos, seed=options.seed, pace=options.pace, clips=clips)
+    write_dataset(part, split=split, videos=videos, seed=options.seed, clips=clips, **options.rendering)
     (part / note.name).write_text(json.dumps(wanted))
     part.rename(options.source)
 
