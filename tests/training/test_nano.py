@@ -351,3 +351,19 @@ def test_every_weight_moves_under_one_optimiser():
     ]
     assert len(taken) == len(set(taken))
     assert set(taken) == {id(one) for module in (model, head) for one in module.parameters()}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="--device cuda: .* cpu works everywhere"):
+        Trainer(tmp_path, seed=1, peak_rate=1e-3, steps=2, device="cuda")
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_a_cpu_learns(tmp_path):
+    losses = {}
+    for device in ("cpu", "cuda"):
+        (tmp_path / device).mkdir()
+        trainer = Trainer(tmp_path / device, seed=1, peak_rate=1e-3, steps=4, device=device)
+        losses[device] = [trainer.step()["loss"] for _ in range(4)]
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2)

@@ -63,6 +63,11 @@ class Batch:
     owner: torch.Tensor
     kinds: tuple[str, ...]
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch where the model is."""
+        inputs = {name: value.to(device) for name, value in self.inputs.items()}
+        return Batch(inputs, self.owner.to(device), self.kinds)
+
 
 def make_batch(lesson: Lesson, tokenizer: Any, seed: tuple[int, ...]) -> Batch:
     """Draw a batch.

@@ -197,6 +197,6 @@ def reading_loss(
 
 def _weights(like: torch.Tensor) -> torch.Tensor:
     """Letters count in full, emptiness little: it is most of a page."""
-    weights = torch.ones(NO_LETTER + 1, dtype=like.dtype)
+    weights = torch.ones(NO_LETTER + 1, dtype=like.dtype, device=like.device)
     weights[NO_LETTER] = 0.1
     return weights

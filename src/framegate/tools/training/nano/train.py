@@ -108,11 +108,24 @@ class Trainer:
         peak_rate: learning rate after the warm-up.
         steps: of training altogether; over the last two fifths of them the rate falls to a twentieth.
         bf16: compute in bfloat16 where that is safe; weights stay in float32.
+        device: where to compute. Batches are drawn on the CPU, so that they are the same everywhere.
+
+    Raises:
+        ConfigError: there is no such device here.
     """
 
-    def __init__(self, out: Path, *, seed: int, peak_rate: float, steps: int, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        seed: int,
+        peak_rate: float,
+        steps: int,
+        bf16: bool = False,
+        device: str = "cpu",
+    ) -> None:
         self.out, self.seed, self.peak_rate, self.steps = out, seed, peak_rate, steps
-        self.bf16 = bf16
+        self.bf16, self.device = bf16, _device(device)
         self.tokenizer = nano_processor().tokenizer
         self.model = nano_model(seed).train()
         tower = self.model.model.visual
@@ -120,6 +133,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = ReadingHead(self.model.config.text_config.hidden_size, LAYOUT.merge_size)
+        self.model.to(self.device)
+        self.head.to(self.device)
         self.optimizers = Optimizers(self.model, self.head, peak_rate)
         self.progress = Progress()
         self.running: dict[str, float] = {}
@@ -129,7 +144,7 @@ class Trainer:
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         if state["recipe"] != self._recipe():
             raise ConfigError(
                 f"{path} is of a run with {state['recipe']}, and {self._recipe()} was asked for. Give another --out."
@@ -181,7 +196,7 @@ class Trainer:
         began = time.perf_counter()
         now = self.progress
         reads, lesson, tower = np.random.default_rng((self.seed, now.step, 13)).random(3)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = self._read() if reads < self._reading_share() else self._answer(lesson, tower)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -192,7 +207,8 @@ class Trainer:
         return {"loss": float(loss.detach()), "rate": self.rate()} | self.running
 
     def _read(self) -> torch.Tensor:
-        batch = reading_batch(READING_PAGES, LAYOUT, (self.seed, self.progress.step))
+        drawn = reading_batch(READING_PAGES, LAYOUT, (self.seed, self.progress.step))
+        batch = tuple(one.to(self.device) for one in drawn)
         alone = self.progress.head_alone > 0
         self.progress.head_alone = max(0, self.progress.head_alone - 1)
         loss, share = reading_loss(self.model.model.visual, self.head, batch, head_alone=alone)
@@ -213,7 +229,7 @@ class Trainer:
         lesson = CURRICULUM[now.lesson - (2 if back else 1)]
         if ends:
             lesson = MIXTURE[int(draw * len(MIXTURE))]
-        batch = make_batch(lesson, self.tokenizer, (self.seed, now.step))
+        batch = make_batch(lesson, self.tokenizer, (self.seed, now.step)).to(self.device)
         tower = self.model.model.visual.requires_grad_(not ends or bool(draw_tower < TOWER_LEARNS))
         logits, right = answered(self.model, batch)
         tower.requires_grad_(True)
@@ -236,6 +252,15 @@ class Trainer:
             return
         now.lesson, now.since = now.lesson + 1, 0
         self.running = {"letters": self.running["letters"]}
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name; refuses one that this machine or this torch lacks."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"--device {name}: {str(error).splitlines()[0]} cpu works everywhere.") from error
+    return torch.device(name)
 
 
 def answered(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -341,10 +366,16 @@ def main() -> None:
     parser.add_argument(
         "--bf16", action="store_true", help="compute in bfloat16, for processors that know it"
     )
+    parser.add_argument("--device", default="cpu", help="cuda where there is a GPU, best with --bf16")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
-        options.out, seed=options.seed, peak_rate=options.rate, steps=options.steps, bf16=options.bf16
+        options.out,
+        seed=options.seed,
+        peak_rate=options.rate,
+        steps=options.steps,
+        bf16=options.bf16,
+        device=options.device,
     )
     if (options.out / "checkpoint.pt").exists():
         print(f"going on from {options.out / 'checkpoint.pt'}")
