@@ -1,6 +1,7 @@
 """The gate without a camera: bounds, budgets, order and rules, on any clip."""
 
 import mmap
+import tempfile
 
 import numpy as np
 import pytest
@@ -272,6 +273,22 @@ def test_a_full_disk_is_named(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
     with pytest.raises(VideoError, match="No space left on device.*Set TMPDIR"):
         HeldLuma().append(np.zeros((1, 8, 8), np.uint8))
+
+
+def test_a_disk_that_is_full_at_the_last_write_is_named(monkeypatch):
+    class Buffered:
+        def write(self, _):
+            pass
+
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Buffered())
+    held = HeldLuma()
+    held.append(np.zeros((1, 8, 8), np.uint8))
+    with pytest.raises(VideoError, match=f"in '{tempfile.gettempdir()}' .*Set TMPDIR .* a lower width"):
+        held.array()
 
 
 def test_stepwise_scan_equals_the_plan():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -39,30 +40,42 @@ class HeldLuma:
         self._shape, self._count = tube.shape, self._count + 1
         self._tubes.append(tube)
         if self._file is not None or self._count * tube.nbytes > HELD_BYTES:
-            self._spill()
+            with self._room():
+                self._spill()
 
     def array(self) -> UInt8Array:
-        """All tubes, uint8 [T, k, h, w]; read-only where they are in a file, which goes with the array."""
+        """All tubes, uint8 [T, k, h, w]; read-only where they are in a file, which goes with the array.
+
+        Raises:
+            VideoError: the folder for temporary files is full.
+        """
         if self._file is None:
             return np.stack(self._tubes)
-        self._file.flush()
-        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._file.close()
+        # what is written last waits in a buffer: the disk may be full only now
+        with self._room():
+            self._file.flush()
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._file.close()
         return np.frombuffer(mapped, np.uint8).reshape(self._count, *self._shape)
 
     def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="framegate-")  # noqa: SIM115 (it outlives this call)
+        for tube in self._tubes:
+            self._file.write(np.ascontiguousarray(tube).data)
+        self._tubes = []
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="framegate-")  # noqa: SIM115 (it outlives this call)
-            for tube in self._tubes:
-                self._file.write(np.ascontiguousarray(tube).data)
+            yield
         except OSError as problem:
             size_gb = self._count * int(np.prod(self._shape)) / 1e9
             raise VideoError(
                 f"Planning holds {size_gb:.1f} GB of pictures in {tempfile.gettempdir()!r} so far, and no more can be "
-                f"written ({problem}). Set TMPDIR to a folder with room, take fewer frames, or leave the budget out."
+                f"written ({problem}). Set TMPDIR to a folder with room, take fewer frames or a lower width, or leave "
+                "the budget out."
             ) from problem
-        self._tubes = []
 
 
 def in_turn(luma: UInt8Array) -> Iterator[UInt8Array]:
