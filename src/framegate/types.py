@@ -35,6 +35,7 @@ class VideoInfo:
         video_stream: number of the stream among all of the container's; None for frames in memory.
         is_live: frames come once, in order, without a known end.
         warnings: what had to be assumed or was found damaged while looking.
+        content: the file's bytes where they were given in place of a path; `source` names their number.
     """
 
     source: Path | str | None
@@ -49,6 +50,7 @@ class VideoInfo:
     video_stream: int | None = None
     is_live: bool = False
     warnings: tuple[str, ...] = ()
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def num_frames(self) -> int:

@@ -13,9 +13,10 @@ from PIL import Image
 
 from framegate.errors import ConfigError, FrameError, VideoError
 from framegate.tokenizers.clip import open_video, probe
+from framegate.tokenizers.clip.as_shown import orientation
 from framegate.tokenizers.clip.file_index import index_file
 from framegate.tokenizers.clip.file_source import FileReader
-from framegate.tokenizers.clip.pixels import orientation, resize, turn
+from framegate.tokenizers.clip.pixels import resize, turn
 from framegate.types import FramePlan
 
 IRREGULAR_MS = [0, 40, 50, 400, 410, 1000, 1033, 1100, 2500, 2600, 2610, 4000]

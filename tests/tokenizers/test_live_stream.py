@@ -252,3 +252,26 @@ def test_a_window_read_to_its_end_ends_the_reader(transport_stream):
         time.sleep(0.5)
         # the server's own thread is still there
         assert threading.active_count() <= before + 1
+
+
+def test_a_stream_that_nobody_holds_ends_its_reader(transport_stream):
+    before = threading.active_count()
+    with served(falls_silent(transport_stream), "video/mp2t") as address:
+        stream = open_video(address)
+        del stream
+        for _ in range(50):
+            # the server's own thread is still there
+            if threading.active_count() <= before + 1:
+                return
+            time.sleep(0.1)
+    raise AssertionError("the reader goes on")
+
+
+def test_a_silent_rtsp_server_is_named():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        pytest.raises(
+            VideoError, match=r"did not answer within 0\.5 seconds; check that the source is sending"
+        ),
+    ):
+        open_video(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/x", timeout_seconds=0.5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from framegate.errors import VideoError, VideoNotFoundError
 Stamps = list[tuple[int | None, int | None]]
 
 _VP8_SHOW_FRAME_BIT = 0x10
+# decoders whose frame threads give damaged frames without a word, or not twice the same
+_UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
 # a stream of less than this share of the largest one's pixels is a preview of it
 _PREVIEW_SHARE = 0.5
 
@@ -50,6 +54,7 @@ def open_container(
     VideoError where it cannot be opened, is no video, or does not answer in time.
     """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    began = time.monotonic()
     try:
         return av.open(
             opened,
@@ -58,12 +63,13 @@ def open_container(
             metadata_errors="replace",
             timeout=timeout_seconds,
         )
-    except (av.error.ExitError, av.error.TimeoutError) as problem:
-        raise VideoError(
-            f"{named(source)!r} did not answer within {timeout_seconds:g} seconds; check that the source is sending, "
-            "or raise timeout_seconds."
-        ) from problem
     except (av.FFmpegError, OSError, ValueError) as problem:
+        # RTSP gives its time-out another name
+        if timeout_seconds is not None and time.monotonic() - began >= timeout_seconds:
+            raise VideoError(
+                f"{named(source)!r} did not answer within {timeout_seconds:g} seconds; check that the source is "
+                "sending, or raise timeout_seconds."
+            ) from problem
         source = named(source)
         if "://" in source or format is not None:
             raise VideoError(
@@ -165,6 +171,11 @@ def is_shown(packet: Any, codec: str) -> bool:
     return codec != "vp8" or bool(bytes(packet)[0] & _VP8_SHOW_FRAME_BIT)
 
 
+def packets_tell_times(stream: Any) -> bool:
+    """Tell whether packets say when they are shown; AVI says it of none whose order of showing is not the file's."""
+    return not (stream.container.format.name == "avi" and stream.codec_context.has_b_frames)
+
+
 class Packets:
     """The packets of a stream from where its container stands, up to where reading fails.
 
@@ -199,6 +210,13 @@ class Packets:
             yield packet
 
 
+def use_threads(stream: Any) -> None:
+    """Let several threads decode a stream, and bound them: each holds a frame, so memory would grow with them."""
+    unsafe = stream.codec_context.name in _UNSAFE_FRAME_THREADS
+    stream.thread_type = "SLICE" if unsafe else "AUTO"
+    stream.codec_context.thread_count = counted_threads(os.cpu_count())
+
+
 def counted_threads(cpus: int | None) -> int:
-    """Bound the decoder's threads: each holds a frame, so memory would grow with the machine."""
+    """Threads of a decoder on a machine."""
     return int(np.clip(cpus or 1, 1, 8))

@@ -12,18 +12,19 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError
-from framegate.tokenizers.clip.clock import FREE_CLOCKS, mended_clock, usual_delay, wild_showing
+from framegate.tokenizers.clip.as_shown import PixelAspects, as_shown, odd_pixels_note
+from framegate.tokenizers.clip.clock import FREE_CLOCKS
 from framegate.tokenizers.clip.container import (
     Packets,
     Stamps,
     check_file,
-    is_shown,
     named,
     open_container,
     other_videos_note,
+    packets_tell_times,
     video_stream_of,
 )
-from framegate.tokenizers.clip.pixels import as_shown
+from framegate.tokenizers.clip.file_packets import FilePackets, read_packets
 from framegate.types import Float64Array, Int64Array, VideoInfo
 
 MICROSECOND = Fraction(1, 1_000_000)
@@ -60,24 +61,6 @@ class FileIndex:
     stamps: Stamps | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class _Packets:
-    """Per shown packet, in order of the file: stamps in ticks (None: missing), length, keyframe or not.
-
-    `stamps` are those of all packets where any was moved, `clock_notes` say which and why.
-    """
-
-    pts: list[int | None]
-    dts: list[int | None]
-    durations: list[int]
-    keys: list[bool]
-    num_discarded: int
-    num_corrupt: int
-    problem: str | None
-    stamps: Stamps | None
-    clock_notes: tuple[str, ...]
-
-
 def index_file(source: Path | bytes, *, video_stream: int | None = None) -> FileIndex:
     """Read all packets of a file, and decode its first frame to learn how it is shown.
 
@@ -98,24 +81,29 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
     data, name = source if isinstance(source, bytes) else str(source), named(source)
     with open_container(data) as container:
         stream = video_stream_of(container, name, video_stream)
-        packets = _read_packets(container, stream, Path(name).name)
+        packets = read_packets(container, stream, data)
         if not packets.pts:
             raise VideoError(f"{name!r} has a video stream but no frame in it; record it again.")
         time_base = stream.time_base
         ticks, order, lookup, notes = _place(packets, stream)
-        start = _start_tick(container, stream, packets, int(ticks[0])) if lookup == "time" else int(ticks[0])
+        start = int(ticks[0])
+        if lookup == "time":
+            start, other_clock = _start_tick(container, stream, packets, start, Path(name).name)
+            notes += other_clock
         step = packets.durations[order[-1]] or _median_step(ticks, stream, time_base)
         end = float((int(ticks[-1]) + step - start) * time_base)
         size_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
         notes += _damage(Path(name).name, size_bytes, container, stream, packets, end)
+        shown, odd_pixels = _first_picture(data, stream.index)
         info = VideoInfo(
             source=name if isinstance(source, bytes) else source,
+            content=source if isinstance(source, bytes) else None,
             frame_times_seconds=_seconds(ticks - start, time_base),
             duration_seconds=end,
             codec=stream.codec_context.name,
             video_stream=stream.index,
-            warnings=(*other_videos_note(container, stream, Path(name).name), *notes),
-            **_first_picture(data, stream.index),
+            warnings=(*other_videos_note(container, stream, Path(name).name), *odd_pixels, *notes),
+            **shown,
         )
     return FileIndex(
         info=info,
@@ -128,70 +116,13 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
     )
 
 
-def _read_packets(container: Any, stream: Any, name: str) -> _Packets:
-    stamps: Stamps = []
-    shown: list[int] = []
-    durations: list[int] = []
-    keys: list[bool] = []
-    discarded = corrupt = 0
-    source = Packets(container, stream)
-    for packet in source:
-        if packet.size == 0:
-            continue
-        stamps.append((packet.pts, packet.dts))
-        discarded += packet.is_discard
-        if not is_shown(packet, stream.codec_context.name):
-            continue
-        shown.append(len(stamps) - 1)
-        durations.append(packet.duration or 0)
-        keys.append(packet.is_keyframe)
-        corrupt += packet.is_corrupt
-    mended, notes = _mended(stamps, container, stream, name)
-    used = mended or stamps
-    pts, dts = [used[place][0] for place in shown], [used[place][1] for place in shown]
-    return _Packets(pts, dts, durations, keys, discarded, corrupt, source.problem, mended, notes)
-
-
-def _mended(stamps: Stamps, container: Any, stream: Any, name: str) -> tuple[Stamps | None, tuple[str, ...]]:
-    """Stamps that can be true, None where the file's own are, and what has to be said of the others."""
-    unit = float(stream.time_base)
-    dts = [decoded for _, decoded in stamps]
-    clock = mended_clock(dts, unit, clock_is_free=container.format.name in FREE_CLOCKS)
-    moved: Stamps = [
-        (None if shown is None else shown + shift, None if decoded is None else decoded + shift)
-        for (shown, decoded), shift in zip(stamps, clock.shifts.tolist(), strict=True)
-    ]
-    apart = set(wild_showing(moved, unit))
-    wild = sorted(apart.union(clock.wild.tolist()))
-    if not clock.changes and not wild:
-        return None, ()
-    notes = [
-        f"The time stamps of {name} go from {before * unit:g} to {after * unit:g} seconds; what follows was put behind "
-        "what came before."
-        for before, after in clock.restarts
-    ]
-    if wild:
-        stamp = next((tick for tick in stamps[wild[0]] if tick is not None), 0)
-        notes.append(
-            f"{len(wild)} frames of {name} have a time stamp that does not fit their neighbours', the first is number "
-            f"{wild[0]} at {stamp * unit:g} seconds; they were put between their neighbours."
-        )
-    usual = usual_delay(moved)
-    mended: Stamps = [
-        (decoded + usual, decoded) if place in apart and decoded is not None else (shown, decoded)
-        for place, (shown, decoded) in enumerate(moved)
-    ]
-    return mended, tuple(notes)
-
-
 def _place(
-    packets: _Packets, stream: Any
+    packets: FilePackets, stream: Any
 ) -> tuple[Int64Array, Int64Array, Literal["time", "count"], list[str]]:
     """Order the packets for presentation: ticks [F], file position of each [F], lookup, what was assumed."""
     count = len(packets.pts)
     in_order = np.arange(count)
-    reorders = bool(stream.codec_context.has_b_frames)
-    if None not in packets.pts and not (stream.container.format.name == "avi" and reorders):
+    if None not in packets.pts and packets_tell_times(stream):
         ticks = np.array(packets.pts, dtype=np.int64)
         order = np.argsort(ticks, kind="stable")
         return ticks[order], order, "time", []
@@ -209,19 +140,38 @@ def _place(
     return ticks, in_order, "count", [note]
 
 
-def _start_tick(container: Any, stream: Any, packets: _Packets, first_tick: int) -> int:
-    """The tick of 0 seconds: the container's start, or the first frame where the two agree or it has none.
+def _start_tick(
+    container: Any, stream: Any, packets: FilePackets, first_tick: int, name: str
+) -> tuple[int, tuple[str, ...]]:
+    """The tick of 0 seconds: the container's start, or the first frame where the two agree or it has none; and notes.
 
-    A transport stream may hold programmes with clocks of their own: a start far before the first frame is another's,
-    or that of a wild stamp.
+    A transport stream may hold programmes with clocks of their own: a start far before the first frame is another's.
     """
-    if container.start_time is None:
-        return first_tick
-    start = round(container.start_time * MICROSECOND / stream.time_base)
+    start = _container_start(container, stream, packets)
+    if start is None or start >= first_tick - 1:
+        return first_tick, ()
+    early_seconds = float((first_tick - start) * stream.time_base)
     may_be_another = container.format.name in FREE_CLOCKS or packets.stamps is not None
-    if may_be_another and first_tick - start > OTHER_CLOCK_SECONDS / stream.time_base:
-        return first_tick
-    return first_tick if start >= first_tick - 1 else start
+    if may_be_another and early_seconds > OTHER_CLOCK_SECONDS:
+        return first_tick, (
+            f"{name} starts {early_seconds:g} seconds before its video, as by the clock of another programme; the "
+            "first frame was put at 0.",
+        )
+    return start, ()
+
+
+def _container_start(container: Any, stream: Any, packets: FilePackets) -> int | None:
+    """The first tick of all streams; of the others where the video's own was mended, for a wild one may be first."""
+    if packets.stamps is None:
+        starts = () if container.start_time is None else (container.start_time * MICROSECOND,)
+    else:
+        others = (*container.streams.video, *container.streams.audio)
+        starts = tuple(
+            other.start_time * other.time_base
+            for other in others
+            if other is not stream and other.start_time is not None
+        )
+    return min((round(start / stream.time_base) for start in starts), default=None)
 
 
 def _seconds(ticks: Int64Array, time_base: Fraction) -> Float64Array:
@@ -235,12 +185,12 @@ def _median_step(ticks: Int64Array, stream: Any, time_base: Fraction) -> int:
     return max(1, round(1 / ((stream.average_rate or FALLBACK_RATE) * time_base)))
 
 
-def _first_picture(data: str | bytes, video_stream: int) -> dict[str, Any]:
-    """How the video is shown, from its first frame: see `as_shown`."""
+def _first_picture(data: str | bytes, video_stream: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """How the video is shown, from its first frame: see `as_shown`; and notes."""
     name = named(data)
     with open_container(data) as container:
         stream = video_stream_of(container, name, video_stream)
-        problem: Exception | None = None
+        aspects, problem = PixelAspects(stream), None
         for packet in Packets(container, stream):
             try:
                 frame = next(iter(packet.decode()), None)
@@ -248,7 +198,8 @@ def _first_picture(data: str | bytes, video_stream: int) -> dict[str, Any]:
                 problem = error
                 continue
             if frame is not None:
-                return as_shown(frame, stream.sample_aspect_ratio)
+                aspect = aspects.of(frame)
+                return as_shown(frame, aspect), odd_pixels_note(aspect, Path(name).name)
     raise VideoError(
         f"No frame of {name!r} ({stream.codec_context.name}) can be decoded ({problem or 'no output'}); "
         "the data is damaged, or this build of FFmpeg has no decoder for it."
@@ -256,7 +207,7 @@ def _first_picture(data: str | bytes, video_stream: int) -> dict[str, Any]:
 
 
 def _damage(
-    name: str, size_bytes: int, container: Any, stream: Any, packets: _Packets, end_seconds: float
+    name: str, size_bytes: int, container: Any, stream: Any, packets: FilePackets, end_seconds: float
 ) -> list[str]:
     """Everything that shows that the file is not what its header says."""
     notes = list(packets.clock_notes)
@@ -269,7 +220,7 @@ def _damage(
 
 
 def _broken_promises(
-    name: str, size_bytes: int, container: Any, stream: Any, packets: _Packets, end_seconds: float
+    name: str, size_bytes: int, container: Any, stream: Any, packets: FilePackets, end_seconds: float
 ) -> list[str]:
     found = len(packets.pts) + packets.num_discarded
     # AVI counts the frames it left out too

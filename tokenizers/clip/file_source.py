@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -12,11 +11,12 @@ import numpy as np
 from av.video.frame import PictureType
 
 from framegate.errors import VideoError
+from framegate.tokenizers.clip.as_shown import PixelAspects
 from framegate.tokenizers.clip.container import (
     Packets,
-    counted_threads,
     is_shown,
     open_container,
+    use_threads,
     video_stream_of,
 )
 from framegate.tokenizers.clip.file_index import FileIndex
@@ -26,8 +26,6 @@ from framegate.types import Frame, Int64Array
 # A seek empties the decoder's pipeline, which costs about as much as decoding this many frames.
 SEEK_COST_FRAMES = 12
 KEYFRAMES_TRIED = 2
-# decoders whose frame threads give damaged frames without a word, or not twice the same
-UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
 
 Note = Callable[[str], None]
 
@@ -50,7 +48,8 @@ def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) ->
                 lost.append(int(place))
                 continue
             time_seconds = float(index.info.frame_times_seconds[place])
-            pixels, damaged = convert(decoded, time_seconds), bool(decoded.is_corrupt)
+            pixels = convert(decoded, reader.pixel_aspect, time_seconds)
+            damaged = bool(decoded.is_corrupt)
             del decoded
             for repeat in range(int(repeats)):
                 own = pixels if repeat == repeats - 1 else pixels.copy()
@@ -87,7 +86,8 @@ class FileReader:
     Args:
         index: the file's index.
 
-    Memory holds the decoder's own window and one frame, whatever the length.
+    Memory holds the decoder's own window and one frame, whatever the length. `pixel_aspect` is that of the frame given
+    last.
     """
 
     def __init__(self, index: FileIndex) -> None:
@@ -97,6 +97,7 @@ class FileReader:
         self._has_sought = False
         self._is_unclean = False
         self._position = -1
+        self.pixel_aspect = index.info.pixel_aspect
         self._ahead: tuple[int, Any] | None = None
         self.num_failed = self.num_patched = self.num_misplaced = 0
         self._restart()
@@ -125,9 +126,8 @@ class FileReader:
         source = str(self._index.info.source)
         self._container = open_container(self._index.data)
         self._stream = video_stream_of(self._container, source, self._index.info.video_stream)
-        unsafe = self._stream.codec_context.name in UNSAFE_FRAME_THREADS
-        self._stream.thread_type = "SLICE" if unsafe else "AUTO"
-        self._stream.codec_context.thread_count = counted_threads(os.cpu_count())
+        use_threads(self._stream)
+        self._aspects = PixelAspects(self._stream)
         self._has_sought = self._is_unclean = False
         self._position = -1
         self.num_failed = self.num_patched = self.num_misplaced = 0
@@ -187,6 +187,7 @@ class FileReader:
             self._is_unclean |= frames is None
             self.num_failed += frames is None
             for frame in frames or ():
+                self.pixel_aspect = self._aspects.of(frame)
                 if floor_tick is not None and frame.pts is not None and frame.pts < floor_tick:
                     continue
                 place = self._place_of(frame.pts, last)

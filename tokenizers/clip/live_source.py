@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from framegate.errors import FrameError
-from framegate.tokenizers.clip.clock import FREE_CLOCKS, LEAP_SECONDS, LONGEST_GAP_SECONDS
+from framegate.tokenizers.clip.clock import FREE_CLOCKS, LEAP_SECONDS
+from framegate.tokenizers.clip.live_clock import LiveClock, Stamped
 from framegate.tokenizers.clip.live_reader import Arrival, LiveReader
 from framegate.tokenizers.clip.pixels import PixelConverter, View
 from framegate.tokenizers.clip.window import Window, check_window
@@ -87,47 +87,28 @@ class LiveSource:
     def _converted(self, view: View, start: float, end: float, live_fps: float | None) -> Iterator[Frame]:
         convert = PixelConverter(view, self.info, self._note)
         next_due = -math.inf
-        for index, now, frame in _from(start, self._timed()):
+        clock = LiveClock(self._address, clock_is_free=self._clock_is_free, note=self._note)
+        for index, now, arrival in _from(start, clock.timed(self._stamped())):
             if now >= end:
                 return
             if now < next_due - EPSILON_SECONDS:
                 continue
             if live_fps is not None:
                 next_due = (math.floor(now * live_fps + EPSILON_SECONDS) + 1) / live_fps
-            pixels, damaged = convert(frame, now), bool(frame.is_corrupt)
+            pixels = convert(arrival.frame, arrival.pixel_aspect, now)
+            damaged = bool(arrival.frame.is_corrupt)
             yield Frame(index=index, timestamp_seconds=now, pixels=pixels, is_damaged=damaged)
 
-    def _timed(self) -> Iterator[tuple[int, float, Any]]:
-        """Frames with index and seconds since the first; a clock that starts anew goes on."""
-        offset = last = step = 0.0
-        before: float | None = None
-        for index, (arrived, frame) in enumerate(self._arrivals()):
-            stamp = frame.time if self._has_stamps else None
+    def _stamped(self) -> Iterator[Stamped]:
+        """Frames with the seconds of the source's own clock, of ours where it has none."""
+        for arrival in self._arrivals():
+            stamp = arrival.frame.time if self._has_stamps else None
             if stamp is None:
                 self._note(
                     f"{self._address} sends frames without time stamps; the clock on arrival was taken."
                 )
-                stamp = arrived
-            if before is None:
-                offset, now = -stamp, 0.0
-            else:
-                now = stamp + offset
-                if now < last or now - last > self._longest_gap + arrived - before:
-                    self._note(
-                        f"The time stamps of {self._address} go from {last:g} to {now:g} seconds; what follows was put "
-                        "behind what came before."
-                    )
-                    offset += last + step - now
-                    now = last + step
-                elif now > last:
-                    step = min(now - last, LEAP_SECONDS)
-            before, last = arrived, now
-            yield index, now, frame
-
-    @property
-    def _longest_gap(self) -> float:
-        """Seconds that the source's clock may go ahead of ours before it is taken to be another clock."""
-        return LEAP_SECONDS if self._clock_is_free else LONGEST_GAP_SECONDS
+                stamp = arrival.seconds
+            yield stamp, arrival
 
     def _arrivals(self) -> Iterator[Arrival]:
         if self._first is not None:
@@ -137,20 +118,20 @@ class LiveSource:
         yield from self._reader
 
 
-def _from(start: float, timed: Iterator[tuple[int, float, Any]]) -> Iterator[tuple[int, float, Any]]:
+def _from(start: float, coming: Iterator[tuple[int, float, Arrival]]) -> Iterator[tuple[int, float, Arrival]]:
     """From a moment on, with the frame that is on screen then, at that time."""
-    held: tuple[int, float, Any] | None = None
+    held: tuple[int, float, Arrival] | None = None
     since = 0.0
-    for index, now, frame in timed:
+    for index, now, arrival in coming:
         if now < start - EPSILON_SECONDS:
-            held, since = (index, start, frame), now
+            held, since = (index, start, arrival), now
             continue
         if now <= start + EPSILON_SECONDS:
             held = None
         if held is not None:
             yield held
             held = None
-        yield index, now, frame
+        yield index, now, arrival
     # a source that ended long before has nothing on screen
     if held is not None and start - since <= LEAP_SECONDS:
         yield held

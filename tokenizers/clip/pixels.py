@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from framegate.errors import ConfigError, FrameError, VideoError, nearest
+from framegate.tokenizers.clip.as_shown import believed_aspect, shown_px
 from framegate.types import UInt8Array, VideoInfo
 
 PixelFormat = Literal["rgb24", "gray"]
@@ -26,8 +26,6 @@ _RANGE_LIMITED, _RANGE_FULL = 1, 2
 _SWS_BICUBIC, _SWS_AREA, _SWS_FULL_CHR_H_INT, _SWS_ACCURATE_RND = 4, 0x20, 0x2000, 0x40000
 # Unspecified, BT.470BG, SMPTE 170M: luma is 0.299 R + 0.587 G + 0.114 B, as swscale reads them.
 _LUMA_601 = (2, 5, 6)
-# a pixel further from square is a damaged header
-_LONGEST_PIXEL = 10.0
 # sides' ratios this near are the same picture in another resolution
 _SAME_ASPECT = 0.02
 _EXPAND = np.clip(np.round((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
@@ -68,61 +66,6 @@ class View:
             )
 
 
-def as_shown(frame: Any, stored_pixel_aspect: Any) -> dict[str, Any]:
-    """Tell how a decoded av.VideoFrame is shown.
-
-    Args:
-        frame: it carries the display matrix.
-        stored_pixel_aspect: width of its pixels by their height, None or 0 where the stream does not say.
-
-    Returns:
-        The fields of VideoInfo: width_px, height_px, rotation_degrees, is_mirrored, pixel_aspect.
-    """
-    rotation, mirrored = orientation(_display_matrix(frame))
-    aspect = float(stored_pixel_aspect or 1)
-    if not 1 / _LONGEST_PIXEL <= aspect <= _LONGEST_PIXEL:
-        aspect = 1.0
-    height, width = _shown_px(frame, rotation, aspect)
-    return {
-        "width_px": width,
-        "height_px": height,
-        "rotation_degrees": rotation,
-        "is_mirrored": mirrored,
-        "pixel_aspect": aspect,
-    }
-
-
-def _display_matrix(frame: Any) -> Any:
-    """The display matrix's four numbers that turn and mirror, int32 [2, 2] as (a, b), (c, d)."""
-    from av.sidedata.sidedata import Type
-
-    found = frame.side_data.get(Type.DISPLAYMATRIX)
-    matrix = np.frombuffer(bytes(found), np.int32) if found is not None else np.zeros(0, np.int32)
-    return matrix.reshape(3, 3)[:2, :2] if matrix.size == 9 else np.zeros((2, 2), np.int32)
-
-
-def orientation(matrix: Any) -> tuple[int, bool]:
-    """Turn a display matrix into the clockwise quarter turn nearest to it, and whether a mirror follows.
-
-    Args:
-        matrix: [[a, b], [c, d]]: a stored point (x, y) is shown at (a x + c y, b x + d y); zeros for none.
-
-    Returns:
-        0, 90, 180 or 270; True where left and right are swapped after the turn.
-    """
-    (a, b), (c, d) = np.asarray(matrix, np.float64)
-    mirrored = a * d - b * c < 0
-    angle = math.degrees(math.atan2(b, -a if mirrored else a))
-    return round(angle / 90) % 4 * 90, bool(mirrored)
-
-
-def _shown_px(frame: Any, rotation_degrees: int, pixel_aspect: float) -> Size:
-    """Height and width with square pixels, turned; the side that grows makes up for long pixels, so none is lost."""
-    height = frame.height if pixel_aspect >= 1 else round(frame.height / pixel_aspect)
-    width = frame.width if pixel_aspect <= 1 else round(frame.width * pixel_aspect)
-    return (width, height) if rotation_degrees in (90, 270) else (height, width)
-
-
 class PixelConverter:
     """Turns decoded frames into arrays; holds one scaler for a pass, for its filters are costly to set up.
 
@@ -131,7 +74,7 @@ class PixelConverter:
     Args:
         view: size and format wanted.
         info: how the video is shown.
-        note: told where the video's size changes.
+        note: told where the video's size, or the shape of its pixels, changes.
     """
 
     def __init__(self, view: View, info: VideoInfo, note: Callable[[str], None]) -> None:
@@ -141,12 +84,12 @@ class PixelConverter:
         self._told: set[Size] = set()
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: Any, timestamp_seconds: float) -> UInt8Array:
+    def __call__(self, frame: Any, pixel_aspect: float, timestamp_seconds: float) -> UInt8Array:
         """Convert one av.VideoFrame as shown: uint8 [h, w, 3] RGB or [h, w] luma, contiguous, a copy."""
         info = self._info
         height, width = self._view.size_px or (info.height_px, info.width_px)
         wanted = int(height), int(width)
-        own = _shown_px(frame, info.rotation_degrees, info.pixel_aspect)
+        own = shown_px(frame, info.rotation_degrees, believed_aspect(pixel_aspect))
         if own == (info.height_px, info.width_px):
             return self._at(frame, wanted)
         if own not in self._told:
