@@ -213,7 +213,8 @@ def open_file(info: VideoInfo, window_seconds: Window, sampler: str) -> VideoStr
             f"Frame sampler {sampler!r} looks at the pictures of a file, but these frames are in memory; write "
             "them to a file, or use sampler 'fps' or 'uniform'."
         )
-    return open_video(info.source, window_seconds=window_seconds, video_stream=info.video_stream)
+    source = info.source if info.content is None else info.content
+    return open_video(source, window_seconds=window_seconds, video_stream=info.video_stream)
 
 
 def small_size(

@@ -60,6 +60,9 @@ def test_every_spelling_of_a_file_opens_everywhere(spelling, clip):
     assert np.array_equal(plan.keep, framegate.plan_video(clip, "gate", keep_ratio=0.5).keep)
     assert len(list(plan.source_frames())) == len(plan.frames)
     assert framegate.plan_frames(source, fps=5).indices.tolist() == [0, 2, 4]
+    for sampler, settings in (("keyframes", {}), ("tass", {"num_frames": 2, "fps": 5})):
+        planned = framegate.plan_frames(source, sampler, **settings)
+        assert planned.indices.tolist() == framegate.plan_frames(clip, sampler, **settings).indices.tolist()
 
 
 def test_an_open_file_stays_where_it_stood(clip):
