@@ -78,7 +78,9 @@ class MendedClock:
         return bool(self.shifts.any())
 
 
-def mended_clock(stamps: list[int | None], seconds_per_tick: float, *, clock_is_free: bool) -> MendedClock:
+def mended_clock(
+    stamps: Sequence[int | None], seconds_per_tick: float, *, clock_is_free: bool
+) -> MendedClock:
     """Look for stamps that cannot be true, and say how far to move each frame.
 
     Args:
@@ -98,7 +100,8 @@ def mended_clock(stamps: list[int | None], seconds_per_tick: float, *, clock_is_
     steps = np.diff(own)
     step = max(1, int(np.median(steps[steps > 0]))) if np.any(steps > 0) else 1
     leap = _longest_gap(step, seconds_per_tick, clock_is_free)
-    moved, wild, restarts = own, np.zeros(len(own), bool), []
+    moved, wild = own, np.zeros(len(own), bool)
+    restarts: list[tuple[int, int]] = []
     if not np.all((steps >= 0) & (steps <= leap)):
         moved, wild, restarts = _continuous(own, step, leap)
     apart, pauses = _ends(moved, seconds_per_tick, clock_is_free)
@@ -186,7 +189,8 @@ def _ends(
     moved: Int64Array, seconds_per_tick: float, clock_is_free: bool
 ) -> tuple[BoolArray, tuple[Pause, ...]]:
     """Which of the first and last few stamps are wild, bool [N], and which stand apart and are kept."""
-    apart, pauses = np.zeros(len(moved), bool), []
+    apart = np.zeros(len(moved), bool)
+    pauses: list[Pause] = []
     steps = np.diff(moved)
     if len(moved) < SERIES + 2 * WILD:
         return apart, ()
@@ -194,7 +198,8 @@ def _ends(
     longest = int(rest.max())
     far = max(PAUSE_SECONDS / seconds_per_tick, PAUSE_TIMES * longest)
     too_far = max(APART_SECONDS / seconds_per_tick, APART_TIMES * int(rest.sum()))
-    for end, outwards in (("first", apart), ("last", apart[::-1])):
+    ends: tuple[tuple[Literal["first", "last"], BoolArray], ...] = (("first", apart), ("last", apart[::-1]))
+    for end, outwards in ends:
         gaps = (steps if end == "first" else steps[::-1])[:WILD]
         frames = 1 + int(np.flatnonzero(gaps > far).max(initial=-1))
         gap = int(gaps[frames - 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _mended(
         Stamps that can be true, None where the file's own are, and the notes.
     """
 
-    def clock_of(series: list[int | None]) -> MendedClock:
+    def clock_of(series: Sequence[int | None]) -> MendedClock:
         is_free = container.format.name in FREE_CLOCKS
         return mended_clock(series, float(stream.time_base), clock_is_free=is_free)
 
