@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ def resolve_config(
     return load_config(path), learned_weights(path)
 
 
+def _folder(name_or_path: Any) -> str | Path:
+    """A name as it is looked up; ConfigError for what is none."""
+    if not isinstance(name_or_path, str | PathLike):
+        raise ConfigError(f"name_or_path is {name_or_path!r}; give a folder or a hub id.")
+    return shipped_folder(name_or_path if isinstance(name_or_path, str) else Path(name_or_path))
+
+
 def _hub_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in _HUB_OPTIONS if name in options}
 
@@ -60,7 +68,7 @@ def load_attached(name_or_path: str | Path, front_end: Any, options: dict[str, A
     """Load model and processor of a checkpoint and attach a front end; see `framegate.from_pretrained`."""
     from framegate.models.video_processor import load_processor
 
-    name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
+    name_or_path, hub = _folder(name_or_path), _hub_options(options)
     (config, weights), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
     processor = load_processor(name_or_path, family.model_type, **hub)
     model = _load_model(name_or_path, options)
@@ -85,9 +93,9 @@ class AutoModelForImageTextToText:
 
         Raises:
             UnsupportedModelError: the checkpoint's model type is in no row of the family table.
-            ConfigError: the configuration is not valid.
+            ConfigError: the configuration is not valid, or the name is none.
         """
-        name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
+        name_or_path, hub = _folder(name_or_path), _hub_options(options)
         config, weights = resolve_config(name_or_path, front_end, hub)
         _family(name_or_path, hub)
         model = _load_model(name_or_path, options)
@@ -112,11 +120,11 @@ class AutoProcessor:
 
         Raises:
             UnsupportedModelError: the checkpoint's model type is in no row of the family table.
-            ConfigError: the configuration is not valid.
+            ConfigError: the configuration is not valid, or the name is none.
         """
         from framegate.models.video_processor import attach_processor, load_processor
 
-        name_or_path, hub = shipped_folder(name_or_path), _hub_options(options)
+        name_or_path, hub = _folder(name_or_path), _hub_options(options)
         (config, _), family = resolve_config(name_or_path, front_end, hub), _family(name_or_path, hub)
         processor = load_processor(name_or_path, family.model_type, **options)
         check_served(config, family)

@@ -64,4 +64,4 @@ def find_front_end(model: Any) -> FrontEnd | None:
     Returns:
         The front end, None when there is none.
     """
-    return vars(unwrap(model)).get(OWNER)
+    return getattr(unwrap(model), OWNER, None)

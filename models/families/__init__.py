@@ -78,7 +78,7 @@ def family_of_type(model_type: str) -> Family:
     """
     if model_type not in families():
         raise UnsupportedModelError(
-            f"model_type {model_type!r} is not supported. {nearest(model_type, families())}"
+            f"model_type {model_type!r} is not supported. {nearest(str(model_type), families())}"
         )
     return families()[model_type]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from framegate.errors import ConfigError, FrameError, nearest
+from framegate.errors import ConfigError, nearest
 from framegate.models.families._shared import frame_rule
 from framegate.models.family import SizeRule, VideoSettings
 from framegate.settings import Count, Positive, make, settings_of
@@ -145,8 +145,6 @@ def asked_of(block: Mapping[str, Any], *, in_memory: bool) -> Asked:
     keys = make(
         VideoKeys, {name: value for name, value in given.items() if name in known}, "video of a message"
     )
-    if keys.plan is not None and not isinstance(keys.plan, FramePlan | GatePlan):
-        raise FrameError(f"plan is a {type(keys.plan).__name__}; give a FramePlan or a GatePlan.")
     window = (keys.video_start, keys.video_end)
     check_window(window)
     sampling = _given(keys, SAMPLING) | ({} if keys.nframes is None else {"num_frames": keys.nframes})
@@ -171,11 +169,9 @@ def asked_of(block: Mapping[str, Any], *, in_memory: bool) -> Asked:
 
 
 def _number(value: Any) -> Any:
-    """A number that is spelled as text, as examples of Qwen have it."""
-    if not isinstance(value, str):
-        return value
+    """A number that is spelled as text, as examples of Qwen have it; a whole one as such, however it is spelled."""
     try:
-        number = float(value)
+        number = float(value) if isinstance(value, str | float) else math.nan
     except ValueError:
         return value
     if not math.isfinite(number):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from transformers.video_utils import VideoMetadata
 
-from framegate.errors import FrameError
+from framegate.errors import ConfigError, FrameError
 from framegate.models.families import family_of_type
+from framegate.settings import Positive, read
 from framegate.tokenizers.clip.memory_source import ASSUMED_FPS
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
@@ -85,6 +86,20 @@ def counted_metadata(info: VideoInfo, plan: FramePlan) -> VideoMetadata:
         video_backend="framegate",
         frames_indices=plan.indices.tolist(),
     )
+
+
+def checked_metadata(metadata: VideoMetadata) -> VideoMetadata:
+    """Metadata of frames in memory as a caller gave them, their kinds checked; ConfigError for what does not fit."""
+    place = "video_metadata"
+    metadata.fps = read(metadata.fps, Positive | None, f"{place}.fps")
+    metadata.total_num_frames = read(metadata.total_num_frames, int | None, f"{place}.total_num_frames")
+    if metadata.frames_indices is not None:
+        indices = np.asarray(metadata.frames_indices)
+        if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.number):
+            raise ConfigError(
+                f"{place}.frames_indices is {metadata.frames_indices!r}; give a whole number per frame."
+            )
+    return metadata
 
 
 def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Array:

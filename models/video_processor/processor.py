@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from framegate.models.timestamp_interleaver import TimestampInterleaver
 from framegate.models.video_processor.gated_video import GatedVideo, packed_batch, process_video
 from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.models.video_processor.message import SHARES, Asked, Given
+from framegate.models.video_processor.metadata import checked_metadata
 from framegate.models.video_processor.reading import Request, opened, tower_size_px
 from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_processor.sources import CarriedVideo, carried, flat_videos, is_file
 from framegate.per_thread import PerThread
+from framegate.settings import read
 from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.window import WHOLE, Window
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
@@ -35,7 +37,7 @@ from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import UInt8Array
 
 
-class QwenVideoKwargs(VideosKwargs, total=False):  # type: ignore[misc, call-arg]
+class OwnVideoKwargs(TypedDict, total=False):
     """Keyword arguments of a call beyond those all video processors share; the names are transformers'."""
 
     min_pixels: int
@@ -49,6 +51,10 @@ class QwenVideoKwargs(VideosKwargs, total=False):  # type: ignore[misc, call-arg
     max_video_tokens: int
     keep_ratio: float
     tower_ratio: float
+
+
+class QwenVideoKwargs(OwnVideoKwargs, VideosKwargs, total=False):  # type: ignore[misc, call-arg]
+    """All keyword arguments of a call."""
 
 
 class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
@@ -145,8 +151,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         Raises:
             ConfigError: an unknown setting, or settings that contradict each other.
         """
-        _check_names(call)
-        given = {name: value for name, value in call.items() if value is not None}
+        given = {name: _checked(name, value) for name, value in call.items()}
+        given = {name: value for name, value in given.items() if value is not None}
         settings = self._settings(given)
         return Request(model_type=self.model_type, settings=settings, config=config, call=given)
 
@@ -197,11 +203,15 @@ def _interleaver(model_type: str, config: PlanConfig) -> TimestampInterleaver | 
     return TimestampInterleaver(config.timestamps)
 
 
-def _check_names(call: Mapping[str, Any]) -> None:
-    known = {*VideosKwargs.__annotations__, *QwenVideoKwargs.__annotations__}
-    for name in call:
-        if name not in known:
-            raise ConfigError(f"Unknown video setting {name!r}. {nearest(name, known)}")
+_OWN = get_type_hints(OwnVideoKwargs)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A setting of a call that is known, and of the right kind: transformers checks those that are shared."""
+    known = {*VideosKwargs.__annotations__, *_OWN}
+    if name not in known:
+        raise ConfigError(f"Unknown video setting {name!r}. {nearest(name, known)}")
+    return read(value, _OWN[name] | None, name) if name in _OWN else value
 
 
 def _metadata_of(flat: Sequence[CarriedVideo], given: Any) -> list[VideoMetadata | None]:
@@ -214,7 +224,10 @@ def _metadata_of(flat: Sequence[CarriedVideo], given: Any) -> list[VideoMetadata
         raise FrameError(f"video_metadata does not fit the {len(flat)} videos: {error}") from error
     if len(known) != len(flat):
         raise FrameError(f"video_metadata has {len(known)} entries for {len(flat)} videos; give one each.")
-    return [None if is_file(video.source) else entry for video, entry in zip(flat, known, strict=True)]
+    return [
+        None if is_file(video.source) else checked_metadata(entry)
+        for video, entry in zip(flat, known, strict=True)
+    ]
 
 
 def _batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from transformers.video_utils import VideoMetadata
@@ -29,6 +29,7 @@ from framegate.models.video_processor.sampling import (
 )
 from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_processor.sources import is_file
+from framegate.settings import read
 from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.clip import Judged
@@ -39,6 +40,7 @@ from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import FramesConfig, sample_frames
 from framegate.types import FramePlan, VideoInfo
 
+Layout = Literal["channels_first", "channels_last"]
 _FRAMES_WORTH_A_BAR = 512
 
 
@@ -183,7 +185,7 @@ def _opened_frames(
 ) -> Iterator[OpenVideo]:
     settings, given = request.settings, asked.plan
     layout = request.call.get("input_data_format")
-    layout = getattr(layout, "value", layout)
+    layout = read(getattr(layout, "value", layout), Layout | None, "input_data_format")
     first = None if layout is None else layout == "channels_first"
     frames = MemoryFrames(video, channels_first=first)
     count = frames.count

@@ -40,8 +40,12 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         size, judged = _of_square(recipe, size)
     elif not size.get("shortest_edge") or not size.get("longest_edge"):
         raise ConfigError(f"size is {dict(size)}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
-    if int(values["resample"]) not in _RESAMPLE:
-        raise ConfigError(f"resample is {values['resample']!r}; it must be 2 (bilinear) or 3 (bicubic).")
+    try:
+        resample = _RESAMPLE[int(values["resample"])]
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"resample is {values['resample']!r}; it must be 2 (bilinear) or 3 (bicubic)."
+        ) from None
     return VideoSettings(
         layout=_layout(values),
         size_rule=recipe.size_rule,
@@ -52,7 +56,7 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         cap_pixels_per_frame=bool(values["cap_pixels_per_frame"]),
         max_video_tokens=values["max_video_tokens"],
         do_resize=values["do_resize"],
-        resample=_RESAMPLE[int(values["resample"])],
+        resample=resample,
         do_sample_frames=bool(values["do_sample_frames"]),
         fps=values["fps"],
         num_frames=values["num_frames"],
@@ -93,7 +97,12 @@ def _per_channel(value: Any) -> tuple[float, ...]:
 
 def _edges(size: Any, found: Mapping[str, Any]) -> dict[str, int]:
     """The size rule's two bounds; older checkpoints spell them min_pixels and max_pixels."""
-    edges = {name: value for name, value in dict(size).items() if value is not None}
+    try:
+        edges = {name: value for name, value in dict(size).items() if value is not None}
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"size is {size!r}; it needs 'shortest_edge' and 'longest_edge', or 'height' and 'width', in pixels."
+        ) from None
     for old, new in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
         if edges.pop(old, None) is not None or found.get(old) is not None:
             edges[new] = found[old] if found.get(old) is not None else dict(size)[old]

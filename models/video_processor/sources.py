@@ -79,9 +79,16 @@ def with_carried_videos(conversation: Any) -> Any:
 
 
 def with_carried_sources(videos: Any) -> Any:
-    """Carry what transformers would drop or mistake, at any depth: paths, bytes, open files and grey frames."""
+    """Carry what transformers would drop or mistake, at any depth: paths, bytes, open files and grey frames.
+
+    FrameError for what can be no video nor a part of one.
+    """
     if isinstance(videos, list | tuple):
+        if any(video is None for video in videos):
+            raise _no_video(videos)
         return [with_carried_sources(video) for video in videos]
+    if isinstance(videos, int | float | Mapping):
+        raise _no_video(videos)
     source = _source_of(videos)
     if isinstance(source, bytes | PathLike) or _is_grey(source):
         return carried(source)
@@ -100,11 +107,15 @@ def flat_videos(videos: Any) -> list[Any]:
     try:
         flat: list[Any] = make_batched_videos(videos)
     except (ValueError, IndexError, TypeError, OSError) as error:
-        raise FrameError(
-            f"videos is a {type(videos).__name__} that holds no video; pass paths, a file's bytes, uint8 frames "
-            "[F, h, w, 3] or lists of pictures."
-        ) from error
+        raise _no_video(videos) from error
     return flat
+
+
+def _no_video(videos: Any) -> FrameError:
+    return FrameError(
+        f"videos is, or holds, a {type(videos).__name__}, which is no video; pass paths, a file's bytes, uint8 frames "
+        "[F, h, w, 3] or lists of pictures."
+    )
 
 
 def _source_of(video: Any) -> Any:

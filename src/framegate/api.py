@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from framegate.config import FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
+from framegate.settings import read
 from framegate.types import FramePlan, VideoInfo
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def from_pretrained(
 
     Raises:
         UnsupportedModelError: the checkpoint's class is in no row of the family table.
-        ConfigError: the configuration is not valid.
+        ConfigError: the configuration is not valid, or the name is none.
     """
     from framegate.models.auto import load_attached
 
@@ -167,7 +168,7 @@ def plan_video(
             planned for another video.
         PlanError: a plan for frames of another size, number or time.
         BudgetError: the budget is out of range or below one token.
-        ConfigError: family beside processor, or frames beside plan.
+        ConfigError: family beside processor, frames beside plan, or a setting of another kind.
         UnsupportedModelError: no such family; the message lists them.
     """
     from framegate.tokenizers.gate.video import TowerView
@@ -179,10 +180,10 @@ def plan_video(
         raise ConfigError(
             "family and processor both say how frames are cut, frames and plan which: give one of each."
         )
-    wanted, window, given = (
-        load_config(config, **overrides).plan,
-        (start_seconds, end_seconds),
-        plan or frames,
+    wanted, given = load_config(config, **overrides).plan, frames if plan is None else plan
+    window = (
+        read(start_seconds, float | None, "start_seconds"),
+        read(end_seconds, float | None, "end_seconds"),
     )
     if processor is not None:
         from framegate.models.video_processor import plan_for_processor
@@ -230,7 +231,7 @@ def gate_stream(
 
     Raises:
         BudgetError: keep_ratio below 1, which a stream without a known end cannot meet.
-        FrameError: the video is smaller than one cell.
+        FrameError: the video is smaller than one cell, or is not open.
         ConfigError: the configuration is not valid.
     """
     from framegate.tokenizers.gate.stream import gate_stream as gated

@@ -199,7 +199,7 @@ def _read_one(value: Any, option: Any, place: str) -> Any:
         number = _of_kind(value, Integral if option is int else Real)
         return number if type(number) in (int, float) else option(number)
     if option is dict or origin is dict:
-        return dict(_of_kind(value, Mapping))
+        return _read_mapping(_of_kind(value, Mapping), get_args(option), place)
     return _of_kind(value, option) if option in (str, bool, NoneType) else value
 
 
@@ -225,6 +225,15 @@ def _read_tuple(value: Any, kinds: tuple[Any, ...], place: str) -> tuple[Any, ..
     return tuple(
         read(part, kind, f"{place}[{at}]") for at, (part, kind) in enumerate(zip(values, every, strict=True))
     )
+
+
+def _read_mapping(values: Mapping[Any, Any], kinds: tuple[Any, ...], place: str) -> dict[Any, Any]:
+    if not kinds:
+        return dict(values)
+    for key in values:
+        if kinds[0] is str and not isinstance(key, str):
+            raise ConfigError(f"{place} has the key {key!r}; it must be text.")
+    return {key: read(value, kinds[1], f"{place}[{key!r}]") for key, value in values.items()}
 
 
 def _worded(option: Any) -> str:

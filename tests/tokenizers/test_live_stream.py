@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from clips import gradient_frames, write_clip
 
-from framegate.errors import FrameError, VideoError
+from framegate.errors import ConfigError, FrameError, VideoError
 from framegate.tokenizers.clip import open_video
 from framegate.types import FramePlan
 
@@ -240,7 +240,7 @@ def test_a_live_window_shows_what_is_on_screen_at_its_start(tmp_path):
 
 @pytest.mark.parametrize("timeout_seconds", [0, -1, "3", float("nan")])
 def test_a_time_limit_is_above_nothing(timeout_seconds):
-    with pytest.raises(FrameError, match="timeout_seconds is"):
+    with pytest.raises(ConfigError, match="timeout_seconds is"):
         open_video("rtsp://127.0.0.1/none", timeout_seconds=timeout_seconds)
 
 

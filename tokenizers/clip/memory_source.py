@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import reprlib
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -300,7 +301,14 @@ def _highest(frame: np.ndarray[Any, Any], place: int) -> float:
 
 
 def _checked_times(timestamps_seconds: Sequence[float], count: int) -> Float64Array:
-    times = np.array([float(time) for time in timestamps_seconds], dtype=np.float64)
+    try:
+        # "0123" and "1" would pass for times
+        given = [None if isinstance(time, str) else time for time in timestamps_seconds]
+        times = np.array([float(time) for time in given], dtype=np.float64)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise FrameError(
+            f"timestamps_seconds is {reprlib.repr(timestamps_seconds)}; give a number of seconds per frame."
+        ) from None
     if len(times) != count:
         raise FrameError(
             f"timestamps_seconds has {len(times)} entries for {count} frames; give one per frame."

@@ -60,10 +60,18 @@ class View:
             )
         if self.size_px is None:
             return
-        if len(self.size_px) != 2 or any(side != int(side) or side < 1 for side in self.size_px):
+        if not _is_size(self.size_px):
             raise FrameError(
                 f"size_px is {self.size_px}; it must be (height, width), whole numbers of at least 1."
             )
+
+
+def _is_size(size_px: Any) -> bool:
+    try:
+        height, width = size_px
+        return all(side == int(side) and side >= 1 for side in (height, width))
+    except (TypeError, ValueError):
+        return False
 
 
 class PixelConverter:

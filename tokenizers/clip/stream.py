@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 from weakref import WeakSet
 
 import numpy as np
 
 from framegate.errors import FrameError, VideoError
-from framegate.tokenizers.clip.address import located
-from framegate.tokenizers.clip.container import named
-from framegate.tokenizers.clip.file_index import FileIndex, index_file
+from framegate.tokenizers.clip.file_index import FileIndex
 from framegate.tokenizers.clip.file_source import read_frames
-from framegate.tokenizers.clip.live_reader import LiveReader
 from framegate.tokenizers.clip.live_source import LiveSource
-from framegate.tokenizers.clip.memory_source import MemoryFrames, describe, read_memory
+from framegate.tokenizers.clip.memory_source import MemoryFrames, read_memory
 from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View
-from framegate.tokenizers.clip.window import WHOLE, Window, check_window, window_frames, windowed
+from framegate.tokenizers.clip.window import Window, window_frames, windowed
 from framegate.types import Frame, FramePlan, Int64Array, VideoInfo
 
 Note = Callable[[str], None]
 
-LIVE_TIMEOUT_SECONDS = 30.0
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
-
-class _Source(Protocol):
+class Source(Protocol):
     """What a stream needs of where its frames come from."""
 
     info: VideoInfo
     codec_keyframes: Int64Array
 
-    def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]: ...
+    def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:
+        """Give the wanted frames, int64 [F] not decreasing."""
+        ...
 
 
 class VideoStream:
@@ -57,7 +50,7 @@ class VideoStream:
 
     def __init__(
         self,
-        source: _Source | LiveSource,
+        source: Source | LiveSource,
         *,
         window_seconds: Window,
         live_fps: float | None,
@@ -95,13 +88,17 @@ class VideoStream:
 
         Raises:
             FrameError: a plan or a second pass on a live source, planned frames outside the video or the
-                window, a bad size.
+                window, no plan in its place, a bad size.
             ConfigError: an unknown pixel format.
             VideoError: the stream is closed, or nothing can be decoded.
         """
         if self._closed:
             raise VideoError(
                 f"The stream of {self.info.source or 'frames in memory'} is closed; open it again."
+            )
+        if not isinstance(plan, FramePlan | None):
+            raise FrameError(
+                f"plan is a {type(plan).__name__}; give a FramePlan, as framegate.plan_frames makes it."
             )
         view = View(size_px=size_px, pixel_format=pixel_format, resample=resample)
         if isinstance(self._source, LiveSource):
@@ -111,7 +108,7 @@ class VideoStream:
     @property
     def in_memory(self) -> bool:
         """True when the frames were given, so that all of them are meant."""
-        return isinstance(self._source, _MemorySource)
+        return isinstance(self._source, MemorySource)
 
     def close(self) -> None:
         """Close everything now, also passes that were not read to their end."""
@@ -167,7 +164,9 @@ class VideoStream:
                 close()
 
 
-class _FileSource:
+class FileSource:
+    """Frames of a file, of which an index says where they are."""
+
     def __init__(self, index: FileIndex, note: Note, window_seconds: Window) -> None:
         index = replace(index, info=windowed(index.info, window_seconds))
         self.info = index.info
@@ -176,10 +175,13 @@ class _FileSource:
         self._note = note
 
     def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:
+        """Give the wanted frames, int64 [F] not decreasing."""
         return read_frames(self._index, wanted, view, self._note)
 
 
-class _MemorySource:
+class MemorySource:
+    """Frames in memory."""
+
     def __init__(self, frames: MemoryFrames, info: VideoInfo, window_seconds: Window) -> None:
         info = windowed(info, window_seconds)
         self.info = info
@@ -187,139 +189,5 @@ class _MemorySource:
         self._frames = frames
 
     def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:
+        """Give the wanted frames, int64 [F] not decreasing."""
         return read_memory(self._frames, self.info, wanted, view)
-
-
-def probe(source: str | PathLike[str]) -> VideoInfo:
-    """Look at a video file: its packets are read, and one frame is decoded to learn the rotation.
-
-    Args:
-        source: path or file:// address of the file.
-
-    Returns:
-        Its VideoInfo. Frame times are the container's, right on variable-rate files, with the container's
-        first instant (the earliest of its streams) at 0 seconds: the first frame usually is at 0.0, later
-        when the sound starts before the pictures. Frames without time stamps are counted, with a warning.
-
-    Raises:
-        VideoNotFoundError: no such file.
-        VideoError: a directory, no video, an unknown codec, no frame, or none that can be decoded.
-    """
-    source = located(source)
-    if not isinstance(source, str | PathLike):
-        raise FrameError(
-            f"{type(source).__name__} is no path; only files can be probed and planned beforehand."
-        )
-    if _URL.match(str(source)):
-        raise FrameError(
-            f"{source} is a live source without known frames; read it with framegate.open_video and "
-            "framegate.gate_stream."
-        )
-    return index_file(Path(source)).info
-
-
-def open_video(
-    source: Any,
-    *,
-    window_seconds: Window = WHOLE,
-    timestamps_seconds: Sequence[float] | None = None,
-    fps: float | None = None,
-    live_fps: float | None = None,
-    format: str | None = None,
-    options: Mapping[str, str] | None = None,
-    channels_first: bool | None = None,
-    video_stream: int | None = None,
-    timeout_seconds: float | None = None,
-) -> VideoStream:
-    """Open a video: a file, frames in memory, or a live source.
-
-    Args:
-        source: path, file:// or data: address, a file's bytes or an open file; or frames in memory, array or tensor
-            [F, h, w, 3], [F, 3, h, w] or grey
-            [F, h, w], whole numbers in 0 to 255 or floating point in [0, 1] or [0, 255], or a list of such frames, PIL
-            images or paths of pictures; or a live source, an address such as rtsp:// or http://, or a device's name
-            together with `format`.
-        window_seconds: clip window [start, end) in seconds, None for an open end.
-        timestamps_seconds: times of frames in memory.
-        fps: rate of frames in memory, instead of their times; 24, with a warning, when neither is given.
-        live_fps: most frames per second of a live source, None for every frame.
-        format: FFmpeg's name of a device's or live stream's format, say "v4l2"; makes the source live.
-        channels_first: where the channels of frames in memory stand; None looks for an axis of 3 or 1.
-        options: FFmpeg's options of a live source.
-        video_stream: number of the video stream among all streams of a file or live source; None for the one that a
-            player would show: no cover, no preview, the default one, the largest.
-        timeout_seconds: how long a live source may be silent, above 0; None for 30.
-
-    Returns:
-        The stream; use it in a `with` statement.
-
-    Raises:
-        VideoNotFoundError: no such file.
-        VideoError: the source cannot be opened, or holds no video that can be decoded.
-        FrameError: frames or times in memory that cannot be used, a window that holds no frame, or a setting
-            that does not belong to this kind of source.
-    """
-    check_window(window_seconds)
-    # a device has a name of its own
-    source = source if format else located(source)
-    is_path = isinstance(source, str | PathLike)
-    is_file = is_path or isinstance(source, bytes)
-    is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
-    _refuse(
-        source,
-        {
-            "live sources": {
-                "live_fps": live_fps,
-                "format": format,
-                "options": options,
-                "timeout_seconds": timeout_seconds,
-            }
-            if not is_live
-            else {},
-            "frames in memory": {"timestamps_seconds": timestamps_seconds, "fps": fps} if is_file else {},
-            "files and live sources": {} if is_file else {"video_stream": video_stream},
-        },
-    )
-    if timeout_seconds is not None and not (isinstance(timeout_seconds, int | float) and timeout_seconds > 0):
-        raise FrameError(
-            f"timeout_seconds is {timeout_seconds!r}; it must be above 0, or None for 30 seconds."
-        )
-    warnings: list[str] = []
-    opened: _Source | LiveSource
-    if is_live:
-        note = _once(warnings)
-        reader = LiveReader(
-            str(source),
-            format=format,
-            options=options,
-            video_stream=video_stream,
-            timeout_seconds=LIVE_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
-            note=note,
-        )
-        opened = LiveSource(reader, note)
-    elif is_file:
-        data = source if isinstance(source, bytes) else Path(source)
-        opened = _FileSource(index_file(data, video_stream=video_stream), _once(warnings), window_seconds)
-    else:
-        frames = MemoryFrames(source, channels_first=channels_first)
-        opened = _MemorySource(frames, describe(frames, timestamps_seconds, fps), window_seconds)
-    warnings.extend(opened.info.warnings)
-    return VideoStream(opened, window_seconds=window_seconds, live_fps=live_fps, warnings=warnings)
-
-
-def _refuse(source: Any, settings_of: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse settings that this kind of source cannot follow, rather than ignore them."""
-    is_file = isinstance(source, str | PathLike | bytes)
-    name = named(source) if is_file else f"a {type(source).__name__} in memory"
-    for owner, settings in settings_of.items():
-        for key, value in settings.items():
-            if value is not None:
-                raise FrameError(f"{key}={value!r} is for {owner}, but the source is {name}; leave it out.")
-
-
-def _once(warnings: list[str]) -> Note:
-    def note(text: str) -> None:
-        if text not in warnings:
-            warnings.append(text)
-
-    return note

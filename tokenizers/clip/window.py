@@ -24,6 +24,8 @@ def check_window(window_seconds: Window) -> tuple[float, float]:
     """
     try:
         start, end = window_seconds
+        if isinstance(start, str) or isinstance(end, str):
+            raise TypeError
         start = -math.inf if start is None else float(start)
         end = math.inf if end is None else float(end)
     except (TypeError, ValueError):

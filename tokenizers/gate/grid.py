@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from framegate.errors import BudgetError, ConfigError, FrameError
+from framegate.errors import BudgetError, FrameError
+from framegate.settings import Count, read
 from framegate.types import UInt8Array, VideoInfo
 
 MAX_BLOCK_PX = 4
@@ -125,9 +126,8 @@ def grid_for(info: VideoInfo, *, width_px: int, cell_px: int, tube_frames: int) 
         ConfigError: a length or count that is no whole number of at least 1.
         FrameError: the video, or width_px, is smaller than one cell.
     """
-    for name, value in (("width_px", width_px), ("cell_px", cell_px), ("tube_frames", tube_frames)):
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+    lengths = (("width_px", width_px), ("cell_px", cell_px), ("tube_frames", tube_frames))
+    width_px, cell_px, tube_frames = (read(value, Count, name) for name, value in lengths)
     if min(info.width_px, info.height_px, width_px) < cell_px:
         raise FrameError(
             f"{info.source or 'The frames in memory'}: {info.width_px} x {info.height_px} px, judged {width_px} px "

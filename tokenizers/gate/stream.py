@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from framegate.errors import BudgetError, ConfigError
+from framegate.errors import BudgetError, ConfigError, FrameError
 from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.pixels import luma
@@ -50,12 +50,16 @@ def gate_stream(
 
     Raises:
         BudgetError: keep_ratio below 1, an exact budget, which a stream without a known end cannot meet.
-        FrameError: the video is smaller than one cell.
+        FrameError: the video is smaller than one cell, or is not open.
         VideoError: nothing can be decoded.
         ConfigError: down-scaling, or a rule without a threshold, both of which need the whole video.
 
     Source: GRT (arXiv 2509.14199) section 3, for the pass by threshold.
     """
+    if not isinstance(stream, VideoStream):
+        raise FrameError(
+            f"stream is a {type(stream).__name__}; open the video first, framegate.open_video(...), and give that."
+        )
     if config.budget.keep_ratio not in (None, 1.0):
         raise BudgetError(
             f"keep_ratio={config.budget.keep_ratio} is an exact budget and needs the whole video; a stream takes "

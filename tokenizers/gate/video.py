@@ -261,6 +261,8 @@ def chosen_frames(stream: VideoStream, given: Given, otherwise: Callable[[], Fra
     frames = given.frames if isinstance(given, GatePlan) else given
     if frames is None:
         return otherwise()
+    if not isinstance(frames, FramePlan):
+        raise FrameError(f"plan is a {type(given).__name__}; give a FramePlan or a GatePlan.")
     info, last = stream.info, int(frames.indices[-1])
     if last >= info.num_frames:
         raise FrameError(
