@@ -44,6 +44,8 @@ SPELLINGS = {
     "text": str,
     "file://, plain": lambda clip: f"file://{clip}",
     "file://, percent-encoded": lambda clip: clip.as_uri(),
+    "file:/": lambda clip: f"file:{clip}",
+    "file:/, percent-encoded": lambda clip: clip.as_uri().replace("file://", "FILE:"),
     "file://localhost": lambda clip: clip.as_uri().replace("file://", "file://localhost"),
     "data:": lambda clip: data_address(clip, "video/mp4"),
     "bytes": lambda clip: clip.read_bytes(),
@@ -74,6 +76,23 @@ def test_an_open_file_stays_where_it_stood(clip):
         framegate.open_video(file)
 
 
+def closed(file):
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize("opens", [framegate.open_video, framegate.plan_video, framegate.plan_frames])
+def test_an_open_file_that_cannot_be_read_is_told(opens, clip, tmp_path):
+    with (tmp_path / "written.mp4").open("wb") as written:
+        for file, words in (
+            (closed(clip.open("rb")), "BufferedReader cannot be read .*closed file.*open it again"),
+            (closed(io.BytesIO(clip.read_bytes())), "BytesIO cannot be read .*closed file"),
+            (written, "BufferedWriter cannot be read .*mode 'rb'"),
+        ):
+            with pytest.raises(VideoError, match=words):
+                opens(file)
+
+
 NAMES = ("2024-01-01T10:30:00.mp4", "file:x.mp4", "pipe:0", "concat:c.mp4", "[bold red]x.mp4", "[brack]y.mp4")
 
 
@@ -99,10 +118,20 @@ def test_what_is_no_address_says_what_works_and_prints_no_payload(opens, clip):
         ("data:video/mp4;base64,@@@" + payload, VideoError, "no base64"),
         ("data:video/mp4;base64," + payload[:400], VideoError, "bytes>"),
         ("nowhere.mp4", VideoNotFoundError, "nowhere.mp4"),
+        ("file:/nowhere/a.mp4", VideoNotFoundError, "'/nowhere/a.mp4'"),
+        (f"{clip}\0.mp4", VideoNotFoundError, "no name holds a NUL"),
+        (f"file://{clip}\0", VideoNotFoundError, "no name holds a NUL"),
+        ("\ud800.mp4", VideoNotFoundError, "no name of a file"),
     ):
         with pytest.raises(error, match=words) as caught:
             opens(source)
         assert len(str(caught.value)) < 600
+
+
+def test_a_name_is_not_cut_at_a_nul(clip):
+    """FFmpeg would open what stands before it."""
+    with pytest.raises(VideoNotFoundError, match="no name holds a NUL"):
+        framegate.open_video(f"{clip}\0.txt", format="mov")
 
 
 PICTURES = {
@@ -127,6 +156,7 @@ def test_lists_that_hold_no_frames_are_refused(clip, pictures):
         ([clip, clip], "entry of its own"),
         ([str(pictures[0]), "nowhere.png"], "Frame 1, 'nowhere.png'.*No such file"),
         ([str(pictures[0]), "y" * 300], "Frame 1: .*300 characters"),
+        ([f"{pictures[0]}\0"], "Frame 0: .*no name holds a NUL"),
         ([b"no picture"], "<10 bytes>"),
         ([3, 4], "Frame 0 is a int"),
     ):

@@ -23,7 +23,8 @@ NAME_MOST_BYTES = 255
 _SHOWN_CHARACTERS = 60
 _CHUNK_BYTES = 1 << 20
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_FILE, _LOCALHOST, _DATA = "file://", "localhost/", "data:"
+# RFC 8089 lets the slashes before a host that is not named be left out: file:/folder/name.mp4
+_FILE, _HOST, _LOCALHOST, _DATA = "file:/", "//", "localhost/", "data:"
 # what a server answers where a page, a playlist or a stream without an end stands in place of a file
 _NO_FILE = ("text/", "multipart/", "mpegurl", "dash+xml")
 WHAT_WORKS = (
@@ -36,8 +37,8 @@ def located(source: Any) -> Any:
     """Bring one spelling of a source to what FFmpeg or Pillow opens; nothing is fetched.
 
     Args:
-        source: path, which wins over any other reading where it exists; file:// address, plain or percent-encoded;
-            data: address; bytes or an open file; anything else passes as it is.
+        source: path, which wins over any other reading where it exists; file:// (or file:/) address, plain or
+            percent-encoded; data: address; bytes or an open file; anything else passes as it is.
 
     Returns:
         A path, bytes, another address, or the source itself.
@@ -52,7 +53,7 @@ def located(source: Any) -> Any:
         return _content(source)
     if not isinstance(source, str | PathLike):
         return source
-    name = os.fsdecode(source)
+    name = checked_name(source)
     if os.path.exists(name):
         # FFmpeg takes what stands before a colon for a protocol, but not behind a slash
         return os.path.abspath(name) if ":" in name else source
@@ -65,6 +66,20 @@ def located(source: Any) -> Any:
             f"There is no file {shown(name)}, and hardly can be, by a name of {len(name):,} characters; {WHAT_WORKS}."
         )
     return source
+
+
+def checked_name(source: str | PathLike[str]) -> str:
+    """A path or an address as text; VideoNotFoundError for what is the name of nothing, and would be cut or fail."""
+    name = os.fsdecode(source)
+    if "\0" in name:
+        raise VideoNotFoundError(f"There is nothing at {shown(name)}: no name holds a NUL; {WHAT_WORKS}.")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as problem:
+        raise VideoNotFoundError(
+            f"There is nothing at {shown(name)}: that is no name of a file ({problem.reason}); {WHAT_WORKS}."
+        ) from None
+    return name
 
 
 def fetched(source: Any) -> Any:
@@ -92,10 +107,12 @@ def shown(source: Any) -> str:
 
 
 def _file_of(name: str) -> str:
-    """The path of a file:// address: as it is written, else percent-decoded."""
-    rest = name[len(_FILE) :]
-    if rest.lower().startswith(_LOCALHOST):
-        rest = rest[len(_LOCALHOST) - 1 :]
+    """The path of a file: address: as it is written, else percent-decoded."""
+    rest = name[len(_FILE) - 1 :]
+    if rest.startswith(_HOST):
+        rest = rest[len(_HOST) :]
+        if rest.lower().startswith(_LOCALHOST):
+            rest = rest[len(_LOCALHOST) - 1 :]
     for path in (rest, unquote(rest)):
         if os.path.exists(path):
             return os.path.abspath(path)
@@ -121,13 +138,19 @@ def _data_of(address: str) -> bytes:
 
 def _content(file: Any) -> bytes:
     """All of an open file, which is left where it stood."""
-    can_seek = getattr(file, "seekable", lambda: False)()
-    place = file.tell() if can_seek else None
-    if can_seek:
-        file.seek(0)
-    content = file.read()
-    if can_seek:
-        file.seek(place)
+    try:
+        can_seek = getattr(file, "seekable", lambda: False)()
+        place = file.tell() if can_seek else None
+        if can_seek:
+            file.seek(0)
+        content = file.read()
+        if can_seek:
+            file.seek(place)
+    except (OSError, ValueError) as problem:
+        raise VideoError(
+            f"An open {type(file).__name__} cannot be read ({problem}); open it again, with mode 'rb', or give its "
+            "path."
+        ) from problem
     if not isinstance(content, bytes):
         raise VideoError(
             f"An open {type(file).__name__} gives {type(content).__name__}, not bytes; open it with mode 'rb'."

@@ -10,7 +10,7 @@ from typing import Any
 
 from framegate.errors import FrameError
 from framegate.settings import Positive, read_all, settings_of
-from framegate.tokenizers.clip.address import located
+from framegate.tokenizers.clip.address import checked_name, located
 from framegate.tokenizers.clip.container import named
 from framegate.tokenizers.clip.file_index import index_file
 from framegate.tokenizers.clip.live_reader import LiveReader
@@ -117,7 +117,7 @@ def open_video(
         settings_of(open_video),
     )
     # a device has a name of its own
-    source = source if format else located(source)
+    source = checked_name(source) if format and isinstance(source, str | PathLike) else located(source)
     is_path = isinstance(source, str | PathLike)
     is_file = is_path or isinstance(source, bytes)
     is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
