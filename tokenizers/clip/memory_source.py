@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import reprlib
-import struct
-import sys
 from collections.abc import Iterator, Sequence
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from framegate.errors import FrameError, VideoError
-from framegate.tokenizers.clip.address import fetched, shown
+from framegate.tokenizers.clip.address import fetched
+from framegate.tokenizers.clip.pictures import (
+    DEEP_WHITE,
+    EIGHT_BITS_IN_MODE_I,
+    WHITE,
+    decoded,
+    is_picture,
+    picture_size,
+    white_of,
+)
 from framegate.tokenizers.clip.pixels import View, brought
 from framegate.types import Float64Array, Frame, Int64Array, UInt8Array, VideoInfo
 
 # What transformers assumes when frames come without metadata.
 ASSUMED_FPS = 24.0
 CHANNELS = (1, 3)
-WHITE, DEEP_WHITE = 255, 65535
-_EXIF_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
 # Floating-point frames whose highest value is above 1 and below this are told apart by their fractions.
 DARK = 16
 WHAT_WORKS = (
@@ -72,7 +75,7 @@ class MemoryFrames:
                     f"Frame {place} is {_spelled(size)}, frame 0 is {_spelled(self.size_px)} (height x "
                     "width); give frames of one size."
                 )
-            if not _is_picture(self._source[place]):
+            if not is_picture(self._source[place]):
                 high = max(high, _highest(self._frame(place), place))
         fraction = self._fraction() if 0 < high < DARK else None
         if fraction is not None and high > 1:
@@ -83,6 +86,11 @@ class MemoryFrames:
         self._unit = 1 if fraction is None else WHITE
         if high == 1 and fraction is None:
             self.notes = (ONLY_0_AND_1,)
+        pictures = {place: self._source[place] for place in range(count) if is_picture(self._source[place])}
+        white = white_of(pictures)
+        self._picture_white = white or DEEP_WHITE
+        if white == WHITE:
+            self.notes = (*self.notes, EIGHT_BITS_IN_MODE_I)
 
     def __getitem__(self, place: int) -> UInt8Array:
         """uint8 [h, w, 3] or grey [h, w], frame of that index; it may share memory with the source."""
@@ -99,7 +107,7 @@ class MemoryFrames:
     def _fraction(self) -> int | None:
         """The first frame that holds other numbers than whole ones; pixels are whole, however dark a video is."""
         for place in range(self.count):
-            if not _is_picture(self._source[place]):
+            if not is_picture(self._source[place]):
                 frame = self._frame(place)
                 if np.any(frame != np.rint(frame)):
                     return place
@@ -108,15 +116,15 @@ class MemoryFrames:
     def _size(self, place: int) -> tuple[int, int]:
         """Height and width; pictures in files are only opened, not decoded."""
         item = self._source[place]
-        if _is_picture(item):
-            picture = _opened(item, place)
-            return (picture.width, picture.height) if _is_lying(picture) else (picture.height, picture.width)
+        if is_picture(item):
+            return picture_size(item, place)
         height, width = self._frame(place).shape[:2]
         return height, width
 
     def _frame(self, place: int) -> np.ndarray[Any, Any]:
         """One frame as [h, w, 3] or, grey, [h, w]; its own numbers."""
-        array = _to_numpy(self._source[place], place)
+        item = self._source[place]
+        array = decoded(item, place, self._picture_white) if is_picture(item) else _to_numpy(item, place)
         if array.ndim == 3:
             array = self._channels_last(array)
         if (
@@ -211,26 +219,6 @@ def _fetched(item: Any, place: int) -> Any:
         raise FrameError(f"Frame {place}: {problem}") from problem
 
 
-def _is_picture(item: Any) -> bool:
-    pillow = sys.modules.get("PIL.Image")
-    return isinstance(item, str | PathLike | bytes) or (pillow is not None and isinstance(item, pillow.Image))
-
-
-def _opened(item: Any, place: int) -> Any:
-    if not isinstance(item, str | PathLike | bytes):
-        return item
-    from PIL import Image
-
-    try:
-        return Image.open(io.BytesIO(item) if isinstance(item, bytes) else item)
-    except Exception as problem:
-        why = problem.strerror if isinstance(problem, OSError) and problem.strerror else "it is none"
-        raise FrameError(
-            f"Frame {place}, {shown(item)}, cannot be opened as a picture ({why}). A list holds the frames of one "
-            "video; give each video an entry of its own."
-        ) from problem
-
-
 def _to_numpy(item: Any, place: int) -> np.ndarray[Any, Any]:
     if isinstance(item, np.ndarray):
         return item
@@ -238,48 +226,7 @@ def _to_numpy(item: Any, place: int) -> np.ndarray[Any, Any]:
         tensor = item.detach().cpu()
         # numpy has no bfloat16
         return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
-    if _is_picture(item):
-        try:
-            # torch warns of arrays that cannot be written to
-            return _pixels(_opened(item, place))
-        except Exception as problem:
-            # Pillow's readers raise what they like at broken files
-            raise FrameError(f"Frame {place}, {shown(item)}, cannot be decoded ({problem}).") from problem
     raise FrameError(f"Frame {place} is a {type(item).__name__}; {WHAT_WORKS}.")
-
-
-def _is_lying(picture: Any) -> bool:
-    """True of a picture that its EXIF asks to turn by a quarter; its pixels are not read, as by PNG's own getexif."""
-    from PIL import Image
-
-    if picture.format == "TIFF":
-        # Pillow tells the size of these as it is shown
-        return False
-    try:
-        return Image.Image.getexif(picture).get(_EXIF_ORIENTATION) in _LYING
-    except (OSError, SyntaxError, ValueError, struct.error):
-        # what is broken is told when the picture is decoded
-        return False
-
-
-def _pixels(picture: Any) -> UInt8Array:
-    """A picture turned as its EXIF asks for: uint8 [h, w, 3], or [h, w] where it is grey of sixteen bits.
-
-    OSError for what cannot be decoded, or has pixels without a known white.
-    """
-    from PIL import ImageOps
-
-    picture = ImageOps.exif_transpose(picture)
-    if not picture.mode.startswith(("I", "F")):
-        # a copy: torch warns of arrays that cannot be written to
-        return np.array(picture.convert("RGB"))
-    # Pillow would cut everything above 255
-    deep = np.asarray(picture)
-    if picture.mode == "F" or deep.min() < 0 or deep.max() > DEEP_WHITE:
-        raise OSError(
-            f"pixels of mode {picture.mode!r} from {deep.min():g} to {deep.max():g} have no known white"
-        )
-    return ((deep.astype(np.uint32) * WHITE + DEEP_WHITE // 2) // DEEP_WHITE).astype(np.uint8)
 
 
 def _highest(frame: np.ndarray[Any, Any], place: int) -> float:
