@@ -46,8 +46,9 @@ test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every
 test-clients: $(CLIENTS)/.installed  ## released packages that people put around it: qwen-vl-utils, TRL, PEFT, accelerate, ...
 	$(CLIENTS)/bin/python -m pytest tests/clients -m clients --durations 10
 
-fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour); renews benchmarks/fuzz/results
+fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour), as many pictures; renews benchmarks/fuzz/results
 	$(BIN)/python tests/support/fuzz_videos.py --out benchmarks/fuzz/results/fuzz.csv
+	$(BIN)/python tests/support/fuzz_videos.py --corpus pictures --out benchmarks/fuzz/results/pictures.csv
 
 test-floor: $(FLOOR)/.installed  ## what rests on transformers, with the lowest one that is supported (under 3 minutes)
 	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow" --durations 5

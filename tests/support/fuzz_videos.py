@@ -1,11 +1,14 @@
-"""Damaged videos by the thousand: flipped bits, lost parts, files grown together. Nothing may crash, hang or lie.
+"""Damaged videos and pictures by the thousand: flipped bits, lost parts, files grown together. Nothing may crash, hang
+or lie.
 
     python tests/support/fuzz_videos.py --mutants 20000 --out benchmarks/fuzz/results/fuzz.csv
+    python tests/support/fuzz_videos.py --corpus pictures --mutants 20000 --out benchmarks/fuzz/results/pictures.csv
 
 Every mutant is a function of its number: `--first N --mutants 1` makes it again. A child process reads each one as a
-user would: all frames, then a few by a plan, which seeks. Findings are a child that dies or takes more than ten
-seconds, an exception that is not framegate's, and, unless a note says that the file is damaged, planned frames that a
-decode from the start does not give, or another number of frames than plain FFmpeg gives.
+user would: all frames, then a few by a plan, which seeks; pictures as a frame in a list. Findings are a child that dies
+or takes more than ten seconds, an exception that is not framegate's, and, unless a note says that the file is damaged,
+planned frames that a decode from the start does not give, another number of frames than plain FFmpeg gives, or other
+pixels than Pillow gives.
 """
 
 from __future__ import annotations
@@ -21,13 +24,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
+import fuzz_pictures
 from clips import gradient_frames
 
 from framegate.provenance import commit
@@ -35,47 +41,35 @@ from framegate.provenance import commit
 LIMIT_SECONDS = 10.0
 # name, codec, pixel format: every container with every codec that PyAV's wheels encode into it
 SEEDS = (
-    *(
-        ("h264.mp4", "libx264", "yuv420p"),
-        ("h264.mkv", "libx264", "yuv420p"),
-        ("h264.ts", "libx264", "yuv420p"),
-    ),
-    *(
-        ("h264.flv", "libx264", "yuv420p"),
-        ("h264.mov", "libx264", "yuv420p"),
-        ("hevc.mp4", "libx265", "yuv420p"),
-    ),
-    *(
-        ("hevc.mkv", "libx265", "yuv420p"),
-        ("hevc.ts", "libx265", "yuv420p"),
-        ("mpeg4.avi", "mpeg4", "yuv420p"),
-    ),
-    *(
-        ("mpeg4.mp4", "mpeg4", "yuv420p"),
-        ("mjpeg.avi", "mjpeg", "yuvj420p"),
-        ("mpeg2.ts", "mpeg2video", "yuv420p"),
-    ),
-    *(
-        ("mpeg2.mkv", "mpeg2video", "yuv420p"),
-        ("mpeg1.mpg", "mpeg1video", "yuv420p"),
-        ("vp8.webm", "libvpx", "yuv420p"),
-    ),
-    *(
-        ("vp9.webm", "libvpx-vp9", "yuv420p"),
-        ("av1.mkv", "libsvtav1", "yuv420p"),
-        ("av1.mp4", "libsvtav1", "yuv420p"),
-    ),
-    *(("flv1.flv", "flv1", "yuv420p"), ("a.gif", "gif", "rgb8"), ("prores.mov", "prores_ks", "yuv422p10le")),
-    *(("ffv1.mkv", "ffv1", "yuv420p"), ("png.mov", "png", "rgb24"), ("wmv2.avi", "wmv2", "yuv420p")),
-    *(
-        ("huffyuv.avi", "huffyuv", "yuv422p"),
-        ("theora.ogv", "libtheora", "yuv420p"),
-        ("apng.apng", "apng", "rgb24"),
-    ),
-    *(
-        ("h263.mov", "h263p", "yuv420p"),
-        ("dnxhd.mov", "dnxhd", "yuv422p"),
-    ),
+    ("h264.mp4", "libx264", "yuv420p"),
+    ("h264.mkv", "libx264", "yuv420p"),
+    ("h264.ts", "libx264", "yuv420p"),
+    ("h264.flv", "libx264", "yuv420p"),
+    ("h264.mov", "libx264", "yuv420p"),
+    ("hevc.mp4", "libx265", "yuv420p"),
+    ("hevc.mkv", "libx265", "yuv420p"),
+    ("hevc.ts", "libx265", "yuv420p"),
+    ("mpeg4.avi", "mpeg4", "yuv420p"),
+    ("mpeg4.mp4", "mpeg4", "yuv420p"),
+    ("mjpeg.avi", "mjpeg", "yuvj420p"),
+    ("mpeg2.ts", "mpeg2video", "yuv420p"),
+    ("mpeg2.mkv", "mpeg2video", "yuv420p"),
+    ("mpeg1.mpg", "mpeg1video", "yuv420p"),
+    ("vp8.webm", "libvpx", "yuv420p"),
+    ("vp9.webm", "libvpx-vp9", "yuv420p"),
+    ("av1.mkv", "libsvtav1", "yuv420p"),
+    ("av1.mp4", "libsvtav1", "yuv420p"),
+    ("flv1.flv", "flv1", "yuv420p"),
+    ("a.gif", "gif", "rgb8"),
+    ("prores.mov", "prores_ks", "yuv422p10le"),
+    ("ffv1.mkv", "ffv1", "yuv420p"),
+    ("png.mov", "png", "rgb24"),
+    ("wmv2.avi", "wmv2", "yuv420p"),
+    ("huffyuv.avi", "huffyuv", "yuv422p"),
+    ("theora.ogv", "libtheora", "yuv420p"),
+    ("apng.apng", "apng", "rgb24"),
+    ("h263.mov", "h263p", "yuv420p"),
+    ("dnxhd.mov", "dnxhd", "yuv422p"),
 )
 # encoders that would tell of themselves
 _QUIET = {"libx265": {"x265-params": "log-level=none"}}
@@ -175,26 +169,39 @@ def plain_count(data: bytes) -> int:
             return -1
 
 
-def child(folder: Path) -> None:
+class Corpus(NamedTuple):
+    """What is damaged, and how a mutant is tried."""
+
+    seeds: Callable[[Path], dict[str, bytes]]
+    tried: Callable[[bytes], str]
+
+
+CORPORA = {
+    "videos": Corpus(seeds, tried),
+    "pictures": Corpus(fuzz_pictures.seeds, fuzz_pictures.tried),
+}
+
+
+def child(folder: Path, corpus: str) -> None:
     """Answer numbers on the standard input with what became of those mutants."""
-    clips = seeds(folder)
+    originals = CORPORA[corpus].seeds(folder)
     for line in sys.stdin:
-        kind, data = mutant(int(line), clips)
+        kind, data = mutant(int(line), originals)
         began = time.perf_counter()
-        print(json.dumps([kind, tried(data), time.perf_counter() - began]), flush=True)
+        print(json.dumps([kind, CORPORA[corpus].tried(data), time.perf_counter() - began]), flush=True)
 
 
 class Child:
     """A process that tries mutants, started anew when it died or had to be ended."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, corpus: str = "videos") -> None:
+        self._folder, self._corpus = folder, corpus
         self._process: subprocess.Popen[str] | None = None
 
     def __call__(self, number: int) -> tuple[str, str, float]:
         """Kind of the mutant, what became of it, and seconds."""
         if self._process is None:
-            command = [sys.executable, __file__, "--child", str(self._folder)]
+            command = [sys.executable, __file__, "--corpus", self._corpus, "--child", str(self._folder)]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
@@ -209,7 +216,7 @@ class Child:
             return kind, outcome if seconds <= LIMIT_SECONDS else f"hang of {seconds:.0f} s", seconds
         outcome = "hang" if line is None else f"crash {self._process.wait()}"
         self.close()
-        return mutant(number, seeds(self._folder))[0], outcome, 6 * LIMIT_SECONDS
+        return mutant(number, CORPORA[self._corpus].seeds(self._folder))[0], outcome, 6 * LIMIT_SECONDS
 
     def close(self) -> None:
         """End the process."""
@@ -222,11 +229,13 @@ class Child:
 GOOD = ("read", "noted", "refused")
 
 
-def fuzz(first: int, count: int, folder: Path) -> tuple[Counter[tuple[str, str]], list[tuple[int, str, str]]]:
+def fuzz(
+    first: int, count: int, folder: Path, corpus: str = "videos"
+) -> tuple[Counter[tuple[str, str]], list[tuple[int, str, str]]]:
     """Try mutants: how many came to what, by kind; and the findings with their numbers."""
     found: Counter[tuple[str, str]] = Counter()
     findings = []
-    ask = Child(folder)
+    ask = Child(folder, corpus)
     try:
         for number in tqdm(range(first, first + count), disable=None, unit="mutant"):
             kind, outcome, _ = ask(number)
@@ -243,19 +252,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--corpus", choices=list(CORPORA), default="videos", help="what is damaged")
     parser.add_argument("--mutants", type=int, default=20000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--out", type=Path, help="CSV of what came of how many, by clip and damage")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
-        child(options.child)
+        child(options.child, options.corpus)
         return
     os.environ.setdefault("SVT_LOG", "0")
     with tempfile.TemporaryDirectory() as folder:
-        made = seeds(Path(folder))
-        print(f"{len(made)} clips: {', '.join(sorted(made))}")
-        found, findings = fuzz(options.first, options.mutants, Path(folder))
+        made = CORPORA[options.corpus].seeds(Path(folder))
+        print(f"{len(made)} {options.corpus}: {', '.join(sorted(made))}")
+        found, findings = fuzz(options.first, options.mutants, Path(folder), options.corpus)
     for number, kind, outcome in findings:
         print(f"mutant {number}, {kind}: {outcome}")
     if options.out is not None:
@@ -264,9 +274,8 @@ def main() -> None:
             rows = csv.writer(file)
             rows.writerow(("clip", "damage", "outcome", "mutants", "commit", "command"))
             measured_at = commit() or "unknown"
-            command = (
-                f"python tests/support/fuzz_videos.py --first {options.first} --mutants {options.mutants}"
-            )
+            which = "" if options.corpus == "videos" else f"--corpus {options.corpus} "
+            command = f"python tests/support/fuzz_videos.py {which}--first {options.first} --mutants {options.mutants}"
             rows.writerows(
                 (*kind.split(), outcome, many, measured_at, command)
                 for (kind, outcome), many in sorted(found.items())

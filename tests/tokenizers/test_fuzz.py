@@ -1,5 +1,6 @@
-"""A few hundred damaged videos; `make fuzz` tries twenty thousand."""
+"""A few hundred damaged videos and pictures; `make fuzz` tries twenty thousand of each."""
 
+import fuzz_pictures
 import pytest
 from fuzz_videos import GOOD, Child, fuzz, mutant, seeds, tried
 
@@ -15,6 +16,30 @@ def test_mutants_are_read_noted_or_refused(folder):
     assert findings == []
     outcomes = {outcome for _, outcome in found}
     assert outcomes == set(GOOD)
+
+
+def test_damaged_pictures_are_read_or_refused(folder):
+    found, findings = fuzz(0, 300, folder, "pictures")
+    assert findings == []
+    assert {outcome for _, outcome in found} == {"read", "refused"}
+
+
+def test_an_undamaged_picture_is_read(folder):
+    for name, data in fuzz_pictures.seeds(folder).items():
+        assert fuzz_pictures.tried(data) == "read", name
+
+
+def test_what_is_wrong_with_a_picture_is_found(folder, monkeypatch):
+    data = fuzz_pictures.seeds(folder)["rgb.png"]
+
+    def fails(*_):
+        raise IndexError("no chunk")
+
+    monkeypatch.setattr("framegate.tokenizers.clip.memory_source.decoded", fails)
+    assert fuzz_pictures.tried(data).startswith("foreign IndexError")
+    monkeypatch.undo()
+    monkeypatch.setattr("fuzz_pictures.plain", lambda _: 0)
+    assert fuzz_pictures.tried(data) == "other pixels than Pillow gives, without a note"
 
 
 def test_a_mutant_is_made_again_by_its_number(folder):

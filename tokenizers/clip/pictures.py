@@ -95,7 +95,11 @@ def _opened(item: Any, place: int) -> Any:
     try:
         return Image.open(io.BytesIO(item) if isinstance(item, bytes) else item)
     except Exception as problem:
-        why = problem.strerror if isinstance(problem, OSError) and problem.strerror else "it is none"
+        why = (
+            problem.strerror
+            if isinstance(problem, OSError) and problem.strerror
+            else "it is none, or damaged"
+        )
         raise FrameError(
             f"Frame {place}, {shown(item)}, cannot be opened as a picture ({why}). A list holds the frames of one "
             "video; give each video an entry of its own."
