@@ -108,10 +108,10 @@ def length_table():
     return columns_table("memory/results/length.csv", columns)
 
 
-def fuzz_table():
-    """What became of damaged videos, by the kind of damage."""
+def fuzz_table(corpus):
+    """What became of damaged files, by the kind of damage."""
     counts = Counter()
-    for row in read("fuzz/results/fuzz.csv"):
+    for row in read(f"fuzz/results/{corpus}.csv"):
         for damage in (row["damage"], "~"):  # the last line, of all kinds
             counts[damage, row["outcome"]] += int(row["mutants"])
     damages, outcomes = (sorted(set(names)) for names in zip(*counts, strict=True))
@@ -313,7 +313,13 @@ SECTIONS = [
         "Small clips of 26 containers and codecs, damaged by number. `noted`: frames and a note of the damage; "
         "`refused`: an error of framegate; `read`: neither, and the frames are those that FFmpeg gives. Anything else "
         "is a finding, as is a crash, a hang of ten seconds or another exception. Command: `make fuzz`.",
-        fuzz_table,
+        lambda: fuzz_table("fuzz"),
+    ),
+    (
+        "Damaged pictures",
+        "The same for frames that are pictures, PNG, JPEG, WebP, GIF and TIFF; `read`: the pixels are those that Pillow "
+        "gives, turned as their EXIF asks for. Command: `make fuzz`.",
+        lambda: fuzz_table("pictures"),
     ),
     *kernels.sections(table),
 ]
