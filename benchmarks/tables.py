@@ -317,8 +317,8 @@ SECTIONS = [
     ),
     (
         "Damaged pictures",
-        "The same for frames that are pictures, PNG, JPEG, WebP, GIF and TIFF; `read`: the pixels are those that Pillow "
-        "gives, turned as their EXIF asks for. Command: `make fuzz`.",
+        "The same for frames that are pictures, PNG, JPEG, WebP, GIF and TIFF; `read`: the pixels are those that "
+        "Pillow gives, turned as their EXIF asks for. Command: `make fuzz`.",
         lambda: fuzz_table("pictures"),
     ),
     *kernels.sections(table),

@@ -1,6 +1,6 @@
 """One call of the model: opened with what the caller passed, closed with what goes back; hooks and `generate` use it.
 
-A call is of one of three kinds, told apart when it is opened (`video_call.open_call`): it brings a video
+A call is of one of three kinds, told apart when it is opened (`opening.open_call`): it brings a video
 (`VideoCall`), it goes on from a cache that holds a compressed prompt (`ContinuedCall`), or neither (`Call`).
 """
 
@@ -42,6 +42,7 @@ class Call:
     There are two ways to the stock model, `forward` and `for_generate`, and two back, `close` and `close_generated`.
     `report` is what the call did, None where it begins no prompt; `prompt` what the stock model reads in place of the
     caller's, None where that is the caller's own. `caller` is the call as it came, `given` what of it is not cached.
+    `lacks_video`, bool [] where the ids are, tells of placeholders without a video.
 
     Args:
         attached: the model and what is attached to it.
@@ -54,6 +55,7 @@ class Call:
     def __init__(self, attached: Attached, given: dict[str, Any]) -> None:
         self.attached, self.given, self.caller = attached, given, given
         self.report: Report | None = None
+        self.lacks_video: torch.Tensor | None = None
         self.prompt: PromptMap | None = None
         self.past: PromptMap | None = None
         self.is_whole = False

@@ -1,6 +1,6 @@
 """The front end: hooks on one model instance, a replaced video processor, and the report of the last call.
 
-A hook opens a call, or closes one; what a call is stands in `call.py` and `video_call.py`.
+A hook opens a call, or closes one; what a call is stands in `opening.py`, `call.py` and `video_call.py`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from framegate.models.attachment.on_model import (
     changes_tokens,
     outside_graphs,
 )
+from framegate.models.attachment.opening import LACKS_VIDEO, open_call, processor_of
 from framegate.models.attachment.serving import Attached, check_served, scaling_of
-from framegate.models.attachment.video_call import VideoCall, open_call
+from framegate.models.attachment.video_call import VideoCall
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.transformers_private import LOSS_NAME
-from framegate.models.video_processor import ProcessorAttachment, attached_processor
+from framegate.models.video_processor import ProcessorAttachment
 from framegate.models.video_processor.sources import SHARES
 from framegate.per_thread import PerThread
 from framegate.report import Report
@@ -69,7 +70,9 @@ class FrontEnd:
         self._scaling = family.scaling
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
-        self._thread = PerThread(report=None, config=None, forward=None, generating=None, kept=None)
+        self._thread = PerThread(
+            report=None, config=None, forward=None, generating=None, kept=None, lacks_video=None
+        )
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
         self._attention: TowerAttention | None = None
@@ -102,6 +105,14 @@ class FrontEnd:
     @property
     def report(self) -> Report:
         """The account of this thread's last call."""
+        report, lacks_video = self._last_report, self._thread.lacks_video
+        # on a device the answer is waited for here, where somebody asks, and not within the call
+        if lacks_video is not None and lacks_video:
+            report.note(LACKS_VIDEO)
+        return report
+
+    @property
+    def _last_report(self) -> Report:
         report: Report | None = self._thread.report
         return report or Report(preset=self.config.preset, notes=["No call yet."])
 
@@ -238,13 +249,13 @@ class FrontEnd:
         return self._replaced[name] or getattr(type(self.model), name).__get__(self.model)
 
     def _open(self, named: dict[str, Any], *, generating: bool = False) -> Call:
-        call = open_call(self._attached, named, self.report, generating=generating)
-        apart = None if self.processor is not None else _processor_of(call)
+        call = open_call(self._attached, named, self._last_report, generating=generating)
+        apart = None if self.processor is not None else processor_of(call)
         if apart is None:
             return call
         # it says how its pixels were scaled, and both are taken off together
         self._take(apart)
-        return open_call(self._attached, named, self.report, generating=generating)
+        return open_call(self._attached, named, self._last_report, generating=generating)
 
     def _take(self, processor: ProcessorAttachment) -> None:
         """Read what an attached processor says of pixels, and show what it writes times with."""
@@ -257,9 +268,14 @@ class FrontEnd:
     def _started(self, call: Call) -> dict[str, Any]:
         """Begin the forward of a call, which is this thread's until the stock model has returned."""
         short = call.forward()
-        self._thread.report = call.report or self._thread.report
+        if call.report is not None:
+            self._account(call)
         self._thread.forward, self._thread.kept = call, None
         return short
+
+    def _account(self, call: Call) -> None:
+        """Make a call's report this thread's."""
+        self._thread.report, self._thread.lacks_video = call.report, call.lacks_video
 
     @property
     def _running(self) -> Call | None:
@@ -319,17 +335,9 @@ class FrontEnd:
     def _generate(self, named: dict[str, Any]) -> Any:
         call = self._open(named, generating=True)
         short = call.for_generate(self.model)
-        self._thread.report = call.report
+        self._account(call)
         before, self._thread.generating = self._thread.generating, call
         try:
             return generate(call, short, self.model, self._stock("generate"))
         finally:
             self._thread.generating = before
-
-
-def _processor_of(call: Call) -> ProcessorAttachment | None:
-    """Find the attached processor that prepared a call's videos; None where none did, or it is of another process."""
-    if not isinstance(call, VideoCall) or call.prepared is None:
-        return None
-    ids = (account.processor for account in call.prepared.accounts)
-    return next(filter(None, map(attached_processor, ids)), None)

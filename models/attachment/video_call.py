@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,7 @@ from framegate.models.attachment.account import (
     peak_memory_bytes,
 )
 from framegate.models.attachment.attention import wants_own_attention, why_not_anchored
-from framegate.models.attachment.call import Call, ContinuedCall
+from framegate.models.attachment.call import Call
 from framegate.models.attachment.gating import (
     Gated,
     Prepared,
@@ -37,7 +36,6 @@ from framegate.models.attachment.generation import expand_steps, refuse_unsuppor
 from framegate.models.attachment.keywords import (
     VIDEO_KEY,
     expand_output,
-    holds_video,
     kept_labels,
     plain_mask,
     without_media,
@@ -48,57 +46,12 @@ from framegate.models.attachment.serving import Attached
 from framegate.models.attachment.stage_call import stage_call
 from framegate.models.cell_plan import CellPlan, whole_plan
 from framegate.models.mechanism import Encoded
-from framegate.models.prompt import CachedPrompt, cache_of, carried_map, kept_columns
+from framegate.models.prompt import CachedPrompt, kept_columns
 from framegate.models.stages.registry import StageCall, run_stages
 from framegate.models.towers.offloaded import device_for
 from framegate.models.transformers_private import MEDIA_KEY
 from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report
-
-LACKS_VIDEO = (
-    "input_ids hold placeholders of a video, but the call brings none: they are read as words. Pass "
-    "pixel_values_videos, as for generate; a trainer that leaves them out for its loss learns from another prompt."
-)
-
-
-def open_call(attached: Attached, named: dict[str, Any], report: Report, *, generating: bool = False) -> Call:
-    """Open a call of the model, of its forward, of the forward under its head, or of `generate`.
-
-    Args:
-        attached: the model and what is attached to it.
-        named: the caller's keyword arguments by name.
-        report: of the call before, in which one on the same cache goes on.
-        generating: the call is one of `generate`, whose ids may be those of a whole conversation.
-
-    Returns:
-        The call, of one of three kinds.
-
-    Raises:
-        PlanError: notes of an attached processor that were cut, do not fit, or come from a future version.
-        AttachmentError: a cache that was cropped into its compressed prompt.
-    """
-    given = attached.mechanism.opened(named)
-    cache = cache_of(given)
-    carried = None if cache is None else carried_map(cache)
-    if holds_video(given):
-        return VideoCall(attached, given, carried, generating=generating)
-    if carried is not None and carried.is_short:
-        return ContinuedCall(attached, given, carried, report, generating=generating)
-    _tell_of_missing_videos(attached, given)
-    return Call(attached, given)
-
-
-def _tell_of_missing_videos(attached: Attached, given: dict[str, Any]) -> None:
-    """Warn of placeholders without a video: stock reads them as words, and a compressed prompt never has them.
-
-    Trainers that generate with a video and then forget it for the loss learn from another prompt.
-    """
-    ids = given.get("input_ids")
-    is_no_prompt = ids is None or ids.shape[-1] < 2 or given.get("inputs_embeds") is not None
-    if is_no_prompt or attached.config.is_identity or torch.compiler.is_compiling():
-        return
-    if attached.mechanism.placeholders(given).any():
-        warnings.warn(LACKS_VIDEO, stacklevel=2)
 
 
 class VideoCall(Call):
@@ -108,10 +61,10 @@ class VideoCall(Call):
         attached: the model and what is attached to it.
         given: the caller's keyword arguments by name, with input_ids and pixel_values_videos.
         carried: what the call's cache remembers, None for nothing.
-        generating: as `open_call`.
+        generating: as `opening.open_call`.
 
     Raises:
-        PlanError: as `open_call`.
+        PlanError: as `opening.open_call`.
         AttachmentError: no token after those in the cache.
     """
 

@@ -11,6 +11,8 @@ from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 
 import framegate
 from framegate.errors import AttachmentError
+from framegate.models.attachment.opening import open_call
+from framegate.report import Report
 
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision")
@@ -503,10 +505,20 @@ def test_placeholders_without_their_video_are_told(family):
     without = {key: inputs[key] for key in ("input_ids", "attention_mask")}
     with pytest.warns(UserWarning, match="hold placeholders of a video, but the call brings none"):
         model(**without)
+    assert any("hold placeholders of a video" in note for note in front_end.report.notes)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         model(**inputs)
         model(**text_of(family))
         model.generate(**inputs, **NEW)
+        assert not any("hold placeholders of a video" in note for note in front_end.report.notes)
         with front_end.override(keep_ratio=1.0):
             model(**without)
+
+
+def test_placeholders_are_not_read_within_a_call_where_they_are_on_a_device(family):
+    """Ids without values stand for those on a GPU: whoever asks for a value makes the host wait, here an error."""
+    _, front_end = attached(family)
+    ids = video_of(family)["input_ids"].to("meta")
+    call = open_call(front_end._attached, {"input_ids": ids}, Report(preset="none"))
+    assert call.lacks_video.device.type == "meta"
