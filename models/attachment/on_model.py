@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from framegate.config import FrontEndConfig
+from framegate.errors import AttachmentError
 from framegate.models.attachment.generation import named_call
 from framegate.models.gated_residual_tokenizer import GatedResidualTokenizer
 from framegate.models.stages.registry import stages
@@ -40,7 +41,22 @@ class FrontEndModules(nn.ModuleDict):
         """Give what was learned when asked itself; add nothing when the model that holds it is asked."""
         if args or destination is not None:
             return args[0] if args else destination
+        self.check_present()
         return super().state_dict(**options)
+
+    def check_present(self) -> None:
+        """Refuse to go on without parameters: accelerate offloads what the model's own state dict does not hold.
+
+        Raises:
+            AttachmentError: values of parameters are gone.
+        """
+        gone = [name for name, weight in self.named_parameters() if weight.is_meta]
+        if gone:
+            raise AttachmentError(
+                f"The front end's parameters ({gone[0]} and {len(gone) - 1} more) were offloaded after attach, and "
+                "are in no state dict to load them from. Call cpu_offload or dispatch_model on the model alone, then "
+                "attach."
+            )
 
 
 def _forgive_missing(module: nn.Module, incompatible: Any) -> None:

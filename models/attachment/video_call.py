@@ -96,8 +96,8 @@ class VideoCall(Call):
             Keyword arguments for the stock model; its own call where the stock path runs, and `prompt` stays None.
 
         Raises:
-            AttachmentError: inputs_embeds in place of input_ids, encoded media beside pixels, or pixels of a stock
-                processor where frames should be smaller.
+            AttachmentError: inputs_embeds in place of input_ids, encoded media beside pixels, pixels of a stock
+                processor where frames should be smaller, or parameters that were offloaded after attach.
             PlaceholderError: placeholders, grids and pixels do not fit one another.
             BudgetError: the budget is below one token per video.
             ConfigError: a stage needs what the call does not bring.
@@ -213,6 +213,7 @@ class VideoCall(Call):
 
     def _compressed(self, gated: Gated, placeholders: Tensor, stage: StageCall) -> dict[str, Any]:
         attached = self.attached
+        attached.modules.check_present()
         tokens = run_stages(self._tokens(gated), running(attached.modules, attached.config), stage)
         self.report.kept_tokens = tokens.num_tokens
         columns = kept_columns(

@@ -270,6 +270,22 @@ def test_a_tower_that_accelerate_offloads(family, attach_first):
     assert torch.equal(offloaded.generate(**video, **NEW), model.generate(**video, **NEW))
 
 
+def test_parameters_that_accelerate_took_away_are_told():
+    """It looks for them in the model's state dict, which holds the model's own alone."""
+    from accelerate import cpu_offload
+
+    model = model_of("qwen2_5_vl")
+    front_end = framegate.attach(model, None, "kffocus", keep_ratio=0.5)
+    cpu_offload(model, execution_device=torch.device("cpu"))
+    video = video_of("qwen2_5_vl")
+    for use in (lambda: model(**video), lambda: model.generate(**video, **NEW), front_end.state_dict):
+        with pytest.raises(
+            AttachmentError, match="spatiotemporal.* cpu_offload or dispatch_model .*then attach"
+        ):
+            use()
+    assert model.generate(**text_of("qwen2_5_vl"), **NEW) is not None
+
+
 def test_internvls_offloaded_tower_reads_its_own_positions():
     from accelerate import cpu_offload
 
