@@ -31,7 +31,7 @@ $(FLOOR)/.installed: $(INSTALLED_FROM)
 	$(call install,$(FLOOR),"transformers==5.19.*")
 
 $(CLIENTS)/.installed: $(INSTALLED_FROM)
-	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" lmms-eval optimum-quanto qwen-vl-utils torchao "trl>=1.0")
+	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" lmms-eval optimum-quanto qwen-vl-utils torchao "transformers[serving]" "trl>=1.0")
 
 demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --tower-ratio 0.25 --keep-ratio 0.25

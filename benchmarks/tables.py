@@ -295,8 +295,8 @@ SECTIONS = [
     ),
     (
         "Memory",
-        "Five minutes of 1080p at 2 fps, each in a process of its own. Target: `plan` at most 1/8 of stock. `plan` "
-        "loads no torch, and counts patches of one-frame tubes at 448 px; `attached` "
+        "Five minutes of 1080p at 2 fps, each in a process of its own. Target: `attached` and `plan` at most 1/8 of "
+        "stock. `plan` loads no torch, and counts patches of one-frame tubes at 448 px; `attached` "
         "keeps a quarter of stock's, by preset `gate`. "
         "Command: `python benchmarks/memory/bench_memory.py`.",
         memory_table,

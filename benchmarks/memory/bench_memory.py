@@ -35,7 +35,7 @@ def render(path):
         stream = container.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "30"}
-        for t in tqdm(range(FPS * SECONDS), desc="rendering"):
+        for t in tqdm(range(FPS * SECONDS), desc="rendering", disable=None):
             frame = still.copy()
             x = int(800 + 700 * np.sin(t / 30))
             frame[400:600, x : x + 200] = 230
@@ -131,7 +131,7 @@ def main():
     for row in rows:
         row |= {
             "share_of_stock": round(row["peak_mib"] / stock, 4),
-            "target": "0.125" if row["mode"] == "plan" else "",
+            "target": "0.125" if row["mode"] in ("attached", "plan") else "",
         }
         print(row)
     write_csv(options.out, [row | environment() for row in rows])

@@ -20,13 +20,19 @@ from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.sources import with_carried_sources, with_carried_videos
 from framegate.tokenizers.plan_config import PlanConfig
 
+NO_AUDIO = "load_audio_from_video: not followed, for this model takes no audio"
+
 
 class ChatTemplateHook(MethodHook):
     """Before `apply_chat_template`: videos keep what their blocks ask on the way through."""
 
     def __call__(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the method with videos that carry what is asked of them."""
-        return self.stock("apply_chat_template")(with_carried_videos(conversation), *args, **kwargs)
+        notes: tuple[str, ...] = ()
+        # `transformers serve` asks every processor for it
+        if kwargs.get("load_audio_from_video") and not hasattr(self.processor, "feature_extractor"):
+            kwargs, notes = kwargs | {"load_audio_from_video": False}, (NO_AUDIO,)
+        return self.stock("apply_chat_template")(with_carried_videos(conversation, notes), *args, **kwargs)
 
 
 def _given(media: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -54,12 +55,13 @@ def carried(video: Any) -> CarriedVideo:
     return video if isinstance(video, CarriedVideo) else CarriedVideo(_source_of(video))
 
 
-def with_carried_videos(conversation: Any) -> Any:
+def with_carried_videos(conversation: Any, notes: tuple[str, ...] = ()) -> Any:
     """Replace the videos of a conversation by ones that carry what their blocks ask.
 
     Args:
         conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed. Blocks have the
             keys of `framegate.models.video_processor.message.VideoKeys`.
+        notes: on the whole of it, for the report of each video.
 
     Returns:
         The same with a CarriedVideo wherever a video block holds one.
@@ -72,9 +74,9 @@ def with_carried_videos(conversation: Any) -> Any:
         content = conversation.get("content")
         if not isinstance(content, list | tuple):
             return conversation
-        return {**conversation, "content": [_with_video(block) for block in content]}
+        return {**conversation, "content": [_with_video(block, notes) for block in content]}
     if isinstance(conversation, list | tuple):
-        return [with_carried_videos(part) for part in conversation]
+        return [with_carried_videos(part, notes) for part in conversation]
     return conversation
 
 
@@ -141,7 +143,7 @@ def _from_url_block(block: Mapping[str, Any]) -> dict[str, Any]:
     return others | {"type": "video", "url": url}
 
 
-def _with_video(block: Any) -> Any:
+def _with_video(block: Any, notes: tuple[str, ...]) -> Any:
     """A block of a message whose video carries what is asked of it, without the keys that say so."""
     if isinstance(block, Mapping) and block.get("type") == "video_url":
         block = _from_url_block(block)
@@ -149,6 +151,7 @@ def _with_video(block: Any) -> Any:
         return block
     sources = {place: _source_of(block[place]) for place in PLACES if block.get(place) is not None}
     asked = {place: asked_of(block, in_memory=not is_file(source)) for place, source in sources.items()}
+    asked = {place: replace(one, notes=(*notes, *one.notes)) for place, one in asked.items()}
     # transformers' templates print what they do not know
     others = {name: value for name, value in block.items() if name not in KEYS and value is not None}
     return others | {place: CarriedVideo(source, asked[place]) for place, source in sources.items()}

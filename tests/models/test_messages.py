@@ -73,6 +73,12 @@ class TestFiles:
         inputs = chat(processor, content, processor_kwargs={"fps": 1})
         assert [account.num_frames for account in accounts_of(inputs)] == [6, 10]
 
+    def test_sound_is_not_looked_for_where_the_model_takes_none(self, clip):
+        """`transformers serve` asks every processor for it, which a silent file would fail."""
+        inputs = chat(attached(), [{"type": "video", "video": str(clip)}], load_audio_from_video=True)
+        (account,) = accounts_of(inputs)
+        assert "load_audio_from_video: not followed, for this model takes no audio" in account.notes
+
     @pytest.mark.parametrize("family", SIDE_PX)
     @pytest.mark.parametrize(
         ("keys", "cells"),
