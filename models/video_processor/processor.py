@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
 from transformers.image_utils import SizeDict
-from transformers.processing_utils import VideosKwargs
 from transformers.utils import TensorType
 from transformers.video_processing_utils import BatchFeature, VideoProcessorMixin
 from transformers.video_utils import VideoMetadata, make_batched_metadata
 
-from framegate.errors import AttachmentError, ConfigError, FrameError, nearest
+from framegate.errors import AttachmentError, FrameError
 from framegate.models.families import families, family_of_type
 from framegate.models.family import VideoSettings
 from framegate.models.timestamp_interleaver import TimestampInterleaver
@@ -24,10 +23,14 @@ from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.models.video_processor.message import SHARES, Asked, Given
 from framegate.models.video_processor.metadata import checked_metadata
 from framegate.models.video_processor.reading import Request, opened, tower_size_px
-from framegate.models.video_processor.settings import stock_values, video_settings
+from framegate.models.video_processor.settings import (
+    QwenVideoKwargs,
+    checked_setting,
+    stock_values,
+    video_settings,
+)
 from framegate.models.video_processor.sources import CarriedVideo, carried, flat_videos, is_file
 from framegate.per_thread import PerThread
-from framegate.settings import read
 from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.window import WHOLE, Window
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
@@ -35,26 +38,6 @@ from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.video import plan_clip
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import UInt8Array
-
-
-class OwnVideoKwargs(TypedDict, total=False):
-    """Keyword arguments of a call beyond those all video processors share; the names are transformers'."""
-
-    min_pixels: int
-    max_pixels: int
-    patch_size: int
-    temporal_patch_size: int
-    merge_size: int
-    min_frames: int
-    max_frames: int
-    cap_pixels_per_frame: bool
-    max_video_tokens: int
-    keep_ratio: float
-    tower_ratio: float
-
-
-class QwenVideoKwargs(OwnVideoKwargs, VideosKwargs, total=False):  # type: ignore[misc, call-arg]
-    """All keyword arguments of a call."""
 
 
 class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
@@ -151,7 +134,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         Raises:
             ConfigError: an unknown setting, or settings that contradict each other.
         """
-        given = {name: _checked(name, value) for name, value in call.items()}
+        given = {name: checked_setting(name, value) for name, value in call.items()}
         given = {name: value for name, value in given.items() if value is not None}
         settings = self._settings(given)
         return Request(model_type=self.model_type, settings=settings, config=config, call=given)
@@ -201,17 +184,6 @@ def _interleaver(model_type: str, config: PlanConfig) -> TimestampInterleaver | 
     if config.timestamps is None or why_no_stamps(model_type, config) is not None:
         return None
     return TimestampInterleaver(config.timestamps)
-
-
-_OWN = get_type_hints(OwnVideoKwargs)
-
-
-def _checked(name: str, value: Any) -> Any:
-    """A setting of a call that is known, and of the right kind: transformers checks those that are shared."""
-    known = {*VideosKwargs.__annotations__, *_OWN}
-    if name not in known:
-        raise ConfigError(f"Unknown video setting {name!r}. {nearest(name, known)}")
-    return read(value, _OWN[name] | None, name) if name in _OWN else value
 
 
 def _metadata_of(flat: Sequence[CarriedVideo], given: Any) -> list[VideoMetadata | None]:

@@ -4,15 +4,53 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
-from framegate.errors import ConfigError
+from transformers.processing_utils import VideosKwargs
+
+from framegate.errors import ConfigError, nearest
 from framegate.models.families import family_of_type
 from framegate.models.family import ProcessorRecipe, VideoSettings
 from framegate.models.towers.grid_geometry import JudgedSize
 from framegate.models.towers.patches import PatchLayout
+from framegate.settings import read
 
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
+
+
+class OwnVideoKwargs(TypedDict, total=False):
+    """Keyword arguments of a call beyond those all video processors share; the names are transformers'."""
+
+    min_pixels: int
+    max_pixels: int
+    patch_size: int
+    temporal_patch_size: int
+    merge_size: int
+    min_frames: int
+    max_frames: int
+    cap_pixels_per_frame: bool
+    max_video_tokens: int
+    keep_ratio: float
+    tower_ratio: float
+
+
+class QwenVideoKwargs(OwnVideoKwargs, VideosKwargs, total=False):  # type: ignore[misc, call-arg]
+    """All keyword arguments of a call."""
+
+
+_OWN = get_type_hints(OwnVideoKwargs)
+
+
+def checked_setting(name: str, value: Any) -> Any:
+    """A setting of a call that is known, and of the right kind: transformers checks those that are shared.
+
+    Raises:
+        ConfigError: an unknown setting, or a value of another kind.
+    """
+    known = {*VideosKwargs.__annotations__, *_OWN}
+    if name not in known:
+        raise ConfigError(f"Unknown video setting {name!r}. {nearest(name, known)}")
+    return read(value, _OWN[name] | None, name) if name in _OWN else value
 
 
 def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
