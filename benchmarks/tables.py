@@ -90,7 +90,6 @@ def memory_table():
         "patches": "patches",
         "peak MiB": "peak_mib",
         "of stock": lambda row: percent(row["share_of_stock"], 1),
-        "seconds": "seconds",
     }
     return columns_table("memory/results/memory.csv", columns)
 
