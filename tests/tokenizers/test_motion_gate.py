@@ -12,7 +12,7 @@ from moving import as_rgb, busy_clip, panned_clip
 from framegate.configs.loader import load_config
 from framegate.errors import BudgetError, FrameError, VideoError
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.held_luma import HeldLuma, in_turn, release
+from framegate.tokenizers.gate.held_luma import HeldTubes, in_turn, release
 from framegate.tokenizers.gate.residual import residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.video import plan_frames_array
@@ -243,8 +243,9 @@ def test_a_clip_that_is_held_in_a_file_gets_the_same_plan(settings, monkeypatch)
     inside = plan(clip, tube_frames=2, keep_ratio=0.3, **settings)
     monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 40_000)
     monkeypatch.setattr("framegate.tokenizers.gate.held_luma.LOOK_TUBES", 3)
-    monkeypatch.setattr("framegate.tokenizers.gate.hold_search.LOOK_TUBES", 3)
-    monkeypatch.setattr("framegate.tokenizers.gate.hold_search.HISTORY_BYTES", 200_000)
+    monkeypatch.setattr("framegate.tokenizers.gate.hold_windows.LOOK_TUBES", 3)
+    monkeypatch.setattr("framegate.tokenizers.gate.hold_windows.WINDOW_BYTES", 6_000)
+    monkeypatch.setattr("framegate.tokenizers.gate.hold_windows.STEPS_BYTES", 100)
     in_a_file = plan(clip, tube_frames=2, keep_ratio=0.3, **settings)
     for name in ("keep", "moved", "residual", "camera_motion"):
         np.testing.assert_array_equal(getattr(in_a_file, name), getattr(inside, name))
@@ -253,7 +254,7 @@ def test_a_clip_that_is_held_in_a_file_gets_the_same_plan(settings, monkeypatch)
 def test_what_is_held_in_a_file_is_read_back_and_let_go(monkeypatch):
     monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 100)
     tubes = np.random.default_rng(0).integers(0, 256, (9, 2, 8, 8), np.uint8)
-    held = HeldLuma()
+    held = HeldTubes()
     for tube in tubes:
         held.append(tube)
     luma = held.array()
@@ -272,7 +273,7 @@ def test_a_full_disk_is_named(monkeypatch):
     monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 0)
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
     with pytest.raises(VideoError, match="No space left on device.*Set TMPDIR"):
-        HeldLuma().append(np.zeros((1, 8, 8), np.uint8))
+        HeldTubes().append(np.zeros((1, 8, 8), np.uint8))
 
 
 def test_a_disk_that_is_full_at_the_last_write_is_named(monkeypatch):
@@ -285,7 +286,7 @@ def test_a_disk_that_is_full_at_the_last_write_is_named(monkeypatch):
 
     monkeypatch.setattr("framegate.tokenizers.gate.held_luma.HELD_BYTES", 0)
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Buffered())
-    held = HeldLuma()
+    held = HeldTubes()
     held.append(np.zeros((1, 8, 8), np.uint8))
     with pytest.raises(VideoError, match=f"in '{tempfile.gettempdir()}' .*Set TMPDIR .* a lower width"):
         held.array()

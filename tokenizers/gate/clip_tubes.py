@@ -12,7 +12,7 @@ import numpy as np
 from framegate.tokenizers.gate.camera_motion import RememberedMotion, scaled
 from framegate.tokenizers.gate.config import GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.held_luma import HeldLuma
+from framegate.tokenizers.gate.held_luma import HeldTubes
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.weights import weighed
 from framegate.types import BoolArray, UInt8Array
@@ -47,7 +47,7 @@ class ClipTubes:
         # the camera is followed on plain luma
         self._follows_plain = config.motion == "camera" and config.weight != "luma"
         self._tubes = iter(tubes)
-        self._held, self._plain = HeldLuma(), HeldLuma()
+        self._held, self._plain = HeldTubes(), HeldTubes()
 
     def read(self, *, hold: bool = False) -> Iterator[UInt8Array]:
         """Read the tubes that nobody has read yet, as they come; `hold` keeps their luma in memory as well."""
@@ -71,7 +71,7 @@ class ClipTubes:
         for _ in self.read(hold=True):
             pass
         luma = self._held.array()
-        self._held = HeldLuma()
+        self._held = HeldTubes()
         return luma
 
     @property

@@ -13,68 +13,80 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from framegate.errors import VideoError
 from framegate.types import UInt8Array
 
 HELD_BYTES = 96 << 20
 # tubes that are looked at before the system may take their memory back
-LOOK_TUBES = 64
+LOOK_TUBES = 32
+
+Tubes = npt.NDArray[np.unsignedinteger]
 
 
-class HeldLuma:
-    """Takes tubes one by one and gives them back as one array."""
+class HeldTubes:
+    """Takes what belongs to tubes one by one and gives it back as one array.
 
-    def __init__(self) -> None:
-        self._tubes: list[UInt8Array] = []
-        self._shape: tuple[int, ...] = ()
-        self._count = 0
+    Args:
+        limit_bytes: what is more lies in a file; None for HELD_BYTES.
+    """
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        self._limit_bytes = HELD_BYTES if limit_bytes is None else limit_bytes
+        self._count = self._bytes = 0
+        self._held: Tubes | None = None
         self._file: Any = None
 
-    def append(self, tube: UInt8Array) -> None:
-        """Hold a tube, uint8 [k, h, w], all of one shape.
+    def append(self, tube: Tubes) -> None:
+        """Hold a tube's values, say luma uint8 [k, h, w], all of one shape and type.
 
         Raises:
             VideoError: the folder for temporary files is full.
         """
-        self._shape, self._count = tube.shape, self._count + 1
-        self._tubes.append(tube)
-        if self._file is not None or self._count * tube.nbytes > HELD_BYTES:
+        if self._held is None:
+            # one piece that the system fills as it is written to, and takes back whole
+            self._held = np.empty((self._limit_bytes // tube.nbytes, *tube.shape), tube.dtype)
+        self._count += 1
+        self._bytes += tube.nbytes
+        if self._count <= len(self._held):
+            self._held[self._count - 1] = tube
+        else:
             with self._room():
-                self._spill()
+                self._spill(self._held, tube)
 
-    def array(self) -> UInt8Array:
-        """All tubes, uint8 [T, k, h, w]; read-only where they are in a file, which goes with the array.
+    def array(self) -> Any:
+        """All tubes, [T, ...]; read-only where they are in a file, which goes with the array.
 
         Raises:
             VideoError: the folder for temporary files is full.
         """
+        assert self._held is not None
         if self._file is None:
-            return np.stack(self._tubes)
+            return self._held[: self._count]
         # what is written last waits in a buffer: the disk may be full only now
         with self._room():
             self._file.flush()
             mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
             self._file.close()
-        return np.frombuffer(mapped, np.uint8).reshape(self._count, *self._shape)
+        return np.frombuffer(mapped, self._held.dtype).reshape(self._count, *self._held.shape[1:])
 
-    def _spill(self) -> None:
+    def _spill(self, held: Tubes, tube: Tubes) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="framegate-")  # noqa: SIM115 (it outlives this call)
-        for tube in self._tubes:
-            self._file.write(np.ascontiguousarray(tube).data)
-        self._tubes = []
+            self._file.write(held.data)
+            self._held = held[:0].copy()
+        self._file.write(np.ascontiguousarray(tube).data)
 
     @contextmanager
     def _room(self) -> Iterator[None]:
         try:
             yield
         except OSError as problem:
-            size_gb = self._count * int(np.prod(self._shape)) / 1e9
             raise VideoError(
-                f"Planning holds {size_gb:.1f} GB of pictures in {tempfile.gettempdir()!r} so far, and no more can be "
-                f"written ({problem}). Set TMPDIR to a folder with room, take fewer frames or a lower width, or leave "
-                "the budget out."
+                f"Planning holds {self._bytes / 1e9:.1f} GB of pictures in {tempfile.gettempdir()!r} so far, and no "
+                f"more can be written ({problem}). Set TMPDIR to a folder with room, take fewer frames or a lower "
+                "width, or leave the budget out."
             ) from problem
 
 
@@ -87,7 +99,7 @@ def in_turn(luma: UInt8Array) -> Iterator[UInt8Array]:
     release(luma)
 
 
-def release(luma: UInt8Array) -> None:
+def release(luma: Tubes) -> None:
     """Let the system take back the memory of what was read of a file; nothing for an array in memory."""
     owner: Any = luma
     while isinstance(owner, np.ndarray):

@@ -9,65 +9,23 @@ have left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
-from framegate.tokenizers.gate.config import ResidualPool
 from framegate.tokenizers.gate.grid import CellGrid
-from framegate.tokenizers.gate.held_luma import LOOK_TUBES, release
-from framegate.tokenizers.gate.residual import quartered
-from framegate.types import BoolArray, Float32Array, Int32Array, UInt8Array
+from framegate.tokenizers.gate.hold_windows import HoldRules, Solutions, solved
+from framegate.types import BoolArray, Float32Array, UInt8Array
 
-WINDOW_TUBES = 128
-CARRIED_ANCHORS = 16
 SAMPLED_CELLS = 24
-CELLS_AT_ONCE, HISTORY_BYTES = 48, 24 << 20
 SAMPLE_PRICES = 16
 SAMPLE_PRICE_STEP = 2.5
 LOWEST_PRICE = 64.0
 PRICE_STEPS = (0.5, 0.7, 1.0, 1.4, 2.0)
 FARTHER = 4.0
 NEGLIGIBLE_PRICE = 16.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldRules:
-    """What a plan must obey besides its price.
-
-    Args:
-        forced: tubes that are encoded whole, bool [T], the first among them.
-        max_age_tubes: a cell is encoded again after this many tubes, None never.
-        keyframe_fraction: a tube of which a larger share is encoded is encoded whole.
-        residual_pool: "max" counts the quarter of a cell that differs most, for the whole of it.
-        window_tubes: tubes that compete with each other at a time; a plan of so many is the best there is.
-    """
-
-    forced: BoolArray
-    max_age_tubes: int | None
-    keyframe_fraction: float
-    residual_pool: ResidualPool = "mean"
-    window_tubes: int = WINDOW_TUBES
-
-
-@dataclass(frozen=True)
-class Solutions:
-    """Best plans of some cells at several prices, cheapest price first.
-
-    Args:
-        keep: bool [prices, cells, T].
-        error: squared error of each, float64 [prices, cells].
-    """
-
-    keep: BoolArray
-    error: npt.NDArray[np.float64]
-
-    @property
-    def counts(self) -> npt.NDArray[np.int64]:
-        """Encodings of each, int64 [prices, cells]."""
-        return self.keep.sum(axis=2)
 
 
 def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules) -> BoolArray:
@@ -85,22 +43,19 @@ def best_holds(luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldR
     Source: shortest path over keep times (as in optimal segmentation), Lagrange multipliers after Shoham and Gersho
     (1988). Exact up to a window's tubes; beyond, each cell's 16 best anchors are carried on.
     """
-    tubes = len(luma)
-    rough, share = _sampled(luma, grid, budget_cells, rules)
+    sample = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))
+    share = budget_cells / grid.num_cells * len(sample)
+    rough = solved(luma, grid, sample, _price_range(luma), rules=rules)
     index, price = _price_near(rough, share, _price_range(luma))
-    rules = _with_cuts(rules, rough.keep[index], budget_cells // grid.num_cells)
-    solutions = _bracketed(luma, grid, price, budget_cells, rules)
+    rules = _with_cuts(rules, rough.keep(index), budget_cells // grid.num_cells)
+    # the sample does not spend its share at any price
+    is_still = index == 0 and bool(
+        solved(luma, grid, sample, _rounds(price)[-1], rules=rules).counts[0].sum() < share
+    )
+    solve = partial(solved, luma, grid, np.arange(grid.num_cells), rules=rules)
+    solutions = _bracketed(solve, price, budget_cells, is_still=is_still)
     keep = _mixed(solutions, budget_cells)  # [cells, T]
-    return np.ascontiguousarray(keep.T).reshape(tubes, grid.rows, grid.columns)
-
-
-def _sampled(
-    luma: UInt8Array, grid: CellGrid, budget_cells: int, rules: HoldRules
-) -> tuple[Solutions, float]:
-    """A few cells' best plans at prices far apart, and their share of the budget."""
-    sampled = np.unique(np.linspace(0, grid.num_cells - 1, SAMPLED_CELLS).round().astype(int))
-    rough = _solve(luma, grid, sampled, _price_range(luma), rules)
-    return rough, budget_cells / grid.num_cells * len(sampled)
+    return np.ascontiguousarray(keep.T).reshape(len(luma), grid.rows, grid.columns)
 
 
 def _price_range(luma: UInt8Array) -> Float32Array:
@@ -135,19 +90,34 @@ def _whole_tubes(rules: HoldRules) -> int:
 
 
 def _bracketed(
-    luma: UInt8Array, grid: CellGrid, price: float, budget_cells: int, rules: HoldRules
+    solve: Callable[[Float32Array], Solutions], price: float, budget_cells: int, *, is_still: bool
 ) -> Solutions:
-    """Solve all cells at prices around the estimate, moved until they bracket the budget."""
-    every = np.arange(grid.num_cells)
-    prices = np.array(PRICE_STEPS, np.float32) * np.float32(price)
-    solutions = _solve(luma, grid, every, prices, rules)
-    while solutions.counts[0].sum() < budget_cells and prices[-1] > NEGLIGIBLE_PRICE:
-        prices = prices / np.float32(FARTHER)
-        solutions = _solve(luma, grid, every, prices, rules)
+    """Solve all cells at prices around the estimate, moved until they bracket the budget or are negligible.
+
+    What is still cannot spend the budget even at the last prices; as counts fall with the price, those before them need
+    not be tried.
+    """
+    rounds = _rounds(price)
+    if is_still:
+        solutions = solve(rounds[-1])
+        if solutions.counts[0].sum() < budget_cells:
+            return solutions
+    for prices in rounds:
+        solutions = solve(prices)
+        if solutions.counts[0].sum() >= budget_cells:
+            break
     while solutions.counts[-1].sum() > budget_cells:
         prices = prices * np.float32(FARTHER)
-        solutions = _solve(luma, grid, every, prices, rules)
+        solutions = solve(prices)
     return solutions
+
+
+def _rounds(price: float) -> list[Float32Array]:
+    """Prices around an estimate, and lower ones until all are negligible."""
+    rounds = [np.array(PRICE_STEPS, np.float32) * np.float32(price)]
+    while rounds[-1][-1] > NEGLIGIBLE_PRICE:
+        rounds.append(rounds[-1] / np.float32(FARTHER))
+    return rounds
 
 
 def _mixed(solutions: Solutions, budget_cells: int) -> BoolArray:
@@ -164,133 +134,4 @@ def _mixed(solutions: Solutions, budget_cells: int) -> BoolArray:
             if 0 < extra[cell] <= left:
                 level[cell] = fits - 1
                 left -= int(extra[cell])
-    return solutions.keep[level, np.arange(len(level))]
-
-
-def _solve(
-    luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], prices: Float32Array, rules: HoldRules
-) -> Solutions:
-    quarters = rules.residual_pool == "max"
-    histories = _cell_histories(luma, grid, cells, quarters=quarters)
-    parts = [_Holds(chunk, prices, rules).solve() for chunk in histories]
-    return Solutions(
-        np.concatenate([part.keep for part in parts], axis=1),
-        np.concatenate([part.error for part in parts], axis=1),
-    )
-
-
-def _cell_histories(
-    luma: UInt8Array, grid: CellGrid, cells: npt.NDArray[np.int_], *, quarters: bool
-) -> Iterator[UInt8Array]:
-    """The pixels of a few cells at a time through all tubes: uint8 [cells, 1 or 4 quarters, T, pixels]."""
-    cell, tubes = grid.cell_px, len(luma)
-    at_once = int(np.clip(HISTORY_BYTES // luma[:, :, :cell, :cell].size, 1, CELLS_AT_ONCE))
-    split = luma.reshape(tubes, grid.tube_frames, grid.rows, cell, grid.columns, cell)
-    for start in range(0, len(cells), at_once):
-        row, column = np.divmod(cells[start : start + at_once], grid.columns)
-        picked = np.empty((len(row), tubes, grid.tube_frames, cell, cell), np.uint8)
-        for first in range(0, tubes, LOOK_TUBES):
-            # [cells, T, k, c, c]: numpy moves separated indices to the front
-            part = split[first : first + LOOK_TUBES, :, row, :, column]
-            picked[:, first : first + LOOK_TUBES] = part
-            release(luma)
-        if quarters:
-            half = quartered(grid).cell_px
-            split_cells = picked.reshape(len(row), tubes, grid.tube_frames, 2, half, 2, half)
-            yield split_cells.transpose(0, 3, 5, 1, 2, 4, 6).reshape(len(row), 4, tubes, -1)
-        else:
-            yield picked.reshape(len(row), 1, tubes, -1)
-
-
-class _Holds:
-    """Dynamic programming over the tubes of a few cells, all prices at once.
-
-    `best[p, c]` is the cost of everything before the current tube; `cost[p, c, a]` the cost so far when the
-    cell now shows what anchor a encoded.
-    """
-
-    def __init__(self, history: UInt8Array, prices: Float32Array, rules: HoldRules) -> None:
-        self._history, self._prices, self._rules = history, prices[:, None], rules
-        cells, _, self._tubes, _ = history.shape
-        self._chosen: Int32Array = np.zeros((len(prices), cells, self._tubes), np.int32)
-        self._best = np.zeros((len(prices), cells), np.float32)
-        self._anchors: Int32Array = np.zeros((cells, 0), np.int32)
-        self._cost = np.zeros((len(prices), cells, 0), np.float32)
-
-    def solve(self) -> Solutions:
-        for start in range(0, self._tubes, self._rules.window_tubes):
-            self._window(start, min(start + self._rules.window_tubes, self._tubes))
-        keep = self._traced()
-        error = self._best.astype(np.float64) - keep.sum(axis=2) * self._prices.astype(np.float64)
-        return Solutions(keep, error)
-
-    def _window(self, start: int, end: int) -> None:
-        """Let the tubes of a window compete with the anchors carried into it."""
-        cells, carried = len(self._history), self._anchors.shape[1]
-        inside = np.broadcast_to(np.arange(start, end, dtype=np.int32), (cells, end - start))
-        anchors = np.concatenate([self._anchors, inside], axis=1)
-        distance = self._distances(anchors, start, end)  # [window, cells, anchors]
-        cost = np.concatenate(
-            [self._cost, np.full((*self._best.shape, end - start), np.inf, np.float32)], axis=2
-        )
-        for tube in range(start, end):
-            alive = carried + tube - start + 1
-            self._step(tube, cost[:, :, :alive], anchors[:, :alive], distance[tube - start, :, :alive])
-        self._carry(cost, anchors)
-
-    def _step(self, tube: int, cost: Float32Array, anchors: Int32Array, distance: Float32Array) -> None:
-        rules = self._rules
-        if rules.forced[tube]:
-            cost[:, :, :-1] = np.inf
-        elif rules.max_age_tubes is not None:
-            cost[:, anchors <= tube - rules.max_age_tubes] = np.inf
-        cost[:, :, -1] = self._best + self._prices
-        cost += distance
-        winner = cost.argmin(axis=2)  # [prices, cells]
-        cells = np.arange(winner.shape[1])
-        self._best = cost[np.arange(len(winner))[:, None], cells, winner]
-        self._chosen[:, :, tube] = anchors[cells, winner]
-
-    def _distances(self, anchors: Int32Array, start: int, end: int) -> Float32Array:
-        """Squared distance of each tube of the window to the anchors before it; quarters count for their cell."""
-        cells, parts = self._history.shape[:2]
-        distance = np.zeros((end - start, cells, anchors.shape[1]), np.float32)
-        for cell, histories in enumerate(self._history):
-            for pixels in histories:
-                found = _products(pixels[anchors[cell]].astype(np.float32), end - start)
-                np.maximum(distance[:, cell], found if parts == 1 else parts * found, out=distance[:, cell])
-        return distance
-
-    def _carry(self, cost: Float32Array, anchors: Int32Array) -> None:
-        """Keep the anchors with the least regret at any price for the next window."""
-        count = min(CARRIED_ANCHORS, anchors.shape[1])
-        regret = (cost - self._best[:, :, None]).min(axis=0)  # [cells, anchors]
-        nearest = np.sort(np.argsort(regret, axis=1, kind="stable")[:, :count], axis=1)
-        self._anchors = np.take_along_axis(anchors, nearest, axis=1)
-        self._cost = np.take_along_axis(cost, nearest[None], axis=2)
-
-    def _traced(self) -> BoolArray:
-        keep = np.zeros(self._chosen.shape, bool)
-        price, cell = np.indices(keep.shape[:2])
-        tube = np.full(keep.shape[:2], self._tubes - 1)
-        while (open_ := tube >= 0).any():
-            anchor = self._chosen[price[open_], cell[open_], tube[open_]]
-            keep[price[open_], cell[open_], anchor] = True
-            tube[open_] = anchor - 1
-        return keep
-
-
-def _products(there: Float32Array, window: int) -> Float32Array:
-    """Squared distances of the last `window` rows of pixels [anchors, p] to the rows before: [window, anchors].
-
-    `there` is centred in place: what all rows share need not be multiplied.
-    """
-    there -= there.mean(axis=0)
-    # A matrix times its own transpose: numpy takes the symmetric product, half the work of the window's rows alone.
-    product: Float32Array = there @ there.T
-    norms = product.diagonal().copy()
-    distance = product[-window:]
-    distance *= -2.0
-    distance += norms
-    distance += norms[-window:, None]
-    return distance
+    return solutions.keep(level)

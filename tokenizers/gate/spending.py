@@ -63,7 +63,7 @@ def first_tube_only(
     """
     contrast = grid.cells_of(luma[0]).reshape(grid.num_cells, -1).astype(np.float32).std(axis=1)
     keep = np.zeros((len(luma), grid.rows, grid.columns), bool)
-    keep[0].flat[highest(contrast, budget_cells)] = True
+    keep[0] = highest(contrast, budget_cells).reshape(keep[0].shape)
     notes = _notes_of_one_tube(grid, config, budget_cells, forced)
     return replace(GatePlan.still(keep, grid), notes=notes)
 
@@ -90,11 +90,39 @@ def filled(plan: GatePlan, budget_cells: int) -> GatePlan:
     assert left >= 0
     if left == 0:
         return plan
-    keep = plan.keep.copy()
-    keep.flat[highest(np.where(plan.keep, np.float32(-1), plan.residual), left)] = True
+    keep = plan.keep | highest(plan.residual, left, among=~plan.keep)
     return replace(plan, keep=keep, moved=plan.moved & ~keep)
 
 
-def highest(scores: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.intp]:
-    """Flat indices of the highest scores, ties to the lower index."""
-    return np.argsort(-scores, axis=None, kind="stable")[:count]
+def highest(scores: npt.NDArray[np.floating], count: int, *, among: BoolArray | None = None) -> BoolArray:
+    """Choose the highest scores, ties to the earlier one.
+
+    Args:
+        scores: at least one number, of any shape; nothing but one copy is made of it, for clips are long.
+        count: how many.
+        among: bool, which may be chosen; None for all.
+
+    Returns:
+        bool, of the same shape; all that may be chosen where that is no more than count.
+    """
+    pool = scores.flatten() if among is None else scores[among]
+    if count >= pool.size:
+        return np.ones(scores.shape, bool) if among is None else among.copy()
+    if count < 1:
+        return np.zeros(scores.shape, bool)
+    pool.partition(pool.size - count)
+    lowest = pool[pool.size - count]
+    del pool
+    chosen, tied = scores > lowest, scores == lowest
+    if among is not None:
+        chosen &= among
+        tied &= among
+    room = count - int(np.count_nonzero(chosen))
+    rows = tied.reshape(len(tied), -1)
+    so_far = np.cumsum(np.count_nonzero(rows, axis=1))
+    last = int(np.searchsorted(so_far, room))
+    rows[last + 1 :] = False
+    own = np.flatnonzero(rows[last])
+    rows[last, own[len(own) - (so_far[last] - room) :]] = False
+    chosen |= tied
+    return chosen

@@ -132,6 +132,4 @@ def _capped(plan: GatePlan, room: int) -> BoolArray:
     """The kept cells that fit, the most changed first, ties to the earlier one: bool [1, H, W]."""
     if plan.num_kept <= room:
         return plan.keep
-    keep = np.zeros(plan.keep.shape, bool)
-    keep.flat[highest(np.where(plan.keep, plan.residual, -np.inf), room)] = True
-    return keep
+    return highest(plan.residual, room, among=plan.keep)

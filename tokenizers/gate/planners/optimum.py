@@ -15,7 +15,8 @@ from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.held_luma import in_turn
-from framegate.tokenizers.gate.hold_search import HoldRules, best_holds
+from framegate.tokenizers.gate.hold_search import best_holds
+from framegate.tokenizers.gate.hold_windows import HoldRules
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import Progress
 from framegate.tokenizers.gate.replay import replayed
@@ -91,9 +92,14 @@ class _Task:
             keyframe_fraction=self.config.keyframe_fraction,
             residual_pool=self.config.residual_pool,
         )
-        keep = best_holds(self.luma, self.grid, self.budget, rules)
-        plan, error = replayed(self.luma, self.grid, GatePlan.still(keep, self.grid), self.measure)
-        return (plan, error) if plan.num_kept == self.budget else self.judged(plan)
+        held = GatePlan.still(best_holds(self.luma, self.grid, self.budget, rules), self.grid)
+        plan, error = replayed(self.luma, self.grid, held, self.measure)
+        if plan.num_kept == self.budget:
+            return plan, error
+        # residuals are the largest part of a plan: one set of them at a time
+        held = replace(held, keep=filled(plan, self.budget).keep)
+        del plan
+        return replayed(self.luma, self.grid, held, self.measure)
 
     def searched(self, motion_source: RememberedMotion | None) -> GatePlan:
         """Search a fixed grid of thresholds for a run that keeps nearly as much as the budget allows and no more.

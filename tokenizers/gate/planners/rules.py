@@ -65,9 +65,7 @@ def best_scored(rule: CellRule, scores: Float64Array, tokens: int) -> BoolArray:
     """Choose what a budget pays for: the highest scores [T, H, W], ties to the earlier cell, or the rule's choice."""
     if rule.keep is not None:
         return rule.keep(scores, tokens)
-    keep = np.zeros(scores.shape, bool)
-    keep.flat[highest(scores, tokens)] = True
-    return keep
+    return highest(scores, tokens)
 
 
 def _kept(scores: Float64Array, config: GateConfig, budget: Budget) -> tuple[BoolArray, tuple[str, ...]]:
