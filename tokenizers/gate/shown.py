@@ -155,8 +155,8 @@ class ShownContent:
         if cells.all():
             np.copyto(self.picture, tube)
         elif cells.any():
-            size = (self._grid.width_px, self._grid.height_px)
-            pixels = cv2.resize(cells.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            side = self._grid.cell_px
+            pixels = cells.view(np.uint8).repeat(side, axis=1).repeat(side, axis=0)
             for frame, shown in zip(tube, self.picture, strict=True):
                 cv2.copyTo(frame, pixels, shown)
 

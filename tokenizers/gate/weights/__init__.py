@@ -28,7 +28,8 @@ def weighed(tube: UInt8Array, name: str) -> UInt8Array:
     import numpy as np
 
     weigh = weight_of(name)
-    return np.stack([weigh(frame) for frame in tube])
+    # a tube of one frame needs no copy
+    return weigh(tube[0])[None] if len(tube) == 1 else np.stack([weigh(frame) for frame in tube])
 
 
 def default_threshold_of(name: str) -> float:

@@ -36,7 +36,9 @@ def weigh(luma: UInt8Array) -> UInt8Array:
     half = (max(1, size[0] // 2), max(1, size[1] // 2))
     small = cv2.resize(luma, half, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (9, 9), BLUR_AT_HALF_PX)
-    blurred = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
-    # Beyond +-101 levels the formula clips, so that a difference saturated at +-128 loses nothing.
-    raised: UInt8Array = cv2.LUT(cv2.addWeighted(luma, 1.0, blurred, -1.0, MIDDLE), _TABLE)
+    raised = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    # In place, for fresh memory costs as much as the arithmetic. Beyond +-101 levels the formula clips, so that a
+    # difference saturated at +-128 loses nothing.
+    cv2.addWeighted(luma, 1.0, raised, -1.0, MIDDLE, dst=raised)
+    cv2.LUT(raised, _TABLE, dst=raised)
     return raised
