@@ -1,45 +1,37 @@
-"""Attach a front end to a model, ask about a video, look at the report, take it off again.
+"""Load a model with a front end, ask about a video, look at the report, take the front end off again.
 
-    python examples/quickstart.py [VIDEO] [CHECKPOINT]
+    python examples/quickstart.py [VIDEO] [QUESTION] [CHECKPOINT]
 
-Without a checkpoint a tiny randomly initialised model answers: its words mean nothing, its token counts are real.
+Without a checkpoint framegate/nano answers, the small model that ships in the package and reads codes in rendered
+video.
 """
 
 import sys
 from importlib import resources
 
-import transformers
-
 import framegate
-from framegate.models.tiny import tiny_pair
+
+QUESTION = "What text stands at 4.9 seconds?"
 
 
-def load(checkpoint):
-    if checkpoint is None:
-        return tiny_pair("qwen2_5_vl")
-    model = transformers.AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="auto")
-    return model, transformers.AutoProcessor.from_pretrained(checkpoint)
-
-
-def main(video=None, checkpoint=None):
-    model, processor = load(checkpoint)
-    video = video or str(resources.files("framegate") / "assets/slides.mp4")
-    content = [{"type": "video", "path": video}, {"type": "text", "text": "What is the order code?"}]
-
-    with framegate.attach(model, processor, keep_ratio=0.25) as front_end:
-        inputs = processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            tokenize=True,
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
-        out = model.generate(**inputs, max_new_tokens=16)
-        answer = out[:, inputs["input_ids"].shape[1] :]
-        print(repr(processor.batch_decode(answer, skip_special_tokens=True)[0]))
-        print(front_end.report)
-    assert framegate.front_end_of(model) is None
+def main(video=None, question=QUESTION, checkpoint="framegate/nano"):
+    model, processor = framegate.from_pretrained(checkpoint, front_end={"keep_ratio": 0.25, "fps": 4})
+    video = video or str(resources.files("framegate") / "assets/codes.mp4")
+    content = [{"type": "video", "path": video}, {"type": "text", "text": question}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    out = model.generate(**inputs, max_new_tokens=16)
+    answer = out[:, inputs["input_ids"].shape[1] :]
+    print(repr(processor.batch_decode(answer, skip_special_tokens=True)[0]))
+    front_end = framegate.front_end_of(model)
+    print(front_end.report)
+    front_end.detach()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

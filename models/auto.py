@@ -16,6 +16,8 @@ from framegate.models.nano import shipped_folder
 from framegate.models.transformers_private import file_if_there
 
 # What says which files of a checkpoint are meant, to model, configuration and processor alike.
+# settings of a front end that callers give beside it, as they do to `framegate.attach`
+_OF_FRONT_END = ("keep_ratio", "tower_ratio", "max_video_tokens", "fps", "preset")
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
@@ -57,6 +59,12 @@ def _family(name_or_path: str | Path, hub: dict[str, Any]) -> Family:
 def _load_model(name_or_path: str | Path, options: dict[str, Any]) -> Any:
     from transformers import AutoModelForImageTextToText as Stock
 
+    mine = {name: options[name] for name in _OF_FRONT_END if name in options}
+    if mine:
+        raise ConfigError(
+            f"{', '.join(mine)} of from_pretrained would go to the model: write front_end={mine}, beside a "
+            '"preset" where it is not the default.'
+        )
     if options.get("output_loading_info"):
         raise ConfigError(
             "output_loading_info=True returns a pair; load with transformers and framegate.attach."

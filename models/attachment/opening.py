@@ -13,6 +13,7 @@ from framegate.models.attachment.keywords import holds_video
 from framegate.models.attachment.serving import Attached
 from framegate.models.attachment.video_call import VideoCall
 from framegate.models.prompt import cache_of, carried_map
+from framegate.models.transformers_private import MEDIA_KEY
 from framegate.models.video_processor import ProcessorAttachment, attached_processor
 from framegate.report import Report
 
@@ -59,7 +60,9 @@ def _lacks_video(attached: Attached, given: dict[str, Any]) -> Tensor | None:
     forget it for the loss learn from another prompt.
     """
     ids = given.get("input_ids")
-    is_no_prompt = ids is None or ids.shape[-1] < 2 or given.get("inputs_embeds") is not None
+    # features that were encoded before, by whoever calls the class past the instance
+    has_media = given.get("inputs_embeds") is not None or bool(given.get(MEDIA_KEY))
+    is_no_prompt = ids is None or ids.shape[-1] < 2 or has_media
     if is_no_prompt or attached.config.is_identity or torch.compiler.is_compiling():
         return None
     return attached.mechanism.placeholders(given).any()

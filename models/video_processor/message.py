@@ -50,6 +50,7 @@ class VideoKeys:
         resized_width: width of frames at the tower, px.
         sample_fps: rate in frames per second at which frames in a list were sampled.
         raw_fps: rate of the file they were taken from.
+        video_stream: number of the file's video stream to read; see `framegate.open_video`.
     """
 
     video_start: float | None = None
@@ -69,6 +70,7 @@ class VideoKeys:
     resized_width: Count | None = None
     sample_fps: Positive | None = None
     raw_fps: Positive | None = None
+    video_stream: int | None = None
 
 
 KEYS = settings_of(VideoKeys)
@@ -85,6 +87,7 @@ class Asked:
         sampling: which frames, by the names that a call of the processor has for it.
         rate_fps: rate of frames in memory; None where nobody tells.
         size: bounds of a frame's size, by their names in a message.
+        video_stream: number of the video stream of a file; None for the one that a player would show.
         notes: what is not followed, and why.
     """
 
@@ -94,6 +97,7 @@ class Asked:
     sampling: Mapping[str, float] = field(default_factory=dict)
     rate_fps: float | None = None
     size: Mapping[str, int] = field(default_factory=dict)
+    video_stream: int | None = None
     notes: tuple[str, ...] = ()
 
     def call(self, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +168,7 @@ def asked_of(block: Mapping[str, Any], *, in_memory: bool) -> Asked:
         sampling=sampling,
         rate_fps=rate if in_memory else None,
         size=_given(keys, (*_BOUNDS, *_SIDES)),
+        video_stream=keys.video_stream,
         notes=tuple(notes),
     )
 

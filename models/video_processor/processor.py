@@ -228,7 +228,13 @@ def _together(parts: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
 
 
 def plan_for_processor(
-    video: Any, processor: Any, config: PlanConfig, *, window_seconds: Window = WHOLE, given: Given = None
+    video: Any,
+    processor: Any,
+    config: PlanConfig,
+    *,
+    window_seconds: Window = WHOLE,
+    given: Given = None,
+    video_stream: int | None = None,
 ) -> GatePlan:
     """Plan a video as a processor would, with its settings.
 
@@ -238,6 +244,7 @@ def plan_for_processor(
         config: what decides on frames and cells.
         window_seconds: clip window, of a file.
         given: frames or cells planned before.
+        video_stream: number of a file's video stream, as `open_video` takes it.
 
     Returns:
         The plan; a message of that processor takes it.
@@ -250,13 +257,14 @@ def plan_for_processor(
     stock = getattr(processor, "video_processor", processor)
     reader = stock if isinstance(stock, GatedVideoProcessor) else _reader_of(stock)
     request, video = reader.request(config, {}), fetched(video)
-    with opened(video, None, request, Asked(window_seconds=window_seconds, plan=given)) as source:
+    asked = Asked(window_seconds=window_seconds, plan=given, video_stream=video_stream)
+    with opened(video, None, request, asked) as source:
         plan = plan_clip(source.clip, config, given=given if isinstance(given, GatePlan) else None)
         frames = source.clip.frames
     assert frames is not None
 
     def show() -> Iterator[UInt8Array]:
-        with opened(video, None, request, Asked(window_seconds=window_seconds, plan=frames)) as source:
+        with opened(video, None, request, replace(asked, plan=frames)) as source:
             yield from source.clip.judged_frames()
 
     return replace(plan, frames=frames, open_frames=show, notes=(*plan.notes, *source.notes))

@@ -166,7 +166,8 @@ def _opened_file(video: Any, request: Request, asked: Asked) -> Iterator[OpenVid
     def choose(stream: VideoStream) -> FramePlan:
         return chosen_frames(stream, given, lambda: _file_frames(stream, window, request, notes))
 
-    with open_clip(video, request.config, request.tower, choose, window_seconds=window) as clip:
+    told = {"window_seconds": window, "video_stream": asked.video_stream}
+    with open_clip(video, request.config, request.tower, choose, **told) as clip:
         clip.show_progress = len(clip.times_seconds) >= _FRAMES_WORTH_A_BAR
         start, end = window_bounds(clip.info, window_frames(clip.info, window), window)
         counts = _takes_stock_frames(request) and window == WHOLE and given is None
@@ -210,6 +211,7 @@ def _opened_frames(
         "timestamps_seconds": times,
         "channels_first": first,
         "window_seconds": asked.window_seconds,
+        "video_stream": asked.video_stream,
     }
     with open_clip(video, request.config, request.tower, choose, **source) as clip:
         assert clip.frames is not None

@@ -135,6 +135,7 @@ def plan_video(
     processor: Any = None,
     frames: FramePlan | Mapping[str, Any] | None = None,
     plan: FramePlan | GatePlan | None = None,
+    video_stream: int | None = None,
     show_progress: bool = False,
     **overrides: Any,
 ) -> GatePlan:
@@ -156,6 +157,7 @@ def plan_video(
             this configuration, and it takes the plan in a message.
         frames: frames to use (`plan_frames` makes them); a mapping is the configuration's section of that name.
         plan: frames to use, or a plan made before, to be brought together with its video.
+        video_stream: number of the video stream of a file that has several, as `open_video` takes it.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=8.
 
@@ -181,20 +183,22 @@ def plan_video(
             "family and processor both say how frames are cut, frames and plan which: give one of each."
         )
     wanted, given = load_config(config, **overrides).plan, frames if plan is None else plan
-    window = (
-        read(start_seconds, float | None, "start_seconds"),
-        read(end_seconds, float | None, "end_seconds"),
-    )
+    source = {
+        "window_seconds": (
+            read(start_seconds, float | None, "start_seconds"),
+            read(end_seconds, float | None, "end_seconds"),
+        ),
+        "given": given,
+        "video_stream": read(video_stream, int | None, "video_stream"),
+    }
     if processor is not None:
         from framegate.models.video_processor import plan_for_processor
 
-        return plan_for_processor(video, processor, wanted, window_seconds=window, given=given)
+        return plan_for_processor(video, processor, wanted, **source)
     tower = TowerView.about(width_px, cell_px=cell_px, tube_frames=tube_frames)
     if family is not None:
         tower = _tower_of(family)
-    return planned(
-        video, wanted, tower=tower, window_seconds=window, given=given, show_progress=show_progress
-    )
+    return planned(video, wanted, tower=tower, show_progress=show_progress, **source)
 
 
 def _tower_of(family: str) -> TowerView:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torch
-from clips import write_clip
+from clips import write_clip, write_streams
 from noted import accounts_of
 from PIL import Image
 from processor_cases import DENSE, GATE, chat, text_of
@@ -66,6 +66,15 @@ class TestFiles:
     )
     def test_sampling_is_followed(self, keys, frames, config, clip):
         assert asked(attached(config=config), str(clip), **keys)[0] == frames
+
+    def test_the_stream_of_a_file_is_chosen(self, tmp_path):
+        colours = [((200, 20, 20), 96, 128, 0), ((20, 200, 20), 112, 224, 0)]
+        path = str(write_streams(tmp_path / "two.mkv", colours))
+        processor = attached()
+        assert asked(processor, path)[1] == asked(processor, path, video_stream=1)[1] == (84, 168)
+        assert asked(processor, path, video_stream="0")[1] == (84, 140)
+        with pytest.raises(FrameError, match="video_stream=0 is for files"):
+            asked(processor, moving_frames(4), video_stream=0)
 
     def test_the_message_wins_over_the_call_and_holds_for_its_video_alone(self, clip):
         processor = attached()

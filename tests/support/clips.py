@@ -111,3 +111,25 @@ def flip_bytes(path: Path, *, at: float = 0.5, count: int = 200) -> Path:
     flipped = path.with_name(f"flipped_{path.name}")
     flipped.write_bytes(data)
     return flipped
+
+
+def write_streams(path, streams):
+    """Write colours as video streams: (rgb, height_px, width_px, flags of disposition) each."""
+    with av.open(str(path), "w") as container:
+        made = []
+        for _, height_px, width_px, _ in streams:
+            stream = container.add_stream("libx264", rate=10)
+            stream.height, stream.width, stream.pix_fmt = height_px, width_px, "yuv420p"
+            made.append(stream)
+        for stream, (_, _, _, flags) in zip(made, streams, strict=True):
+            stream.disposition = flags
+        for place in range(4):
+            for stream, (colour, height_px, width_px, _) in zip(made, streams, strict=True):
+                frame = av.VideoFrame.from_ndarray(
+                    np.full((height_px, width_px, 3), colour, np.uint8), format="rgb24"
+                )
+                frame.pts, frame.time_base = 100 * place, MILLISECOND
+                container.mux(stream.encode(frame))
+        for stream in made:
+            container.mux(stream.encode())
+    return path

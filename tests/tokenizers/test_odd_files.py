@@ -7,7 +7,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import MILLISECOND, gradient_frames, write_clip, write_sound
+from clips import MILLISECOND, gradient_frames, write_clip, write_sound, write_streams
 
 import framegate
 from framegate.errors import FrameError, VideoError
@@ -160,28 +160,6 @@ def test_pixels_too_long_to_be_true_are_told(tmp_path, settings):
     assert note.endswith("says that its pixels are 40 times as wide as high; square ones were assumed.")
 
 
-def write_streams(path, streams):
-    """Write colours as video streams: (rgb, height_px, width_px, flags of disposition) each."""
-    with av.open(str(path), "w") as container:
-        made = []
-        for _, height_px, width_px, _ in streams:
-            stream = container.add_stream("libx264", rate=10)
-            stream.height, stream.width, stream.pix_fmt = height_px, width_px, "yuv420p"
-            made.append(stream)
-        for stream, (_, _, _, flags) in zip(made, streams, strict=True):
-            stream.disposition = flags
-        for place in range(4):
-            for stream, (colour, height_px, width_px, _) in zip(made, streams, strict=True):
-                frame = av.VideoFrame.from_ndarray(
-                    np.full((height_px, width_px, 3), colour, np.uint8), format="rgb24"
-                )
-                frame.pts, frame.time_base = 100 * place, MILLISECOND
-                container.mux(stream.encode(frame))
-        for stream in made:
-            container.mux(stream.encode())
-    return path
-
-
 RED, GREEN = (200, 20, 20), (20, 200, 20)
 DEFAULT = av.stream.Disposition.default
 
@@ -204,6 +182,12 @@ def test_of_several_videos_the_one_a_player_shows_is_taken(tmp_path, streams, ta
     info, frames, _ = read(path, video_stream=other)
     assert info.video_stream == other
     assert distance(frames[0].pixels[10, 10], np.array(taken)) > 50
+    plans = [
+        framegate.plan_video(path, "gate", video_stream=number, width_px=56)
+        for number in (info.video_stream, None)
+    ]
+    shown = [next(iter(plan.source_frames()))[5, 5].astype(int) for plan in plans]
+    assert np.abs(shown[0] - shown[1]).max() > 100
     with pytest.raises(VideoError, match="video_stream is 7, which is no video stream of .*it has 0, 1"):
         open_video(path, video_stream=7)
     assert len(framegate.plan_frames(path, "keyframes", keyframe_source="content")) >= 1

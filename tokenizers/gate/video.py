@@ -163,6 +163,7 @@ def plan_video(
     tower: TowerView,
     window_seconds: Window = WHOLE,
     given: Given = None,
+    video_stream: int | None = None,
     show_progress: bool = False,
 ) -> GatePlan:
     """Decide which cells of a video would be encoded; it is decoded once, as a stream of what the gate judges.
@@ -174,6 +175,7 @@ def plan_video(
         tower: size rule and cells.
         window_seconds: clip window.
         given: the frames to use, or a plan to bring together with its video.
+        video_stream: number of a file's video stream, as `open_video` takes it.
         show_progress: draw a progress bar on a terminal.
 
     Returns:
@@ -193,7 +195,12 @@ def plan_video(
     def choose(stream: VideoStream) -> FramePlan:
         return chosen_frames(stream, given, lambda: sampled_frames(stream, config, window_seconds))
 
-    settings: dict[str, Any] = {"window_seconds": window_seconds, "show_progress": show_progress, **described}
+    settings: dict[str, Any] = {
+        "window_seconds": window_seconds,
+        "show_progress": show_progress,
+        "video_stream": video_stream,
+        **described,
+    }
     with open_clip(video, config, tower, choose, **settings) as clip:
         plan = plan_clip(clip, config, given=given if isinstance(given, GatePlan) else None)
         frames = clip.frames
