@@ -250,6 +250,13 @@ def test_large_videos_are_linked(plan, tmp_path, monkeypatch):
     assert "data:video" not in page
 
 
+def test_the_repeated_frame_of_a_last_tube_is_no_time():
+    video = moving_square(5)
+    plan = framegate.plan_video(video, "gate", keep_ratio=0.5, tube_frames=2, width_px=56, fps=2.0)
+    figures = plan_figures(plan)
+    assert (figures.num_tubes, figures.num_frames, figures.video_seconds) == (3, 5, 2.5)
+
+
 def test_figures_count_cells_patches_and_bytes():
     plan = handmade_plan(moving_square(6), fps=2.0, tube_frames=2)
     figures = plan_figures(plan)
@@ -257,6 +264,7 @@ def test_figures_count_cells_patches_and_bytes():
     assert figures.kept_tokens == plan.keep.sum()
     assert figures.dense_patch_bytes == 3 * 60 * 4 * (3 * 2 * 14 * 14) * 4
     assert figures.video_seconds == 3.0
+    assert figures.num_frames == 6
     assert figures.to_dict()["prompt_tokens_per_second"] == pytest.approx(plan.keep.sum() / 3.0)
 
 

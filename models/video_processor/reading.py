@@ -166,7 +166,7 @@ def _opened_file(video: Any, request: Request, asked: Asked) -> Iterator[OpenVid
     def choose(stream: VideoStream) -> FramePlan:
         return chosen_frames(stream, given, lambda: _file_frames(stream, window, request, notes))
 
-    told = {"window_seconds": window, "video_stream": asked.video_stream}
+    told: dict[str, Any] = {"window_seconds": window, "video_stream": asked.video_stream}
     with open_clip(video, request.config, request.tower, choose, **told) as clip:
         clip.show_progress = len(clip.times_seconds) >= _FRAMES_WORTH_A_BAR
         start, end = window_bounds(clip.info, window_frames(clip.info, window), window)

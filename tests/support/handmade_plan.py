@@ -16,6 +16,8 @@ class HandmadePlan:
 
     cell_px = 28
 
+    frames = None
+
     @property
     def num_cells(self):
         return self.keep.size

@@ -101,11 +101,9 @@ def plan_table(options: PlanOptions, planned: Planned) -> Table:
     table.add_column(Path(options.preset).stem, justify="right", style="green")
     for row in figure_rows(figures):
         table.add_row(*row)
-    frames = figures.num_tubes * planned.plan.tube_frames
-    table.add_row("frames", "", f"{frames:,}")
-    table.add_row(
-        "time to plan", "", f"{planned.milliseconds:,.0f} ms, {planned.milliseconds / frames:.2f} a frame"
-    )
+    table.add_row("frames", "", f"{figures.num_frames:,}")
+    each = planned.milliseconds / figures.num_frames
+    table.add_row("time to plan", "", f"{planned.milliseconds:,.0f} ms, {each:.2f} a frame")
     return table
 
 

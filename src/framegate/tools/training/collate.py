@@ -130,8 +130,8 @@ class CompletionCollator:
         }
         self.num_skipped += sum(reason is not None for reason in reasons)
         logger.warning(
-            "Left out (max_length=%s): %s. So far %d of %d samples.",
-            self.max_length,
+            "Left out%s: %s. So far %d of %d samples.",
+            "" if self.max_length is None else f" (max_length={self.max_length})",
             _spelled(samples, reasons),
             self.num_skipped,
             self.num_seen,

@@ -56,7 +56,8 @@ class VideoQuestions(Dataset[dict[str, Any]]):
         if not self.conversations:
             splits = {str(one.split) for one in found}
             raise ConfigError(
-                f"{self.folder} has no question of split {split!r}. {nearest(str(split), splits)}"
+                f"{self.folder} has no question of split {split!r}. {nearest(str(split), splits)} null takes all; "
+                "framegate eval FOLDER --generate N --split train renders some."
             )
 
     def __len__(self) -> int:

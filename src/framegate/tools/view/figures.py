@@ -27,7 +27,8 @@ class PlanFigures:
         num_tubes: temporal steps of the tower.
         grid: rows and columns of cells in a tube.
         num_keyframes: tubes encoded whole.
-        video_seconds: from the first tube to the end of the last, None for a single tube.
+        num_frames: frames that went in; a last tube that is not full repeats its last one, which does not count.
+        video_seconds: from the first frame to the end of the last, None for a single tube.
         dense_tokens: cells of all tubes; one cell is one language-model token.
         kept_tokens: cells that are encoded.
         prompt_tokens: video tokens that the language model reads: those of encoded cells and of cells shown again, as
@@ -39,6 +40,7 @@ class PlanFigures:
     num_tubes: int
     grid: tuple[int, int]
     num_keyframes: int
+    num_frames: int
     video_seconds: float | None
     dense_tokens: int
     kept_tokens: int
@@ -84,11 +86,12 @@ def plan_figures(plan: GatePlan, config: FrontEndConfig | None = None) -> PlanFi
     num_tubes, rows, columns = plan.keep.shape
     dense, kept = plan.num_cells, plan.num_kept
     cell_bytes = 3 * plan.tube_frames * plan.cell_px**2 * BYTES_PER_VALUE
-    starts = np.asarray(plan.timestamps_seconds)
+    starts = np.asarray(plan.timestamps_seconds if plan.frames is None else plan.frames.timestamps_seconds)
     return PlanFigures(
         num_tubes=num_tubes,
         grid=(rows, columns),
         num_keyframes=int(plan.keyframes.sum()),
+        num_frames=num_tubes * plan.tube_frames if plan.frames is None else len(plan.frames.indices),
         video_seconds=float(tube_ends_seconds(starts)[-1] - starts[0]) if num_tubes > 1 else None,
         dense_tokens=dense,
         kept_tokens=kept,
