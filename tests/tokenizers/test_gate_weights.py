@@ -16,6 +16,7 @@ from framegate.tokenizers.gate.residual import mad, residual_of
 from framegate.tokenizers.gate.scan import GateRules, GateScan
 from framegate.tokenizers.gate.video import plan_frames_array
 from framegate.tokenizers.gate.weights import WEIGHTS, default_threshold_of, weight_of
+from framegate.tokenizers.gate.weights.contrast import _blurred
 
 CELL = 28
 
@@ -47,6 +48,15 @@ def test_contrast_is_the_formula_within_a_level():
     missed = np.abs(weight_of("contrast")(frame) - formula(frame))
     assert (missed <= 1)[8:-8, 8:-8].mean() > 0.99
     assert missed[8:-8, 8:-8].mean() < 0.3
+
+
+def test_the_blur_of_contrast_is_opencvs_bit_for_bit():
+    rng, sigma_px = np.random.default_rng(0), 2**0.5
+    shapes = [(1, 1), (2, 9), (3, 1), (40, 61), (294, 364)] * 4
+    for number, shape in enumerate(shapes):
+        frame = rng.choice([0, 255], shape) if number < 5 else rng.integers(0, 256, shape)
+        wanted = cv2.GaussianBlur(frame.astype(np.uint8), (9, 9), sigma_px)
+        np.testing.assert_array_equal(_blurred(frame.astype(np.uint8)), wanted)
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
