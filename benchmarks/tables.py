@@ -103,6 +103,7 @@ def length_table():
         "peak MiB": "peak_mib",
         "seconds": "seconds",
         "time / decoding": "of_decoding",
+        "CPU time / decoding": "cpu_of_decoding",
     }
     return columns_table("memory/results/length.csv", columns)
 
