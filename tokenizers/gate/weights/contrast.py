@@ -10,8 +10,8 @@ from framegate.types import UInt8Array
 # keeps about as many cells of a still or panning street as 4.0 does of plain luma
 DEFAULT_THRESHOLD = 2.0
 POWER, DIVISOR, MIDDLE = 1.5, 8.0, 128
-# Reducing by block means and enlarging bilinearly blur by as much as one pixel does: of sigma 3 px that leaves sqrt(2) px
-# at half the size, in parts of 256.
+# Reducing by block means and enlarging bilinearly blur by as much as one pixel does: of sigma 3 px that leaves sqrt(2)
+# px at half the size, in parts of 256.
 _KERNEL = np.array([1, 8, 27, 56, 72, 56, 27, 8, 1], np.float32)
 _HIGH = np.arange(256.0) - MIDDLE
 _TABLE = np.clip(np.round(MIDDLE + np.sign(_HIGH) * np.abs(_HIGH) ** POWER / DIVISOR), 0, 255).astype(
