@@ -4,8 +4,9 @@
 
 A curriculum: the tower alone learns to say which letter stands in which patch; then the whole model reads a text in
 one small frame, in two frames, in larger frames and longer videos, a step whenever the share of right answers passes
-a mark; then videos of many sizes, lengths and rates, mixed, from which the tower learns in every fourth step alone: it
-is four fifths of a step's work, and what it has to know is the lesson of the first, which is rehearsed throughout.
+a mark; then videos of many sizes, lengths and rates, mixed, and at last longer ones with more questions about each.
+From these the tower learns in few steps alone: it is four fifths of a step's work, and what it has to know is the
+first lesson, which is rehearsed throughout.
 Batches are functions of seed and step, so a run that was cut off goes on where its last checkpoint was, and gives
 what it would have given.
 """
@@ -53,8 +54,9 @@ CURRICULUM = (
 )
 PASS_MARKS = (0.7, 0.7, 0.7, 0.6, 0.6)  # the last lesson is never over
 _SMALL, _WIDE, _WIDEST = (4, 6), (6, 10), (8, 14)
-# what a model of varied sizes, lengths and rates sees once it has learnt the lessons: each as often as the others
-MIXTURE = (
+# what a model of varied sizes, lengths and rates sees once it has learnt the lessons: each as often as the others.
+# First the tower learns to read at every size
+VARIED = (
     CURRICULUM[-1],
     CURRICULUM[-2],
     Lesson(grid=_SMALL, tubes=8, videos=8, questions=6, kinds=("grid",)),
@@ -74,11 +76,35 @@ MIXTURE = (
     Lesson(grid=_SMALL, tubes=1, videos=40, questions=3, kinds=("appears", "text_at", "grid")),
     Lesson(grid=_WIDE, tubes=1, videos=16, questions=3, kinds=("appears", "text_at", "grid")),
 )
-# share of steps that rehearse the first lesson: on the way, in the last lesson, and there while the rate falls; reading
-# is what is learnt slowest and costs least
-READING_SHARES = (0.33, 0.6, 0.5)
-# in the last lesson the tower learns from this share of the questions; from the others the language model alone
-TOWER_LEARNS = 0.25
+_LONGER = (
+    *("text_at", "grid", "when", "text_at", "order", "neighbour", "when", "text_at", "grid"),
+    *("changed", "appears", "when", "count"),
+)
+# then the language model learns to find a time among many, with more questions about each video
+LONGER = (
+    Lesson(grid=_SMALL, tubes=16, videos=4, questions=16, kinds=_LONGER, rates=(4.0, 8.0)),
+    Lesson(grid=_SMALL, tubes=32, videos=2, questions=24, kinds=_LONGER, rates=(2.0, 4.0, 4.0)),
+    Lesson(grid=_SMALL, tubes=32, videos=2, questions=24, kinds=_LONGER, rates=(4.0, 8.0)),
+    Lesson(grid=_SMALL, tubes=60, videos=1, questions=32, kinds=_LONGER, rates=(4.0,)),
+    Lesson(grid=_SMALL, tubes=60, videos=1, questions=32, kinds=_LONGER, rates=(4.0, 8.0, 16.0)),
+    Lesson(grid=_SMALL, tubes=60, videos=1, questions=32, kinds=_LONGER, rates=(1.0, 0.5)),
+    Lesson(grid=_SMALL, tubes=75, videos=1, questions=32, kinds=_LONGER, rates=(0.5, 0.25)),
+    Lesson(grid=_WIDE, tubes=16, videos=2, questions=20, kinds=_LONGER, rates=(2.0, 4.0)),
+    Lesson(grid=_WIDE, tubes=32, videos=1, questions=24, kinds=_LONGER, rates=(4.0,)),
+    Lesson(grid=_WIDE, tubes=60, videos=1, questions=32, kinds=_LONGER, rates=(4.0,)),
+    Lesson(grid=_WIDEST, tubes=8, videos=2, questions=16, kinds=_LONGER, rates=(4.0, 8.0)),
+    Lesson(grid=_WIDEST, tubes=16, videos=1, questions=20, kinds=_LONGER, rates=(2.0, 4.0)),
+    Lesson(grid=_WIDEST, tubes=32, videos=1, questions=24, kinds=_LONGER, rates=(4.0,)),
+    Lesson(grid=_WIDE, tubes=1, videos=16, questions=3, kinds=("appears", "text_at", "grid")),
+)
+MIXTURES = (VARIED, LONGER)
+# share of the steps in which sizes vary, before lengths grow
+VARIED_SHARE = 0.4
+# share of steps that rehearse the first lesson: on the way, in the first mixture, and in the second; reading is what
+# is learnt slowest and costs least
+READING_SHARES = (0.33, 0.6, 0.2)
+# in a mixture the tower learns from this share of the questions; from the others the language model alone
+TOWER_LEARNS = (0.25, 0.1)
 # a new head learns alone for so many of its lessons: what it says at first would only disturb a tower that can read
 HEAD_ALONE = 40
 # the rate stays level for this share of the steps
@@ -220,7 +246,11 @@ class Trainer:
             return 1.0
         if self.progress.lesson < len(CURRICULUM):
             return READING_SHARES[0]
-        return READING_SHARES[1 if self.progress.step < LEVEL * self.steps else 2]
+        return READING_SHARES[1 + self._mixture()]
+
+    def _mixture(self) -> int:
+        """Which of the two mixtures it is the time for."""
+        return int(self.progress.step >= VARIED_SHARE * self.steps)
 
     def _answer(self, draw: float, draw_tower: float) -> torch.Tensor:
         """The present lesson, and in a third of the cases the one before; at the end one of the mixture."""
@@ -228,9 +258,12 @@ class Trainer:
         ends, back = now.lesson == len(CURRICULUM), now.lesson > 1 and draw < 1 / 3
         lesson = CURRICULUM[now.lesson - (2 if back else 1)]
         if ends:
-            lesson = MIXTURE[int(draw * len(MIXTURE))]
+            mixture = MIXTURES[self._mixture()]
+            lesson = mixture[int(draw * len(mixture))]
         batch = make_batch(lesson, self.tokenizer, (self.seed, now.step)).to(self.device)
-        tower = self.model.model.visual.requires_grad_(not ends or bool(draw_tower < TOWER_LEARNS))
+        tower = self.model.model.visual.requires_grad_(
+            not ends or bool(draw_tower < TOWER_LEARNS[self._mixture()])
+        )
         logits, right = answered(self.model, batch)
         tower.requires_grad_(True)
         if ends or not back:
