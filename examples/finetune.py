@@ -93,9 +93,9 @@ def for_trl(questions):
 
 
 def make_trainer(config, model, processor, front_end):
-    train = VideoQuestions(config.data, split=config.split, turns=config.turns)
+    train = VideoQuestions(config.data, split=config.split, turns=config.turns, on_error=config.on_error)
     evaluation = (
-        VideoQuestions(config.data, split=config.eval_split, turns=config.turns)
+        VideoQuestions(config.data, split=config.eval_split, turns=config.turns, on_error=config.on_error)
         if config.eval_split
         else None
     )

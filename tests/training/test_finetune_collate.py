@@ -253,3 +253,14 @@ def test_lines_may_hold_messages(data, tmp_path, pair):
     (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "a", "messages": messages}))
     assert answers_of(processor, collated(processor, tmp_path, (0,))) == ["that<|im_end|>"]
     assert framegate.front_end_of(pair[0]) is pair[2]
+
+
+def test_a_line_without_its_video_is_left_out_where_that_is_asked_for(tmp_path, caplog):
+    data = benchmark_folder(tmp_path / "bench", num_frames=(8, 8, 8))
+    (data / "videos" / sorted(path.name for path in (data / "videos").iterdir())[1]).unlink()
+    with pytest.raises(ConfigError, match="line 2: there is no video"):
+        VideoQuestions(data)
+    with caplog.at_level(logging.WARNING):
+        dataset = VideoQuestions(data, on_error="skip")
+    assert (len(dataset), len(dataset.bad_rows)) == (2, 1)
+    assert "line 2: there is no video" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,8 +24,10 @@ from framegate.tools.evaluation.questions import (
     read_text,
     video_name,
 )
+from framegate.tools.faults import OnFault
 from framegate.tools.training.config import FinetuneConfig
 
+logger = logging.getLogger(__name__)
 # of a smoke run
 MOST_STEPS = 4
 
@@ -38,18 +41,24 @@ class VideoQuestions(Dataset[dict[str, Any]]):
         split: take the questions whose `meta.split` this is; None takes all.
         turns: ask up to so many questions of neighbouring lines about a video in one conversation, which shows the
             video once; lines with `messages` stay as they are.
+        on_error: "raise", or "skip" to leave out, with a warning and in `bad_rows`, a line that is no question, repeats
+            an id or names no video that is there.
 
     Raises:
-        ConfigError: no such folder, a line that is no question, repeats an id or names no video that is there (the
-            message names the line), or no question at all.
+        ConfigError: no such folder, such a line under "raise" (the message names it), or no question at all.
     """
 
-    def __init__(self, folder: str | Path, *, split: str | None = None, turns: int = 1) -> None:
+    def __init__(
+        self, folder: str | Path, *, split: str | None = None, turns: int = 1, on_error: OnFault = "raise"
+    ) -> None:
         self.folder, self.split, self.epoch = Path(folder), split, 0
         found, bad_rows = read_rows(question_lines(self.folder), lambda row: _conversation(row, self.folder))
+        self.bad_rows = tuple(bad_rows)
         if bad_rows:
             more = f" (and {len(bad_rows) - 1} more)" if len(bad_rows) > 1 else ""
-            raise ConfigError(f"{bad_rows[0]}{more}")
+            if on_error == "raise":
+                raise ConfigError(f"{bad_rows[0]}{more}")
+            logger.warning("Left out of %s: %s%s.", self.folder, bad_rows[0], more)
         if not found:
             raise ConfigError(f"{self.folder} has no question.")
         self.conversations = joined([one for one in found if split in (None, one.split)], turns)
