@@ -15,9 +15,9 @@ from framegate.models.families import Family, family_of_type
 from framegate.models.nano import shipped_folder
 from framegate.models.transformers_private import file_if_there
 
-# What says which files of a checkpoint are meant, to model, configuration and processor alike.
 # settings of a front end that callers give beside it, as they do to `framegate.attach`
 _OF_FRONT_END = ("keep_ratio", "tower_ratio", "max_video_tokens", "fps", "preset")
+# What says which files of a checkpoint are meant, to model, configuration and processor alike.
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 

@@ -12,6 +12,7 @@ from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 import framegate
 from framegate.errors import AttachmentError
 from framegate.models.attachment.opening import open_call
+from framegate.models.tiny import tiny_pair
 from framegate.report import Report
 
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
@@ -289,8 +290,6 @@ def test_parameters_that_accelerate_took_away_are_told():
 def test_internvls_offloaded_tower_reads_its_own_positions():
     from accelerate import cpu_offload
 
-    from framegate.models.tiny import tiny_pair
-
     (model, processor), (offloaded, _) = tiny_pair("internvl"), tiny_pair("internvl")
     framegate.attach(model, processor, "gate", keep_ratio=0.4)
     inputs = one_video(processor, moving_frames())
@@ -538,3 +537,18 @@ def test_placeholders_are_not_read_within_a_call_where_they_are_on_a_device(fami
     ids = video_of(family)["input_ids"].to("meta")
     call = open_call(front_end._attached, {"input_ids": ids}, Report(preset="none"))
     assert call.lacks_video.device.type == "meta"
+
+
+@torch.no_grad()
+def test_a_picture_where_frames_are_pictures_lacks_no_video(recwarn):
+    model, processor = tiny_pair("internvl")
+    block = {"type": "image", "image": Image.fromarray(moving_frames(1, 112, 112)[0])}
+    content = [block, {"type": "text", "text": "What?"}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    want = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=0.4) as front_end:
+        assert torch.equal(model(**inputs).logits, want)
+        assert not [note for note in front_end.report.notes if "placeholders of a video" in note]
+    assert not [one for one in recwarn if "placeholders of a video" in str(one.message)]

@@ -314,3 +314,26 @@ def test_the_chosen_stream_can_be_decoded(tmp_path):
     with av.open(str(path)) as container:
         assert video_stream_of(container, "one.mkv").index == 0
     assert probe(path).warnings == ()
+
+
+def test_a_playlist_without_an_end_is_refused_and_a_whole_one_read(tmp_path):
+    """FFmpeg would wait for its next segment for ever, and take no Ctrl-C."""
+    path = tmp_path / "all.m3u8"
+    with av.open(str(path), "w", format="hls") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for frame in gradient_frames(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert len(read(path)[1]) == 10
+    cut = tmp_path / "cut.m3u8"
+    cut.write_text(path.read_text().replace("#EXT-X-ENDLIST", ""))
+    with pytest.raises(VideoError, match="cut.m3u8' is a playlist without an end: add a line #EXT-X-ENDLIST"):
+        open_video(cut)
+
+
+def test_a_text_is_no_video(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("What was said.\n" * 50)
+    with pytest.raises(VideoError, match="is a text, which FFmpeg would draw"):
+        open_video(path)

@@ -17,6 +17,7 @@ from framegate.errors import VideoError, VideoNotFoundError
 # per packet of a stream: when it is shown and when it is decoded, in ticks
 Stamps = list[tuple[int | None, int | None]]
 
+_PLAYLIST, _PLAYLIST_BYTES = b"#EXTM3U", 16 << 20
 _VP8_SHOW_FRAME_BIT = 0x10
 # decoders whose frame threads give damaged frames without a word, or not twice the same
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
@@ -40,6 +41,14 @@ def check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise VideoError(f"{str(path)!r} is empty (0 bytes); copy or download the video again.")
+    with path.open("rb") as file:
+        playlist = file.read(_PLAYLIST_BYTES) if file.read(len(_PLAYLIST)) == _PLAYLIST else b""
+    if b"#EXT-X-TARGETDURATION" in playlist and b"#EXT-X-ENDLIST" not in playlist:
+        # FFmpeg would wait for the next segment, for ever
+        raise VideoError(
+            f"{str(path)!r} is a playlist without an end: add a line #EXT-X-ENDLIST where the recording is over, or "
+            "open it as live, with format='hls'."
+        )
 
 
 def open_container(
@@ -97,6 +106,8 @@ def video_stream_of(container: Any, source: str, index: int | None = None) -> An
     Raises:
         VideoError: no such video stream, none at all, or one whose codec FFmpeg does not know.
     """
+    if container.format.name == "tty":
+        raise VideoError(f"{source!r} is a text, which FFmpeg would draw; give a file with moving pictures.")
     videos = [stream for stream in container.streams.video if not _is_picture(stream)]
     if not videos:
         raise VideoError(
