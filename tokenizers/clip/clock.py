@@ -37,6 +37,8 @@ LEAP_SECONDS, LEAP_FRAMES = 10.0, 100
 LONGEST_GAP_SECONDS = 3600.0
 # containers whose stamps may leap by their standard
 FREE_CLOCKS = ("mpegts", "mpeg", "mpegtsraw", "vob", "dvd")
+# their stamps have 33 bits of 90,000 a second; FFmpeg counts on behind, or below 0, where they begin over
+_WRAP_SECONDS = (1 << 33) / 90_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class MendedClock:
     Args:
         shifts: ticks to add to each frame's stamps, int64 [N].
         wild: frames whose stamps stood apart, int64 [W].
-        restarts: (stamp before, stamp after) in ticks of every place where the clock started anew.
+        restarts: (frame before, frame after) of every place where the clock started anew.
         pauses: ends that were left where they are.
     """
 
@@ -103,7 +105,8 @@ def mended_clock(
     moved, wild = own, np.zeros(len(own), bool)
     restarts: list[tuple[int, int]] = []
     if not np.all((steps >= 0) & (steps <= leap)):
-        moved, wild, restarts = _continuous(own, step, leap)
+        moved, wild, seams = _continuous(own, step, leap)
+        restarts = [(int(known[seam - 1]), int(known[seam])) for seam in seams]
     apart, pauses = _ends(moved, seconds_per_tick, clock_is_free)
     if np.any(apart):
         moved, wild = _between(moved, ~apart, step), wild | apart
@@ -136,6 +139,11 @@ def wild_before(last: float, ahead: Sequence[float], longest: float) -> int | No
     return len(ahead) if len(ahead) <= WILD else None
 
 
+def as_written(seconds: float, *, clock_is_free: bool) -> float:
+    """A stamp as it stands in the file, of one that FFmpeg gives."""
+    return seconds % _WRAP_SECONDS if clock_is_free else seconds
+
+
 def displaced(shown: list[int | None]) -> bool:
     """Tell whether a frame is shown much further from its place in the file than the others.
 
@@ -155,11 +163,9 @@ def _longest_gap(step: int, seconds_per_tick: float, clock_is_free: bool) -> flo
     return max(seconds / seconds_per_tick, LEAP_FRAMES * step)
 
 
-def _continuous(
-    own: Int64Array, step: int, leap: float
-) -> tuple[Int64Array, BoolArray, list[tuple[int, int]]]:
+def _continuous(own: Int64Array, step: int, leap: float) -> tuple[Int64Array, BoolArray, list[int]]:
     """Stamps that do not decrease, [N], which of them were wild, bool [N], and where the clock started anew."""
-    restarts: list[tuple[int, int]] = []
+    restarts: list[int] = []
     moved, good = own.copy(), np.ones(len(own), bool)
     steps = np.diff(own)
     breaks = np.append(np.flatnonzero((steps < 0) | (steps > leap)) + 1, len(own) + 1)
@@ -172,7 +178,7 @@ def _continuous(
             good[:place], before = False, -math.inf
             continue
         if wild is None:
-            restarts.append((int(before), ahead[0]))
+            restarts.append(place)
             offset += int(before) + step - ahead[0]
             continue
         good[place : place + wild] = False

@@ -214,7 +214,11 @@ def _damage(
     if packets.problem:
         notes.append(f"Reading {name} ended early at {end_seconds:g} seconds ({packets.problem}).")
     if packets.num_corrupt:
-        notes.append(f"{packets.num_corrupt} packets of {name} are damaged.")
+        places = "1 place" if packets.num_corrupt == 1 else f"{packets.num_corrupt} places"
+        notes.append(
+            f"Packets of {name} break off, or their counter jumps, at {places}, as where data was lost or files were "
+            "joined."
+        )
     notes += _broken_promises(name, size_bytes, container, stream, packets, end_seconds)
     return notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,14 @@ from typing import Any
 
 import av
 
-from framegate.tokenizers.clip.clock import FREE_CLOCKS, MendedClock, Pause, displaced, mended_clock
+from framegate.tokenizers.clip.clock import (
+    FREE_CLOCKS,
+    MendedClock,
+    Pause,
+    as_written,
+    displaced,
+    mended_clock,
+)
 from framegate.tokenizers.clip.container import (
     Packets,
     Stamps,
@@ -21,13 +29,16 @@ from framegate.tokenizers.clip.container import (
     video_stream_of,
 )
 
+# packets before a seam that the end of a file may fall on
+_AT_A_SEAM = 3
+
 
 @dataclass(frozen=True)
 class FilePackets:
     """Per shown packet, in order of the file: stamps in ticks (None: missing), length, keyframe or not.
 
     `problem` is the error that ended reading early, if any. `stamps` are those of all packets where any was moved,
-    `clock_notes` say which and why.
+    `clock_notes` say which and why. `num_corrupt` counts where packets break off or do not follow one another.
     """
 
     pts: list[int | None]
@@ -46,64 +57,86 @@ def read_packets(container: Any, stream: Any, data: str | bytes) -> FilePackets:
     stamps: Stamps = []
     shown: list[int] = []
     durations: list[int] = []
-    keys: list[bool] = []
-    discarded = corrupt = 0
+    keyed: list[bool] = []
+    corrupt: list[int] = []
+    discarded = 0
     source = Packets(container, stream)
     for packet in source:
         if packet.size == 0:
             continue
         stamps.append((packet.pts, packet.dts))
+        keyed.append(packet.is_keyframe)
+        corrupt += [len(stamps) - 1] * packet.is_corrupt
         discarded += packet.is_discard
         if not is_shown(packet, stream.codec_context.name):
             continue
         shown.append(len(stamps) - 1)
         durations.append(packet.duration or 0)
-        keys.append(packet.is_keyframe)
-        corrupt += packet.is_corrupt
-    mended, notes = _mended(stamps, container, stream, data, Path(named(data)).name)
+    mended, seams, notes = _mended(stamps, keyed, container, stream, data)
     used = mended or stamps
     pts, dts = [used[place][0] for place in shown], [used[place][1] for place in shown]
-    return FilePackets(pts, dts, durations, keys, discarded, corrupt, source.problem, mended, notes)
+    keys = [keyed[place] for place in shown]
+    # where another file begins its counter does too, which falls on one of the packets that are being put together
+    at_seams = {seam + place for seam in seams for place in range(-_AT_A_SEAM, 1)}
+    num_corrupt = len(set(corrupt) - at_seams)
+    return FilePackets(pts, dts, durations, keys, discarded, num_corrupt, source.problem, mended, notes)
 
 
 def _mended(
-    stamps: Stamps, container: Any, stream: Any, data: str | bytes, name: str
-) -> tuple[Stamps | None, tuple[str, ...]]:
+    stamps: Stamps, keyed: list[bool], container: Any, stream: Any, data: str | bytes
+) -> tuple[Stamps | None, list[int], tuple[str, ...]]:
     """Bring stamps into an order that can be true.
 
-    The order of showing is that of the stamps as long as they fit one another. Where some are wild it is the decoder's:
-    the whole file is decoded once, unless frames are shown as they are decoded.
+    The order of showing is that of the stamps, part by part where the clock starts anew with a keyframe, as another
+    file does, as long as they fit one another. Else it is the decoder's: the whole file is decoded once, unless frames
+    are shown as they are decoded.
 
     Args:
         stamps: of all packets that are not empty.
+        keyed: which of them are keyframes.
         container: the open one.
         stream: its video stream.
         data: path or bytes of the file.
-        name: of the file, for messages.
 
     Returns:
-        Stamps that can be true, None where the file's own are, and the notes.
+        Stamps that can be true, None where the file's own are, the packets with which the clock starts anew, and the
+        notes.
     """
+    is_free, unit = container.format.name in FREE_CLOCKS, float(stream.time_base)
 
     def clock_of(series: Sequence[int | None]) -> MendedClock:
-        is_free = container.format.name in FREE_CLOCKS
-        return mended_clock(series, float(stream.time_base), clock_is_free=is_free)
+        return mended_clock(series, unit, clock_is_free=is_free)
 
-    clock = clock_of([decoded for _, decoded in stamps])
-    mended: Stamps = [_shifted(own, shift) for own, shift in zip(stamps, clock.shifts.tolist(), strict=True)]
-    order, shown = list(range(len(stamps))), [stamp for stamp, _ in mended]
-    if None not in shown and packets_tell_times(stream):
-        in_order = clock_of(sorted(stamp for stamp in shown if stamp is not None))
-        if len(clock.wild) or len(in_order.wild) or displaced(shown):
+    def by(clock: MendedClock, order: Sequence[int]) -> Stamps:
+        moved = list(stamps)
+        for number, shift in zip(order, clock.shifts.tolist(), strict=True):
+            moved[number] = _shifted(stamps[number], shift)
+        return moved
+
+    order: Sequence[int] = range(len(stamps))
+    clock = of_decoding = clock_of([decoded for _, decoded in stamps])
+    seams = [after for _, after in of_decoding.restarts]
+    if all(shown is not None for shown, _ in stamps) and packets_tell_times(stream):
+        order = sorted(order, key=lambda number: (bisect_right(seams, number), stamps[number][0]))
+        clock = clock_of([stamps[number][0] for number in order])
+        is_clean = not len(of_decoding.wild) and not len(clock.wild) and all(keyed[seam] for seam in seams)
+        if not is_clean or displaced([shown for shown, _ in by(clock, order)]):
+            order = range(len(stamps))
             if any(shown != decoded for shown, decoded in stamps):
                 order = _decoded_order(data, stream.index, len(stamps))
             clock = clock_of([stamps[number][0] for number in order])
-            for number, shift in zip(order, clock.shifts.tolist(), strict=True):
-                mended[number] = _shifted(stamps[number], shift)
-        else:
-            clock = MendedClock(clock.shifts, clock.wild, clock.restarts, in_order.pauses)
-    notes = _notes(clock, [stamps[number] for number in order], float(stream.time_base), name)
-    return (mended if clock.changes else None), notes
+    told = [
+        next(
+            (as_written(tick * unit, clock_is_free=is_free) for tick in stamps[number] if tick is not None),
+            0.0,
+        )
+        for number in order
+    ]
+    return (
+        (by(clock, order) if clock.changes else None),
+        seams,
+        _notes(clock, told, unit, Path(named(data)).name),
+    )
 
 
 def _decoded_order(data: str | bytes, video_stream: int, count: int) -> list[int]:
@@ -125,18 +158,17 @@ def _shifted(own: tuple[int | None, int | None], shift: int) -> tuple[int | None
     return (None if shown is None else shown + shift), (None if decoded is None else decoded + shift)
 
 
-def _notes(clock: MendedClock, stamps: Stamps, unit: float, name: str) -> tuple[str, ...]:
+def _notes(clock: MendedClock, seconds: list[float], unit: float, name: str) -> tuple[str, ...]:
     notes = [
-        f"The time stamps of {name} go from {before * unit:g} to {after * unit:g} seconds; what follows was put behind "
-        "what came before."
+        f"The time stamps of {name} go from {seconds[before]:g} to {seconds[after]:g} seconds; what follows was put "
+        "behind what came before."
         for before, after in clock.restarts
     ]
     if len(clock.wild):
         first = int(clock.wild[0])
-        stamp = next((tick for tick in stamps[first] if tick is not None), 0)
         notes.append(
             f"{len(clock.wild)} frames of {name} have a time stamp that does not fit their neighbours', the first is "
-            f"number {first} at {stamp * unit:g} seconds; they were put between their neighbours."
+            f"number {first} at {seconds[first]:g} seconds; they were put between their neighbours."
         )
     return (*notes, *(_pause_note(pause, unit, name) for pause in clock.pauses))
 

@@ -13,6 +13,7 @@ from framegate.tokenizers.clip.clock import (
     PAUSE_TIMES,
     SERIES,
     WILD,
+    as_written,
     wild_before,
 )
 from framegate.tokenizers.clip.live_reader import Arrival
@@ -86,20 +87,24 @@ class LiveClock:
             if wild:
                 self._tell(index, moved[0])
             return wild
+        before, after = (self._as_written(stamp) for stamp in (self._last, moved[0]))
         self._note(
-            f"The time stamps of {self._name} go from {self._last:g} to {moved[0]:g} seconds; what follows was put "
-            "behind what came before."
+            f"The time stamps of {self._name} go from {before:g} to {after:g} seconds; what follows was put behind "
+            "what came before."
         )
         self._step = self._step or _first_step(stamps)
         self._offset += self._last + self._step - moved[0]
         return 0
+
+    def _as_written(self, moved: float) -> float:
+        return as_written(moved - self._offset, clock_is_free=self._is_free)
 
     def _tell(self, index: int, seconds: float) -> None:
         """Note the first wild stamp; there may be many in a stream without an end."""
         if not self._has_told:
             self._note(
                 f"Frames of {self._name} have time stamps that do not fit their neighbours', the first is number "
-                f"{index} at {seconds:g} seconds; they were put between their neighbours."
+                f"{index} at {self._as_written(seconds):g} seconds; they were put between their neighbours."
             )
         self._has_told = True
 
