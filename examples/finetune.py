@@ -28,7 +28,6 @@ from framegate.tools.training import (
     freeze_parts,
     parameter_groups,
     plot_loss,
-    restore_front_end,
     save_finetuned,
     smoke_config,
     trainable_table,
@@ -45,8 +44,6 @@ def load(config, checkpoint=None):
     model = add_lora(model, config) if config.lora else model
     front_end = framegate.attach(model, processor, config.front_end, **config.front_end_settings)
     freeze_parts(model, config.frozen_parts)
-    if checkpoint is not None:
-        restore_front_end(front_end, checkpoint)
     return model, processor, front_end
 
 
@@ -128,6 +125,7 @@ def make_trainer(config, model, processor, front_end):
         eval_dataset=wrap(evaluation) if evaluation else None,
         processing_class=processor,
         optimizers=(torch.optim.AdamW(groups), None),
+        # keeps the front end beside the adapter, and puts it back where the run goes on
         callbacks=[FrontEndCallback(front_end, train)],
     )
 

@@ -12,6 +12,7 @@ import torch
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.gating import Gated, Prepared
 from framegate.models.attachment.serving import Attached
+from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
 from framegate.models.video_processor.hooks import why_no_stamps
 from framegate.report import Report
 from framegate.tokenizers.gate.config import MOTION_RULE
@@ -38,9 +39,10 @@ def account_for_settings(
         report.note(
             "videos of this call asked for shares of their own; each has its own budget in the prompt"
         )
-    if torch.is_grad_enabled() and attached.inner.training and _is_frozen(attached):
-        report.note(FROZEN)
-        warnings.warn(FROZEN, stacklevel=2)
+    if torch.is_grad_enabled() and attached.inner.training:
+        for said in _learning(attached):
+            report.note(said)
+            warnings.warn(said, stacklevel=2)
     mechanism = attached.mechanism
     if mechanism.scaling.assumed and attached.config.gates and prepared is None:
         report.note(
@@ -51,15 +53,26 @@ def account_for_settings(
 
 FROZEN = (
     "the front end's parameters do not learn: they were frozen after attach, as PEFT freezes all that is not its own. "
-    "Attach after get_peft_model, or call front_end.modules.requires_grad_(True)"
+    f"Attach after get_peft_model, give it modules_to_save=[{SPATIOTEMPORAL_NAME!r}], or call "
+    "front_end.modules.requires_grad_(True)"
+)
+BESIDE_ADAPTER = (
+    "the front end learns, and PEFT's save_pretrained writes the adapter alone: write the front end beside it by "
+    "front_end.save_pretrained, save_finetuned or FrontEndCallback of framegate.tools.training, or attach before "
+    f"get_peft_model and give it modules_to_save=[{SPATIOTEMPORAL_NAME!r}]"
 )
 
 
-def _is_frozen(attached: Attached) -> bool:
-    """True when something of the model learns, and nothing of a front end that could."""
-    own = list(attached.modules.parameters())
-    learns = (weight.requires_grad for weight in attached.inner.parameters())
-    return bool(own) and not any(weight.requires_grad for weight in own) and any(learns)
+def _learning(attached: Attached) -> list[str]:
+    """What whoever trains a model should know of the front end's own parameters."""
+    own = dict(attached.modules.named_parameters())
+    if not own:
+        return []
+    learns = {name for name, weight in own.items() if weight.requires_grad}
+    if not learns:
+        return [FROZEN] if any(weight.requires_grad for weight in attached.inner.parameters()) else []
+    is_saved = any("modules_to_save" in name.split(".") for name in learns)
+    return [BESIDE_ADAPTER] if attached.has_adapter and not is_saved else []
 
 
 def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig) -> None:

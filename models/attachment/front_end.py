@@ -36,6 +36,7 @@ from framegate.models.attachment.serving import Attached, check_served, scaling_
 from framegate.models.attachment.video_call import VideoCall
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
+from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
 from framegate.models.transformers_private import LOSS_NAME
 from framegate.models.video_processor import ProcessorAttachment
@@ -91,16 +92,26 @@ class FrontEnd:
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
+            # PEFT leaves its settings on the model that it adapts
+            has_adapter=hasattr(self.model, "peft_config"),
         )
 
     @property
     def module(self) -> SpatiotemporalModule | None:
         """The trainable spatiotemporal module, None for none."""
-        return dict(self.modules.items()).get("spatiotemporal")  # type: ignore[return-value]
+        found: Any = dict(self.modules.items()).get(SPATIOTEMPORAL_NAME)
+        # PEFT, told to train it (modules_to_save), wraps it and trains a copy
+        copies = getattr(found, "modules_to_save", None)
+        return found if copies is None else copies[found.active_adapters[0]]  # type: ignore[no-any-return]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """What the front end learned, by stage and parameter; the model's own state dict holds none of it."""
-        return dict(self.modules.state_dict())
+        """What the front end learned, by stage and parameter; under its prefix a part of the model's own state dict."""
+        if any(weight.is_meta for weight in self.modules.parameters()):
+            from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+            return dict(get_state_dict_offloaded_model(self.modules))
+        learned = {} if self.module is None else self.module.state_dict()
+        return {f"{SPATIOTEMPORAL_NAME}.{name}": weight for name, weight in learned.items()}
 
     @property
     def report(self) -> Report:
@@ -203,7 +214,8 @@ class FrontEnd:
         (path / CONFIG_NAME).write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
         (path / WEIGHTS_NAME).unlink(missing_ok=True)
         if self.module is not None:
-            save_spatiotemporal(self.module, path / WEIGHTS_NAME)
+            learned = {name.partition(".")[2]: weight for name, weight in self.state_dict().items()}
+            save_spatiotemporal(learned, path / WEIGHTS_NAME)
 
     def __repr__(self) -> str:
         state = "attached" if self.is_attached else "detached"

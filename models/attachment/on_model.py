@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,10 +14,10 @@ import torch
 from torch import nn
 
 from framegate.config import FrontEndConfig
-from framegate.errors import AttachmentError
 from framegate.models.attachment.generation import named_call
 from framegate.models.gated_residual_tokenizer import GatedResidualTokenizer
 from framegate.models.stages.registry import stages
+from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
 from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
 from framegate.tokenizers.gate.packing import PLAN_KEY
 
@@ -29,41 +31,52 @@ INTERLEAVER_NAME = "timestamp_interleaver"
 class FrontEndModules(nn.ModuleDict):
     """The modules of one front end, in the order in which they work: tokenizer, stages, and what writes times.
 
-    A model that holds them has stock keys alone in its `state_dict()`: what a front end learned is in
-    `front_end.state_dict()` and in its own file.
+    What a front end learned is a part of the model's `state_dict()`, so that whatever keeps a training's state keeps it
+    too; the model's stock files are written without it.
     """
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         super().__init__(modules)
-        self.register_load_state_dict_post_hook(_forgive_missing)
+        self._left_out = 0
+        self.register_load_state_dict_post_hook(_tell_missing)
 
     def state_dict(self, *args: Any, destination: Any = None, **options: Any) -> Any:
-        """Give what was learned when asked itself; add nothing when the model that holds it is asked."""
-        if args or destination is not None:
-            return args[0] if args else destination
-        self.check_present()
-        return super().state_dict(**options)
+        """Give what was learned, by stage and parameter; nothing within `left_out`."""
+        if self._left_out and destination is not None:
+            return destination
+        return super().state_dict(*args, destination=destination, **options)
 
-    def check_present(self) -> None:
-        """Refuse to go on without parameters: accelerate offloads what the model's own state dict does not hold.
-
-        Raises:
-            AttachmentError: values of parameters are gone.
-        """
-        gone = [name for name, weight in self.named_parameters() if weight.is_meta]
-        if gone:
-            raise AttachmentError(
-                f"The front end's parameters ({gone[0]} and {len(gone) - 1} more) were offloaded after attach, and "
-                "are in no state dict to load them from. Call cpu_offload or dispatch_model on the model alone, then "
-                "attach."
-            )
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Let the state dict of the model that holds these modules be the stock model's for a while."""
+        self._left_out += 1
+        try:
+            yield
+        finally:
+            self._left_out -= 1
 
 
-def _forgive_missing(module: nn.Module, incompatible: Any) -> None:
-    """A stock state dict lacks a front end's keys, as it should."""
+def without_front_end(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a model's state dict is the stock model's."""
+    return {key: value for key, value in state_dict.items() if FRONT_END_NAME not in key.split(".")}
+
+
+NOT_RESTORED = (
+    "The weights that were loaded hold nothing of the front end, which stays as it is. Where it had learned something, "
+    "framegate.tools.training.restore_front_end(front_end, checkpoint) puts that back; FrontEndCallback does so where "
+    "a trainer resumes."
+)
+
+
+def _tell_missing(module: nn.Module, incompatible: Any) -> None:
+    """A stock state dict lacks a front end's keys, as it should; what that leaves undone is told."""
     own = [key for key in incompatible.missing_keys if FRONT_END_NAME in key.split(".")]
     for key in own:
         incompatible.missing_keys.remove(key)
+    # PEFT loads an adapter alone: then the layers that it stands on are missing too
+    is_adapter = any("base_layer" in key.split(".") for key in incompatible.missing_keys)
+    if own and not is_adapter:
+        warnings.warn(NOT_RESTORED, stacklevel=2)
 
 
 def build_modules(
@@ -101,7 +114,7 @@ def build_modules(
             if switched_on.get(name, settings is not None):
                 modules[name] = spec.build(settings, width)
     if weights is not None and config.spatiotemporal is not None:
-        modules["spatiotemporal"] = load_spatiotemporal(weights, width, config.spatiotemporal)
+        modules[SPATIOTEMPORAL_NAME] = load_spatiotemporal(weights, width, config.spatiotemporal)
     embeddings = model.get_input_embeddings().weight
     dtype = embeddings.dtype if embeddings.is_floating_point() else None
     # weights that accelerate keeps elsewhere are on no device; what is attached stays where it was made
@@ -166,7 +179,10 @@ class SavePretrained(Method):
 
     def __call__(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
         """Save."""
-        out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
+        if options.get("state_dict") is not None:
+            options["state_dict"] = without_front_end(options["state_dict"])
+        with self.front_end.modules.left_out():
+            out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
         if options.get("is_main_process", args[0] if args else True):
             self.front_end.save_pretrained(save_directory)
         return out

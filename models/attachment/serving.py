@@ -26,6 +26,7 @@ class Attached:
         head: the language-model head, None when the model has none.
         modules: the stages that are attached, in order.
         has_processor: a processor is attached beside the model.
+        has_adapter: PEFT adapts the model.
     """
 
     inner: Any
@@ -34,6 +35,7 @@ class Attached:
     head: Any
     modules: Any
     has_processor: bool
+    has_adapter: bool
 
 
 def check_served(config: FrontEndConfig, family: Family) -> None:

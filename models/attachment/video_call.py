@@ -213,7 +213,6 @@ class VideoCall(Call):
 
     def _compressed(self, gated: Gated, placeholders: Tensor, stage: StageCall) -> dict[str, Any]:
         attached = self.attached
-        attached.modules.check_present()
         tokens = run_stages(self._tokens(gated), running(attached.modules, attached.config), stage)
         self.report.kept_tokens = tokens.num_tokens
         columns = kept_columns(

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import framegate
+from framegate.models.tiny import tiny_pair
+
 pytestmark = pytest.mark.clients
 pytest.importorskip("accelerate")
 
@@ -42,3 +45,17 @@ def test_two_shards_train_as_one_process(clip):
     told = in_two_processes("two_shards.py", str(clip))
     assert "rank 0: tower 0.5, ok" in told
     assert "rank 1: tower 0.5, ok" in told
+
+
+def test_a_saved_state_holds_what_the_front_end_learned(tmp_path):
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    model, processor = tiny_pair("qwen2_5_vl")
+    front_end = framegate.attach(model, processor, "kffocus", keep_ratio=0.5)
+    accelerator.prepare(model)
+    front_end.module.time_gate.data.fill_(0.5)
+    accelerator.save_state(tmp_path)
+    front_end.module.time_gate.data.zero_()
+    accelerator.load_state(tmp_path)
+    assert front_end.module.time_gate == 0.5

@@ -1,5 +1,7 @@
 """PEFT's own files: an adapter that was saved comes back, whichever was put on first."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -50,3 +52,34 @@ def test_an_adapter_comes_back_in_both_orders(saves_attached_first, loads_attach
     merged = again.merge_and_unload()
     assert torch.allclose(merged(**inputs).logits, want, atol=1e-4)
     assert framegate.front_end_of(merged).report.keep_ratio == pytest.approx(0.5)
+
+
+def test_what_the_front_end_learned_is_kept_in_the_adapter_where_peft_is_told_to(clip, tmp_path):
+    def wrapped(wrap):
+        model, processor = tiny_pair("qwen2_5_vl")
+        front_end = framegate.attach(model, processor, "kffocus", keep_ratio=0.5, keyframe_source="content")
+        return wrap(model), processor, front_end
+
+    settings = peft.LoraConfig(**LORA, modules_to_save=["spatiotemporal"])
+    model, processor, front_end = wrapped(lambda m: peft.get_peft_model(m, settings))
+    inputs = inputs_of(processor, clip)
+    model.train()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the front end")
+        model(**inputs, labels=inputs["input_ids"]).loss.backward()
+    model.eval()
+    assert front_end.module.time_gate.grad is not None
+    front_end.module.time_gate.data.fill_(0.5)
+    with torch.no_grad():
+        want = model(**inputs).logits
+        model.save_pretrained(tmp_path / "adapter")
+        front_end.save_pretrained(tmp_path / "alone")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="The weights that were loaded")
+            again, _, loaded = wrapped(lambda m: peft.PeftModel.from_pretrained(m, tmp_path / "adapter"))
+        assert loaded.module.time_gate == 0.5
+        assert torch.equal(again(**inputs).logits, want)
+        again.merge_and_unload()
+    assert loaded.module.time_gate == 0.5
+    alone = framegate.attach(tiny_pair("qwen2_5_vl")[0], None, tmp_path / "alone")
+    assert alone.module.time_gate == 0.5

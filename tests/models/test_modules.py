@@ -80,9 +80,16 @@ def test_an_attached_front_end_is_made_of_the_same_modules(family):
         ):
             assert name in shown
         assert "TimestampInterleaver" not in shown
-        assert set(model.state_dict()) == names
-        model.load_state_dict(model.state_dict())
-        assert {key.split(".")[0] for key in front_end.state_dict()} == {"spatiotemporal"}
+        learned = {f"framegate_front_end.{key}" for key in front_end.state_dict()}
+        assert {key.split(".")[1] for key in learned} == {"spatiotemporal"}
+        assert set(model.state_dict()) == names | learned
+        kept = {name: weight.clone() for name, weight in model.state_dict().items()}
+        front_end.module.time_gate.data.fill_(0.5)
+        with pytest.warns(UserWarning, match=r"hold nothing of the front end.*restore_front_end"):
+            model.load_state_dict({name: kept[name] for name in names})
+        assert front_end.module.time_gate == 0.5
+        model.load_state_dict(kept)
+        assert front_end.module.time_gate == 0
         model.train()
         assert front_end.modules.training
         model.to(torch.float64)

@@ -271,20 +271,21 @@ def test_a_tower_that_accelerate_offloads(family, attach_first):
     assert torch.equal(offloaded.generate(**video, **NEW), model.generate(**video, **NEW))
 
 
-def test_parameters_that_accelerate_took_away_are_told():
-    """It looks for them in the model's state dict, which holds the model's own alone."""
+def test_a_front_ends_own_parameters_may_be_offloaded(tmp_path):
     from accelerate import cpu_offload
 
-    model = model_of("qwen2_5_vl")
+    model, video = model_of("qwen2_5_vl"), video_of("qwen2_5_vl")
     front_end = framegate.attach(model, None, "kffocus", keep_ratio=0.5)
-    cpu_offload(model, execution_device=torch.device("cpu"))
-    video = video_of("qwen2_5_vl")
-    for use in (lambda: model(**video), lambda: model.generate(**video, **NEW), front_end.state_dict):
-        with pytest.raises(
-            AttachmentError, match="spatiotemporal.* cpu_offload or dispatch_model .*then attach"
-        ):
-            use()
-    assert model.generate(**text_of("qwen2_5_vl"), **NEW) is not None
+    front_end.module.time_gate.data.fill_(0.5)
+    with torch.no_grad():
+        want = model(**video).logits
+        cpu_offload(model, execution_device=torch.device("cpu"))
+        assert front_end.module.time_gate.is_meta
+        assert torch.equal(model(**video).logits, want)
+    assert front_end.state_dict()["spatiotemporal.time_gate"] == 0.5
+    front_end.save_pretrained(tmp_path)
+    again = framegate.attach(model_of("qwen2_5_vl"), None, tmp_path)
+    assert again.module.time_gate == 0.5
 
 
 def test_internvls_offloaded_tower_reads_its_own_positions():
@@ -507,7 +508,9 @@ def test_peft_after_attach_leaves_the_front_end_alone_and_frozen_parameters_are_
         wrapped(**video, labels=video["input_ids"]).loss.backward()
     assert any("do not learn" in note for note in front_end.report.notes)
     front_end.modules.requires_grad_(True)
-    wrapped(**video, labels=video["input_ids"]).loss.backward()
+    with pytest.warns(UserWarning, match=r"writes the adapter alone: .*save_pretrained.*modules_to_save"):
+        wrapped(**video, labels=video["input_ids"]).loss.backward()
+    assert any("writes the adapter alone" in note for note in front_end.report.notes)
     assert not any("do not learn" in note for note in front_end.report.notes)
     assert front_end.module.time_gate.grad is not None
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -20,11 +21,13 @@ from finetune_data import attached, benchmark_folder, checkpoint, collated, run_
 from noted import accounts_of
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
+from transformers import TrainerState
 
 import framegate
 from framegate.errors import AttachmentError, ConfigError
 from framegate.tools.training import (
     CompletionCollator,
+    FrontEndCallback,
     VideoQuestions,
     add_lora,
     freeze_parts,
@@ -306,6 +309,19 @@ def test_the_front_end_of_a_checkpoint_is_put_back_in_place(folder, tmp_path):
     restore_front_end(front_end, tmp_path)
     assert front_end.module.time_gate is gate
     assert gate == 0.5
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_trainer_that_loads_its_best_checkpoint_gets_that_ones_front_end(folder, tmp_path, best):
+    _, _, front_end = attached(folder, "kffocus", keep_ratio=0.5)
+    arguments = SimpleNamespace(load_best_model_at_end=best, output_dir=str(tmp_path))
+    state = TrainerState(global_step=2, best_model_checkpoint=str(tmp_path / "checkpoint-2"))
+    callback = FrontEndCallback(front_end)
+    front_end.module.time_gate.data.fill_(0.5)
+    callback.on_save(arguments, state, None)
+    front_end.module.time_gate.data.fill_(0.25)
+    callback.on_train_end(arguments, state, None)
+    assert front_end.module.time_gate == (0.5 if best else 0.25)
 
 
 SMOKE = ROOT / "examples/finetune/smoke.yaml"

@@ -8,6 +8,9 @@ from typing import Annotated
 from framegate.models.stages.registry import StageSpec
 from framegate.settings import Count, Range, check
 
+# of the stage, and of its module on a model: PEFT's modules_to_save finds it by that
+SPATIOTEMPORAL_NAME = "spatiotemporal"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpatiotemporalConfig:
@@ -28,7 +31,7 @@ class SpatiotemporalConfig:
     max_side: Annotated[int, Range(least=2)] = 64
 
     def __post_init__(self) -> None:
-        check(self, "spatiotemporal")
+        check(self, SPATIOTEMPORAL_NAME)
 
 
 STAGE = StageSpec(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -169,9 +169,9 @@ def side_embedding(table: Tensor, position: Tensor, side: int) -> Tensor:
     return torch.lerp(table[below], table[below + 1], (place - below)[:, None])
 
 
-def save_spatiotemporal(module: SpatiotemporalModule, path: str | Path) -> None:
-    """Write the weights of a module."""
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in module.state_dict().items()}
+def save_spatiotemporal(learned: Mapping[str, Tensor], path: str | Path) -> None:
+    """Write the weights of a module, its state dict."""
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in learned.items()}
     save_file(weights, path, metadata={"format": "pt"})
 
 

@@ -95,7 +95,9 @@ def restore_front_end(front_end: FrontEnd, folder: str | Path) -> None:
 
 
 class FrontEndCallback(TrainerCallback):
-    """Writes the front end into every checkpoint of a transformers or TRL trainer, and tells the data its epoch.
+    """Keeps the front end in every checkpoint of a transformers or TRL trainer, and tells the data its epoch.
+
+    A run that goes on from a checkpoint, or ends with its best one, gets back what the front end had learned there.
 
     Args:
         front_end: attached to the model that is trained.
@@ -105,6 +107,11 @@ class FrontEndCallback(TrainerCallback):
     def __init__(self, front_end: FrontEnd, dataset: Any = None) -> None:
         self.front_end, self.dataset = front_end, dataset
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Put back what the checkpoint holds that the run goes on from."""
+        if state.global_step:
+            restore_front_end(self.front_end, _checkpoint(args, state))
+
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell the dataset."""
         if self.dataset is not None:
@@ -113,4 +120,13 @@ class FrontEndCallback(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write beside the adapter."""
         if state.is_world_process_zero:
-            self.front_end.save_pretrained(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            self.front_end.save_pretrained(_checkpoint(args, state))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Put back what the best checkpoint holds, where the trainer has loaded that."""
+        if args.load_best_model_at_end and state.best_model_checkpoint:
+            restore_front_end(self.front_end, state.best_model_checkpoint)
+
+
+def _checkpoint(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
