@@ -169,8 +169,43 @@ def test_b_frames_in_avi_and_raw_streams_are_counted(tmp_path):
         assert frames[0].timestamp_seconds == 0
         for frame, original in zip(frames, source, strict=True):
             assert np.abs(frame.pixels.astype(int) - original).mean() < 6
-    assert "no time stamp" in stream.warnings[0]
-    assert "25 frames per second" in stream.warnings[0]
+    # the stream names the milliseconds of its encoder's clock
+    assert "20 of 20 frames have no time stamp; times are counted at 25" in stream.warnings[0]
+
+
+@pytest.mark.parametrize("rate", [10, 30])
+def test_a_raw_stream_is_counted_at_the_rate_that_it_names(tmp_path, rate):
+    with av.open(str(tmp_path / "a.h264"), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for array in gradient_frames(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(stream.encode())
+    with open_video(tmp_path / "a.h264") as opened:
+        assert len(list(opened.frames())) == 20
+    np.testing.assert_allclose(opened.info.frame_times_seconds, np.arange(20) / rate, atol=1e-6)
+    assert opened.warnings == []
+
+
+@pytest.mark.parametrize(("codec", "format"), [("mjpeg", "mjpeg"), ("mjpeg", "mpjpeg"), ("h261", "h261")])
+def test_a_rate_that_nobody_names_is_a_guess_and_told(tmp_path, codec, format):
+    kind = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    source = gradient_frames(20, height_px=144, width_px=176)
+    path = write_clip(tmp_path / f"a.{format}", source, codec=codec, pixel_format=kind, format=format)
+    with open_video(path) as stream:
+        assert len(list(stream.frames())) == 20
+    np.testing.assert_allclose(stream.info.frame_times_seconds, np.arange(20) / 25, atol=1e-6)
+    assert stream.warnings == [
+        "20 of 20 frames have no time stamp; times are counted at 25 frames per second, a guess. Give the true rate "
+        f"with ffmpeg -r RATE -i a.{format} NEW.mp4."
+    ]
+
+
+def test_a_picture_needs_no_rate(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    with open_video(tmp_path / "a.png") as stream:
+        assert len(list(stream.frames())) == 1
+    assert stream.warnings == []
 
 
 def test_hidden_vp8_frames_are_not_counted(tmp_path):

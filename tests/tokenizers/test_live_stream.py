@@ -142,6 +142,17 @@ def test_a_camera_without_a_clock_is_timed_on_arrival():
     assert frames[-1].timestamp_seconds > 1.2
 
 
+def test_a_camera_that_sends_all_at_once_and_ends_keeps_its_frames(tmp_path):
+    path = write_clip(
+        tmp_path / "a.mpjpeg", gradient_frames(20), codec="mjpeg", pixel_format="yuvj420p", format="mpjpeg"
+    )
+    with open_video(path, format="mpjpeg") as stream:
+        assert len(list(stream.frames())) == 20
+        assert stream.warnings == [
+            f"{path} sends frames without time stamps; the clock on arrival was taken."
+        ]
+
+
 def falls_silent(data):
     def send(connection, ended):
         connection.sendall(data)

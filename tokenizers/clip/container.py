@@ -187,6 +187,12 @@ def packets_tell_times(stream: Any) -> bool:
     return not (stream.container.format.name == "avi" and stream.codec_context.has_b_frames)
 
 
+def is_raw_stream(container: Any) -> bool:
+    """Tell whether there is only a stream: pictures end to end, without a container that would tell their times."""
+    has_no_times = av.format.Flags(container.format.flags) & av.format.Flags.no_timestamps
+    return bool(has_no_times) or container.format.name.endswith("_pipe")
+
+
 class Packets:
     """The packets of a stream from where its container stands, up to where reading fails.
 

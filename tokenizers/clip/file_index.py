@@ -18,6 +18,7 @@ from framegate.tokenizers.clip.container import (
     Packets,
     Stamps,
     check_file,
+    is_raw_stream,
     named,
     open_container,
     other_videos_note,
@@ -29,6 +30,8 @@ from framegate.types import Float64Array, Int64Array, VideoInfo
 
 MICROSECOND = Fraction(1, 1_000_000)
 FALLBACK_RATE = Fraction(25)
+# what a raw stream calls its rate is a clock above this, and always for these codecs, which skip its ticks
+_FASTEST_RATE, _CLOCKED_CODECS = 240, ("h261", "h263")
 TS_PACKET_BYTES = 188
 # Matroska's way to tell a stream's length
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$", re.ASCII)
@@ -85,7 +88,7 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
         if not packets.pts:
             raise VideoError(f"{name!r} has a video stream but no frame in it; record it again.")
         time_base = stream.time_base
-        ticks, order, lookup, notes = _place(packets, stream)
+        ticks, order, lookup, notes = _place(packets, stream, Path(name).name)
         start = int(ticks[0])
         if lookup == "time":
             start, other_clock = _start_tick(container, stream, packets, start, Path(name).name)
@@ -117,27 +120,43 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
 
 
 def _place(
-    packets: FilePackets, stream: Any
+    packets: FilePackets, stream: Any, name: str
 ) -> tuple[Int64Array, Int64Array, Literal["time", "count"], list[str]]:
     """Order the packets for presentation: ticks [F], file position of each [F], lookup, what was assumed."""
     count = len(packets.pts)
     in_order = np.arange(count)
-    if None not in packets.pts and packets_tell_times(stream):
+    is_raw = is_raw_stream(stream.container)
+    rate = _told_rate(stream, is_raw)
+    # FFmpeg stamps raw streams by their own rate, or by one that it makes up
+    is_guess = is_raw and rate is None and count > 1
+    if None not in packets.pts and packets_tell_times(stream) and not is_guess:
         ticks = np.array(packets.pts, dtype=np.int64)
         order = np.argsort(ticks, kind="stable")
         return ticks[order], order, "time", []
     stamps = packets.pts if None not in packets.pts else packets.dts
-    if None not in stamps:
+    if None not in stamps and not is_guess:
         # AVI stores no presentation times: what the demuxer makes up follows the order of decoding.
         return np.sort(np.array(stamps, dtype=np.int64)), in_order, "count", []
-    rate = stream.average_rate or stream.guessed_rate or FALLBACK_RATE
-    ticks = np.round(in_order / float(rate * stream.time_base)).astype(np.int64)
-    missing = sum(stamp is None for stamp in packets.pts)
+    ticks = np.round(in_order / float((rate or FALLBACK_RATE) * stream.time_base)).astype(np.int64)
+    if is_raw and rate is not None:
+        return ticks, in_order, "count", []
+    missing = count if is_guess else sum(stamp is None for stamp in packets.pts)
     note = (
-        f"{missing} of {count} frames have no time stamp; times are counted at {float(rate):g} frames per "
-        "second. Put the stream into a container such as mp4 or mkv for true times."
+        f"{missing} of {count} frames have no time stamp; times are counted at {float(rate or FALLBACK_RATE):g} frames "
+        f"per second{'' if rate else ', a guess'}. Give the true rate with ffmpeg -r RATE -i {name} NEW.mp4."
     )
     return ticks, in_order, "count", [note]
+
+
+def _told_rate(stream: Any, is_raw: bool) -> Fraction | None:
+    """The rate that a stream says of itself, None where it says none."""
+    if not is_raw:
+        rate: Fraction | None = stream.average_rate or stream.guessed_rate
+        return rate
+    rate = stream.codec_context.framerate
+    return (
+        rate if rate and rate <= _FASTEST_RATE and stream.codec_context.name not in _CLOCKED_CODECS else None
+    )
 
 
 def _start_tick(

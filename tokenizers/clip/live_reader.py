@@ -16,6 +16,7 @@ import av
 from framegate.errors import VideoError
 from framegate.tokenizers.clip.as_shown import PixelAspects, as_shown, odd_pixels_note
 from framegate.tokenizers.clip.container import (
+    is_raw_stream,
     open_container,
     other_videos_note,
     packets_tell_times,
@@ -171,7 +172,7 @@ class _Work:
         waiting: deque[int] | None = None if packets_tell_times(stream) else deque()
         try:
             arriving = _arriving(container.demux(stream), began)
-            for arrived, packet in arriving if _has_stamps(container) else _spread(arriving):
+            for arrived, packet in _spread(arriving) if is_raw_stream(container) else arriving:
                 for frame in self._frames_of(packet, waiting):
                     arrival = Arrival(arrived, frame, aspects.of(frame))
                     if self.opened is None:
@@ -181,7 +182,9 @@ class _Work:
         except (av.error.ExitError, av.error.TimeoutError):
             self._note(f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended.")
         except av.FFmpegError as problem:
-            self._note(f"{self._address} ended: {problem}.")
+            # pictures in parts of HTTP: behind the last one FFmpeg looks for another
+            if not (container.format.name == "mpjpeg" and isinstance(problem, av.error.InvalidDataError)):
+                self._note(f"{self._address} ended: {problem}.")
 
     def _frames_of(self, packet: Any, waiting: deque[int] | None) -> list[Any]:
         """The frames a packet completes; with the stamps that wait, where they are those of the order of showing."""
@@ -203,7 +206,7 @@ class _Work:
             shown=as_shown(first.frame, first.pixel_aspect),
             codec=stream.codec_context.name,
             format=container.format.name,
-            has_stamps=_has_stamps(container),
+            has_stamps=not is_raw_stream(container),
             notes=(
                 *other_videos_note(container, stream, self._address),
                 *odd_pixels_note(first.pixel_aspect, self._address),
@@ -221,10 +224,6 @@ class _Work:
         return False
 
 
-def _has_stamps(container: Any) -> bool:
-    return not av.format.Flags(container.format.flags) & av.format.Flags.no_timestamps
-
-
 def _arriving(packets: Iterator[Any], began: float) -> Iterator[tuple[float, Any]]:
     """Packets with the seconds from a moment of our clock to their arrival."""
     for packet in packets:
@@ -234,15 +233,21 @@ def _arriving(packets: Iterator[Any], began: float) -> Iterator[tuple[float, Any
 def _spread(packets: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
     """Spread those that came while the source was looked at, and lie ready, over the time that took."""
     ready: list[tuple[float, Any]] = []
-    for arrived, packet in packets:
-        if len(ready) < _MOST_READY and (not ready or arrived - ready[-1][0] < _READY_SECONDS):
+    later: list[tuple[float, Any]] = []
+    problem: av.FFmpegError | None = None
+    try:
+        for arrived, packet in packets:
+            if len(ready) == _MOST_READY or (ready and arrived - ready[-1][0] >= _READY_SECONDS):
+                later = [(arrived, packet)]
+                break
             ready.append((arrived, packet))
-            continue
-        yield from _evenly(ready)
-        yield arrived, packet
-        yield from packets
-        return
+    except av.FFmpegError as end:
+        problem = end
     yield from _evenly(ready)
+    if problem is not None:
+        raise problem
+    yield from later
+    yield from packets
 
 
 def _evenly(ready: list[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
