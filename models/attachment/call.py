@@ -7,6 +7,7 @@ A call is of one of three kinds, told apart when it is opened (`opening.open_cal
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,7 +156,19 @@ class Call:
             self.clocked.milliseconds = (self.clocked.milliseconds or 0.0) + elapsed_ms
 
     def _without_video(self) -> Report:
-        return Report(preset=self.attached.config.preset, notes=["No video in the call: the stock path ran."])
+        report = Report(
+            preset=self.attached.config.preset, notes=["No video in the call: the stock path ran."]
+        )
+        pixels, attached = self.given.get("pixel_values"), self.attached
+        takes_frames = attached.mechanism.family.tower == "frames" and not attached.has_processor
+        if takes_frames and pixels is not None and len(pixels) > 1 and not attached.config.is_identity:
+            said = (
+                f"{len(pixels)} pictures went the stock path. Where they are frames of a video, attach the processor "
+                "as well, or say by framegate_video_frames how many each video has."
+            )
+            report.note(said)
+            warnings.warn(said, stacklevel=2)
+        return report
 
 
 class ContinuedCall(Call):

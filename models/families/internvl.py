@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ class InternVLTower(FramesTower):
     """
 
     consumed = ("pixel_values", "vision_feature_layer", "vision_feature_select_strategy", "image_sizes")
+    only = MappingProxyType({"vision_feature_layer": -1, "vision_feature_select_strategy": "default"})
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         super().__init__(inner, family, scaling)

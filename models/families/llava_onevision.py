@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -93,6 +94,7 @@ class LlavaOnevisionTower(GridTower):
         "vision_feature_layer",
         "vision_feature_select_strategy",
     )
+    only = MappingProxyType({"vision_feature_select_strategy": "full"})
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         super().__init__(inner, family, scaling)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from framegate.errors import FrameError, PlaceholderError
+from framegate.errors import AttachmentError, FrameError, PlaceholderError
 from framegate.kernels.backend import Backend
 from framegate.kernels.compact import compact
 from framegate.models.cell_plan import CellPlan
@@ -49,6 +51,8 @@ class GridTower:
     """
 
     consumed: tuple[str, ...] = ("pixel_values",)
+    # keyword arguments of a call that have one value alone on kept cells
+    only: Mapping[str, Any] = MappingProxyType({})
     merge_size = POOLED_PATCHES
     tower_name = "vision_tower"
 
@@ -179,6 +183,12 @@ class GridTower:
     ) -> Encoded:
         """Features of the kept cells in token order."""
         assert not anchored, "refused at attach"
+        for name, served in self.only.items():
+            if call.get(name) not in (None, served):
+                raise AttachmentError(
+                    f"{name} is {call[name]!r}; on a compressed video of {self.family.model_class} it can be "
+                    f"{served!r} alone. keep_ratio=1.0 takes what the stock model takes."
+                )
         if pixels.ndim == _WHOLE:
             return Encoded([self.stock_features(pixels, call).flatten(0, 1)], None)
         return Encoded([self.encode_kept(pixels, self._frames(cells.keep), call)], None)

@@ -259,3 +259,34 @@ def test_a_picture_beside_a_video_is_refused_where_both_are_one_tensor():
         pytest.raises(AttachmentError, match="two calls"),
     ):
         processor(**call, return_tensors="pt", do_sample_frames=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("internvl", {"vision_feature_layer": -2}),
+        ("internvl", {"vision_feature_select_strategy": "full"}),
+        ("llava_onevision", {"vision_feature_select_strategy": "default"}),
+    ],
+)
+def test_a_keyword_that_kept_cells_cannot_follow_is_refused_and_never_dropped(pair, other):
+    model, processor = pair
+    inputs = dense(processor, moving_frames())
+    framegate.attach(model, None, "gate", keep_ratio=0.5)
+    ((keyword, value),) = other.items()
+    with pytest.raises(AttachmentError, match=f"{keyword} is {value!r}.*alone"):
+        model(**inputs, **other)
+    served = {"vision_feature_layer": -1, "vision_feature_select_strategy": None}
+    assert torch.equal(model(**inputs, **{keyword: served[keyword]}).logits, model(**inputs).logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["internvl"])
+def test_pictures_that_may_be_frames_are_told(pair):
+    model, processor = pair
+    inputs = called(processor, moving_frames(), own=False)
+    front_end = framegate.attach(model, None, "gate", keep_ratio=0.5)
+    with pytest.warns(UserWarning, match="8 pictures went the stock path.*framegate_video_frames"):
+        model(**inputs)
+    assert "8 pictures went the stock path" in str(front_end.report.notes)
