@@ -26,6 +26,7 @@ from framegate.models.video_processor.sampling import (
     set_aside,
     stock_indices,
     thinned,
+    too_few,
 )
 from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_processor.sources import is_file
@@ -194,7 +195,11 @@ def _opened_frames(
     if given is None and (asked.sampling or asked.window_seconds != WHOLE):
         times = frame_times_seconds(metadata, count)
         info = windowed(describe(frames, times.tolist(), None), asked.window_seconds)
-        indices = thinned(window_frames(info, asked.window_seconds), asked)
+        inside = window_frames(info, asked.window_seconds)
+        indices, notes = (
+            thinned(inside, asked),
+            (*notes, *too_few(asked.sampling, len(inside), asked.rate_fps)),
+        )
         metadata = picked_metadata(metadata, info.frame_times_seconds, indices)
     elif settings.do_sample_frames and given is None:
         indices = stock_indices(count, metadata.fps, settings)
@@ -282,6 +287,7 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
         notes.append(
             f"frames: chosen by sampler {request.config.frames.sampler!r} as set, not by the checkpoint's own processor"
         )
+    notes.extend(too_few(call, len(inside), info.average_fps))
     frames = sample_frames(info, sampling, window)
     fewest = min(int(call.get("min_frames", 1)), len(inside))
     if len(frames) < fewest:

@@ -63,6 +63,21 @@ def thinned(inside: Int64Array, asked: Asked) -> Int64Array:
     return inside[spread.round().astype(np.int64)]
 
 
+def too_few(asked: Mapping[str, Any], count: int, rate_fps: float | None) -> tuple[str, ...]:
+    """Say which asked numbers of frames a video of `count` frames, shown at a rate, does not have."""
+    of_video = f"the video has {count} there: none is shown twice"
+    notes = [
+        f"{name}={asked[name]:g}: {of_video}"
+        for name in ("num_frames", "min_frames")
+        if asked.get(name) is not None and asked[name] > count
+    ]
+    fps = asked.get("fps")
+    # stamps of files waver
+    if fps is not None and rate_fps is not None and fps > 1.02 * rate_fps:
+        notes.append(f"fps={fps:g}: the video has {rate_fps:.3g} frames a second: none is shown twice")
+    return tuple(notes)
+
+
 def stock_indices(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
     """Sample frames in memory as the family's stock video processor does: int64 [F] into the frames.
 

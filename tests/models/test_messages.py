@@ -67,6 +67,23 @@ class TestFiles:
     def test_sampling_is_followed(self, keys, frames, config, clip):
         assert asked(attached(config=config), str(clip), **keys)[0] == frames
 
+    @pytest.mark.parametrize(
+        ("keys", "told"),
+        [
+            ({"nframes": 500}, "num_frames=500: the video has 80 there"),
+            ({"fps": 1, "min_frames": 200}, "min_frames=200: the video has 80 there"),
+            ({"fps": 100}, "fps=100: the video has 8.02 frames a second"),
+            ({"nframes": 40, "video_start": 2, "video_end": 4}, "num_frames=40: the video has 16 there"),
+            ({"fps": 8}, None),
+        ],
+    )
+    def test_more_frames_than_there_are_is_noted(self, keys, told, tmp_path):
+        clip = write_clip(tmp_path / "a.mp4", moving_frames(80), times_ms=range(0, 10_000, 125))
+        notes = asked(attached(), str(clip), **keys)[2]
+        found = [note for note in notes if "none is shown twice" in note]
+        assert len(found) == (told is not None), notes
+        assert told is None or told in found[0]
+
     def test_the_stream_of_a_file_is_chosen(self, tmp_path):
         colours = [((200, 20, 20), 96, 128, 0), ((20, 200, 20), 112, 224, 0)]
         path = str(write_streams(tmp_path / "two.mkv", colours))
@@ -202,6 +219,12 @@ class TestFrames:
         written = [float(time) for time in re.findall(r"<([\d.]+) seconds>", text_of(processor, inputs))]
         tubes = [np.mean((times + times[-1:])[at : at + 2]) for at in range(0, len(times), 2)]
         assert written == pytest.approx(tubes, abs=0.051)
+
+    def test_more_frames_than_there_are_is_noted(self, files):
+        for keys in ({"nframes": 30}, {"min_frames": 30}, {"fps": 9}):
+            count, _, notes = asked(attached(), files, sample_fps=2, **keys)
+            assert count == 6
+            assert len([note for note in notes if "none is shown twice" in note]) == 1
 
     def test_the_step_of_time_follows(self, files):
         processor = attached("qwen2_5_vl")
