@@ -1,5 +1,6 @@
 """Files as people have them: mirrored, with long pixels, joined, of several pictures, with clocks that go wrong."""
 
+import re
 import struct
 from fractions import Fraction
 
@@ -327,9 +328,24 @@ def test_a_playlist_without_an_end_is_refused_and_a_whole_one_read(tmp_path):
         container.mux(stream.encode())
     assert len(read(path)[1]) == 10
     cut = tmp_path / "cut.m3u8"
-    cut.write_text(path.read_text().replace("#EXT-X-ENDLIST", ""))
+    whole = re.sub(r"(?<=TARGETDURATION:)\d+", "6", path.read_text())
+    cut.write_text(whole.replace("#EXT-X-ENDLIST", ""))
     with pytest.raises(VideoError, match="cut.m3u8' is a playlist without an end: add a line #EXT-X-ENDLIST"):
         open_video(cut)
+    variants = tmp_path / "variants.m3u8"
+    for name, attributes in (
+        ("cut.m3u8", ""),
+        ("all.m3u8", 'AUDIO="a"\n#EXT-X-MEDIA:TYPE=AUDIO,URI="cut.m3u8"'),
+    ):
+        variants.write_text(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,{attributes}\n{name}\n")
+        with pytest.raises(VideoError, match="cut.m3u8' is a playlist without an end"):
+            open_video(variants)
+    variants.write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nall.m3u8\n")
+    assert len(read(variants)[1]) == 10
+    # read live, FFmpeg ends it as if it were whole
+    _, frames, notes = read(cut, format="hls", timeout_seconds=1)
+    assert len(frames) == 10
+    assert notes == [f"{cut} sent nothing for 1 seconds; reading ended."]
 
 
 def test_a_text_is_no_video(tmp_path):

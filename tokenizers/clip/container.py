@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from framegate.errors import VideoError, VideoNotFoundError
 Stamps = list[tuple[int | None, int | None]]
 
 _PLAYLIST, _PLAYLIST_BYTES = b"#EXTM3U", 16 << 20
+# names of other playlists: lines of their own, or attributes of sound and subtitles
+_NAMED = re.compile(rb'^(?!#)\s*(\S[^\r\n]*?)\s*$|URI="([^"]+)"', re.MULTILINE)
 _VP8_SHOW_FRAME_BIT = 0x10
 # decoders whose frame threads give damaged frames without a word, or not twice the same
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
@@ -41,14 +44,33 @@ def check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise VideoError(f"{str(path)!r} is empty (0 bytes); copy or download the video again.")
-    with path.open("rb") as file:
-        playlist = file.read(_PLAYLIST_BYTES) if file.read(len(_PLAYLIST)) == _PLAYLIST else b""
-    if b"#EXT-X-TARGETDURATION" in playlist and b"#EXT-X-ENDLIST" not in playlist:
+    for one in (path, *_playlists_of(path)):
+        if not _is_endless(_playlist(one)):
+            continue
         # FFmpeg would wait for the next segment, for ever
         raise VideoError(
-            f"{str(path)!r} is a playlist without an end: add a line #EXT-X-ENDLIST where the recording is over, or "
+            f"{str(one)!r} is a playlist without an end: add a line #EXT-X-ENDLIST where the recording is over, or "
             "open it as live, with format='hls'."
         )
+
+
+def _playlist(path: Path) -> bytes:
+    """The text of a playlist, nothing of another file."""
+    with path.open("rb") as file:
+        return file.read(_PLAYLIST_BYTES) if file.read(len(_PLAYLIST)) == _PLAYLIST else b""
+
+
+def _playlists_of(path: Path) -> list[Path]:
+    """The files beside it that a playlist of playlists names."""
+    playlist = _playlist(path)
+    if b"#EXT-X-STREAM-INF" not in playlist:
+        return []
+    named = [path.parent / os.fsdecode(line or uri) for line, uri in _NAMED.findall(playlist)]
+    return [other for other in named if other.is_file()]
+
+
+def _is_endless(playlist: bytes) -> bool:
+    return b"#EXT-X-TARGETDURATION" in playlist and b"#EXT-X-ENDLIST" not in playlist
 
 
 def open_container(

@@ -171,7 +171,7 @@ class _Work:
         aspects = PixelAspects(stream)
         waiting: deque[int] | None = None if packets_tell_times(stream) else deque()
         try:
-            arriving = _arriving(container.demux(stream), began)
+            arriving = self._arriving(container.demux(stream), began)
             for arrived, packet in _spread(arriving) if is_raw_stream(container) else arriving:
                 for frame in self._frames_of(packet, waiting):
                     arrival = Arrival(arrived, frame, aspects.of(frame))
@@ -180,11 +180,25 @@ class _Work:
                     if not self._give(arrival):
                         return
         except (av.error.ExitError, av.error.TimeoutError):
-            self._note(f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended.")
+            self._tell_of_silence()
         except av.FFmpegError as problem:
             # pictures in parts of HTTP: behind the last one FFmpeg looks for another
             if not (container.format.name == "mpjpeg" and isinstance(problem, av.error.InvalidDataError)):
                 self._note(f"{self._address} ended: {problem}.")
+
+    def _arriving(self, packets: Iterator[Any], began: float) -> Iterator[tuple[float, Any]]:
+        """Packets with the seconds from a moment of our clock to their arrival."""
+        asked = time.monotonic()
+        for packet in packets:
+            came = time.monotonic()
+            # a playlist whose next segment does not come ends like a file, with an empty packet
+            if packet.size == 0 and came - asked >= self._timeout_seconds:
+                self._tell_of_silence()
+            yield came - began, packet
+            asked = time.monotonic()
+
+    def _tell_of_silence(self) -> None:
+        self._note(f"{self._address} sent nothing for {self._timeout_seconds:g} seconds; reading ended.")
 
     def _frames_of(self, packet: Any, waiting: deque[int] | None) -> list[Any]:
         """The frames a packet completes; with the stamps that wait, where they are those of the order of showing."""
@@ -222,12 +236,6 @@ class _Work:
                 continue
             return True
         return False
-
-
-def _arriving(packets: Iterator[Any], began: float) -> Iterator[tuple[float, Any]]:
-    """Packets with the seconds from a moment of our clock to their arrival."""
-    for packet in packets:
-        yield time.monotonic() - began, packet
 
 
 def _spread(packets: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
