@@ -113,8 +113,8 @@ def flip_bytes(path: Path, *, at: float = 0.5, count: int = 200) -> Path:
     return flipped
 
 
-def write_streams(path, streams):
-    """Write colours as video streams: (rgb, height_px, width_px, flags of disposition) each."""
+def write_streams(path, streams, *, still=None):
+    """Write colours as video streams: (rgb, height_px, width_px, flags of disposition) each, one of a single frame."""
     with av.open(str(path), "w") as container:
         made = []
         for _, height_px, width_px, _ in streams:
@@ -125,6 +125,8 @@ def write_streams(path, streams):
             stream.disposition = flags
         for place in range(4):
             for stream, (colour, height_px, width_px, _) in zip(made, streams, strict=True):
+                if place > 0 and stream.index == still:
+                    continue
                 frame = av.VideoFrame.from_ndarray(
                     np.full((height_px, width_px, 3), colour, np.uint8), format="rgb24"
                 )

@@ -194,6 +194,17 @@ def test_of_several_videos_the_one_a_player_shows_is_taken(tmp_path, streams, ta
     assert len(framegate.plan_frames(path, "keyframes", keyframe_source="content")) >= 1
 
 
+@pytest.mark.parametrize("name", ["poster.mkv", "poster.mp4", "poster.ts"])
+def test_what_moves_is_taken_before_a_larger_still(tmp_path, name):
+    streams = [(RED, 192, 256, DEFAULT), (GREEN, 96, 128, 0)]
+    _, frames, notes = read(write_streams(tmp_path / name, streams, still=0))
+    assert len(frames) == 4
+    assert distance(frames[0].pixels[10, 10], np.array(GREEN)) < 12
+    assert any("1 of 128 x 96 px was taken (the others: 0 of 256 x 192 px)" in note for note in notes)
+    _, frames, _ = read(write_streams(tmp_path / name, streams[:1], still=0))
+    assert len(frames) == 1
+
+
 def test_a_stream_number_is_for_files(tmp_path):
     with pytest.raises(FrameError, match="video_stream=0 is for files and live sources"):
         open_video(gradient_frames(3), video_stream=0)

@@ -26,6 +26,10 @@ _VP8_SHOW_FRAME_BIT = 0x10
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
 # a stream of less than this share of the largest one's pixels is a preview of it
 _PREVIEW_SHARE = 0.5
+# a stream that lasts for less is a single picture
+_STILL_FRAMES = 1.5
+# Matroska's way to tell a stream's length
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$", re.ASCII)
 
 
 def check_file(path: Path) -> None:
@@ -118,7 +122,7 @@ def named(source: object) -> str:
 
 
 def video_stream_of(container: Any, source: str, index: int | None = None) -> Any:
-    """Choose the video stream that a player would show: no cover, no preview, the default one, the largest.
+    """Choose the video stream that a player would show: no cover, no still, no preview, the default one, the largest.
 
     Args:
         container: an open one.
@@ -147,8 +151,9 @@ def video_stream_of(container: Any, source: str, index: int | None = None) -> An
         raise VideoError(
             f"The video codec of {source!r} is unknown to this build of FFmpeg; convert it, say to H.264."
         )
-    largest = max(map(_area, known_codec))
-    whole = [stream for stream in known_codec if _area(stream) >= _PREVIEW_SHARE * largest]
+    moving = [stream for stream in known_codec if not _is_still(stream)] or known_codec
+    largest = max(map(_area, moving))
+    whole = [stream for stream in moving if _area(stream) >= _PREVIEW_SHARE * largest]
     return max(whole, key=lambda stream: (_is_default(stream), _area(stream), -stream.index))
 
 
@@ -188,6 +193,22 @@ def _is_picture(stream: Any) -> bool:
     """A cover, or thumbnails for a player's time line."""
     pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     return bool(stream.disposition & pictures)
+
+
+def _is_still(stream: Any) -> bool:
+    """True of a stream of one frame, by what the container tells."""
+    if stream.frames:
+        return bool(stream.frames == 1)
+    seconds, rate = told_seconds(stream), stream.average_rate or stream.guessed_rate
+    return bool(seconds and rate) and seconds * float(rate) < _STILL_FRAMES
+
+
+def told_seconds(stream: Any) -> float | None:
+    """A stream's own length by its container, None where it does not tell."""
+    if tag := _DURATION_TAG.match(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = tag.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return None if stream.duration is None else float(stream.duration * stream.time_base)
 
 
 def _kinds(container: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +22,7 @@ from framegate.tokenizers.clip.container import (
     open_container,
     other_videos_note,
     packets_tell_times,
+    told_seconds,
     video_stream_of,
 )
 from framegate.tokenizers.clip.file_packets import FilePackets, read_packets
@@ -33,8 +33,6 @@ FALLBACK_RATE = Fraction(25)
 # what a raw stream calls its rate is a clock above this, and always for these codecs, which skip its ticks
 _FASTEST_RATE, _CLOCKED_CODECS = 240, ("h261", "h263")
 TS_PACKET_BYTES = 188
-# Matroska's way to tell a stream's length
-_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)$", re.ASCII)
 # sound of the same programme does not start this long before its pictures
 OTHER_CLOCK_SECONDS = 10
 # A file whose video ends this much before its header says is reported as cut off.
@@ -273,12 +271,7 @@ def _broken_promises(
 
 def _promised_seconds(container: Any, stream: Any) -> float | None:
     """The video's length by the header, None where no header tells it for the video alone."""
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
-    if tag:
-        hours, minutes, seconds = tag.groups()
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if container.duration is not None and len(container.streams) == 1:
+    seconds = told_seconds(stream)
+    if seconds is None and container.duration is not None and len(container.streams) == 1:
         return float(container.duration * MICROSECOND)
-    return None
+    return seconds

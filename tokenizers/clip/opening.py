@@ -89,7 +89,7 @@ def open_video(
         channels_first: where the channels of frames in memory stand; None looks for an axis of 3 or 1.
         options: FFmpeg's options of a live source, by name.
         video_stream: number of the video stream among all streams of a file or live source; None for the one that a
-            player would show: no cover, no preview, the default one, the largest.
+            player would show: no cover, no still, no preview, the default one, the largest.
         timeout_seconds: how long a live source may be silent, above 0; None for 30.
 
     Returns:
