@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 from transformers.video_utils import VideoMetadata
 
+import framegate
 from framegate.errors import ConfigError
 from framegate.models.nano import NANO, shipped_folder
 from framegate.models.nano.build import TEXT, VISION, nano_model, nano_processor
@@ -61,6 +62,13 @@ def test_a_late_time_is_its_seconds_and_its_tenth_and_no_part_of_a_code():
     assert words[1:3] == ["123.", "5"]
     assert LATER_TIMES[-1] == "600."
     assert tokenizer.convert_ids_to_tokens(tokenizer("When does 123 appear?").input_ids)[1:4] == [*"123"]
+
+
+def test_a_slip_in_the_name_is_told_and_asks_no_hub():
+    with pytest.raises(
+        ConfigError, match=r"no model 'framegate/nan0'; the one that ships is 'framegate/nano'"
+    ):
+        framegate.from_pretrained("framegate/nan0")
 
 
 def test_new_words_leave_the_old_ones_their_numbers():
