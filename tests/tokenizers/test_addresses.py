@@ -118,6 +118,7 @@ def test_what_is_no_address_says_what_works_and_prints_no_payload(opens, clip):
         ("data:video/mp4;base64,@@@" + payload, VideoError, "no base64"),
         ("data:video/mp4;base64," + payload[:400], VideoError, "bytes>"),
         ("nowhere.mp4", VideoNotFoundError, "nowhere.mp4"),
+        ("", VideoNotFoundError, "The address is empty; give a path"),
         ("file:/nowhere/a.mp4", VideoNotFoundError, "'/nowhere/a.mp4'"),
         (f"{clip}\0.mp4", VideoNotFoundError, "no name holds a NUL"),
         (f"file://{clip}\0", VideoNotFoundError, "no name holds a NUL"),
@@ -199,6 +200,24 @@ def test_what_a_web_address_holds_is_planned_as_the_file(server, clip):
     assert np.array_equal(plan.keep, framegate.plan_video(clip, "gate", keep_ratio=0.5).keep)
     assert len(list(plan.source_frames())) == len(plan.frames)
     assert framegate.plan_frames(f"{server}/clip.mp4", fps=5).indices.tolist() == [0, 2, 4]
+
+
+def test_notes_name_the_address_of_what_was_downloaded(tmp_path):
+    path = write_clip(tmp_path / "a.h264", gradient_frames(12), format="h264")
+    handler = type("Handler", (_Server,), {"content": path.read_bytes()})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        plan = framegate.plan_video(
+            f"http://127.0.0.1:{running.server_port}/clip.mp4", "gate", keep_ratio=0.5
+        )
+        running.shutdown()
+    assert any("ffmpeg -r RATE -i clip.mp4 NEW.mp4" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/a", "TCP://127.0.0.1:9"])
+def test_a_live_source_is_not_waited_for_to_be_planned(address):
+    with pytest.raises(FramegateError, match="is live and has no end to plan for"):
+        framegate.plan_video(address, "gate")
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_damage_in_the_middle_leaves_frames_out_and_says_so(tmp_path):
     frames, stream = read_all(hit)
     assert len(frames) < 80
     (warning,) = [text for text in stream.warnings if "could not be decoded" in text]
-    assert f"{80 - len(frames)} wanted frames" in warning
+    assert f"{80 - len(frames)} wanted frame" in warning
     by_index = {frame.index: frame for frame in frames}
     assert np.array_equal(by_index[10].pixels, good[10].pixels)
     assert np.array_equal(by_index[75].pixels, good[75].pixels)
@@ -158,7 +158,11 @@ def spoiled(value):
         (spoiled(-0.1), r"Frame 1 has values from -0.1 to"),
         (spoiled(255.5), r"Frame 1 has values from .* to 255.5"),
         ([FRAMES[0], FRAMES[1][:4]], r"Frame 1 is 4 x 8 px, frame 0 is 6 x 8 px"),
-        (FRAMES.astype(np.int32) * 2, "Frame 0 has values from .* they must lie in 0 to 255"),
+        (FRAMES.astype(np.float32) * 2, "Frame 0 has values from .* they must lie in 0 to 255"),
+        (
+            FRAMES.astype(np.uint16) << 8,
+            "whole numbers must lie in 0 to 255: divide frames of more bits by their white",
+        ),
         (FRAMES > 9, "Frame 0 has dtype bool; give frames"),
         (FRAMES[0], r"shape \(6, 8, 3\); give frames \[F, h, w, 3\]"),
         (FRAMES[..., :2], r"Frame 0 has shape \(6, 8, 2\), not \[h, w, 3\]"),

@@ -12,7 +12,14 @@ from framegate.tokenizers.clip.live_clock import LiveClock
 from framegate.tokenizers.clip.live_reader import Arrival
 
 TENTHS = np.arange(60) / 10
-WILD_WORDS = "{} frames of a.{} have a time stamp that does not fit their neighbours'"
+
+
+def wild_words(number, kind):
+    one, many = (
+        "1 frame of a.{} has a time stamp that does not fit its",
+        "{} frames of a.{} have a time stamp that does not fit their",
+    )
+    return f"{one.format(kind) if number == 1 else many.format(number, kind)} neighbours'"
 
 
 def tenths(tmp_path, kind):
@@ -33,7 +40,7 @@ def check_whole(path, true_frames, num_wild):
     np.testing.assert_allclose([frame.timestamp_seconds for frame in frames], TENTHS, atol=0.051)
     assert all(np.array_equal(one.pixels, true.pixels) for one, true in zip(frames, true_frames, strict=True))
     assert info.duration_seconds == pytest.approx(6.0, abs=0.051)
-    assert [note[: note.index(",")] for note in notes] == [WILD_WORDS.format(num_wild, path.suffix[1:])]
+    assert [note[: note.index(",")] for note in notes] == [wild_words(num_wild, path.suffix[1:])]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +226,16 @@ def test_a_live_avi_whose_frames_lean_on_later_ones(tmp_path, codec):
     np.testing.assert_allclose([frame.timestamp_seconds for frame in frames], TENTHS, atol=1e-6)
     assert all(np.array_equal(one.pixels, true.pixels) for one, true in zip(frames, true_frames, strict=True))
     assert notes == []
+
+
+@pytest.mark.parametrize(("seconds", "gap_seconds"), [(8, 8.1), (900, 0.1)])
+def test_a_live_end_that_stands_apart_is_told_or_put_back(tmp_path, seconds, gap_seconds):
+    path = wild_flv(tenths(tmp_path, "flv"), {59: 1000 * seconds})
+    _, frames, notes = read(path, format="flv")
+    assert frames[-1].timestamp_seconds == pytest.approx(5.8 + gap_seconds, abs=0.001)
+    (note,) = notes
+    pause = f"The end of {path} comes 8.1 seconds behind the frame before it: a pause, or a wild time stamp;"
+    assert note.startswith(pause if seconds == 8 else f"Frames of {path} have time stamps that do not fit")
 
 
 def test_a_live_source_holds_frames_back_only_in_doubt():

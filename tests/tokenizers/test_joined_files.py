@@ -84,6 +84,15 @@ def test_a_counter_that_jumps_where_no_clock_does_is_no_damage(tmp_path):
     )
 
 
+def test_headers_of_a_chained_ogg_are_no_frames(tmp_path):
+    one = write_clip(tmp_path / "one.ogg", gradient_frames(20), codec="libvpx", format="ogg").read_bytes()
+    (tmp_path / "a.ogg").write_bytes(one * 2)
+    frames, notes = read(tmp_path / "a.ogg")
+    assert len(frames) == 40
+    (note,) = notes
+    assert note.endswith(BEHIND)
+
+
 def test_data_lost_away_from_a_seam_is_told(tmp_path):
     written, _ = parts(tmp_path)
     first = written[0]

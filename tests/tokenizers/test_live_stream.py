@@ -171,9 +171,17 @@ def transport_stream(tmp_path_factory):
 def test_a_source_that_never_answers_is_given_up(transport_stream):
     with (
         served(falls_silent(b""), "video/mp2t") as address,
-        pytest.raises(VideoError, match=r"did not answer within 0\.5 seconds|sent none within 0\.5 seconds"),
+        pytest.raises(VideoError, match=r"gave no video within 0\.5 seconds|sent none within 0\.5 seconds"),
     ):
         open_video(address, timeout_seconds=0.5)
+
+
+def test_the_scheme_of_an_address_may_be_written_large(transport_stream):
+    def send(connection, _):
+        connection.sendall(transport_stream)
+
+    with served(send, "video/mp2t") as address, open_video(address.replace("http", "HTTP")) as stream:
+        assert len(list(stream.frames())) == 40
 
 
 def test_a_source_that_falls_silent_ends(transport_stream):
@@ -282,7 +290,7 @@ def test_a_silent_rtsp_server_is_named():
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         pytest.raises(
-            VideoError, match=r"did not answer within 0\.5 seconds; check that the source is sending"
+            VideoError, match=r"gave no video within 0\.5 seconds; check that the source is sending"
         ),
     ):
         open_video(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/x", timeout_seconds=0.5)

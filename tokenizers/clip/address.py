@@ -22,7 +22,7 @@ FETCH_MOST_BYTES = 2 << 30
 NAME_MOST_BYTES = 255
 _SHOWN_CHARACTERS = 60
 _CHUNK_BYTES = 1 << 20
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # RFC 8089 lets the slashes before a host that is not named be left out: file:/folder/name.mp4
 _FILE, _HOST, _LOCALHOST, _DATA = "file:/", "//", "localhost/", "data:"
 # what a server answers where a page, a playlist or a stream without an end stands in place of a file
@@ -31,6 +31,12 @@ WHAT_WORKS = (
     "give a path, a file:// address, 'data:video/mp4;base64,...', the file's bytes or an open file; bare base64 is "
     "decoded first (base64.b64decode)"
 )
+
+
+class Content(bytes):
+    """What an address holds, with the address, for messages."""
+
+    address = ""
 
 
 def located(source: Any) -> Any:
@@ -61,7 +67,10 @@ def located(source: Any) -> Any:
         return _file_of(name)
     if name.lower().startswith(_DATA):
         return _data_of(name)
-    if len(os.fsencode(name)) > NAME_MOST_BYTES and not _SCHEME.match(name):
+    if scheme := SCHEME.match(name):
+        # FFmpeg knows its protocols by small letters
+        return scheme.group().lower() + name[scheme.end() :]
+    if len(os.fsencode(name)) > NAME_MOST_BYTES:
         raise VideoNotFoundError(
             f"There is no file {shown(name)}, and hardly can be, by a name of {len(name):,} characters; {WHAT_WORKS}."
         )
@@ -71,6 +80,8 @@ def located(source: Any) -> Any:
 def checked_name(source: str | PathLike[str]) -> str:
     """A path or an address as text; VideoNotFoundError for what is the name of nothing, and would be cut or fail."""
     name = os.fsdecode(source)
+    if not name:
+        raise VideoNotFoundError(f"The address is empty; {WHAT_WORKS}.")
     if "\0" in name:
         raise VideoNotFoundError(f"There is nothing at {shown(name)}: no name holds a NUL; {WHAT_WORKS}.")
     try:
@@ -89,13 +100,15 @@ def fetched(source: Any) -> Any:
         VideoError: the network or the server does not give it, or it is a page, a playlist or a live stream.
     """
     source = located(source)
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
         return _download(source)
     return source
 
 
 def shown(source: Any) -> str:
     """Name a source in a message without its payload: bytes by their number, a long address by its beginning."""
+    if isinstance(source, Content):
+        return shown(source.address)
     if isinstance(source, bytes):
         return f"<{len(source):,} bytes>"
     if not isinstance(source, str | PathLike):
@@ -158,7 +171,7 @@ def _content(file: Any) -> bytes:
     return content
 
 
-def _download(address: str) -> bytes:
+def _download(address: str) -> Content:
     # spaces and letters beyond ASCII as browsers send them; what is encoded already stays
     request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "framegate"})
     content, ends = bytearray(), time.monotonic() + FETCH_LONGEST_SECONDS
@@ -194,4 +207,6 @@ def _download(address: str) -> bytes:
             f"{shown(address)} cannot be fetched ({problem}); check the address and the network, or download it and "
             "give the path."
         ) from problem
-    return bytes(content)
+    whole = Content(content)
+    whole.address = address
+    return whole

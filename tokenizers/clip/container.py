@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError, VideoNotFoundError
+from framegate.tokenizers.clip.address import Content
 
 # per packet of a stream: when it is shown and when it is decoded, in ticks
 Stamps = list[tuple[int | None, int | None]]
@@ -21,7 +22,7 @@ Stamps = list[tuple[int | None, int | None]]
 _PLAYLIST, _PLAYLIST_BYTES = b"#EXTM3U", 16 << 20
 # names of other playlists: lines of their own, or attributes of sound and subtitles
 _NAMED = re.compile(rb'^(?!#)\s*(\S[^\r\n]*?)\s*$|URI="([^"]+)"', re.MULTILINE)
-_VP8_SHOW_FRAME_BIT = 0x10
+_VP8_SHOW_FRAME_BIT, _VP8_HEADER, _THEORA_HEADER_BIT = 0x10, b"OVP80", 0x80
 # decoders whose frame threads give damaged frames without a word, or not twice the same
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
 # a stream of less than this share of the largest one's pixels is a preview of it
@@ -102,7 +103,7 @@ def open_container(
         # RTSP gives its time-out another name
         if timeout_seconds is not None and time.monotonic() - began >= timeout_seconds:
             raise VideoError(
-                f"{named(source)!r} did not answer within {timeout_seconds:g} seconds; check that the source is "
+                f"{named(source)!r} gave no video within {timeout_seconds:g} seconds; check that the source is "
                 "sending, or raise timeout_seconds."
             ) from problem
         source = named(source)
@@ -116,8 +117,15 @@ def open_container(
         ) from problem
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """A number with what it counts."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def named(source: object) -> str:
-    """Name a source in messages: a path or address as it is, bytes by their number."""
+    """Name a source in messages: a path or address as it is, bytes by where they came from or their number."""
+    if isinstance(source, Content):
+        return source.address
     return f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
 
 
@@ -200,7 +208,7 @@ def _is_still(stream: Any) -> bool:
     if stream.frames:
         return bool(stream.frames == 1)
     seconds, rate = told_seconds(stream), stream.average_rate or stream.guessed_rate
-    return bool(seconds and rate) and seconds * float(rate) < _STILL_FRAMES
+    return bool(seconds and rate and seconds * float(rate) < _STILL_FRAMES)
 
 
 def told_seconds(stream: Any) -> float | None:
@@ -236,8 +244,14 @@ def is_raw_stream(container: Any) -> bool:
     return bool(has_no_times) or container.format.name.endswith("_pipe")
 
 
+def _is_header(packet: Any, codec: str) -> bool:
+    """Tell whether a packet is what the next part of a chained Ogg begins with; decoders take it for damage."""
+    begin = memoryview(packet)[: len(_VP8_HEADER)].tobytes() if codec in ("theora", "vp8") else b""
+    return begin == _VP8_HEADER if codec == "vp8" else bool(begin and begin[0] & _THEORA_HEADER_BIT)
+
+
 class Packets:
-    """The packets of a stream from where its container stands, up to where reading fails.
+    """The packets of a stream's pictures from where its container stands, up to where reading fails.
 
     Args:
         container: the opened container.
@@ -249,7 +263,7 @@ class Packets:
     """
 
     def __init__(self, container: Any, stream: Any, stamps: Stamps | None = None) -> None:
-        self._packets = container.demux(stream)
+        self._packets, self._codec = container.demux(stream), stream.codec_context.name
         self._stamps = stamps
         self.problem: str | None = None
 
@@ -263,6 +277,8 @@ class Packets:
                 return
             if packet is None:
                 return
+            if _is_header(packet, self._codec):
+                continue
             # the empty packet at the end flushes the decoder
             if self._stamps is not None and packet.size > 0 and number < len(self._stamps):
                 packet.pts, packet.dts = self._stamps[number]

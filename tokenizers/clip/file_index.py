@@ -17,6 +17,7 @@ from framegate.tokenizers.clip.container import (
     Packets,
     Stamps,
     check_file,
+    counted,
     is_raw_stream,
     named,
     open_container,
@@ -231,7 +232,7 @@ def _damage(
     if packets.problem:
         notes.append(f"Reading {name} ended early at {end_seconds:g} seconds ({packets.problem}).")
     if packets.num_corrupt:
-        places = "1 place" if packets.num_corrupt == 1 else f"{packets.num_corrupt} places"
+        places = counted(packets.num_corrupt, "place", "places")
         notes.append(
             f"Packets of {name} break off, or their counter jumps, at {places}, as where data was lost or files were "
             "joined."

@@ -21,6 +21,7 @@ from framegate.tokenizers.clip.clock import (
 from framegate.tokenizers.clip.container import (
     Packets,
     Stamps,
+    counted,
     is_shown,
     named,
     open_container,
@@ -174,10 +175,10 @@ def _notes(clock: MendedClock, seconds: list[float], unit: float, name: str) -> 
     ]
     if len(clock.wild):
         first = int(clock.wild[0])
-        notes.append(
-            f"{len(clock.wild)} frames of {name} have a time stamp that does not fit their neighbours', the first is "
-            f"number {first} at {seconds[first]:g} seconds; they were put between their neighbours."
-        )
+        one = f"frame of {name} has a time stamp that does not fit its neighbours', number"
+        many = f"frames of {name} have a time stamp that does not fit their neighbours', the first is number"
+        put = "it was put between them" if len(clock.wild) == 1 else "they were put between their neighbours"
+        notes.append(f"{counted(len(clock.wild), one, many)} {first} at {seconds[first]:g} seconds; {put}.")
     return (*notes, *(_pause_note(pause, unit, name) for pause in clock.pauses))
 
 

@@ -14,6 +14,7 @@ from framegate.errors import VideoError
 from framegate.tokenizers.clip.as_shown import PixelAspects
 from framegate.tokenizers.clip.container import (
     Packets,
+    counted,
     is_shown,
     open_container,
     use_threads,
@@ -66,18 +67,25 @@ def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) ->
 
 
 def _damage(index: FileIndex, lost: list[int], reader: FileReader) -> Iterator[str]:
+    name = index.info.source
     if lost:
         first = float(index.info.frame_times_seconds[lost[0]])
-        yield (
-            f"{len(lost)} wanted frames of {index.info.source} could not be decoded and were left out, "
-            f"the first is frame {lost[0]} at {first:g} seconds."
-        )
+        one = f"wanted frame of {name} could not be decoded and was left out: frame"
+        many = f"wanted frames of {name} could not be decoded and were left out, the first is frame"
+        yield f"{counted(len(lost), one, many)} {lost[0]} at {first:g} seconds."
     if reader.num_failed and not lost:
-        yield f"{reader.num_failed} packets of {index.info.source} are damaged and give no frame."
+        one, many = f"packet of {name} is damaged and gives", f"packets of {name} are damaged and give"
+        yield f"{counted(reader.num_failed, one, many)} no frame."
     if reader.num_patched:
-        yield f"{reader.num_patched} frames of {index.info.source} are damaged; the decoder patched them up."
+        one, many = f"frame of {name} is damaged", f"frames of {name} are damaged"
+        them = "it" if reader.num_patched == 1 else "them"
+        yield f"{counted(reader.num_patched, one, many)}; the decoder patched {them} up."
     if reader.num_misplaced:
-        yield f"{reader.num_misplaced} frames of {index.info.source} fit no packet's time and were left out."
+        one, many = (
+            f"frame of {name} fits no packet's time and was",
+            f"frames of {name} fit no packet's time and were",
+        )
+        yield f"{counted(reader.num_misplaced, one, many)} left out."
 
 
 class FileReader:

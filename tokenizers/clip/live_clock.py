@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from framegate.tokenizers.clip.clock import (
+    APART_SECONDS,
+    APART_TIMES,
     LEAP_SECONDS,
     LONGEST_GAP_SECONDS,
     LOOK_AHEAD,
@@ -81,8 +83,15 @@ class LiveClock:
             self._last = self._earlier
             return 0
         wild = wild_before(self._last, moved, longest)
-        if wild == 0 and len(stamps) <= WILD and index >= SERIES and self._is_free:
-            wild = len(stamps)
+        if wild == 0 and len(stamps) <= WILD and index >= SERIES:
+            gap = moved[0] - self._last
+            if self._is_free or gap > max(APART_SECONDS, APART_TIMES * self._last):
+                wild = len(stamps)
+            else:
+                self._note(
+                    f"The end of {self._name} comes {gap:g} seconds behind the frame before it: a pause, or a wild "
+                    "time stamp; it was left as it is."
+                )
         if wild is not None:
             if wild:
                 self._tell(index, moved[0])

@@ -234,17 +234,20 @@ def _highest(frame: np.ndarray[Any, Any], place: int) -> float:
     if frame.dtype == np.uint8:
         return 0.0
     low, high = float(frame.min()), float(frame.max())
+    is_floating = np.issubdtype(frame.dtype, np.floating)
     if not np.isfinite(low + high):
         bad = tuple(np.argwhere(~np.isfinite(frame))[0])
         raise FrameError(
             f"Frame {place} holds {frame[bad]} at row {bad[0]}, column {bad[1]}; every value must be finite."
         )
     if low < 0 or high > WHITE:
-        raise FrameError(
-            f"Frame {place} has values from {low:g} to {high:g}; they must lie in 0 to 255, or in [0, 1] in floating "
-            "point (undo a normalisation)."
+        works = (
+            "they must lie in 0 to 255, or in [0, 1] in floating point (undo a normalisation)"
+            if is_floating
+            else "whole numbers must lie in 0 to 255: divide frames of more bits by their white, and give [0, 1]"
         )
-    return high if np.issubdtype(frame.dtype, np.floating) else 0.0
+        raise FrameError(f"Frame {place} has values from {low:g} to {high:g}; {works}.")
+    return high if is_floating else 0.0
 
 
 def _checked_times(timestamps_seconds: Sequence[float], count: int) -> Float64Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from framegate.errors import FrameError
 from framegate.settings import Positive, read_all, settings_of
-from framegate.tokenizers.clip.address import checked_name, located
+from framegate.tokenizers.clip.address import SCHEME, checked_name, located
 from framegate.tokenizers.clip.container import named
 from framegate.tokenizers.clip.file_index import index_file
 from framegate.tokenizers.clip.live_reader import LiveReader
@@ -23,7 +22,6 @@ from framegate.types import VideoInfo
 Note = Callable[[str], None]
 
 LIVE_TIMEOUT_SECONDS = 30.0
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # settings that one kind of source alone can follow
 _OWN_SETTINGS = {
     "live sources": ("live_fps", "format", "options", "timeout_seconds"),
@@ -52,7 +50,7 @@ def probe(source: str | PathLike[str]) -> VideoInfo:
         raise FrameError(
             f"{type(source).__name__} is no path; only files can be probed and planned beforehand."
         )
-    if _URL.match(str(source)):
+    if SCHEME.match(str(source)):
         raise FrameError(
             f"{source} is a live source without known frames; read it with framegate.open_video and "
             "framegate.gate_stream."
@@ -120,7 +118,7 @@ def open_video(
     source = checked_name(source) if format and isinstance(source, str | PathLike) else located(source)
     is_path = isinstance(source, str | PathLike)
     is_file = is_path or isinstance(source, bytes)
-    is_live = is_path and (format is not None or _URL.match(str(source)) is not None)
+    is_live = is_path and (format is not None or SCHEME.match(str(source)) is not None)
     _refuse(source, given, is_live=is_live, is_file=is_file)
     warnings: list[str] = []
     opened: Source | LiveSource

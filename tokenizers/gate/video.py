@@ -11,7 +11,7 @@ import numpy as np
 
 from framegate.errors import ConfigError, FrameError, PlanError
 from framegate.tokenizers.clip import Clip, VideoStream, open_video
-from framegate.tokenizers.clip.address import fetched
+from framegate.tokenizers.clip.address import SCHEME, fetched
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.clip.pixels import Resample, Size, rgb
 from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
@@ -86,12 +86,12 @@ def open_clip(
         FrameError: a live source, or frames that cannot be used.
         BudgetError: less than one token per tube, where frames are made smaller.
     """
+    if isinstance(source, str) and SCHEME.match(source):
+        raise FrameError(
+            f"{source} is live and has no end to plan for; record a clip, or gate it as it comes with "
+            "framegate.gate_stream."
+        )
     with open_video(source, window_seconds=window_seconds, **described) as stream:
-        if stream.info.is_live:
-            raise FrameError(
-                f"{stream.info.source} is live and has no end to plan for; record a clip, or gate it as it comes "
-                "with framegate.gate_stream."
-            )
         frames = choose(stream)
         full_px = tower.size_px(stream.info, len(frames))
         yield Clip(
