@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from PIL import Image
-from tiny import moving_frames, one_video, stock_inputs, stock_model, stock_processor
+from tiny import cache_name, moving_frames, one_video, stock_inputs, stock_model, stock_processor
 from tiny_llava import llava_inputs, llava_model, llava_processor, stock_call
 
 import framegate
@@ -15,6 +15,7 @@ from framegate.models.attachment.opening import open_call
 from framegate.models.tiny import tiny_pair
 from framegate.report import Report
 
+CACHE = cache_name()
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision")
 CLOSE = {"rtol": 0, "atol": 1e-4}
@@ -66,9 +67,9 @@ def test_a_video_after_a_cached_prefix_of_text(family, mask):
     (model, _), text, video = attached(family), text_of(family), video_of(family)
     whole = joined(text, video)
     want = model(**whole).logits[:, -1]
-    cache = model(**text, use_cache=True).cache
+    cache = model(**text, use_cache=True)[CACHE]
     masks = {"none": None, "new": video["attention_mask"], "whole": whole["attention_mask"]}
-    out = model(**(video | {"attention_mask": masks[mask]}), cache=cache)
+    out = model(**(video | {"attention_mask": masks[mask]}), **{CACHE: cache})
     torch.testing.assert_close(out.logits[:, -1], want, **CLOSE)
     assert out.logits.shape[1] == video["input_ids"].shape[1]
     # and on from there: the map on the cache covers the prefix too
@@ -77,16 +78,16 @@ def test_a_video_after_a_cached_prefix_of_text(family, mask):
     if "mm_token_type_ids" in whole:
         later["mm_token_type_ids"] = torch.cat([whole["mm_token_type_ids"], token.to(torch.int32) * 0], 1)
     want = model(**later).logits[:, -1]
-    torch.testing.assert_close(model(input_ids=token, cache=out.cache).logits[:, -1], want, **CLOSE)
+    torch.testing.assert_close(model(input_ids=token, **{CACHE: out[CACHE]}).logits[:, -1], want, **CLOSE)
 
 
 @torch.no_grad()
 def test_the_prefix_of_a_row_may_be_padded(family):
     (model, _), texts = attached(family), inputs_of(family, [[], []], ["Hello there", "Hi"])
     videos = inputs_of(family, [[moving_frames(6)], [moving_frames(6, seed=1)]], ["And now?", "What?"])
-    cache = model(**texts, use_cache=True).cache
+    cache = model(**texts, use_cache=True)[CACHE]
     mask = torch.cat([texts["attention_mask"], videos["attention_mask"]], 1)
-    got = model(**(videos | {"attention_mask": mask}), cache=cache).logits[:, -1]
+    got = model(**(videos | {"attention_mask": mask}), **{CACHE: cache}).logits[:, -1]
     for row, (seed, text, question) in enumerate([(0, "Hello there", "And now?"), (1, "Hi", "What?")]):
         one = joined(text_of(family, text), inputs_of(family, [[moving_frames(6, seed=seed)]], [question]))
         torch.testing.assert_close(got[row : row + 1], model(**one).logits[:, -1], **CLOSE)
@@ -97,11 +98,11 @@ def test_generate_goes_on_from_a_cached_prefix(family):
     (model, _), text, video = attached(family), text_of(family), video_of(family)
     whole = joined(text, video)
     want = model.generate(**whole, **NEW)
-    cache = model(**text, use_cache=True).cache
-    got = model.generate(**whole, cache=copy.deepcopy(cache), **NEW)
+    cache = model(**text, use_cache=True)[CACHE]
+    got = model.generate(**whole, **{CACHE: copy.deepcopy(cache)}, **NEW)
     assert torch.equal(got, want)
     new = video | {"attention_mask": whole["attention_mask"]}
-    got = model.generate(**new, cache=copy.deepcopy(cache), **NEW)
+    got = model.generate(**new, **{CACHE: copy.deepcopy(cache)}, **NEW)
     assert torch.equal(got[:, -4:], want[:, -4:])
     assert torch.equal(got[:, :-4], video["input_ids"])
 
@@ -111,13 +112,13 @@ def test_a_second_video_may_follow_a_compressed_one(family):
     (model, _), first, second = attached(family), video_of(family), video_of(family, seed=1)
     whole = joined(first, second)
     want = model(**whole, output_hidden_states=True)
-    cache = model(**first, use_cache=True).cache
-    out = model(**second, cache=cache, output_hidden_states=True)
+    cache = model(**first, use_cache=True)[CACHE]
+    out = model(**second, **{CACHE: cache}, output_hidden_states=True)
     start = first["input_ids"].shape[1]
     torch.testing.assert_close(out.logits, want.logits[:, start:], **CLOSE)
     torch.testing.assert_close(out.hidden_states[1], want.hidden_states[1][:, start:], **CLOSE)
     ids = torch.cat([whole["input_ids"], torch.tensor([[70, 71]])], 1)
-    got = model.generate(input_ids=ids, cache=copy.deepcopy(out.cache), **NEW)
+    got = model.generate(input_ids=ids, **{CACHE: copy.deepcopy(out[CACHE])}, **NEW)
     zeros = torch.zeros(1, 2, dtype=torch.int32)
     grown = whole | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if "mm_token_type_ids" in whole:
@@ -136,7 +137,11 @@ def test_a_second_video_of_generate_follows_the_first_answer(family):
     want = model.generate(**whole, **NEW)
     media = {name: value for name, value in second.items() if name not in answer}
     got = model.generate(
-        input_ids=whole["input_ids"], attention_mask=whole["attention_mask"], **media, cache=out.cache, **NEW
+        input_ids=whole["input_ids"],
+        attention_mask=whole["attention_mask"],
+        **media,
+        **{CACHE: out[CACHE]},
+        **NEW,
     )
     assert torch.equal(got, want)
 
@@ -148,13 +153,13 @@ def test_a_picture_may_follow_a_compressed_video(family):
     first, second = video_of(family), inputs_of(family, [[]], ["Same?"], picture)
     whole = joined(first, second)
     want = model(**whole).logits
-    cache = model(**first, use_cache=True).cache
-    got = model(**second, cache=copy.deepcopy(cache)).logits
+    cache = model(**first, use_cache=True)[CACHE]
+    got = model(**second, **{CACHE: copy.deepcopy(cache)}).logits
     torch.testing.assert_close(got, want[:, first["input_ids"].shape[1] :], **CLOSE)
     want = model.generate(**whole, **NEW)
     call = second | {name: whole[name] for name in ("input_ids", "attention_mask")}
     call.pop("mm_token_type_ids", None)
-    assert torch.equal(model.generate(**call, cache=cache, **NEW), want)
+    assert torch.equal(model.generate(**call, **{CACHE: cache}, **NEW), want)
 
 
 @torch.no_grad()
@@ -163,15 +168,15 @@ def test_a_compressed_video_may_follow_a_picture_that_stock_placed(family):
     picture = [[Image.fromarray(moving_frames(1, 56, 84)[0])]]
     first, second = inputs_of(family, [[]], ["This?"], picture), video_of(family)
     want = model(**joined(first, second)).logits[:, -1]
-    cache = model(**first, use_cache=True).cache
+    cache = model(**first, use_cache=True)[CACHE]
     names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
     if family != "llava_onevision":
         places = model.base_model.get_rope_index(**{name: first[name] for name in names})[0]
-        placed = model(**first, position_ids=places, use_cache=True).cache
-        torch.testing.assert_close(model(**second, cache=placed).logits[:, -1], want, **CLOSE)
+        placed = model(**first, position_ids=places, use_cache=True)[CACHE]
+        torch.testing.assert_close(model(**second, **{CACHE: placed}).logits[:, -1], want, **CLOSE)
     # what the stock model remembers of its last prompt is of another conversation by now
     model(**inputs_of(family, [[]], ["Others?"], [[Image.fromarray(moving_frames(1, 112, 112)[0])]]))
-    torch.testing.assert_close(model(**second, cache=cache).logits[:, -1], want, **CLOSE)
+    torch.testing.assert_close(model(**second, **{CACHE: cache}).logits[:, -1], want, **CLOSE)
 
 
 def test_pixels_that_the_cache_has_seen_are_refused(family):
@@ -179,7 +184,7 @@ def test_pixels_that_the_cache_has_seen_are_refused(family):
     out = model.generate(**video, **NEW, return_dict_in_generate=True)
     ids = torch.cat([out.sequences, torch.tensor([[70, 71, 72]])], 1)
     with pytest.raises(AttachmentError, match="past_key_values.*has seen"):
-        model.generate(**(video | {"input_ids": ids, "attention_mask": ids * 0 + 1}), cache=out.cache)
+        model.generate(**(video | {"input_ids": ids, "attention_mask": ids * 0 + 1}), **{CACHE: out[CACHE]})
 
 
 MOVES = {
@@ -206,11 +211,11 @@ def test_the_map_on_a_cache_follows_its_rows(family, move, padding_side):
     inputs = make(videos, ["What moves in it?", "Why?", "And how fast?"])
     moved, order = MOVES[move]
     token = torch.tensor([[70], [71], [72]])
-    cache = model(**inputs, use_cache=True).cache
+    cache = model(**inputs, use_cache=True)[CACHE]
     mask = torch.cat([inputs["attention_mask"], torch.ones_like(token)], 1)
-    still = model(input_ids=token, attention_mask=mask, cache=copy.deepcopy(cache)).logits
+    still = model(input_ids=token, attention_mask=mask, **{CACHE: copy.deepcopy(cache)}).logits
     moved(cache)
-    got = model(input_ids=token[order], attention_mask=mask[order], cache=cache).logits
+    got = model(input_ids=token[order], attention_mask=mask[order], **{CACHE: cache}).logits
     torch.testing.assert_close(got, still[order], **CLOSE)
 
 
@@ -218,14 +223,14 @@ def test_the_map_on_a_cache_follows_its_rows(family, move, padding_side):
 def test_rows_that_cannot_be_told_are_refused(family):
     model, _ = attached(family)
     inputs = inputs_of(family, [[moving_frames(6)], [moving_frames(6, seed=1)]], ["ab", "cd"])
-    cache = model(**inputs, use_cache=True).cache
+    cache = model(**inputs, use_cache=True)[CACHE]
     layer = cache.layers[-1]
     layer.keys = layer.keys + 1
     with pytest.raises(AttachmentError, match="Row 0 of past_key_values"):
-        model(input_ids=torch.tensor([[70], [71]]), cache=cache)
+        model(input_ids=torch.tensor([[70], [71]]), **{CACHE: cache})
     layer.keys = layer.keys[:, :, :3]
     with pytest.raises(AttachmentError, match="DynamicCache that does not show its keys"):
-        model(input_ids=torch.tensor([[70], [71]]), cache=cache)
+        model(input_ids=torch.tensor([[70], [71]]), **{CACHE: cache})
 
 
 @torch.no_grad()
@@ -238,10 +243,10 @@ def test_attentions_of_generate_come_in_the_callers_columns(family):
     out = model.generate(**video, **NEW, **options)
     want = model(**video, output_attentions=True).attentions
     torch.testing.assert_close(out.attentions[0], want, **CLOSE)
-    cache = model(**video, use_cache=True).cache
+    cache = model(**video, use_cache=True)[CACHE]
     for step, weights in enumerate(out.attentions[1:]):
         token = out.sequences[:, width + step : width + step + 1]
-        by_hand = model(input_ids=token, cache=cache, output_attentions=True).attentions
+        by_hand = model(input_ids=token, **{CACHE: cache}, output_attentions=True).attentions
         assert {tuple(layer.shape[2:]) for layer in weights} == {(1, width + step + 1)}
         torch.testing.assert_close(weights, by_hand, **CLOSE)
         dropped = want[0][0, 0, -1] == 0
@@ -321,7 +326,7 @@ def test_placeholders_under_mask_0_keep_their_features(keep_ratio):
     if keep_ratio == 1.0:
         assert torch.equal(out.logits, whole)
         return
-    got = model(input_ids=token, attention_mask=later[1], cache=out.cache).logits[:, -1]
+    got = model(input_ids=token, attention_mask=later[1], **{CACHE: out[CACHE]}).logits[:, -1]
     torch.testing.assert_close(got, want, **CLOSE)
     # what is hidden can hold anything
     other = inputs | {"attention_mask": mask, "input_ids": inputs["input_ids"].clone()}
@@ -381,15 +386,15 @@ def test_at_ratio_1_whatever_stock_takes_is_taken(family):
         features["video_grid_thw"] = video["video_grid_thw"]
 
     def answers(model):
-        cache = model(**text, use_cache=True).cache
+        cache = model(**text, use_cache=True)[CACHE]
         yield model(**rest, inputs_embeds=embeds).logits
         yield model.generate(**video, inputs_embeds=embeds, **NEW)
         yield model(**(video | {"attention_mask": mask, "position_ids": places})).logits
-        yield model(**(video | {"attention_mask": None}), cache=copy.deepcopy(cache)).logits
+        yield model(**(video | {"attention_mask": None}), **{CACHE: copy.deepcopy(cache)}).logits
         masked = video | {"attention_mask": whole["attention_mask"]}
         if family == "llava_onevision":  # get_rope_index of the others takes no such mask
-            yield model(**masked, cache=copy.deepcopy(cache)).logits
-        yield model.generate(**whole, cache=cache, **NEW)
+            yield model(**masked, **{CACHE: copy.deepcopy(cache)}).logits
+        yield model.generate(**whole, **{CACHE: cache}, **NEW)
         yield torch.cat(list(model.get_video_features(**features, return_dict=True).pooler_output))
         yield model(**video, output_hidden_states=True).hidden_states[-1]
 
@@ -464,9 +469,9 @@ def test_continuous_batching_passes_and_is_refused_for_a_video():
     text, video, pages = text_of("qwen2_vl"), video_of("qwen2_vl"), object()
     seen = []
     model.base_model.language_model.register_forward_pre_hook(
-        lambda _, args, kwargs: (args, kwargs | {"cache": seen.append(kwargs["cache"])}), with_kwargs=True
+        lambda _, args, kwargs: (args, kwargs | {CACHE: seen.append(kwargs[CACHE])}), with_kwargs=True
     )
-    out = model(**text | {"position_ids": torch.arange(text["input_ids"].shape[1])[None]}, cache=pages)
+    out = model(**text | {"position_ids": torch.arange(text["input_ids"].shape[1])[None]}, **{CACHE: pages})
     assert seen == [pages]
     assert torch.isfinite(out.logits).all()
     with pytest.raises(AttachmentError, match="paged.*ids alone"):

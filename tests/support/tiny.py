@@ -1,8 +1,11 @@
 """Tiny stock models, stock processors (they need torchvision) and moving frames, without any network."""
 
+import inspect
+
 import numpy as np
 import torch
 
+from framegate.models.prompt.cached import CACHE_NAMES
 from framegate.models.tiny import chat_template, tiny_model, tiny_tokenizer
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -10,6 +13,14 @@ FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 def stock_model(family, seed=0, **changes):
     return tiny_model(family, seed=seed, weight_std=0.15, **changes)
+
+
+def cache_name():
+    """What calls and outputs of the installed transformers name the cache; 5.24 renamed it."""
+    from transformers import Qwen2VLModel
+
+    taken = inspect.signature(Qwen2VLModel.forward).parameters
+    return next(name for name in CACHE_NAMES if name in taken)
 
 
 def stock_processor(family):
