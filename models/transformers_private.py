@@ -85,8 +85,8 @@ def rope_index(inner: Any, call: Mapping[str, Any]) -> torch.Tensor:
 
 
 def cached_rows(cache: Any) -> int:
-    """Count the rows of a filled cache: its `layers` hold `keys`, [B, h, S, d] each."""
-    return int(cache.layers[0].keys.shape[0])
+    """Count the rows of a filled cache: its `layers` hold `keys`, [B, h, S, d] each, but those of linear attention."""
+    return int(_with_keys(cache)[0].keys.shape[0])
 
 
 def keys_at(cache: Any, column: int) -> torch.Tensor | None:
@@ -99,10 +99,16 @@ def keys_at(cache: Any, column: int) -> torch.Tensor | None:
     Returns:
         [rows, h * d]; None for a cache that shows no keys of all its columns (quantised, or of a sliding window).
     """
-    keys = getattr(cache.layers[-1], "keys", None)
+    layers = _with_keys(cache)
+    keys = layers[-1].keys if layers else None
     if not isinstance(keys, torch.Tensor) or keys.ndim != 4 or keys.shape[2] < cache.get_seq_length():
         return None
     return keys[:, :, column].flatten(1).clone()
+
+
+def _with_keys(cache: Any) -> list[Any]:
+    """The layers of a cache that hold keys; those of linear attention hold a running state instead."""
+    return [layer for layer in cache.layers if hasattr(layer, "keys")]
 
 
 def position_delta(inner: Any) -> torch.Tensor | None:

@@ -21,7 +21,12 @@ from framegate.errors import ConfigError
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
 from framegate.models.attachment.call import Call
 from framegate.models.attachment.generation import generate
-from framegate.models.attachment.keywords import kept_labels, named_forward, with_plain_mask
+from framegate.models.attachment.keywords import (
+    head_reads_prompt,
+    kept_labels,
+    named_forward,
+    with_plain_mask,
+)
 from framegate.models.attachment.on_model import (
     FRONT_END_NAME,
     INTERLEAVER_NAME,
@@ -299,9 +304,9 @@ class FrontEnd:
     def _before_outer(
         self, outer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """With labels, open the call here: those of dropped placeholders must not count."""
+        """Where the head reads the prompt too, open the call here: dropped placeholders must not count."""
         named = named_forward(outer, args, kwargs)
-        if named.get("labels") is None:
+        if not head_reads_prompt(outer, named):
             return None
         call = self._open(named)
         return ((), self._started(call)) if isinstance(call, VideoCall) else None

@@ -30,6 +30,14 @@ def holds_video(named: Mapping[str, Any]) -> bool:
     return named.get(VIDEO_KEY) is not None
 
 
+def head_reads_prompt(outer: Any, named: Mapping[str, Any]) -> bool:
+    """True when a model's head reads the prompt's labels, or its mask to tell how evenly experts were chosen."""
+    routes = named.get("output_router_logits")
+    if routes is None:
+        routes = getattr(outer.config.get_text_config(), "output_router_logits", False)
+    return named.get("labels") is not None or bool(routes)
+
+
 def without_own_keys(named: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the keys that only framegate reads."""
     return {name: value for name, value in named.items() if name not in OWN_KEYS}

@@ -119,6 +119,11 @@ def tiny_text(tokenizer: Any, changes: Values, *, rope: Values | None = None) ->
     } | changes
 
 
+def tiny_experts() -> Values:
+    """Settings of a tiny language model in which each token goes to two of four experts."""
+    return {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+
+
 def tiny_qwen(
     config: str, tokenizer: Any, *, vision: Values, text: Values, rope: Values | None = None
 ) -> Any:

@@ -105,9 +105,10 @@ def tiny_model_of(
     """Build a randomly initialised model for a tokenizer of one's own, maybe with tied embeddings; see `tiny_model`."""
     import transformers
 
-    config = _known(family).tiny.config(tokenizer, vision, text)
+    known = _known(family)
+    config = known.tiny.config(tokenizer, vision, text)
     config.tie_word_embeddings = tied
-    cls = getattr(transformers, config.__class__.__name__.removesuffix("Config") + "ForConditionalGeneration")
+    cls = getattr(transformers, known.model_class)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = cls(config)
@@ -148,3 +149,7 @@ def _spread(model: torch.nn.Module, std: float) -> None:
             torch.nn.init.normal_(module.weight, std=1.0)
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=std)
+        # weights of experts are no layers of their own
+        for weight in (getattr(module, name, None) for name in ("gate_up_proj", "down_proj")):
+            if isinstance(weight, torch.nn.Parameter):
+                torch.nn.init.normal_(weight, std=std)
