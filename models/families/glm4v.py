@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framegate.errors import FrameError
+from framegate.errors import AttachmentError, FrameError
 from framegate.models.cell_plan import CellPlan
 from framegate.models.families._shared import (
     CLIP_MEAN,
@@ -97,12 +97,22 @@ class Glm4vTower(PackedTower):
         return self.types(call) == 2
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
-        """The tokens, under the name of pictures, whose placeholders generate counts; it takes no picture beside."""
-        return {"image": super().media(encoded, tokens, call | {"pixel_values": None})["video"]}
+        """The tokens, under the name of pictures, whose placeholders generate counts.
+
+        Raises:
+            AttachmentError: pictures beside them, which the stock model cannot tell apart either.
+        """
+        if call.get("pixel_values") is not None:
+            raise AttachmentError(
+                f"{self.family.model_class} has one placeholder for pictures and for frames of a video, and takes both "
+                "in no one call, attached or not: ask about them in two."
+            )
+        return {"image": super().media(encoded, tokens, call)["video"]}
 
 
-def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
-    from transformers import Glm4vConfig
+def tiny_glm(config: str, tokenizer: Any, *, vision: Values, text: Values) -> Any:
+    """The configuration of a tiny GLM-4V, by the name of its class: settings that replace the tiny ones."""
+    import transformers
 
     tower = {
         "depth": 2,
@@ -125,7 +135,13 @@ def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
         )
     }
     rope = {"mrope_section": [2, 3, 3]}
-    return Glm4vConfig(text_config=tiny_text(tokenizer, text, rope=rope), vision_config=tower | vision, **ids)
+    return getattr(transformers, config)(
+        text_config=tiny_text(tokenizer, text, rope=rope), vision_config=tower | vision, **ids
+    )
+
+
+def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
+    return tiny_glm("Glm4vConfig", tokenizer, vision=vision, text=text)
 
 
 FAMILY = Family(
@@ -141,6 +157,7 @@ FAMILY = Family(
         size_rule=video_rule,
         sample_rule=sample_rule,
         counts_time=True,
+        pictures_beside=False,
     ),
     tiny=TinyRecipe(
         config=_tiny_config,

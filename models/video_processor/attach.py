@@ -51,8 +51,8 @@ class InputsLayoutHook(MethodHook):
             family = family_of_type(reader.model_type)
             if not family.recipe.pictures_beside:
                 raise AttachmentError(
-                    f"{family.model_class} takes pictures and frames as one tensor; rows of a gated video do not go "
-                    "beside a picture: ask about them in two calls, or detach the front end."
+                    f"{family.model_class} has one placeholder for pictures and for frames; rows of a gated video do "
+                    "not go beside a picture: ask about them in two calls, or detach the front end."
                 )
         return self.stock(LAYOUT_METHOD)(videos=with_carried_sources(videos), images=images, **kwargs)
 

@@ -4,8 +4,10 @@ import inspect
 
 import pytest
 import torch
+import transformers
 from noted import plans_of
 from tiny import moving_frames
+from transformers.video_utils import VideoMetadata
 
 import framegate
 from framegate.errors import AttachmentError
@@ -13,6 +15,8 @@ from framegate.models.cell_plan import whole_plan
 from framegate.models.families import families, family_of
 from framegate.models.mechanism import Encoded, mechanism_of
 from framegate.models.tiny import tiny_pair
+from framegate.models.video_processor.sampling import stock_indices
+from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_tokens import VideoTokens
 
 NAMES = sorted(families())
@@ -265,15 +269,52 @@ def test_pixels_are_read_as_processor_or_checkpoint_scaled_them(pair, tmp_path):
         assert "assumed" not in str(front_end.report.notes)
 
 
-def test_a_picture_beside_a_video_is_refused_where_both_are_one_tensor():
-    model, processor = tiny_pair("internvl")
+@pytest.mark.parametrize("name", [name for name in NAMES if not families()[name].recipe.pictures_beside])
+def test_a_picture_beside_a_video_is_refused_where_both_have_one_placeholder(name, pair):
+    model, processor = pair
     video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
-    call = {"text": ["<IMG_CONTEXT><video>"], "images": [moving_frames(1)[0]], "videos": [video]}
+    marks = families()[name].tiny
+    call = {"text": [marks.image_mark + marks.video_mark], "images": [moving_frames(1)[0]], "videos": [video]}
     with (
         framegate.attach(model, processor, "gate", keep_ratio=0.5),
         pytest.raises(AttachmentError, match="two calls"),
     ):
         processor(**call, return_tensors="pt", do_sample_frames=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("glm")])
+def test_glm_refuses_a_picture_beside_a_video_by_name_where_stock_miscounts(pair):
+    model, processor = pair
+    video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}]}]
+    text = processor.apply_chat_template(chat, tokenize=False)
+    inputs = processor(
+        text=[text],
+        images=[moving_frames(1)[0]],
+        videos=[video],
+        video_metadata=[{"fps": 4.0, "total_num_frames": 8}],
+        do_sample_frames=False,
+        return_tensors="pt",
+    )
+    with pytest.raises(ValueError, match="do not match"):
+        model(**inputs)
+    framegate.attach(model, None, "gate", keep_ratio=0.5)
+    with pytest.raises(AttachmentError, match="one placeholder.*ask about them in two"):
+        model(**inputs)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("glm")])
+@pytest.mark.parametrize(
+    ("total", "rate_fps"), [(1, 25.0), (31, 25.0), (250, 29.97), (2000, 24.0), (9000, 30.0), (80000, 24.0)]
+)
+def test_frames_in_memory_are_sampled_by_the_familys_own_rule(name, total, rate_fps):
+    pytest.importorskip("torchvision")
+    values = stock_values(name)
+    stock = getattr(transformers, values["video_processor_type"])()
+    of_video = VideoMetadata(total_num_frames=total, fps=rate_fps, duration=total / rate_fps)
+    found = stock_indices(total, rate_fps, video_settings(name, values))
+    assert found.tolist() == [int(frame) for frame in stock.sample_frames(of_video)]
 
 
 @torch.no_grad()
