@@ -54,7 +54,7 @@ def _move_ticks(data: bytearray, at: int, ticks: int) -> None:
 def wild_mkv(path: Path, changes_ms: Mapping[int, int]) -> Path:
     """Move the stamps of some frames of a Matroska file of one stream, by their number in the file."""
     data = bytearray(path.read_bytes())
-    for number, at in enumerate(_blocks(data, 0, len(data))):
+    for number, (at, _) in enumerate(_blocks(data, 0, len(data))):
         if number in changes_ms:
             # behind the track's number, from the cluster's time
             stamp = int.from_bytes(data[at + 1 : at + 3], "big", signed=True) + changes_ms[number]
@@ -63,16 +63,26 @@ def wild_mkv(path: Path, changes_ms: Mapping[int, int]) -> Path:
     return path
 
 
-def _blocks(data: bytearray, at: int, end: int) -> list[int]:
-    """Where the contents of a part's blocks begin."""
-    found: list[int] = []
+def spoil_mkv(path: Path, number: int) -> Path:
+    """Invert the picture of one frame of a Matroska file of one stream, by its number in the file."""
+    data = bytearray(path.read_bytes())
+    at, end = _blocks(data, 0, len(data))[number]
+    # behind the track's number, the time and the flags
+    data[at + 4 : end] = bytes(255 - byte for byte in data[at + 4 : end])
+    path.write_bytes(data)
+    return path
+
+
+def _blocks(data: bytearray, at: int, end: int) -> list[tuple[int, int]]:
+    """Where the contents of a part's blocks begin and end."""
+    found: list[tuple[int, int]] = []
     while at < end:
         kind, at = _number(data, at, keep_mark=True)
         size, at = _number(data, at)
         if kind in (_SEGMENT, _CLUSTER, _BLOCK_GROUP):
             found += _blocks(data, at, min(end, at + size))
         elif kind in _BLOCKS:
-            found.append(at)
+            found.append((at, at + size))
         at += size
     return found
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from clips import gradient_frames, write_clip
-from wild_stamps import wild_flv, wild_mkv, wild_ts
+from wild_stamps import spoil_mkv, wild_flv, wild_mkv, wild_ts
 
 import framegate
 from framegate.tokenizers.clip import open_video
@@ -110,6 +110,20 @@ def test_a_pause_at_an_end_is_kept_and_told(tmp_path, changes_ms, words):
     (note,) = notes
     assert note.startswith(words)
     assert "no other step is above 0.1 seconds" in note
+
+
+@pytest.mark.parametrize("seconds", [8, -2, 25])
+def test_a_wild_stamp_of_a_packet_that_gives_no_frame(tmp_path, seconds):
+    path = write_clip(tmp_path / "a.mkv", gradient_frames(60))
+    spoil_mkv(wild_mkv(path, {35: 1000 * seconds}), 35)
+    info, frames, notes = read(path)
+    assert len(info.frame_times_seconds) == 60
+    assert len(frames) < 60
+    assert info.duration_seconds == pytest.approx(6, abs=0.051)
+    assert notes[0].startswith(wild_words(1, "mkv"))
+    (lost,) = [note for note in notes if "could not be decoded" in note]
+    assert lost.endswith(" seconds.")
+    assert float(lost.split()[-2]) == pytest.approx(3.5, abs=0.4)
 
 
 def test_a_clean_clock_is_left_alone(tmp_path):

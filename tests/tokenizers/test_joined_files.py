@@ -8,6 +8,10 @@ from framegate.tokenizers.clip import open_video
 
 BEHIND = "what follows was put behind what came before."
 TS_PACKET_BYTES = 188
+REORDERED = {
+    "libx264": {"bf": "2", "b-pyramid": "none"},
+    "libx265": {"x265-params": "bframes=2:open-gop=0:log-level=none"},
+}
 
 
 def read(path, **settings):
@@ -91,6 +95,33 @@ def test_headers_of_a_chained_ogg_are_no_frames(tmp_path):
     assert len(frames) == 40
     (note,) = notes
     assert note.endswith(BEHIND)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_frames_lost_where_the_second_file_begins_in_the_middle_are_told_in_their_place(tmp_path, codec):
+    frames = gradient_frames(60)
+    path = write_clip(tmp_path / "part.ts", frames, codec=codec, keyframe_every=30, options=REORDERED[codec])
+    whole, true = path.read_bytes(), read(path)[0]
+    begins = [at for at in range(0, len(whole), TS_PACKET_BYTES) if whole[at + 1] & 0x40]
+    pictures = [at for at in begins if whole[at + 1 : at + 3] == b"\x41\x00"]
+    # the tables, then the eleventh picture in order of the file
+    second = whole[: pictures[0]] + whole[pictures[10] :]
+    with open_video(join(tmp_path, [whole, second])) as stream:
+        given = list(stream.frames())
+        times = stream.info.frame_times_seconds
+        (lost,) = [note for note in stream.warnings if "could not be decoded" in note]
+    assert len(times) == 110
+    assert np.all(np.diff(times) >= 0)
+    assert stream.info.duration_seconds == pytest.approx(11, abs=0.25)
+    place = next(number for number in range(110) if number not in [frame.index for frame in given])
+    assert place in (60, 61)
+    assert lost.endswith(f"frame {place} at {times[place]:g} seconds.")
+    assert times[place] == pytest.approx(6, abs=0.1)
+    for number in (0, 40, 80, 100, 109):
+        (frame,) = [frame for frame in given if frame.index == number]
+        expected = true[number if number < 60 else number - 50]
+        assert np.array_equal(frame.pixels, expected.pixels)
+        assert frame.timestamp_seconds == pytest.approx(number / 10, abs=0.25)
 
 
 def test_data_lost_away_from_a_seam_is_told(tmp_path):

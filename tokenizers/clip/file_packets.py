@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import av
 
 from framegate.tokenizers.clip.clock import (
     FREE_CLOCKS,
+    MOST_REORDERED,
     MendedClock,
     Pause,
     as_written,
@@ -126,13 +128,14 @@ def _mended(
     clock = of_decoding = clock_of([decoded for _, decoded in stamps])
     seams = [after for _, after in of_decoding.restarts]
     if all(shown is not None for shown, _ in stamps) and packets_tell_times(stream):
-        order = sorted(order, key=lambda number: (bisect_right(seams, number), stamps[number][0]))
+        by_stamp = [(bisect_right(seams, number), shown) for number, (shown, _) in enumerate(stamps)]
+        order = sorted(order, key=by_stamp.__getitem__)
         clock = clock_of([stamps[number][0] for number in order])
         is_clean = not len(of_decoding.wild) and not len(clock.wild) and all(keyed[seam] for seam in seams)
         if not is_clean or displaced([shown for shown, _ in by(clock, order)]):
             order = range(len(stamps))
             if any(shown != decoded for shown, decoded in stamps):
-                order = _decoded_order(data, stream.index, len(stamps))
+                order = _with_lost(_decoded_order(data, stream.index, len(stamps)), by_stamp)
             clock = clock_of([stamps[number][0] for number in order])
     told = [
         next(
@@ -160,6 +163,32 @@ def _decoded_order(data: str | bytes, video_stream: int, count: int) -> list[int
             except (av.FFmpegError, ValueError):
                 continue
     return list(order)
+
+
+def _with_lost(decoded: list[int], by_stamp: Sequence[Any]) -> list[int]:
+    """Put packets that gave no frame into the decoder's order, by their stamps.
+
+    One that would go further than frames are reordered is wild: it goes behind the packet before it in the file.
+
+    Args:
+        decoded: numbers of the packets that gave a frame, in the order of showing.
+        by_stamp: of all packets, what sorts them for showing where no stamp is wild.
+    """
+    ranks = {number: rank for rank, number in enumerate(decoded)}
+    slots = [(rank, 1, by_stamp[number], number) for number, rank in ranks.items()]
+    behind = 0
+    for number, own in enumerate(by_stamp):
+        if number in ranks:
+            behind = ranks[number] + 1
+            continue
+        first = max(0, behind - MOST_REORDERED)
+        near = decoded[first : behind + MOST_REORDERED]
+        # the last slot with fewest neighbours on the wrong side: some of them may be wild, or of the part before a seam
+        wrong = [*accumulate((1 if by_stamp[other] > own else -1 for other in near), initial=0)]
+        slot = first + max(range(len(wrong)), key=lambda place: (-wrong[place], place))
+        is_wild = (slot == first > 0) or (slot == first + len(near) < len(decoded))
+        slots.append((behind if is_wild else slot, 0, own, number))
+    return [number for *_, number in sorted(slots)]
 
 
 def _shifted(own: tuple[int | None, int | None], shift: int) -> tuple[int | None, int | None]:
