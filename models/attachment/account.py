@@ -72,6 +72,7 @@ def _learning(attached: Attached) -> list[str]:
     if not learns:
         return [FROZEN] if any(weight.requires_grad for weight in attached.inner.parameters()) else []
     is_saved = any("modules_to_save" in name.split(".") for name in learns)
+    is_saved |= attached.modules.is_kept_beside
     return [BESIDE_ADAPTER] if attached.has_adapter and not is_saved else []
 
 

@@ -7,7 +7,6 @@ A call is of one of three kinds, told apart when it is opened (`opening.open_cal
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -162,12 +161,10 @@ class Call:
         pixels, attached = self.given.get("pixel_values"), self.attached
         takes_frames = attached.mechanism.family.tower == "frames" and not attached.has_processor
         if takes_frames and pixels is not None and len(pixels) > 1 and not attached.config.is_identity:
-            said = (
-                f"{len(pixels)} pictures went the stock path. Where they are frames of a video, attach the processor "
-                "as well, or say by framegate_video_frames how many each video has."
+            report.note(
+                f"{len(pixels)} pictures, or tiles of pictures, went the stock path. Where they are frames of a video, "
+                "attach the processor as well, or say by framegate_video_frames how many each video has."
             )
-            report.note(said)
-            warnings.warn(said, stacklevel=2)
         return report
 
 

@@ -5,7 +5,6 @@ A hook opens a call, or closes one; what a call is stands in `opening.py`, `call
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any, Self
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
+from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
 from framegate.models.attachment.call import Call
@@ -27,6 +26,7 @@ from framegate.models.attachment.keywords import (
     named_forward,
     with_plain_mask,
 )
+from framegate.models.attachment.learned import learned_values, module_that_learns, write_learned
 from framegate.models.attachment.on_model import (
     FRONT_END_NAME,
     INTERLEAVER_NAME,
@@ -34,6 +34,7 @@ from framegate.models.attachment.on_model import (
     FrontEndModules,
     Loss,
     changes_tokens,
+    is_wrapped_by_peft,
     outside_graphs,
 )
 from framegate.models.attachment.opening import LACKS_VIDEO, open_call, processor_of
@@ -41,8 +42,7 @@ from framegate.models.attachment.serving import Attached, check_served, scaling_
 from framegate.models.attachment.video_call import VideoCall
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
-from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
-from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule, save_spatiotemporal
+from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
 from framegate.models.transformers_private import LOSS_NAME
 from framegate.models.video_processor import ProcessorAttachment
 from framegate.models.video_processor.sources import SHARES
@@ -97,26 +97,17 @@ class FrontEnd:
             head=self.model.get_output_embeddings(),
             modules=self.modules,
             has_processor=self.processor is not None,
-            # PEFT leaves its settings on the model that it adapts
-            has_adapter=hasattr(self.model, "peft_config"),
+            has_adapter=is_wrapped_by_peft(self.model),
         )
 
     @property
     def module(self) -> SpatiotemporalModule | None:
         """The trainable spatiotemporal module, None for none."""
-        found: Any = dict(self.modules.items()).get(SPATIOTEMPORAL_NAME)
-        # PEFT, told to train it (modules_to_save), wraps it and trains a copy
-        copies = getattr(found, "modules_to_save", None)
-        return found if copies is None else copies[found.active_adapters[0]]  # type: ignore[no-any-return]
+        return module_that_learns(self.modules)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """What the front end learned, by stage and parameter; under its prefix a part of the model's own state dict."""
-        if any(weight.is_meta for weight in self.modules.parameters()):
-            from accelerate.utils.modeling import get_state_dict_offloaded_model
-
-            return dict(get_state_dict_offloaded_model(self.modules))
-        learned = {} if self.module is None else self.module.state_dict()
-        return {f"{SPATIOTEMPORAL_NAME}.{name}": weight for name, weight in learned.items()}
+        return learned_values(self.modules)
 
     @property
     def report(self) -> Report:
@@ -212,15 +203,16 @@ class FrontEnd:
             delattr(self.model, FRONT_END_NAME)
         vars(self.model).pop(OWNER, None)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `front_end_config.json`, and what was learned, into a folder: beside a model's files, or alone."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        (path / CONFIG_NAME).write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
-        (path / WEIGHTS_NAME).unlink(missing_ok=True)
-        if self.module is not None:
-            learned = {name.partition(".")[2]: weight for name, weight in self.state_dict().items()}
-            save_spatiotemporal(learned, path / WEIGHTS_NAME)
+    def save_pretrained(self, folder: str | Path, *, is_main_process: bool = True) -> None:
+        """Write `front_end_config.json`, and what was learned, into a folder: beside a model's files, or alone.
+
+        Args:
+            folder: made when it is not there.
+            is_main_process: write. Where parameters are sharded every process has to call, and one of them writes.
+        """
+        values = self.state_dict()
+        if is_main_process:
+            write_learned(values, self.config, Path(folder))
 
     def __repr__(self) -> str:
         state = "attached" if self.is_attached else "detached"

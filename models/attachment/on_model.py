@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -37,6 +38,8 @@ class FrontEndModules(nn.ModuleDict):
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         super().__init__(modules)
+        # whoever trains has seen to it that what was learned is written beside an adapter
+        self.is_kept_beside = False
         self._left_out = 0
         self.register_load_state_dict_post_hook(_tell_missing)
 
@@ -73,10 +76,15 @@ def _tell_missing(module: nn.Module, incompatible: Any) -> None:
     own = [key for key in incompatible.missing_keys if FRONT_END_NAME in key.split(".")]
     for key in own:
         incompatible.missing_keys.remove(key)
-    # PEFT loads an adapter alone: then the layers that it stands on are missing too
-    is_adapter = any("base_layer" in key.split(".") for key in incompatible.missing_keys)
-    if own and not is_adapter:
+    # PEFT loads an adapter alone: of the model nearly all is missing then, and nothing stands there in its place
+    is_whole = len(incompatible.missing_keys) <= len(incompatible.unexpected_keys)
+    if own and is_whole:
         warnings.warn(NOT_RESTORED, stacklevel=2)
+
+
+def is_wrapped_by_peft(model: Any) -> bool:
+    """True for a model in a wrapper of PEFT, whose `save_pretrained` is not the model's; `add_adapter` makes none."""
+    return hasattr(model, "peft_config") and not getattr(model, "_hf_peft_config_loaded", False)
 
 
 def build_modules(
@@ -179,12 +187,16 @@ class SavePretrained(Method):
 
     def __call__(self, save_directory: str | Path, *args: Any, **options: Any) -> Any:
         """Save."""
-        if options.get("state_dict") is not None:
-            options["state_dict"] = without_front_end(options["state_dict"])
-        with self.front_end.modules.left_out():
-            out = self.front_end._stock("save_pretrained")(save_directory, *args, **options)
-        if options.get("is_main_process", args[0] if args else True):
-            self.front_end.save_pretrained(save_directory)
+        stock = self.front_end._stock("save_pretrained")
+        names = list(inspect.signature(stock).parameters)[1:]
+        named = dict(zip(names, args, strict=False)) | options
+        # of adapters on the model itself PEFT picks what it saves, a copy of ours among it if it was told to
+        picks = getattr(self.front_end.model, "_hf_peft_config_loaded", False)
+        if named.get("state_dict") is not None and not picks:
+            named["state_dict"] = without_front_end(named["state_dict"])
+        with nullcontext() if picks else self.front_end.modules.left_out():
+            out = stock(save_directory, **named)
+        self.front_end.save_pretrained(save_directory, is_main_process=named.get("is_main_process", True))
         return out
 
 

@@ -26,7 +26,7 @@ class Attached:
         head: the language-model head, None when the model has none.
         modules: the stages that are attached, in order.
         has_processor: a processor is attached beside the model.
-        has_adapter: PEFT adapts the model.
+        has_adapter: the model stands in a wrapper of PEFT, which saves an adapter alone.
     """
 
     inner: Any

@@ -61,7 +61,7 @@ FAMILY = replace(
         GLM4V.recipe,
         processor="Glm46VProcessor",
         image_processor=("glm46v.image_processing_pil_glm46v", "Glm46VImageProcessorPil"),
-        video_values=GLM4V.recipe.video_values | {"video_processor_type": "Glm46VVideoProcessor"},
+        video_values={**GLM4V.recipe.video_values, "video_processor_type": "Glm46VVideoProcessor"},
         sample_rule=sample_rule,
     ),
     tiny=replace(GLM4V.tiny, config=_tiny_config),

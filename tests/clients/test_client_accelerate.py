@@ -41,8 +41,8 @@ def test_gradients_are_the_mean_of_both_processes(preset, settings, clip):
     assert "rank 1: 0 videos, ok" in told
 
 
-def test_two_shards_train_as_one_process(clip):
-    told = in_two_processes("two_shards.py", str(clip))
+def test_two_shards_train_as_one_process(clip, tmp_path):
+    told = in_two_processes("two_shards.py", str(clip), str(tmp_path))
     assert "rank 0: tower 0.5, ok" in told
     assert "rank 1: tower 0.5, ok" in told
 

@@ -83,3 +83,44 @@ def test_what_the_front_end_learned_is_kept_in_the_adapter_where_peft_is_told_to
     assert loaded.module.time_gate == 0.5
     alone = framegate.attach(tiny_pair("qwen2_5_vl")[0], None, tmp_path / "alone")
     assert alone.module.time_gate == 0.5
+
+
+KFFOCUS = {"keep_ratio": 0.5, "keyframe_source": "content"}
+
+
+def kffocus():
+    model, processor = tiny_pair("qwen2_5_vl")
+    return model, processor, framegate.attach(model, processor, "kffocus", **KFFOCUS)
+
+
+def test_an_adapter_that_does_not_know_the_front_end_leaves_it_as_it_was():
+    model, _, front_end = kffocus()
+    wrapped = peft.get_peft_model(model, peft.LoraConfig(**LORA, modules_to_save=["spatiotemporal"]))
+    front_end.module.time_gate.data.fill_(0.5)
+    wrapped.add_adapter("two", peft.LoraConfig(**LORA))
+    wrapped.set_adapter("two")
+    assert front_end.module.time_gate == 0
+    assert front_end.state_dict()["spatiotemporal.time_gate"] == 0
+    wrapped.set_adapter("default")
+    assert front_end.module.time_gate == 0.5
+
+
+def test_loading_a_learned_prompt_says_nothing_of_the_front_end(tmp_path):
+    model, _, _ = kffocus()
+    settings = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    peft.get_peft_model(model, settings).save_pretrained(tmp_path)
+    model, _, _ = kffocus()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The weights that were loaded")
+        peft.PeftModel.from_pretrained(model, tmp_path)
+
+
+def test_adapters_on_the_model_itself_keep_the_front_end(tmp_path):
+    # what transformers' add_adapter asks for
+    pytest.importorskip("peft", minversion="0.22")
+    model, processor, front_end = kffocus()
+    model.add_adapter(peft.LoraConfig(**LORA, modules_to_save=["spatiotemporal"]))
+    front_end.module.time_gate.data.fill_(0.5)
+    model.save_pretrained(tmp_path)
+    again = framegate.attach(tiny_pair("qwen2_5_vl")[0], None, tmp_path)
+    assert again.module.time_gate == 0.5

@@ -324,6 +324,20 @@ def test_a_trainer_that_loads_its_best_checkpoint_gets_that_ones_front_end(folde
     assert front_end.module.time_gate == (0.5 if best else 0.25)
 
 
+def test_a_run_that_goes_on_from_elsewhere_names_the_folder(folder, tmp_path):
+    _, _, front_end = attached(folder, "kffocus", keep_ratio=0.5)
+    arguments = SimpleNamespace(output_dir=str(tmp_path / "new"))
+    state = TrainerState(global_step=2)
+    front_end.module.time_gate.data.fill_(0.5)
+    front_end.save_pretrained(tmp_path / "old")
+    front_end.module.time_gate.data.zero_()
+    with pytest.warns(UserWarning, match=r"checkpoint-2' holds no front end.*checkpoint=\.\.\."):
+        FrontEndCallback(front_end).on_train_begin(arguments, state, None)
+    assert front_end.module.time_gate == 0
+    FrontEndCallback(front_end, checkpoint=tmp_path / "old").on_train_begin(arguments, state, None)
+    assert front_end.module.time_gate == 0.5
+
+
 SMOKE = ROOT / "examples/finetune/smoke.yaml"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from framegate.api import from_pretrained, front_end_of
-from framegate.config import WEIGHTS_NAME
+from framegate.config import CONFIG_NAME
 from framegate.errors import AttachmentError, ConfigError
 from framegate.models.attachment import FrontEnd
-from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
+from framegate.models.attachment.learned import put_back
 
 ADAPTER_NAME = "adapter_config.json"
 
@@ -88,10 +89,8 @@ def restore_front_end(front_end: FrontEnd, folder: str | Path) -> None:
     Raises:
         ConfigError: weights that are missing or do not fit.
     """
-    module = front_end.module
-    if module is not None:
-        saved = load_spatiotemporal(Path(folder) / WEIGHTS_NAME, module.width, module.config)
-        module.load_state_dict(saved.state_dict())
+    if front_end.module is not None:
+        put_back(front_end.module, Path(folder))
 
 
 class FrontEndCallback(TrainerCallback):
@@ -102,15 +101,20 @@ class FrontEndCallback(TrainerCallback):
     Args:
         front_end: attached to the model that is trained.
         dataset: with `set_epoch`; None for none.
+        checkpoint: the folder that the run goes on from, where that is not one of its own output_dir: a trainer does
+            not tell its callbacks.
     """
 
-    def __init__(self, front_end: FrontEnd, dataset: Any = None) -> None:
-        self.front_end, self.dataset = front_end, dataset
+    def __init__(
+        self, front_end: FrontEnd, dataset: Any = None, *, checkpoint: str | Path | None = None
+    ) -> None:
+        self.front_end, self.dataset, self.checkpoint = front_end, dataset, checkpoint
+        front_end.modules.is_kept_beside = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Put back what the checkpoint holds that the run goes on from."""
         if state.global_step:
-            restore_front_end(self.front_end, _checkpoint(args, state))
+            self._restore(self.checkpoint or _checkpoint(args, state))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell the dataset."""
@@ -119,13 +123,23 @@ class FrontEndCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write beside the adapter."""
-        if state.is_world_process_zero:
-            self.front_end.save_pretrained(_checkpoint(args, state))
+        folder = _checkpoint(args, state)
+        self.front_end.save_pretrained(folder, is_main_process=state.is_world_process_zero)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Put back what the best checkpoint holds, where the trainer has loaded that."""
         if args.load_best_model_at_end and state.best_model_checkpoint:
-            restore_front_end(self.front_end, state.best_model_checkpoint)
+            self._restore(state.best_model_checkpoint)
+
+    def _restore(self, folder: str | Path) -> None:
+        if (Path(folder) / CONFIG_NAME).is_file():
+            restore_front_end(self.front_end, folder)
+        elif self.front_end.module is not None:
+            warnings.warn(
+                f"{str(folder)!r} holds no front end, so the one attached stays as it is. Where the run goes on from "
+                "another folder, say FrontEndCallback(checkpoint=...).",
+                stacklevel=2,
+            )
 
 
 def _checkpoint(args: Any, state: Any) -> Path:
