@@ -2,6 +2,7 @@
 
 import re
 import struct
+import time
 from fractions import Fraction
 
 import av
@@ -353,6 +354,12 @@ def test_a_playlist_without_an_end_is_refused_and_a_whole_one_read(tmp_path):
             open_video(variants)
     variants.write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nall.m3u8\n")
     assert len(read(variants)[1]) == 10
+    for before in (f"{'v' * 300}.m3u8", "a\0b.m3u8", "#" + "\n #" * 20_000, " " * 20_000 + "\n" * 20_000):
+        variants.write_text(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{before}\n \tcut.m3u8 \r\n")
+        began = time.monotonic()
+        with pytest.raises(VideoError, match="cut.m3u8' is a playlist without an end"):
+            open_video(variants)
+        assert time.monotonic() - began < 1
     # read live, FFmpeg ends it as if it were whole
     _, frames, notes = read(cut, format="hls", timeout_seconds=1)
     assert len(frames) == 10

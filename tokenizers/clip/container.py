@@ -20,8 +20,8 @@ from framegate.tokenizers.clip.address import Content
 Stamps = list[tuple[int | None, int | None]]
 
 _PLAYLIST, _PLAYLIST_BYTES = b"#EXTM3U", 16 << 20
-# names of other playlists: lines of their own, or attributes of sound and subtitles
-_NAMED = re.compile(rb'^(?!#)\s*(\S[^\r\n]*?)\s*$|URI="([^"]+)"', re.MULTILINE)
+# how sound and subtitles name their playlists; pictures have lines of their own
+_URI = re.compile(rb'URI="([^"]+)"')
 _VP8_SHOW_FRAME_BIT, _VP8_HEADER, _THEORA_HEADER_BIT = 0x10, b"OVP80", 0x80
 # decoders whose frame threads give damaged frames without a word, or not twice the same
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
@@ -60,9 +60,12 @@ def check_file(path: Path) -> None:
 
 
 def _playlist(path: Path) -> bytes:
-    """The text of a playlist, nothing of another file."""
-    with path.open("rb") as file:
-        return file.read(_PLAYLIST_BYTES) if file.read(len(_PLAYLIST)) == _PLAYLIST else b""
+    """The text of a playlist behind its mark, nothing of another file, or of one that FFmpeg will not open either."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_PLAYLIST_BYTES) if file.read(len(_PLAYLIST)) == _PLAYLIST else b""
+    except OSError:
+        return b""
 
 
 def _playlists_of(path: Path) -> list[Path]:
@@ -70,8 +73,10 @@ def _playlists_of(path: Path) -> list[Path]:
     playlist = _playlist(path)
     if b"#EXT-X-STREAM-INF" not in playlist:
         return []
-    named = [path.parent / os.fsdecode(line or uri) for line, uri in _NAMED.findall(playlist)]
-    return [other for other in named if other.is_file()]
+    lines = [line.strip() for line in playlist.splitlines()]
+    uris = [uri for line in lines for uri in (_URI.findall(line) if line.startswith(b"#") else [line]) if uri]
+    # of a name that no file can have os.path says that there is none, pathlib raises
+    return [path.parent / name for name in map(os.fsdecode, uris) if os.path.isfile(path.parent / name)]
 
 
 def _is_endless(playlist: bytes) -> bool:
