@@ -153,6 +153,32 @@ def test_a_camera_that_sends_all_at_once_and_ends_keeps_its_frames(tmp_path):
         ]
 
 
+@pytest.mark.parametrize(
+    ("at", "become", "count", "is_told"),
+    [
+        (20, b"--ffmpeg--\r\n", 20, False),
+        (20, b"--ffmpeg\r\n\r\n--ffmpeg--\r\n", 20, False),
+        (20, b"", 20, False),
+        (10, b"no boundary\r\n", 10, True),
+    ],
+)
+def test_only_where_pictures_in_parts_break_off_it_is_told(tmp_path, at, become, count, is_told):
+    path = write_clip(
+        tmp_path / "a.mpjpeg", gradient_frames(20), codec="mjpeg", pixel_format="yuvj420p", format="mpjpeg"
+    )
+    parts = path.read_bytes().split(b"--ffmpeg\r\n")[1:]
+    boundaries = [b"--ffmpeg\r\n"] * len(parts)
+    boundaries[at] = become
+    path.write_bytes(b"".join(line + part for line, part in zip(boundaries, parts, strict=True)))
+    with open_video(path, format="mpjpeg") as stream:
+        assert len(list(stream.frames())) == count
+        ends = [note for note in stream.warnings if "on arrival" not in note]
+    assert ends == [f"{path} ended: Invalid data found when processing input."] * is_told
+    with open_video(path) as stream:
+        assert len(list(stream.frames())) == count
+        assert any("ended early" in note for note in stream.warnings) == is_told
+
+
 def falls_silent(data):
     def send(connection, ended):
         connection.sendall(data)

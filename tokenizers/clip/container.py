@@ -15,13 +15,13 @@ import numpy as np
 
 from framegate.errors import VideoError, VideoNotFoundError
 from framegate.tokenizers.clip.address import Content
+from framegate.tokenizers.clip.playlist import endless_playlist
 
 # per packet of a stream: when it is shown and when it is decoded, in ticks
 Stamps = list[tuple[int | None, int | None]]
 
-_PLAYLIST, _PLAYLIST_BYTES = b"#EXTM3U", 16 << 20
-# how sound and subtitles name their playlists; pictures have lines of their own
-_URI = re.compile(rb'URI="([^"]+)"')
+# behind the last of pictures in parts, by RFC 2046: one that says so, an empty one, and one to spare
+_CLOSING_LINES = 3
 _VP8_SHOW_FRAME_BIT, _VP8_HEADER, _THEORA_HEADER_BIT = 0x10, b"OVP80", 0x80
 # decoders whose frame threads give damaged frames without a word, or not twice the same
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
@@ -49,38 +49,12 @@ def check_file(path: Path) -> None:
         )
     if path.stat().st_size == 0:
         raise VideoError(f"{str(path)!r} is empty (0 bytes); copy or download the video again.")
-    for one in (path, *_playlists_of(path)):
-        if not _is_endless(_playlist(one)):
-            continue
+    if endless := endless_playlist(path):
         # FFmpeg would wait for the next segment, for ever
         raise VideoError(
-            f"{str(one)!r} is a playlist without an end: add a line #EXT-X-ENDLIST where the recording is over, or "
+            f"{str(endless)!r} is a playlist without an end: add a line #EXT-X-ENDLIST where the recording is over, or "
             "open it as live, with format='hls'."
         )
-
-
-def _playlist(path: Path) -> bytes:
-    """The text of a playlist behind its mark, nothing of another file, or of one that FFmpeg will not open either."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_PLAYLIST_BYTES) if file.read(len(_PLAYLIST)) == _PLAYLIST else b""
-    except OSError:
-        return b""
-
-
-def _playlists_of(path: Path) -> list[Path]:
-    """The files beside it that a playlist of playlists names."""
-    playlist = _playlist(path)
-    if b"#EXT-X-STREAM-INF" not in playlist:
-        return []
-    lines = [line.strip() for line in playlist.splitlines()]
-    uris = [uri for line in lines for uri in (_URI.findall(line) if line.startswith(b"#") else [line]) if uri]
-    # of a name that no file can have os.path says that there is none, pathlib raises
-    return [path.parent / name for name in map(os.fsdecode, uris) if os.path.isfile(path.parent / name)]
-
-
-def _is_endless(playlist: bytes) -> bool:
-    return b"#EXT-X-TARGETDURATION" in playlist and b"#EXT-X-ENDLIST" not in playlist
 
 
 def open_container(
@@ -247,6 +221,21 @@ def is_raw_stream(container: Any) -> bool:
     """Tell whether there is only a stream: pictures end to end, without a container that would tell their times."""
     has_no_times = av.format.Flags(container.format.flags) & av.format.Flags.no_timestamps
     return bool(has_no_times) or container.format.name.endswith("_pipe")
+
+
+def ends_with_boundary(container: Any, stream: Any) -> bool:
+    """Tell whether pictures in parts, of which FFmpeg found no more, end with the boundary that promises another."""
+    if container.format.name != "mpjpeg":
+        return False
+    for _ in range(_CLOSING_LINES):
+        try:
+            return all(packet.size == 0 for packet in container.demux(stream))
+        except av.error.InvalidDataError:
+            # this was one more line
+            continue
+        except av.FFmpegError:
+            return False
+    return False
 
 
 def _is_header(packet: Any, codec: str) -> bool:

@@ -24,6 +24,7 @@ from framegate.tokenizers.clip.container import (
     Packets,
     Stamps,
     counted,
+    ends_with_boundary,
     is_shown,
     named,
     open_container,
@@ -34,8 +35,6 @@ from framegate.tokenizers.clip.container import (
 
 # packets before a seam that the end of a file may fall on
 _AT_A_SEAM = 3
-# a line of RFC 2046 between parts, with what ends it
-_BOUNDARY_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,12 @@ def read_packets(container: Any, stream: Any, data: str | bytes) -> FilePackets:
     keyed: list[bool] = []
     corrupt: list[int] = []
     discarded = 0
-    end_byte = 0
     source = Packets(container, stream)
     for packet in source:
         if packet.size == 0:
             continue
         stamps.append((packet.pts, packet.dts))
         keyed.append(packet.is_keyframe)
-        end_byte = (packet.pos or 0) + packet.size
         corrupt += [len(stamps) - 1] * packet.is_corrupt
         discarded += packet.is_discard
         if not is_shown(packet, stream.codec_context.name):
@@ -83,10 +80,7 @@ def read_packets(container: Any, stream: Any, data: str | bytes) -> FilePackets:
     used = mended or stamps
     pts, dts = [used[place][0] for place in shown], [used[place][1] for place in shown]
     keys = [keyed[place] for place in shown]
-    problem = source.problem
-    if container.format.name == "mpjpeg" and container.size - end_byte <= _BOUNDARY_BYTES:
-        # the line that ends the last picture promises another
-        problem = None
+    problem = None if source.problem and ends_with_boundary(container, stream) else source.problem
     # where another file begins its counter does too, which falls on one of the packets that are being put together
     at_seams = {seam + place for seam in seams for place in range(-_AT_A_SEAM, 1)}
     num_corrupt = len(set(corrupt) - at_seams)

@@ -16,6 +16,7 @@ import av
 from framegate.errors import VideoError
 from framegate.tokenizers.clip.as_shown import PixelAspects, as_shown, odd_pixels_note
 from framegate.tokenizers.clip.container import (
+    ends_with_boundary,
     is_raw_stream,
     open_container,
     other_videos_note,
@@ -182,9 +183,8 @@ class _Work:
         except (av.error.ExitError, av.error.TimeoutError):
             self._tell_of_silence()
         except av.FFmpegError as problem:
-            # pictures in parts of HTTP: behind the last one FFmpeg looks for another
-            if not (container.format.name == "mpjpeg" and isinstance(problem, av.error.InvalidDataError)):
-                self._note(f"{self._address} ended: {problem}.")
+            if not ends_with_boundary(container, stream):
+                self._note(f"{self._address} ended: {problem.strerror}.")
 
     def _arriving(self, packets: Iterator[Any], began: float) -> Iterator[tuple[float, Any]]:
         """Packets with the seconds from a moment of our clock to their arrival."""
