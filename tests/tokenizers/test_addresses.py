@@ -13,6 +13,8 @@ from PIL import Image
 
 import framegate
 from framegate.errors import FrameError, FramegateError, VideoError, VideoNotFoundError
+from framegate.tokenizers.clip import open_video
+from framegate.tokenizers.clip.address import brief, fetched
 
 FRAMES = gradient_frames(6, height_px=56, width_px=84)
 
@@ -175,7 +177,7 @@ class _Server(BaseHTTPRequestHandler):
     content = b""
 
     def do_GET(self):
-        kind = {"/clip.mp4": "video/mp4", "/page": "text/html"}.get(self.path)
+        kind = {"/clip.mp4": "video/mp4", "/page": "text/html"}.get(self.path.partition("?")[0])
         self.send_response(404 if kind is None else 200)
         self.send_header("Content-Type", kind or "text/plain")
         self.send_header("Content-Length", str(len(self.content)))
@@ -207,11 +209,15 @@ def test_notes_name_the_address_of_what_was_downloaded(tmp_path):
     handler = type("Handler", (_Server,), {"content": path.read_bytes()})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        plan = framegate.plan_video(
-            f"http://127.0.0.1:{running.server_port}/clip.mp4", "gate", keep_ratio=0.5
-        )
+        address = f"http://127.0.0.1:{running.server_port}/clip.mp4"
+        plan = framegate.plan_video(f"{address}?sign=secret/a", "gate", keep_ratio=0.5)
+        with open_video(fetched(f"{address}?sign=secret/a")) as stream:
+            assert stream.info.source == f"{address}?..."
         running.shutdown()
-    assert any("ffmpeg -r RATE -i clip.mp4 NEW.mp4" in note for note in plan.notes)
+    assert any("12 of 12 frames of clip.mp4?... have no time stamp" in note for note in plan.notes)
+    assert not any("secret" in note for note in plan.notes)
+    long = f"https://example.com/{'a' * 300}.mp4"
+    assert brief(long) == f"{long[:60]}..."
 
 
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/a", "TCP://127.0.0.1:9"])

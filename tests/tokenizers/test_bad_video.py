@@ -100,6 +100,28 @@ def test_file_that_breaks_off_gives_its_good_part(tmp_path, name):
         assert frame.timestamp_seconds == good[frame.index].timestamp_seconds
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.ogg"])
+def test_a_length_from_before_a_cut_is_no_promise(tmp_path, name):
+    codec = {"a.ogg": "libvpx"}.get(name, "libx264")
+    path = write_clip(tmp_path / name, gradient_frames(20), codec=codec)
+    if name == "a.mkv":
+        # as FFmpeg tags a stream
+        path.write_bytes(path.read_bytes().replace(b"00:00:02.0000", b"00:01:02.0000"))
+    else:
+        with_tag = tmp_path / f"tagged_{name}"
+        with av.open(str(path)) as old, av.open(str(with_tag), "w") as new:
+            stream = new.add_stream_from_template(old.streams.video[0])
+            stream.metadata["DURATION"] = "00:01:02.0"
+            for packet in old.demux():
+                if packet.size:
+                    packet.stream = stream
+                    new.mux(packet)
+        path = with_tag
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].metadata["DURATION"].startswith("00:01:02.0")
+    assert read_all(path)[1].warnings == []
+
+
 def test_damage_in_the_middle_leaves_frames_out_and_says_so(tmp_path):
     noise = np.random.default_rng(0).integers(0, 30, (80, 48, 64, 3), np.uint8)
     whole = write_clip(tmp_path / "hit.mp4", gradient_frames(80) + noise)

@@ -170,7 +170,7 @@ def test_b_frames_in_avi_and_raw_streams_are_counted(tmp_path):
         for frame, original in zip(frames, source, strict=True):
             assert np.abs(frame.pixels.astype(int) - original).mean() < 6
     # the stream names the milliseconds of its encoder's clock
-    assert "20 of 20 frames have no time stamp; times are counted at 25" in stream.warnings[0]
+    assert "have no time stamp; times are counted at 25" in stream.warnings[0]
 
 
 @pytest.mark.parametrize("rate", [10, 30])
@@ -196,8 +196,8 @@ def test_a_rate_that_nobody_names_is_a_guess_and_told(tmp_path, codec, format):
         assert len(list(stream.frames())) == 20
     np.testing.assert_allclose(stream.info.frame_times_seconds, np.arange(20) / 25, atol=1e-6)
     assert stream.warnings == [
-        "20 of 20 frames have no time stamp; times are counted at 25 frames per second, a guess. Give the true rate "
-        f"with ffmpeg -r RATE -i a.{format} NEW.mp4."
+        f"20 of 20 frames of a.{format} have no time stamp; times are counted at 25 frames per second, a guess. Give "
+        "the true rate with ffmpeg -r RATE -i FILE NEW.mp4."
     ]
 
 

@@ -119,6 +119,13 @@ def shown(source: Any) -> str:
     return f"{name[:_SHOWN_CHARACTERS]!r}... ({len(name):,} characters)"
 
 
+def brief(address: str) -> str:
+    """An address as notes and plans keep it: without its query, which may be signed, and no longer than a name."""
+    place, mark, _ = address.partition("?")
+    shortened = place if len(place) <= NAME_MOST_BYTES else f"{place[:_SHOWN_CHARACTERS]}..."
+    return f"{shortened}{mark and '?...'}"
+
+
 def _file_of(name: str) -> str:
     """The path of a file: address: as it is written, else percent-decoded."""
     rest = name[len(_FILE) - 1 :]

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError, VideoNotFoundError
-from framegate.tokenizers.clip.address import Content
+from framegate.tokenizers.clip.address import Content, brief
 from framegate.tokenizers.clip.playlist import endless_playlist
 
 # per packet of a stream: when it is shown and when it is decoded, in ticks
@@ -104,7 +104,7 @@ def counted(count: int, one: str, many: str) -> str:
 def named(source: object) -> str:
     """Name a source in messages: a path or address as it is, bytes by where they came from or their number."""
     if isinstance(source, Content):
-        return source.address
+        return brief(source.address)
     return f"<{len(source):,} bytes>" if isinstance(source, bytes) else str(source)
 
 
@@ -192,10 +192,15 @@ def _is_still(stream: Any) -> bool:
 
 def told_seconds(stream: Any) -> float | None:
     """A stream's own length by its container, None where it does not tell."""
-    if tag := _DURATION_TAG.match(stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = tag.groups()
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return None if stream.duration is None else float(stream.duration * stream.time_base)
+    own = None if stream.duration is None else float(stream.duration * stream.time_base)
+    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return own
+    hours, minutes, seconds = tag.groups()
+    whole = stream.container.duration
+    # FFmpeg may put the container's length in place of the stream's, and a tag may be older than the file
+    told = (int(hours) * 3600 + int(minutes) * 60 + float(seconds), own, whole and whole / av.time_base)
+    return min(length for length in told if length is not None)
 
 
 def _kinds(container: Any) -> str:

@@ -141,8 +141,9 @@ def _place(
         return ticks, in_order, "count", []
     missing = count if is_guess else sum(stamp is None for stamp in packets.pts)
     note = (
-        f"{missing} of {count} frames have no time stamp; times are counted at {float(rate or FALLBACK_RATE):g} frames "
-        f"per second{'' if rate else ', a guess'}. Give the true rate with ffmpeg -r RATE -i {name} NEW.mp4."
+        f"{missing} of {count} frames of {name} have no time stamp; times are counted at "
+        f"{float(rate or FALLBACK_RATE):g} frames per second{'' if rate else ', a guess'}. Give the true rate with "
+        "ffmpeg -r RATE -i FILE NEW.mp4."
     )
     return ticks, in_order, "count", [note]
 
