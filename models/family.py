@@ -15,6 +15,8 @@ from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
 
 Values = dict[str, Any]
+# as pyproject.toml has it
+LOWEST_TRANSFORMERS = "5.19"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,10 @@ class ProcessorRecipe:
         video_text: processor, and tubes, rows and columns of cells, to the text that stands for a video; None for the
             stock processor's own, which can count them.
         pictures_beside: a picture may stand beside a video in one call of the processor.
+        feature_extractor: name of the class in transformers that reads sound; None for processors without.
+        tube_seconds_key: under which its stock processor hands over the seconds of a tube by a rate that it assumes;
+            where the frames' own rate is known, it is put right. None where the stock processor reads it.
+        assumed_fps: that rate; None where none is assumed.
     """
 
     processor: str
@@ -112,6 +118,9 @@ class ProcessorRecipe:
     finish: Callable[[dict[str, Tensor], Mapping[str, Any], PlanConfig], dict[str, Tensor]] | None = None
     video_text: Callable[[Any, tuple[int, int, int]], str] | None = None
     pictures_beside: bool = True
+    feature_extractor: str | None = None
+    tube_seconds_key: str | None = None
+    assumed_fps: float | None = None
 
     def image_processor_class(self) -> Any:
         """The class, imported when it is needed."""
@@ -152,6 +161,7 @@ class Family:
             (`framegate.models.mechanism.Mechanism`).
         recipe: how its processor is made.
         tiny: how its tiny model is made.
+        lowest_transformers: release of transformers before which it is not served.
         positions: how the language model places tokens.
         timestamps: where the prompt carries time, in words.
         writes_times: the processor writes a time before every tube itself, so that stamps would say it twice.
@@ -175,6 +185,7 @@ class Family:
     bind: Callable[[Any, Family, Scaling], Any]
     recipe: ProcessorRecipe
     tiny: TinyRecipe
+    lowest_transformers: str = LOWEST_TRANSFORMERS
     positions: str = "M-RoPE"
     timestamps: str = "none"
     writes_times: bool = False
@@ -207,5 +218,5 @@ class Family:
     def row(self) -> dict[str, Any]:
         """What a user reads of it in `framegate.supported_models()`."""
         names = ("model_type", "model_class", "tower", "positions", "timestamps", "image_mean", "image_std")
-        more = ("learned_positions", "contexts", "scales_frames", "notes")
+        more = ("learned_positions", "contexts", "scales_frames", "lowest_transformers", "notes")
         return {name: getattr(self, name) for name in (*names, *more)}

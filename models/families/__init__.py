@@ -7,6 +7,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from packaging.version import Version
+
 from framegate.errors import UnsupportedModelError, nearest
 from framegate.models.family import Family
 
@@ -54,12 +56,13 @@ def family_of(model: Any) -> Family:
         Its family.
 
     Raises:
-        UnsupportedModelError: its class, and every class it derives from, is in no row; the message lists the rows.
+        UnsupportedModelError: its class, and every class it derives from, is in no row; the message lists the rows. Or
+            this transformers is too old for its family.
     """
     of_class = {family.model_class: family for family in families().values()}
     for cls in type(model).__mro__:
         if cls.__name__ in of_class:
-            return of_class[cls.__name__]
+            return _served(of_class[cls.__name__])
     supported = ", ".join(of_class)
     raise UnsupportedModelError(f"{type(model).__name__} is not supported. Supported: {supported}.")
 
@@ -74,13 +77,26 @@ def family_of_type(model_type: str) -> Family:
         Its family.
 
     Raises:
-        UnsupportedModelError: no row has that model type; the message lists the rows.
+        UnsupportedModelError: no row has that model type; the message lists the rows. Or this transformers is too old
+            for the family.
     """
     if model_type not in families():
         raise UnsupportedModelError(
             f"model_type {model_type!r} is not supported. {nearest(str(model_type), families())}"
         )
-    return families()[model_type]
+    return _served(families()[model_type])
+
+
+def _served(family: Family) -> Family:
+    """The family itself; UnsupportedModelError where this transformers is too old for it."""
+    import transformers
+
+    if Version(transformers.__version__) < Version(family.lowest_transformers):
+        raise UnsupportedModelError(
+            f"{family.model_class} is served from transformers {family.lowest_transformers} on, and this is "
+            f"{transformers.__version__}: update."
+        )
+    return family
 
 
 def table() -> list[dict[str, Any]]:
@@ -99,10 +115,11 @@ def markdown_table() -> str:
         Markdown, a line per family.
     """
     lines = [
-        "| family | class | tower | positions | times in the prompt | notes |",
-        "|---|---|---|---|---|---|",
+        "| family | class | transformers | tower | positions | times in the prompt | notes |",
+        "|---|---|---|---|---|---|---|",
     ]
     for family in families().values():
-        cells = (f"`{family.model_type}`", f"`{family.model_class}`", f"`{family.tower}`")
-        lines.append("| " + " | ".join((*cells, family.positions, family.timestamps, family.notes)) + " |")
+        names = (f"`{family.model_type}`", f"`{family.model_class}`")
+        cells = (f">= {family.lowest_transformers}", f"`{family.tower}`", family.positions, family.timestamps)
+        lines.append("| " + " | ".join((*names, *cells, family.notes)) + " |")
     return "\n".join(lines)

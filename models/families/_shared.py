@@ -125,7 +125,13 @@ def tiny_experts() -> Values:
 
 
 def tiny_qwen(
-    config: str, tokenizer: Any, *, vision: Values, text: Values, rope: Values | None = None
+    config: str,
+    tokenizer: Any,
+    *,
+    vision: Values,
+    text: Values,
+    rope: Values | None = None,
+    more: Values | None = None,
 ) -> Any:
     """The configuration of a tiny Qwen-VL: its own settings beside those that all of them share."""
     import transformers
@@ -134,6 +140,7 @@ def tiny_qwen(
         text_config=tiny_text(tokenizer, text, rope={"mrope_section": [2, 3, 3]} | (rope or {})),
         vision_config={"spatial_merge_size": 2, "temporal_patch_size": 2} | vision,
         **qwen_token_ids(tokenizer),
+        **(more or {}),
     )
 
 

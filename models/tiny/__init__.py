@@ -50,17 +50,14 @@ def tiny_tokenizer(family: str | None = None) -> Any:
     own = (*SPECIAL_TOKENS, *(recipe.tokens if recipe else ()))
     specials = ["<|endoftext|>", "<|im_end|>", *own]
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in specials])
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=list(own),
+        model_specific_special_tokens=dict(recipe.token_names) if recipe else None,
         padding_side="left",
     )
-    for name, token in recipe.token_names.items() if recipe else ():
-        setattr(tokenizer, name, token)
-        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
-    return tokenizer
 
 
 def tiny_model(

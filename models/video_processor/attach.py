@@ -17,7 +17,13 @@ from framegate.models.video_processor.hooks import (
     check_stampable,
 )
 from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.sources import with_carried_sources, with_carried_videos
+from framegate.models.video_processor.sources import (
+    carried,
+    flat_videos,
+    with_carried_sources,
+    with_carried_videos,
+)
+from framegate.tokenizers.clip.window import WHOLE
 from framegate.tokenizers.plan_config import PlanConfig
 
 NO_AUDIO = "load_audio_from_video: not followed, for this model takes no audio"
@@ -44,7 +50,14 @@ class InputsLayoutHook(MethodHook):
     """Before `prepare_inputs_layout`, which does not know paths, bytes, open files and grey frames."""
 
     def __call__(self, *, videos: Any = None, images: Any = None, **kwargs: Any) -> Any:
-        """Call the method with those as strings; AttachmentError for pictures beside a gated video."""
+        """Call the method with those as strings.
+
+        Raises:
+            AttachmentError: pictures beside a gated video where the model cannot tell them apart; or the sound of a
+                whole file for a window of it.
+        """
+        if kwargs.get("load_audio_from_video") and _given(videos):
+            _refuse_windows(videos, kwargs.get("audio"))
         reader = self.processor.video_processor
         gates = isinstance(reader, GatedVideoProcessor) and reader.config.gate is not None
         if gates and _given(images) and _given(videos):
@@ -55,6 +68,19 @@ class InputsLayoutHook(MethodHook):
                     "not go beside a picture: ask about them in two calls, or detach the front end."
                 )
         return self.stock(LAYOUT_METHOD)(videos=with_carried_sources(videos), images=images, **kwargs)
+
+
+def _refuse_windows(videos: Any, sounds: Any) -> None:
+    flat = [carried(video) for video in flat_videos(videos)]
+    if _given(sounds) and len(sounds) >= len(flat):
+        return  # the caller's own
+    for video in flat:
+        if video.asked.window_seconds != WHOLE:
+            raise AttachmentError(
+                f"load_audio_from_video reads the sound of all of {video!s}, and the message asks for the window "
+                f"{video.asked.window_seconds} of its frames: cut the file, or pass that sound as audio= with "
+                "audio_from_video_indices."
+            )
 
 
 _HOOKS: dict[str, type[MethodHook]] = {

@@ -11,7 +11,7 @@ from framegate.errors import AttachmentError, PlaceholderError
 from framegate.models.families import family_of_type
 from framegate.models.timestamp_interleaver import TimestampInterleaver
 from framegate.models.transformers_private import PLACEHOLDER_METHOD, VIDEOS_METHOD
-from framegate.models.video_processor.metadata import frame_times_seconds
+from framegate.models.video_processor.metadata import frame_times_seconds, is_timed
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.timestamps import tube_times_seconds
@@ -40,10 +40,17 @@ def _holds_frames(video_inputs: Any) -> bool:
 
 
 class PlaceholderHook(MethodHook):
-    """Before `replace_video_token`: where rows of kept patches came, the video's cells are counted, not its frames."""
+    """Before `replace_video_token`: where rows of kept patches came, the video's cells are counted, not its frames.
+
+    Seconds of a tube that the stock processor assumed are put right first, for it lays sound between tubes by them.
+    """
 
     def __call__(self, video_inputs: Any, video_idx: int, **kwargs: Any) -> str:
         """Write the placeholders of one video, as many as the stock processor writes for whole frames."""
+        key = _tube_seconds_key(self.processor)
+        if key is not None and is_timed(metadata := video_inputs["video_metadata"][video_idx]):
+            tube = self.processor.video_processor.temporal_patch_size
+            video_inputs[key][video_idx] = tube / metadata.sampled_fps
         if "video_grid_thw" in video_inputs or NOTES_KEY not in video_inputs or _holds_frames(video_inputs):
             text: str = self.stock(PLACEHOLDER_METHOD)(video_inputs, video_idx=video_idx, **kwargs)
             return text
@@ -53,6 +60,12 @@ class PlaceholderHook(MethodHook):
             return family.recipe.video_text(self.processor, (tubes, rows, columns))
         token: str = self.processor.video_token
         return token * (tubes * rows * columns + family.newlines)
+
+
+def _tube_seconds_key(processor: Any) -> str | None:
+    """Where a processor hands over seconds of a tube that it does not read; None for those that do."""
+    model_type = getattr(processor.video_processor, "model_type", None)
+    return None if model_type is None else family_of_type(model_type).recipe.tube_seconds_key
 
 
 def why_no_stamps(model_type: str, config: PlanConfig, *, has_processor: bool = True) -> str | None:
@@ -92,18 +105,22 @@ def check_stampable(processor: Any, model_type: str, config: PlanConfig) -> None
 class StampsHook(MethodHook):
     """Around `_process_videos`: a stamp after every tube, as the attached front end says; else nothing.
 
-    `replace_video_token` alone would not do: Qwen2-VL's is not told the times, unless metadata is asked for here.
+    `replace_video_token` alone would not do: Qwen2-VL's is not told the times, unless metadata is asked for here, as it
+    is for seconds of a tube that have to be put right.
     """
 
     def __call__(self, videos: Any, **kwargs: Any) -> tuple[Any, list[str]]:
         """Call the method, then write the stamps into its texts."""
         stock, reader = self.stock(VIDEOS_METHOD), self.processor.video_processor
         interleaver = getattr(reader, "interleaver", None)
+        # processors that hear are handed what is for all of their parts
+        of_videos = kwargs.get("videos_kwargs", kwargs)
+        if interleaver is not None or _tube_seconds_key(self.processor) is not None:
+            of_videos |= {"return_metadata": True}
+        read, texts = stock(videos, **kwargs)
         if interleaver is None:
-            result: tuple[Any, list[str]] = stock(videos, **kwargs)
-            return result
-        read, texts = stock(videos, **kwargs | {"return_metadata": True})
-        frames = kwargs.get("temporal_patch_size") or getattr(reader, "temporal_patch_size", None) or 1
+            return read, texts
+        frames = of_videos.get("temporal_patch_size") or getattr(reader, "temporal_patch_size", None) or 1
         return read, [
             stamped_text(text, self.processor.video_token, metadata, interleaver, temporal_patch_size=frames)
             for text, metadata in zip(texts, read["video_metadata"], strict=True)
@@ -144,7 +161,7 @@ def stamped_text(
         raise PlaceholderError(
             f"A video of {len(tubes)} tubes is written as {count} times {placeholder!r}"
             f"{'' if text == placeholder * count else ' with other text'}; timestamps need placeholders alone, "
-            "at least one per tube."
+            "at least one per tube; attach with timestamps=None."
         )
     each, rest = divmod(count, len(tubes))
     return interleaver.text([*[each] * (len(tubes) - 1), each + rest], tubes, placeholder)

@@ -43,6 +43,11 @@ class TimedMetadata(VideoMetadata):  # type: ignore[misc]
         return 1 / self.duration if self.duration else ASSUMED_FPS
 
 
+def is_timed(metadata: VideoMetadata) -> bool:
+    """True where the times of frames are known, by their own stamps or by a rate."""
+    return metadata.fps is not None or isinstance(metadata, TimedMetadata)
+
+
 def file_metadata(info: VideoInfo, plan: FramePlan) -> TimedMetadata:
     """Describe the frames taken from a file.
 
@@ -115,8 +120,7 @@ def frame_times_seconds(metadata: VideoMetadata, num_frames: int) -> Float64Arra
             f"video_metadata has {len(metadata.frames_indices)} frames_indices for {num_frames} frames; "
             "give one index per frame."
         )
-    known = metadata.fps is not None or isinstance(metadata, TimedMetadata)
-    times = metadata.timestamps if known else np.asarray(metadata.frames_indices) / ASSUMED_FPS
+    times = metadata.timestamps if is_timed(metadata) else np.asarray(metadata.frames_indices) / ASSUMED_FPS
     times_seconds = np.asarray(times, dtype=np.float64)
     back = np.flatnonzero(np.diff(times_seconds) < 0)
     if len(back):
@@ -145,7 +149,7 @@ def picked_metadata(
 ) -> VideoMetadata:
     """Describe some of the frames at hand, int64 [k], whose times all are known, float64 [F]."""
     numbers = np.asarray(metadata.frames_indices)[indices]
-    if metadata.fps is None and not isinstance(metadata, TimedMetadata):
+    if not is_timed(metadata):
         metadata.frames_indices = numbers.tolist()
         return metadata
     times = times_seconds[indices]
@@ -164,13 +168,14 @@ def time_notes(
 ) -> list[str]:
     """Say, for the report, where the family cannot carry a video's times."""
     notes, family = [], family_of_type(model_type)
-    timed = isinstance(metadata, TimedMetadata) or metadata.fps is not None
+    timed, assumed = is_timed(metadata), ASSUMED_FPS if stamped else family.recipe.assumed_fps or ASSUMED_FPS
     if not timed and (stamped or family.reads_times):
-        notes.append(f"no frame rate in video_metadata: {ASSUMED_FPS:.0f} frames per second assumed")
-    step = (family.time_ids_per_second or 0) * temporal_patch_size / metadata.sampled_fps
+        notes.append(f"no frame rate in video_metadata: {assumed:.0f} frames per second assumed")
+    sampled_fps = metadata.sampled_fps if timed else assumed
+    step = (family.time_ids_per_second or 0) * temporal_patch_size / sampled_fps
     if 0 < step < 1 and not stamped:
         notes.append(
-            f"{metadata.sampled_fps:.1f} sampled frames per second are more than the whole-number time ids of "
+            f"{sampled_fps:.1f} sampled frames per second are more than the whole-number time ids of "
             f"{model_type} can tell apart (they advance by {step:.2f} a tube): neighbouring tubes share an id"
         )
     return notes

@@ -256,7 +256,8 @@ def plan_for_processor(
     """
     stock = getattr(processor, "video_processor", processor)
     reader = stock if isinstance(stock, GatedVideoProcessor) else _reader_of(stock)
-    request, video = reader.request(config, {}), fetched(video)
+    # what a processor hands its video processor in every call
+    request, video = reader.request(config, getattr(processor, "videos_kwargs", {})), fetched(video)
     asked = Asked(window_seconds=window_seconds, plan=given, video_stream=video_stream)
     with opened(video, None, request, asked) as source:
         plan = plan_clip(source.clip, config, given=given if isinstance(given, GatePlan) else None)

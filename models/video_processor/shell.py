@@ -72,7 +72,12 @@ def build_processor(
         "video_processor": GatedVideoProcessor(model_type, values, _DENSE),
         "chat_template": chat_template or getattr(tokenizer, "chat_template", None),
     }
-    return _assemble(model_type, parts | own)
+    processor = _assemble(model_type, parts | own)
+    # a processor's own bounds are stronger than those of its video processor
+    given = getattr(processor, "videos_kwargs", {})
+    if size and "size" in given:
+        processor.videos_kwargs = given | {"size": values["size"]}
+    return processor
 
 
 def torchvision_found() -> bool:
@@ -87,6 +92,7 @@ def torchvision_found() -> bool:
 
 
 def _parts(name_or_path: str, model_type: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    import transformers
     from transformers import AutoTokenizer
     from transformers.processing_utils import ProcessorMixin
     from transformers.video_processing_utils import VideoProcessorMixin
@@ -95,7 +101,11 @@ def _parts(name_or_path: str, model_type: str, options: Mapping[str, Any]) -> di
     files, _ = ProcessorMixin.get_processor_dict(name_or_path, **options)
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
     recipe = family_of_type(model_type).recipe
-    return {name: files[name] for name in recipe.arguments if name in files} | {
+    parts = {name: files[name] for name in recipe.arguments if name in files}
+    if recipe.feature_extractor is not None:
+        hears = getattr(transformers, recipe.feature_extractor)
+        parts["feature_extractor"] = hears.from_pretrained(name_or_path, **options)
+    return parts | {
         "image_processor": recipe.image_processor_class().from_pretrained(name_or_path, **options),
         "tokenizer": tokenizer,
         "video_processor": GatedVideoProcessor(model_type, values, _DENSE),

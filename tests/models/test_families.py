@@ -2,24 +2,31 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from noted import plans_of
+from packaging.version import Version
 from tiny import moving_frames
 from transformers.video_utils import VideoMetadata
 
 import framegate
-from framegate.errors import AttachmentError
+from framegate.errors import AttachmentError, PlaceholderError, UnsupportedModelError
 from framegate.models.cell_plan import whole_plan
-from framegate.models.families import families, family_of
+from framegate.models.families import families, family_of, family_of_type
 from framegate.models.mechanism import Encoded, mechanism_of
 from framegate.models.tiny import tiny_pair
 from framegate.models.video_processor.sampling import stock_indices
 from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_tokens import VideoTokens
 
-NAMES = sorted(families())
+NAMES = sorted(
+    name
+    for name, family in families().items()
+    if Version(transformers.__version__) >= Version(family.lowest_transformers)
+)
+OMNI = [name for name in NAMES if "omni" in name]
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 CLOSE = {"rtol": 0, "atol": 2e-4}
 # a family's own compression of prompts would leave cells out that the tests count
@@ -346,6 +353,89 @@ def test_experts_are_balanced_over_what_the_language_model_read(pair):
         out, trained = model(**inputs), model(**inputs, labels=inputs["input_ids"])
     assert len(out.router_logits[0]) < inputs["input_ids"].numel()
     assert torch.equal(out.aux_loss, trained.aux_loss)
+
+
+def test_a_family_of_a_later_transformers_is_refused_with_the_release(monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "5.22.1")
+    with pytest.raises(
+        UnsupportedModelError, match=r"Qwen2_5OmniThinker.*from transformers 5.23 on.*5\.22\.1"
+    ):
+        family_of_type("qwen2_5_omni_thinker")
+
+
+def heard(processor, *, within):
+    """Inputs of a video with its sound, laid between its tubes or beside it."""
+    sound = np.sin(np.arange(24000) / 50).astype(np.float32)
+    marks = "" if within else processor.audio_bos_token + processor.audio_token + processor.audio_eos_token
+    out = processor(
+        text=["<|vision_start|><|video_pad|><|vision_end|>" + marks],
+        videos=[torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)],
+        video_metadata=[{"fps": 4.0, "total_num_frames": 8}],
+        audio=[sound],
+        audio_from_video_indices=[0] if within else None,
+        load_audio_from_video=within,
+        do_sample_frames=False,
+        return_tensors="pt",
+    )
+    inputs = {name: value for name, value in out.items() if torch.is_tensor(value)}
+    return inputs | ({"use_audio_in_video": True} if within else {})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("name", OMNI)
+def test_sound_stays_and_is_read_where_it_was(pair, within):
+    model, processor = pair
+    inputs = heard(processor, within=within)
+    want = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**heard(processor, within=within)).logits, want)
+    with framegate.attach(model, None, "gate", keep_ratio=0.5):
+        of_pixels = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
+        gated = heard(processor, within=within)
+        torch.testing.assert_close(model(**gated).logits, of_pixels, **CLOSE)
+        assert front_end.report.kept_tokens == front_end.report.dense_tokens // 2
+        out = model.generate(**gated, **NEW)
+        assert torch.equal(model.generate(**gated, **NEW, use_cache=False), out)
+
+
+@pytest.mark.parametrize("name", OMNI[:1])
+def test_the_sound_of_a_whole_file_does_not_go_with_a_window_of_it(pair):
+    model, processor = pair
+    video = {"type": "video", "video": "talk.mp4", "video_start": 1.0, "video_end": 2.0}
+    chat = [{"role": "user", "content": [video]}]
+    with (
+        framegate.attach(model, processor, "gate", keep_ratio=0.5),
+        pytest.raises(AttachmentError, match="sound of all of talk.mp4.*audio_from_video_indices"),
+    ):
+        processor.apply_chat_template(chat, tokenize=True, return_dict=True, load_audio_from_video=True)
+
+
+@pytest.mark.parametrize("name", OMNI)
+def test_seconds_of_a_tube_are_those_of_its_frames_and_stocks_guess_where_nobody_knows(name, pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5, timestamps=None) as front_end:
+        seconds = called(processor, moving_frames())["video_second_per_grid"]
+        assert seconds.tolist() == [0.5]
+        video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+        text = ["<|vision_start|><|video_pad|><|vision_end|>"]
+        out = processor(text=text, videos=[video], do_sample_frames=False, return_tensors="pt")
+        assumed_fps = families()[name].recipe.assumed_fps
+        assert out["video_second_per_grid"].tolist() == [2 / assumed_fps]
+        model(**{name: value for name, value in out.items() if torch.is_tensor(value)})
+        assert f"{assumed_fps:.0f} frames per second assumed" in str(front_end.report.notes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", OMNI)
+def test_a_thinker_without_seconds_is_told_which(pair):
+    model, processor = pair
+    inputs = called(processor, moving_frames())
+    del inputs["video_second_per_grid"]
+    framegate.attach(model, None, "gate", keep_ratio=0.5)
+    with pytest.raises(PlaceholderError, match="without video_second_per_grid"):
+        model(**{name: value for name, value in inputs.items() if not name.startswith("framegate")})
 
 
 @torch.no_grad()
