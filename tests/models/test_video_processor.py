@@ -245,7 +245,7 @@ class TestAttach:
 
     def test_what_cannot_carry_a_front_end_is_refused(self):
         processor = stock_processor("qwen2_vl")
-        with pytest.raises(AttachmentError, match="qwen2_5_vl, qwen2_vl, qwen3_vl"):
+        with pytest.raises(AttachmentError, match="qwen2_5_vl, .*qwen2_vl, .*qwen3_vl"):
             attach_processor(processor.tokenizer, "qwen2_vl", GATE.plan)
         with pytest.raises(AttachmentError, match="Qwen3VLVideoProcessor"):
             attach_processor(processor, "qwen3_vl", GATE.plan)
