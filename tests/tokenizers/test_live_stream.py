@@ -255,8 +255,10 @@ def test_closing_a_file_from_another_thread_ends_a_read(clip):
 
 
 def test_ctrl_c_ends_the_wait_for_a_silent_source():
+    # a suite that a shell runs in the background has Ctrl-C ignored, and so have its children
     script = (
-        "import sys, framegate\n"
+        "import signal, sys, framegate\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('asks', flush=True)\n"
         "framegate.open_video(sys.argv[1], timeout_seconds=60)\n"
     )
