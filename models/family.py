@@ -161,6 +161,7 @@ class Family:
             (`framegate.models.mechanism.Mechanism`).
         recipe: how its processor is made.
         tiny: how its tiny model is made.
+        processors_of: model types of families whose processors its checkpoints come with as well.
         lowest_transformers: release of transformers before which it is not served.
         positions: how the language model places tokens.
         timestamps: where the prompt carries time, in words.
@@ -185,6 +186,7 @@ class Family:
     bind: Callable[[Any, Family, Scaling], Any]
     recipe: ProcessorRecipe
     tiny: TinyRecipe
+    processors_of: tuple[str, ...] = ()
     lowest_transformers: str = LOWEST_TRANSFORMERS
     positions: str = "M-RoPE"
     timestamps: str = "none"

@@ -12,7 +12,16 @@ from packaging.version import Version
 from framegate.errors import UnsupportedModelError, nearest
 from framegate.models.family import Family
 
-__all__ = ["Family", "families", "family_of", "family_of_type", "markdown_table", "table", "unwrap"]
+__all__ = [
+    "Family",
+    "families",
+    "family_of",
+    "family_of_type",
+    "markdown_table",
+    "processor_families",
+    "table",
+    "unwrap",
+]
 
 
 @cache
@@ -85,6 +94,22 @@ def family_of_type(model_type: str) -> Family:
             f"model_type {model_type!r} is not supported. {nearest(str(model_type), families())}"
         )
     return _served(families()[model_type])
+
+
+def processor_families(model_type: str) -> tuple[Family, ...]:
+    """Find the families whose processors the checkpoints of one come with.
+
+    Args:
+        model_type: of a supported family.
+
+    Returns:
+        The family itself, then others.
+
+    Raises:
+        UnsupportedModelError: as family_of_type.
+    """
+    own = family_of_type(model_type)
+    return own, *map(family_of_type, own.processors_of)
 
 
 def _served(family: Family) -> Family:

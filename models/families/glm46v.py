@@ -65,6 +65,7 @@ FAMILY = replace(
         sample_rule=sample_rule,
     ),
     tiny=replace(GLM4V.tiny, config=_tiny_config),
+    processors_of=(),
     timestamps="seconds to a tenth after every tube, native",
     notes="As glm4v.",
 )

@@ -1,4 +1,4 @@
-"""GLM-4V (GLM-4.1V): a packed tower that takes every tube as a picture, and pictures' placeholders for videos."""
+"""GLM-4V (4.1V, 4.6V-Flash): a packed tower that takes tubes as pictures, and pictures' placeholders for videos."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def tiny_glm(config: str, tokenizer: Any, *, vision: Values, text: Values) -> An
             ("end_", f"<|end_of_{kind}|>"),
         )
     }
-    rope = {"mrope_section": [2, 3, 3]}
+    rope = {"mrope_section": [2, 3, 3], "partial_rotary_factor": 1.0}
     return getattr(transformers, config)(
         text_config=tiny_text(tokenizer, text, rope=rope), vision_config=tower | vision, **ids
     )
@@ -170,6 +170,8 @@ FAMILY = Family(
         image_mark="<|begin_of_image|><|image|><|end_of_image|>",
         size=TINY_SIZE,
     ),
+    # what is released as GLM-4.6V is of this class, with the processor of that
+    processors_of=("glm46v",),
     timestamps="whole seconds after every tube, native",
     writes_times=True,
     reads_times=True,

@@ -8,7 +8,7 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from framegate.errors import AttachmentError
-from framegate.models.families import families, family_of_type
+from framegate.models.families import families, family_of_type, processor_families
 from framegate.models.transformers_private import LAYOUT_METHOD, PLACEHOLDER_METHOD, VIDEOS_METHOD
 from framegate.models.video_processor.hooks import (
     MethodHook,
@@ -131,8 +131,7 @@ def attach_processor(processor: Any, family: Any, config: PlanConfig) -> Process
         AttachmentError: the processor has no tokenizer or video processor, belongs to another family,
             carries a front end already, or cannot carry the timestamps that the configuration asks for.
     """
-    model_type = getattr(family, "model_type", family)
-    stock = _stock_video_processor(processor, model_type)
+    stock, model_type = _stock_video_processor(processor, getattr(family, "model_type", family))
     check_stampable(processor, model_type, config)
     gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
     gated.attachment_id = uuid4().hex
@@ -177,7 +176,8 @@ def _remove_hooks(processor: Any) -> None:
                 setattr(processor, name, current.previous)
 
 
-def _stock_video_processor(processor: Any, model_type: str) -> Any:
+def _stock_video_processor(processor: Any, model_type: str) -> tuple[Any, str]:
+    """The video processor, and the model type of the family that it came with."""
     found = getattr(processor, "video_processor", None)
     if found is None or getattr(processor, "tokenizer", None) is None:
         raise AttachmentError(
@@ -188,12 +188,16 @@ def _stock_video_processor(processor: Any, model_type: str) -> Any:
         raise AttachmentError(
             f"This {type(processor).__name__} carries a front end already; detach it first."
         )
-    expected = family_of_type(model_type).recipe.video_values["video_processor_type"]
+    expected = {
+        family.recipe.video_values["video_processor_type"]: family.model_type
+        for family in processor_families(model_type)
+    }
     kinds = [cls.__name__ for cls in type(found).__mro__] + [found.to_dict().get("video_processor_type")]
-    if expected not in kinds:
+    came_with = [owner for kind, owner in expected.items() if kind in kinds]
+    if not came_with:
         raise AttachmentError(
-            f"{model_type} expects a {expected}, and this "
+            f"{model_type} expects a {' or '.join(expected)}, and this "
             f"{type(processor).__name__} has a {kinds[0]}; supported are the processors of "
             f"{', '.join(families())}."
         )
-    return found
+    return found, came_with[0]

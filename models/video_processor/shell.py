@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from framegate.models.families import families, family_of_type
+from framegate.models.families import families, family_of_type, processor_families
 from framegate.models.transformers_private import unchecked_processor
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
@@ -37,7 +37,7 @@ def load_processor(name_or_path: str | Path, family: Any = None, **options: Any)
         from transformers import AutoProcessor
 
         return AutoProcessor.from_pretrained(name_or_path, **options)
-    model_type = getattr(family, "model_type", family) or _model_type(name_or_path, options)
+    model_type = _model_type(name_or_path, getattr(family, "model_type", family), options)
     return _assemble(model_type, _parts(str(name_or_path), model_type, options))
 
 
@@ -123,12 +123,13 @@ def _assemble(model_type: str, parts: Mapping[str, Any]) -> Any:
     return processor
 
 
-def _model_type(name_or_path: str | Path, options: Mapping[str, Any]) -> str:
+def _model_type(name_or_path: str | Path, model_type: str | None, options: Mapping[str, Any]) -> str:
+    """Of the family whose processor a folder holds: one of those that the model's may be, or any."""
     from transformers import AutoConfig
     from transformers.processing_utils import ProcessorMixin
 
     files, _ = ProcessorMixin.get_processor_dict(str(name_or_path), **options)
-    for model_type, family in families().items():
+    for family in families().values() if model_type is None else processor_families(model_type):
         if files.get("processor_class") == family.recipe.processor:
-            return model_type
-    return str(AutoConfig.from_pretrained(name_or_path, **options).model_type)
+            return family.model_type
+    return model_type or str(AutoConfig.from_pretrained(name_or_path, **options).model_type)

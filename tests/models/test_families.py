@@ -17,6 +17,7 @@ from framegate.models.cell_plan import whole_plan
 from framegate.models.families import families, family_of, family_of_type
 from framegate.models.mechanism import Encoded, mechanism_of
 from framegate.models.tiny import tiny_pair
+from framegate.models.video_processor import shell
 from framegate.models.video_processor.sampling import stock_indices
 from framegate.models.video_processor.settings import stock_values, video_settings
 from framegate.models.video_tokens import VideoTokens
@@ -311,6 +312,25 @@ def test_glm_refuses_a_picture_beside_a_video_by_name_where_stock_miscounts(pair
         model(**inputs)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("has_torchvision", [True, False])
+@pytest.mark.parametrize(
+    ("name", "other"), [(name, other) for name in NAMES for other in families()[name].processors_of]
+)
+def test_checkpoints_that_came_with_the_processor_of_kin(pair, other, has_torchvision, tmp_path, monkeypatch):
+    model, _ = pair
+    _, processor = tiny_pair(other)
+    inputs = dense(processor, moving_frames())
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    monkeypatch.setattr(shell, "torchvision_found", lambda: has_torchvision)
+    loaded, gates = framegate.from_pretrained(tmp_path, front_end={"preset": "gate", "keep_ratio": 0.5})
+    assert type(gates).__name__ == families()[other].recipe.processor
+    short = loaded(**called(gates, moving_frames())).logits
+    with framegate.attach(model, None, "gate", keep_ratio=0.5):
+        torch.testing.assert_close(model(**inputs).logits, short, **CLOSE)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("glm")])
 @pytest.mark.parametrize(
     ("total", "rate_fps"), [(1, 25.0), (31, 25.0), (250, 29.97), (2000, 24.0), (9000, 30.0), (80000, 24.0)]
@@ -345,7 +365,7 @@ def test_a_keyword_that_kept_cells_cannot_follow_is_refused_and_never_dropped(pa
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["qwen3_vl_moe", "qwen3_5_moe"])
+@pytest.mark.parametrize("name", [name for name in NAMES if "moe" in name])
 def test_experts_are_balanced_over_what_the_language_model_read(pair):
     model, processor = pair
     with framegate.attach(model, processor, "gate", keep_ratio=0.5):
