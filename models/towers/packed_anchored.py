@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
+from transformers import AttentionInterface
 
 from framegate.kernels.anchored_attention import Tiles, anchored_attention
 from framegate.kernels.backend import Backend
@@ -115,10 +115,10 @@ def framegate_attention(
     """Attend per segment, kept queries over their own rows or over the anchors' of the whole dense segment.
 
     Args:
-        module: the attention layer, unused.
+        module: the attention layer.
         query: [1, h, N, d], packed.
-        key: [1, h, N, d].
-        value: [1, h, N, d].
+        key: [1, h, N, d]; fewer heads where several queries share one.
+        value: [1, h, N, d], as key.
         attention_mask: unused, packed segments need none.
         scaling: factor on the scores.
         dropout: probability of dropping a weight.
@@ -137,7 +137,9 @@ def framegate_attention(
     """
     assert cu_seq_lens_q is not None
     if framegate_backend is None:
-        return _stock_attention(query, key, value, cu_seq_lens_q, scaling, dropout), None
+        return _stock_attention(module, query, key, value, cu_seq_lens_q, scaling, dropout), None
+    shared = query.shape[1] // key.shape[1]
+    key, value = (part.repeat_interleave(shared, dim=1) for part in (key, value))
     plan = framegate_anchors
     turn = None if plan is None or plan.cos is None or plan.sin is None else (plan.cos, plan.sin)
     q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))  # [1, h, N, d] -> [N, h, d]
@@ -158,6 +160,7 @@ def framegate_attention(
 
 
 def _stock_attention(
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -166,10 +169,10 @@ def _stock_attention(
     dropout: float,
 ) -> torch.Tensor:
     """Attend segment by segment as transformers does, to the bit: [1, N, h, d]."""
-    lengths = cu_seqlens.diff().tolist()
+    attend, lengths = AttentionInterface()["sdpa"], cu_seqlens.diff().tolist()
     parts = zip(*(part.split(lengths, dim=2) for part in (query, key, value)), strict=True)
-    out = [F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale) for q, k, v in parts]
-    return torch.cat(out, dim=2).transpose(1, 2).contiguous()  # [1, h, N, d] -> [1, N, h, d]
+    out = [attend(module, *part, None, dropout=dropout, scaling=scale, is_causal=False)[0] for part in parts]
+    return torch.cat(out, dim=1)
 
 
 def _key_boundaries(plan: AnchorRows, num_boundaries: int) -> torch.Tensor:

@@ -1,0 +1,51 @@
+"""EXAONE 4.5: the tower of Qwen2.5-VL with shared keys, before a language model of one position axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from framegate.models.families._shared import qwen2_recipe, qwen_token_ids, tiny_text
+from framegate.models.family import Family, TinyRecipe, Values
+from framegate.models.prompt.positions import text_positions
+from framegate.models.towers.packed import PackedTower
+from framegate.models.transformers_private import packs_documents
+
+
+class Exaone45Tower(PackedTower):
+    """EXAONE 4.5's tower, of one model."""
+
+    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
+        """Positions of the caller's prompt on one axis, int64 [1, B, S]; [0, B, S] where the short one is counted."""
+        gapless = packs_documents(self.inner.config.get_text_config())
+        return text_positions(call, attention_mask, gapless=gapless)
+
+
+def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
+    from transformers import Exaone4_5_Config
+
+    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "num_key_value_heads": 1}
+    windows = {"intermediate_size": 64, "patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3]}
+    layers = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
+    text = {"model_type": "exaone4", "sliding_window": 4096} | layers | text
+    ids = qwen_token_ids(tokenizer)
+    return Exaone4_5_Config(
+        text_config=tiny_text(tokenizer, text),
+        vision_config=tower | windows | vision,
+        image_token_id=ids["image_token_id"],
+        video_token_id=ids["video_token_id"],
+    )
+
+
+FAMILY = Family(
+    model_type="exaone4_5",
+    model_class="Exaone4_5_ForConditionalGeneration",
+    bind=Exaone45Tower,
+    recipe=qwen2_recipe("Exaone4_5_Processor"),
+    tiny=TinyRecipe(config=_tiny_config),
+    positions="1-D RoPE",
+    timestamps="stamps after every tube (framegate)",
+    notes="Window attention: windows are recounted for the kept cells; sliding windows of the language model hold kept "
+    "tokens alone, and so reach further back.",
+)
