@@ -119,6 +119,28 @@ def tiny_text(tokenizer: Any, changes: Values, *, rope: Values | None = None) ->
     } | changes
 
 
+def tiny_tower(*, depth: int = 4) -> Values:
+    """Settings of a tiny packed tower."""
+    return {
+        "depth": depth,
+        "hidden_size": 32,
+        "out_hidden_size": 64,
+        "num_heads": 2,
+        "intermediate_size": 64,
+    }
+
+
+def tiny_windows() -> Values:
+    """Settings of a tiny packed tower with window attention, in all but two layers."""
+    return tiny_tower() | {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3]}
+
+
+def tiny_deepstack() -> Values:
+    """Settings of a tiny packed tower with learned positions that gives the features of several layers."""
+    own = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1, 2]}
+    return tiny_tower() | own
+
+
 def tiny_experts() -> Values:
     """Settings of a tiny language model in which each token goes to two of four experts."""
     return {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from framegate.models.families._shared import qwen2_recipe, qwen_token_ids, tiny_text
+from framegate.models.families._shared import qwen2_recipe, qwen_token_ids, tiny_text, tiny_windows
 from framegate.models.family import Family, TinyRecipe, Values
 from framegate.models.prompt.positions import text_positions
 from framegate.models.towers.packed import PackedTower
@@ -25,14 +25,12 @@ class Exaone45Tower(PackedTower):
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
     from transformers import Exaone4_5_Config
 
-    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "num_key_value_heads": 1}
-    windows = {"intermediate_size": 64, "patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3]}
     layers = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
     text = {"model_type": "exaone4", "sliding_window": 4096} | layers | text
     ids = qwen_token_ids(tokenizer)
     return Exaone4_5_Config(
         text_config=tiny_text(tokenizer, text),
-        vision_config=tower | windows | vision,
+        vision_config=tiny_windows() | {"num_key_value_heads": 1} | vision,
         image_token_id=ids["image_token_id"],
         video_token_id=ids["video_token_id"],
     )

@@ -11,16 +11,15 @@ from framegate.models.families._omni import (
     omni_tiny,
     tiny_thinker,
 )
+from framegate.models.families._shared import tiny_windows
 from framegate.models.family import Family, Values
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
-    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
-    windows = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3]}
     return tiny_thinker(
         "Qwen2_5OmniThinkerConfig",
         tokenizer,
-        vision=tower | windows | vision,
+        vision=tiny_windows() | vision,
         audio={"n_window": 100},
         text=text,
         rope={},

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from framegate.models.families._shared import qwen2_recipe, tiny_qwen
+from framegate.models.families._shared import qwen2_recipe, tiny_qwen, tiny_windows
 from framegate.models.family import Family, TinyRecipe, Values
 from framegate.models.towers.packed import PackedTower
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
-    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
-    windows = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1, 3], "tokens_per_second": 2}
-    return tiny_qwen("Qwen2_5_VLConfig", tokenizer, vision=tower | windows | vision, text=text)
+    tower = tiny_windows() | {"tokens_per_second": 2}
+    return tiny_qwen("Qwen2_5_VLConfig", tokenizer, vision=tower | vision, text=text)
 
 
 FAMILY = Family(

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from framegate.models.families._shared import tiny_qwen
+from framegate.models.families._shared import tiny_qwen, tiny_tower
 from framegate.models.families.qwen3_vl import FAMILY as QWEN3_VL
 from framegate.models.family import Values
 
 
 def tiny_qwen3_5(config: str, tokenizer: Any, *, vision: Values, text: Values) -> Any:
     """The configuration of a tiny Qwen3.5, by the name of its class: settings that replace the tiny ones."""
-    tower = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
-    vision = tower | {"patch_size": 16, "num_position_embeddings": 64} | vision
+    vision = tiny_tower(depth=2) | {"patch_size": 16, "num_position_embeddings": 64} | vision
     heads = {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
     sizes = {"head_dim": 32, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
     text = heads | sizes | {"layer_types": ["linear_attention", "linear_attention", "full_attention"]} | text

@@ -12,17 +12,15 @@ from framegate.models.families._omni import (
     omni_tiny,
     tiny_thinker,
 )
-from framegate.models.families._shared import HALF, tiny_experts
+from framegate.models.families._shared import HALF, tiny_deepstack, tiny_experts
 from framegate.models.family import Family, Values
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
-    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
-    deepstack = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1, 2]}
     return tiny_thinker(
         "Qwen3OmniMoeThinkerConfig",
         tokenizer,
-        vision=tower | deepstack | vision,
+        vision=tiny_deepstack() | vision,
         audio={"n_window": 50, "downsample_hidden_size": 16},
         text=tiny_experts() | text,
         rope={"mrope_interleaved": True},

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from framegate.models.families._shared import qwen3_recipe, tiny_qwen
+from framegate.models.families._shared import qwen3_recipe, tiny_deepstack, tiny_qwen
 from framegate.models.family import Family, TinyRecipe, Values
 from framegate.models.towers.packed import PackedTower
 
 
 def tiny_qwen3(config: str, tokenizer: Any, *, vision: Values, text: Values) -> Any:
     """The configuration of a tiny Qwen3-VL, by the name of its class: settings that replace the tiny ones."""
-    tower = {"depth": 4, "hidden_size": 32, "out_hidden_size": 64, "num_heads": 2, "intermediate_size": 64}
-    deepstack = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1, 2]}
-    vision, text = tower | deepstack | vision, {"head_dim": 16} | text
+    vision, text = tiny_deepstack() | vision, {"head_dim": 16} | text
     return tiny_qwen(config, tokenizer, vision=vision, text=text, rope={"mrope_interleaved": True})
 
 
