@@ -1,0 +1,215 @@
+"""What some families promise beside the contract of all: pictures, experts, sound, processors of kin, their rules."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from family_cases import CLOSE, NAMES, NEW, called, dense, family_pair
+from tiny import moving_frames
+from transformers.video_utils import VideoMetadata
+
+import framegate
+from framegate.errors import AttachmentError, PlaceholderError, UnsupportedModelError
+from framegate.models.families import families, family_of_type
+from framegate.models.video_processor import shell
+from framegate.models.video_processor.sampling import stock_indices
+from framegate.models.video_processor.settings import stock_values, video_settings
+
+GLM = [name for name in NAMES if name.startswith("glm")]
+OMNI = [name for name in NAMES if "omni" in name]
+
+
+@pytest.fixture
+def pair(name):
+    return family_pair(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not families()[name].recipe.pictures_beside])
+def test_a_picture_beside_a_video_is_refused_where_both_have_one_placeholder(name, pair):
+    model, processor = pair
+    video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+    marks = families()[name].tiny
+    call = {"text": [marks.image_mark + marks.video_mark], "images": [moving_frames(1)[0]], "videos": [video]}
+    with (
+        framegate.attach(model, processor, "gate", keep_ratio=0.5),
+        pytest.raises(AttachmentError, match="two calls"),
+    ):
+        processor(**call, return_tensors="pt", do_sample_frames=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", GLM)
+def test_glm_refuses_a_picture_beside_a_video_by_name_where_stock_miscounts(pair):
+    model, processor = pair
+    video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}]}]
+    text = processor.apply_chat_template(chat, tokenize=False)
+    inputs = processor(
+        text=[text],
+        images=[moving_frames(1)[0]],
+        videos=[video],
+        video_metadata=[{"fps": 4.0, "total_num_frames": 8}],
+        do_sample_frames=False,
+        return_tensors="pt",
+    )
+    with pytest.raises(ValueError, match="do not match"):
+        model(**inputs)
+    framegate.attach(model, None, "gate", keep_ratio=0.5)
+    with pytest.raises(AttachmentError, match="one placeholder.*ask about them in two"):
+        model(**inputs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("has_torchvision", [True, False])
+@pytest.mark.parametrize(
+    ("name", "other"), [(name, other) for name in NAMES for other in families()[name].processors_of]
+)
+def test_checkpoints_that_came_with_the_processor_of_kin(pair, other, has_torchvision, tmp_path, monkeypatch):
+    model, _ = pair
+    _, processor = family_pair(other)
+    inputs = dense(processor, moving_frames())
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    monkeypatch.setattr(shell, "torchvision_found", lambda: has_torchvision)
+    loaded, gates = framegate.from_pretrained(tmp_path, front_end={"preset": "gate", "keep_ratio": 0.5})
+    assert type(gates).__name__ == families()[other].recipe.processor
+    short = loaded(**called(gates, moving_frames())).logits
+    with framegate.attach(model, None, "gate", keep_ratio=0.5):
+        torch.testing.assert_close(model(**inputs).logits, short, **CLOSE)
+
+
+@pytest.mark.parametrize("name", GLM)
+@pytest.mark.parametrize(
+    ("total", "rate_fps"), [(1, 25.0), (31, 25.0), (250, 29.97), (2000, 24.0), (9000, 30.0), (80000, 24.0)]
+)
+def test_frames_in_memory_are_sampled_by_the_familys_own_rule(name, total, rate_fps):
+    pytest.importorskip("torchvision")
+    values = stock_values(name)
+    stock = getattr(transformers, values["video_processor_type"])()
+    of_video = VideoMetadata(total_num_frames=total, fps=rate_fps, duration=total / rate_fps)
+    found = stock_indices(total, rate_fps, video_settings(name, values))
+    assert found.tolist() == [int(frame) for frame in stock.sample_frames(of_video)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("internvl", {"vision_feature_layer": -2}),
+        ("internvl", {"vision_feature_select_strategy": "full"}),
+        ("llava_onevision", {"vision_feature_select_strategy": "default"}),
+    ],
+)
+def test_a_keyword_that_kept_cells_cannot_follow_is_refused_and_never_dropped(pair, other):
+    model, processor = pair
+    inputs = dense(processor, moving_frames())
+    framegate.attach(model, None, "gate", keep_ratio=0.5)
+    ((keyword, value),) = other.items()
+    with pytest.raises(AttachmentError, match=f"{keyword} is {value!r}.*alone"):
+        model(**inputs, **other)
+    served = {"vision_feature_layer": -1, "vision_feature_select_strategy": None}
+    assert torch.equal(model(**inputs, **{keyword: served[keyword]}).logits, model(**inputs).logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [name for name in NAMES if "moe" in name])
+def test_experts_are_balanced_over_what_the_language_model_read(pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        inputs = called(processor, moving_frames(), moving_frames(seed=1)) | {"output_router_logits": True}
+        out, trained = model(**inputs), model(**inputs, labels=inputs["input_ids"])
+    assert len(out.router_logits[0]) < inputs["input_ids"].numel()
+    assert torch.equal(out.aux_loss, trained.aux_loss)
+
+
+def test_a_family_of_a_later_transformers_is_refused_with_the_release(monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "5.22.1")
+    with pytest.raises(
+        UnsupportedModelError, match=r"Qwen2_5OmniThinker.*from transformers 5.23 on.*5\.22\.1"
+    ):
+        family_of_type("qwen2_5_omni_thinker")
+
+
+def heard(processor, *, within):
+    """Inputs of a video with its sound, laid between its tubes or beside it."""
+    sound = np.sin(np.arange(24000) / 50).astype(np.float32)
+    marks = "" if within else processor.audio_bos_token + processor.audio_token + processor.audio_eos_token
+    out = processor(
+        text=["<|vision_start|><|video_pad|><|vision_end|>" + marks],
+        videos=[torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)],
+        video_metadata=[{"fps": 4.0, "total_num_frames": 8}],
+        audio=[sound],
+        audio_from_video_indices=[0] if within else None,
+        load_audio_from_video=within,
+        do_sample_frames=False,
+        return_tensors="pt",
+    )
+    inputs = {name: value for name, value in out.items() if torch.is_tensor(value)}
+    return inputs | ({"use_audio_in_video": True} if within else {})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("name", OMNI)
+def test_sound_stays_and_is_read_where_it_was(pair, within):
+    model, processor = pair
+    inputs = heard(processor, within=within)
+    want = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**heard(processor, within=within)).logits, want)
+    with framegate.attach(model, None, "gate", keep_ratio=0.5):
+        of_pixels = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
+        gated = heard(processor, within=within)
+        torch.testing.assert_close(model(**gated).logits, of_pixels, **CLOSE)
+        assert front_end.report.kept_tokens == front_end.report.dense_tokens // 2
+        out = model.generate(**gated, **NEW)
+        assert torch.equal(model.generate(**gated, **NEW, use_cache=False), out)
+
+
+@pytest.mark.parametrize("name", OMNI[:1])
+def test_the_sound_of_a_whole_file_does_not_go_with_a_window_of_it(pair):
+    model, processor = pair
+    video = {"type": "video", "video": "talk.mp4", "video_start": 1.0, "video_end": 2.0}
+    chat = [{"role": "user", "content": [video]}]
+    with (
+        framegate.attach(model, processor, "gate", keep_ratio=0.5),
+        pytest.raises(AttachmentError, match="sound of all of talk.mp4.*audio_from_video_indices"),
+    ):
+        processor.apply_chat_template(chat, tokenize=True, return_dict=True, load_audio_from_video=True)
+
+
+@pytest.mark.parametrize("name", OMNI)
+def test_seconds_of_a_tube_are_those_of_its_frames_and_stocks_guess_where_nobody_knows(name, pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5, timestamps=None) as front_end:
+        seconds = called(processor, moving_frames())["video_second_per_grid"]
+        assert seconds.tolist() == [0.5]
+        video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+        text = ["<|vision_start|><|video_pad|><|vision_end|>"]
+        out = processor(text=text, videos=[video], do_sample_frames=False, return_tensors="pt")
+        assumed_fps = families()[name].recipe.assumed_fps
+        assert out["video_second_per_grid"].tolist() == [2 / assumed_fps]
+        model(**{name: value for name, value in out.items() if torch.is_tensor(value)})
+        assert f"{assumed_fps:.0f} frames per second assumed" in str(front_end.report.notes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", OMNI)
+def test_a_thinker_without_seconds_is_told_which(pair):
+    model, processor = pair
+    inputs = called(processor, moving_frames())
+    del inputs["video_second_per_grid"]
+    framegate.attach(model, None, "gate", keep_ratio=0.5)
+    with pytest.raises(PlaceholderError, match="without video_second_per_grid"):
+        model(**{name: value for name, value in inputs.items() if not name.startswith("framegate")})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["internvl"])
+def test_pictures_that_may_be_frames_are_told(pair):
+    model, processor = pair
+    inputs = called(processor, moving_frames(), own=False)
+    front_end = framegate.attach(model, None, "gate", keep_ratio=0.5)
+    model(**inputs)
+    assert "8 pictures, or tiles of pictures, went the stock path" in str(front_end.report.notes)

@@ -1,0 +1,52 @@
+"""Tiny models of every family that this transformers has, and what their processors make of frames."""
+
+import torch
+import transformers
+from packaging.version import Version
+
+from framegate.models.families import families
+from framegate.models.tiny import tiny_pair
+
+NAMES = sorted(
+    name
+    for name, family in families().items()
+    if Version(transformers.__version__) >= Version(family.lowest_transformers)
+)
+NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+CLOSE = {"rtol": 0, "atol": 2e-4}
+# a family's own compression of prompts would leave cells out that the tests count
+OWN_COMPRESSION = "use_token_compression"
+
+
+def family_pair(name):
+    """Model and processor; its own compression is off."""
+    model, processor = tiny_pair(name)
+    if hasattr(processor.video_processor, OWN_COMPRESSION):
+        setattr(processor.video_processor, OWN_COMPRESSION, False)
+    return model, processor
+
+
+def called(processor, *videos, own=True):
+    """Inputs of one row a video; `own` keeps framegate's keys, which a stock model would refuse."""
+    chat = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What moves?"}]}]
+    text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    out = processor(
+        text=[text] * len(videos),
+        videos=[torch.from_numpy(video).permute(0, 3, 1, 2) for video in videos],
+        video_metadata=[
+            {"fps": 4.0, "total_num_frames": 8, "duration": 2.0, "frames_indices": list(range(8))}
+            for _ in videos
+        ],
+        do_sample_frames=False,
+        return_tensors="pt",
+        padding=True,
+    )
+    return {k: v for k, v in out.items() if torch.is_tensor(v) and (own or not k.startswith("framegate"))}
+
+
+def dense(processor, *videos):
+    """Inputs as the stock processor makes them, told to be a video where the family's pixels do not say it."""
+    inputs = called(processor, *videos, own=False)
+    if "pixel_values_videos" not in inputs:
+        inputs["framegate_video_frames"] = torch.tensor([8] * len(videos))
+    return inputs
