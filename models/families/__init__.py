@@ -65,15 +65,17 @@ def family_of(model: Any) -> Family:
         Its family.
 
     Raises:
-        UnsupportedModelError: its class, and every class it derives from, is in no row; the message lists the rows. Or
-            this transformers is too old for its family.
+        UnsupportedModelError: its class, and every class it derives from, is in no row; the message lists the rows, and
+            names a part of it that is. Or this transformers is too old for its family.
     """
     of_class = {family.model_class: family for family in families().values()}
     for cls in type(model).__mro__:
         if cls.__name__ in of_class:
             return _served(of_class[cls.__name__])
+    parts = [name for name, part in getattr(model, "_modules", {}).items() if type(part).__name__ in of_class]
+    hint = f" Its part .{parts[0]} is: attach to that." if parts else ""
     supported = ", ".join(of_class)
-    raise UnsupportedModelError(f"{type(model).__name__} is not supported. Supported: {supported}.")
+    raise UnsupportedModelError(f"{type(model).__name__} is not supported.{hint} Supported: {supported}.")
 
 
 def family_of_type(model_type: str) -> Family:

@@ -37,5 +37,6 @@ FAMILY = Family(
     reads_times=True,
     # position_id_per_seconds of every released checkpoint
     time_ids_per_second=25,
-    notes="Attach to `model.thinker` of the whole model; sound stays whole, also where it is read with its video.",
+    notes="Attach to `model.thinker` of the whole model, whose text it is; what the talker says was not tried. Sound "
+    "stays whole, also where it is read with its video.",
 )

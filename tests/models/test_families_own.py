@@ -130,6 +130,14 @@ def test_a_family_of_a_later_transformers_is_refused_with_the_release(monkeypatc
         family_of_type("qwen2_5_omni_thinker")
 
 
+@pytest.mark.parametrize("name", OMNI[:1])
+def test_a_whole_of_which_a_part_is_supported_is_refused_with_the_part(pair):
+    whole = torch.nn.Module()
+    whole.thinker = pair[0]
+    with pytest.raises(UnsupportedModelError, match=r"Module is not supported\. Its part \.thinker is"):
+        framegate.attach(whole)
+
+
 def heard(processor, *, within):
     """Inputs of a video with its sound, laid between its tubes or beside it."""
     sound = np.sin(np.arange(24000) / 50).astype(np.float32)
