@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from answers import summary
+from answers import summary, tables
 from answers.bench_answers import COLUMNS, pair, put
 from answers.rows import pooled, rows_of
 from answers.series import SERIES
@@ -14,60 +14,59 @@ from framegate.tools.evaluation.generator import write_dataset
 from framegate.tools.evaluation.results import Results
 
 
-def row(
-    name, keep_ratio, value, *, of_dense="", series="budget", kind="all", metric="correct", fps="4", kept="96"
-):
-    return dict.fromkeys(COLUMNS, "") | {
-        "weights": "training_free",
-        "series": series,
-        "name": name,
-        "keep_ratio": keep_ratio,
-        "fps": fps,
-        "kind": kind,
-        "metric": metric,
-        "value": value,
-        "low": value,
-        "high": value,
-        "of_dense": of_dense,
-        "of_dense_low": of_dense,
-        "of_dense_high": of_dense,
-        "tokens_dense": "384",
-        "tokens_kept": kept,
-        "input_seconds": "0.1",
-        "first_token_seconds": "0.2" if name == "dense" else "0.05",
-    }
+def row(name, keep_ratio, value, *, tower_ratio="0.25", series="budget", fps="4", **more):
+    told = {"weights": "training_free", "split": "test", "size": "all", "camera": "all", "series": series}
+    told |= {"name": name, "tower_ratio": tower_ratio, "keep_ratio": keep_ratio, "fps": fps}
+    told |= {"kind": "headline", "metric": "correct", "tower_share": tower_ratio, "prompt_share": keep_ratio}
+    spread = dict.fromkeys(("value", "low", "high"), value) | dict.fromkeys(summary.OF_DENSE, value)
+    return dict.fromkeys(COLUMNS, "") | told | spread | more
 
 
 ROWS = [
-    row("dense", "", "0.8", kept="384"),
-    row("framegate", "0.25", "0.79", of_dense="0.9875"),
-    row("gate", "0.25", "0.795", of_dense="0.99"),
-    row("rlt", "0.25", "0.6", of_dense="0.75"),
-    row("random", "0.25", "0.1", of_dense="0.125"),
-    row("down_scaling", "0.25", "0", kept=""),
+    row("dense", "1", "0.8", tower_ratio="1"),
+    row("framegate", "0.25", "0.79", over_rival="-0.02", over_rival_low="-0.03", over_rival_high="0.01"),
+    row("gate", "0.25", "0.7"),
+    row("vidcom2, whole tower", "0.25", "0.81", tower_ratio="1"),
+    row("rlt", "0.25", "0.6"),
 ]
 
 
-def test_a_method_that_could_not_run_is_said_to():
-    _, body = summary.budget_rows(ROWS, "training_free")
-    assert {line[0]: line[-1] for line in body}["down_scaling"] == "cannot"
+@pytest.fixture
+def shown(monkeypatch):
+    """Lines of a table of `answers.tables`, made of rows given here."""
+
+    def lines(make, rows):
+        monkeypatch.setattr(tables, "read", lambda *_: rows)
+        found = []
+        make(lambda header, body: found.extend([header, *body]) or "")
+        return found
+
+    return lines
+
+
+def test_targets_are_met_by_the_lower_end_and_the_rest_says_so(shown):
+    close = row("framegate", "0.25", "0.98", of_dense_low="0.96")
+    found = [line[-1] for line in shown(tables.targets, [close])[1:]]
+    assert found == ["the point alone"]
+    assert shown(tables.targets, [row("framegate", "0.25", "0.98")])[1][-1] == "yes"
+    assert shown(tables.targets, [row("framegate", "0.25", "0.9")])[1][-1] == "no"
+
+
+def test_the_default_is_held_against_what_costs_the_tower_no_more(shown):
+    lines = {line[0].split(": ")[-1]: line for line in shown(tables.targets, ROWS)}
+    assert lines["right answers over VidCom2's at the same prompt"][-1] == "no"  # the point is below -0.01
+    above = lines["above every baseline whose tower share is at most ours"]
+    assert above[-2:] == ["0.790, gate 0.700", "yes"]
+
+
+def test_the_first_table_is_of_the_test_split_alone(shown):
+    lines = shown(tables.headline, [*ROWS, row("framegate", "0.25", "0.5", split="validation")])
+    assert [line[3] for line in lines if "framegate" in line[0]] == ["0.790 (0.790 to 0.790)"]
 
 
 def test_tokens_that_grow_with_the_root_of_the_rate_have_exponent_one_half():
-    rows = [
-        row(
-            "gate",
-            "",
-            "0.5",
-            series="fps",
-            kind="text_at",
-            metric="exact_match",
-            fps=str(fps),
-            kept=str(100 * fps**0.5),
-        )
-        for fps in (1, 2, 4, 8, 16)
-    ]
-    assert summary.exponent(rows, "training_free", "gate") == pytest.approx(0.5)
+    rows = [{"fps": str(fps), "tokens_kept": str(100 * fps**0.5)} for fps in (1, 2, 4, 8, 16)]
+    assert summary.exponent(rows, "tokens_kept") == pytest.approx(0.5)
 
 
 def test_a_run_again_takes_its_rows_place(tmp_path):
@@ -126,6 +125,13 @@ def test_what_dense_does_not_know_is_no_loss_and_a_lucky_guess_no_gain():
         0.5,
         0.25,
     )
+
+
+def test_the_rival_is_held_beside_pair_by_pair():
+    found = rows_of(answered([1, 0, 0, 1]), answered([1, 1, 0, 0]), rival=answered([1, 1, 1, 1]))
+    by = {(row["kind"], row["metric"]): row for row in found}
+    assert by["headline", "correct"]["over_rival"] == -0.5
+    assert by["headline", "correct"]["difference"] == 0.0
 
 
 def test_kinds_with_metrics_of_their_own_are_held_together():

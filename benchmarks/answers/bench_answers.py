@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from answers.rows import pooled, rows_of
-from answers.series import SERIES, Run
+from answers.series import SERIES, Run, rival_of
 from common import environment
 
 import framegate
@@ -40,12 +40,15 @@ COLUMNS = (
     *("weights", "series", "name", "split", "size", "camera", "tower_ratio", "keep_ratio"),
     *("refill", "weight", "context", "select", "motion", "fps", "kind", "metric", "n", "errors"),
     *("value", "low", "high", "of_dense", "of_dense_low", "of_dense_high"),
-    *("difference", "difference_low", "difference_high", "tower_share", "prompt_share"),
+    *("difference", "difference_low", "difference_high"),
+    # the paired difference to VidCom2's rule behind the whole tower at the same share of the prompt
+    *("over_rival", "over_rival_low", "over_rival_high", "tower_share", "prompt_share"),
+    # times to the first token are taken apart (bench_first_token.py)
     *("tokens_dense", "cells_encoded", "tokens_kept", "input_seconds", "after_tower_ms"),
-    # times to the first token are taken apart (bench_first_token.py); the rows of generator 2 have them, and one seed
-    *("first_token_seconds", "generate_seconds", "seed"),
     *("videos", "seeds", "device", "torch", "transformers", "commit", "command"),
 )
+# sizes whose tubes hold more than a few tokens at a tenth of the prompt
+WIDE = ("6x10", "8x14")
 
 
 def question_sets(options):
@@ -135,8 +138,8 @@ def settings_of(run):
     }
 
 
-def table_rows(run, results, dense, options):
-    """All rows of a run: every size, all sizes, and of those the cameras apart."""
+def table_rows(run, results, twins, options):
+    """All rows of a run: all sizes, of those the cameras apart, and every size; twins: dense, and the rival or None."""
     shared = {
         "weights": options.weights,
         "series": run.series,
@@ -149,15 +152,19 @@ def table_rows(run, results, dense, options):
         "command": shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]]),
     } | environment()
     rows = []
-    for size in (*options.sizes, "all"):
-        mine, theirs = (
-            pooled([found for (one, _), found in runs.items() if size in (one, "all")])
-            for runs in (results, dense)
+    together = {"all": options.sizes, " ".join(WIDE): WIDE} | {size: (size,) for size in options.sizes}
+    for size, sizes in together.items():
+        if not set(sizes) <= set(options.sizes):
+            continue
+        mine, dense, rival = (
+            None if runs is None else pooled([found for (one, _), found in runs.items() if one in sizes])
+            for runs in (results, *twins)
         )
         cameras = ("all", "still", "moving", "cuts") if size == "all" and run.camera is None else ("all",)
         for camera in cameras:
             told = shared | {"size": size, "camera": run.camera or camera}
-            rows += [told | row for row in rows_of(mine, theirs, None if camera == "all" else camera)]
+            chosen = None if camera == "all" else camera
+            rows += [told | row for row in rows_of(mine, dense, chosen, rival=rival)]
     return rows
 
 
@@ -224,8 +231,8 @@ def main():
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} {run.label}", flush=True)
         twin = Run(run.series, "dense", "dense", {"fps": run.fps}, camera=run.camera)
-        results = asked(run, sets, options)
-        put(options.csv, table_rows(run, results, asked(twin, sets, options), options))
+        twins = [one and asked(one, sets, options) for one in (twin, rival_of(run))]
+        put(options.csv, table_rows(run, asked(run, sets, options), twins, options))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw results/answers.csv: accuracy against tokens, and accuracy, tokens and seconds against frames per second.
+"""Draw results/answers.csv: right answers against the shares of prompt and tower, and against frames per second.
 
 python benchmarks/answers/plot_answers.py docs/img/answers.png
 """
@@ -13,10 +13,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from answers.summary import WEIGHTS, pick, read, share
+from answers.summary import pick, read
+from answers.tables import VIDCOM2
 from information.plot_information import COLOURS
 
-MORE_COLOURS = COLOURS | {"kffocus": "black", "vidcom2": "gold", "dense": "dimgrey"}
+MORE_COLOURS = COLOURS | {"kffocus": "black", "stc": "teal", VIDCOM2: "gold", "dense": "dimgrey"}
+SHARES = [0.05, 0.1, 0.25, 0.5, 1.0]
 
 
 def main():
@@ -25,86 +27,85 @@ def main():
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
     rows = read()
-    weights = [name for name in WEIGHTS if pick(rows, weights=name, series="budget")]
-    figure, axes = plt.subplots(
-        2, len(weights) + 1, figsize=(4.4 * (len(weights) + 1), 7), layout="constrained", squeeze=False
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for column, name in enumerate(weights):
-        for axis, kind, metric in zip(
-            axes[:, column], ("all", "text_at"), ("correct", "exact_match"), strict=True
-        ):
-            draw_budget(axis, rows, name, kind, metric)
-    draw_rates(axes[:, -1], rows, weights[-1])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.6), layout="constrained")
+    budget = pick(rows, series="budget", weights="training_free")
+    draw_prompts(axes[0], budget)
+    draw_towers(axes[1], budget)
+    draw_rates(axes[2], pick(rows, series="fps", weights="training_free", camera="still"))
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=8)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=90)
     print(f"wrote {target} ({target.stat().st_size / 1024:.0f} KiB)")
 
 
-def draw_budget(axis, rows, weights, kind, metric):
-    """Accuracy against the share of tokens, a line per method."""
-    axis.set_axis_on()
-    chosen = pick(rows, kind=kind, metric=metric, series="budget", weights=weights)
-    dense = next(row for row in chosen if row["name"] == "dense")
-    axis.axhline(float(dense["value"]), color=MORE_COLOURS["dense"], linestyle=":", label="dense")
+def draw_prompts(axis, rows):
+    """Right answers against the share of the prompt, a line per method; ours with a quarter of the tower."""
     for method, colour in MORE_COLOURS.items():
-        points = sorted(
-            (share(row), float(row["value"]), float(row["low"]), float(row["high"]))
-            for row in chosen
-            if row["name"] == method and row["keep_ratio"] and row["tokens_kept"]
-        )
-        if points:
-            x, y, low, high = zip(*points, strict=True)
-            axis.plot(
-                x,
-                y,
-                "o-",
-                color=colour,
-                label=method,
-                markersize=3,
-                linewidth=2.2 if method == "framegate" else 1.1,
-            )
-            if method == "framegate":
-                axis.fill_between(x, low, high, color=colour, alpha=0.15)
+        mine = [row for row in rows if row["name"] == method and row["keep_ratio"] and row["value"]]
+        if method == "framegate":
+            mine = [row for row in mine if row["tower_ratio"] == "0.25"]
+        line(axis, mine, "prompt_share", method, colour)
+    dense_line(axis, rows)
+    finish(axis, "share of the prompt (framegate: a quarter of the tower)")
+
+
+def draw_towers(axis, rows):
+    """Right answers of the default against the share of the tower, a line per share of the prompt."""
+    mine = [row for row in rows if row["name"] == "framegate"]
+    prompts = sorted({row["keep_ratio"] for row in mine}, key=float)
+    for number, prompt in enumerate(prompts):
+        chosen = [row for row in mine if row["keep_ratio"] == prompt]
+        colour = plt.get_cmap("viridis")(number / max(1, len(prompts) - 1) * 0.9)
+        line(axis, chosen, "tower_share", f"prompt {float(prompt):.0%}", colour)
+    dense_line(axis, rows)
+    axis.legend(fontsize=7)
+    finish(axis, "share of the tower (framegate)")
+
+
+def draw_rates(axis, rows):
+    """Right answers against frames per second."""
+    for name in dict.fromkeys(row["name"] for row in rows):
+        mine = sorted((row for row in rows if row["name"] == name), key=lambda row: float(row["fps"]))
+        x, y = ([float(row[column]) for row in mine] for column in ("fps", "value"))
+        axis.plot(x, y, "o-", markersize=3, label=name, color=MORE_COLOURS.get(name))
+    axis.set_xscale("log", base=2)
+    axis.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"], fontsize=7)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("frames per second, still cameras", fontsize=8)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=7)
+
+
+def line(axis, rows, share, label, colour):
+    """One method: points with what they cost, and of the default the interval."""
+    if not rows:
+        return
+    points = sorted(tuple(float(row[name]) for name in (share, "value", "low", "high")) for row in rows)
+    x, y, low, high = zip(*points, strict=True)
+    wide = 2.2 if label == "framegate" else 1.1
+    axis.plot(x, y, "o-", color=colour, label=label, markersize=3, linewidth=wide)
+    if label == "framegate":
+        axis.fill_between(x, low, high, color=colour, alpha=0.15)
+
+
+def dense_line(axis, rows):
+    """What is answered when nothing is left out, and what is guessed when everything is."""
+    for name, style in (("dense", ":"), ("no video", "--")):
+        found = [float(row["value"]) for row in rows if row["name"] == name]
+        if found:
+            axis.axhline(found[0], color=MORE_COLOURS["dense"], linestyle=style, linewidth=1, label=name)
+
+
+def finish(axis, label):
+    """Axes of shares, all alike."""
     axis.set_xscale("log")
-    axis.set_xticks([0.05, 0.1, 0.25, 0.5], ["5 %", "10 %", "25 %", "50 %"], fontsize=7)
+    axis.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES], fontsize=7)
     axis.minorticks_off()
     axis.set_ylim(0, 1)
+    axis.set_xlabel(label, fontsize=8)
+    axis.set_ylabel("right answers, headline kinds", fontsize=8)
     axis.grid(alpha=0.3)
-    axis.set_title(
-        f"{'all questions' if kind == 'all' else 'text at a time'}, {WEIGHTS[weights]}", fontsize=9
-    )
-    axis.set_xlabel("tokens", fontsize=8)
-    axis.set_ylabel("right answers", fontsize=8)
-
-
-def draw_rates(axes, rows, weights):
-    """Accuracy and tokens against frames per second."""
-    chosen = pick(rows, kind="text_at", metric="exact_match", series="fps", weights=weights)
-    for axis, value, label in (
-        (axes[0], lambda row: float(row["value"]), "text at a time, still camera"),
-        (axes[1], lambda row: float(row["tokens_kept"]), "video tokens"),
-    ):
-        axis.set_axis_on()
-        for name in ("dense", "gate", "framegate"):
-            points = [(float(row["fps"]), value(row)) for row in chosen if row["name"] == name]
-            if points:
-                axis.plot(
-                    *zip(*sorted(points), strict=True),
-                    "o-",
-                    color=MORE_COLOURS[name],
-                    label=name,
-                    markersize=3,
-                )
-        axis.set_xscale("log", base=2)
-        axis.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"], fontsize=7)
-        axis.set_xlabel("frames per second", fontsize=8)
-        axis.set_ylabel(label, fontsize=8)
-        axis.grid(alpha=0.3)
-    axes[1].set_yscale("log", base=2)
 
 
 if __name__ == "__main__":

@@ -43,31 +43,31 @@ def parts(results, camera):
         yield name, chosen
 
 
-def rows_of(results, dense, camera=None):
+def rows_of(results, dense, camera=None, *, rival=None):
     """Rows of one run at one size.
 
     Args:
         results: of the run, its sets pooled.
         dense: of the dense run on the same questions.
         camera: only questions about videos of this camera, and of them the headline alone.
+        rival: of the rival's run on the same questions; None where the run has none.
 
     Returns:
         Rows without what all rows of a run share.
     """
     twins = dict(parts(dense, camera))
+    rivals = {} if rival is None else dict(parts(rival, camera))
     found = []
     for kind, rows in parts(results, camera):
         if rows:
-            found += _rows_of_kind(kind, rows, twins[kind])
+            found += _rows_of_kind(kind, rows, twins[kind], rivals.get(kind))
     return found
 
 
-def _rows_of_kind(kind, rows, dense_rows):
-    mine, theirs = (
-        Results({"questions": kind, "num_questions": len(some), "preset": ""}, tuple(some))
-        for some in (rows, dense_rows)
-    )
+def _rows_of_kind(kind, rows, dense_rows, rival_rows):
+    mine, theirs = _results(kind, rows), _results(kind, dense_rows)
     held = compare(mine, theirs)[-1]
+    over = None if rival_rows is None else compare(mine, _results(kind, rival_rows))[-1].difference
     figures = {figure.metric: figure for figure in summarise(mine) if figure.metric in METRICS}
     costs = _costs(rows, next(iter(figures.values())))
     found = []
@@ -76,6 +76,7 @@ def _rows_of_kind(kind, rows, dense_rows):
         row |= vars(figure.estimate)
         if metric == "correct":
             row |= _spread("of_dense", held.ratio) | _spread("difference", held.difference)
+            row |= {} if over is None else _spread("over_rival", over)
         found.append(row)
     right = {row["id"] for row in dense_rows if row["correct"]}
     kept = [row for row in rows if row["id"] in right]
@@ -87,6 +88,10 @@ def _rows_of_kind(kind, rows, dense_rows):
         row = {"kind": kind, "metric": STILL_RIGHT, "n": len(kept), "errors": errors, **costs}
         found.append(row | vars(estimate))
     return found
+
+
+def _results(kind, rows):
+    return Results({"questions": kind, "num_questions": len(rows), "preset": ""}, tuple(rows))
 
 
 def _spread(name, estimate):

@@ -79,6 +79,12 @@ def whole(series, rule, prompt):
     return Run(series, f"{rule}, whole tower", "vidcom2", settings)
 
 
+def rival_of(run):
+    """What a run of the headline is held against besides dense: VidCom2 at the same share of the prompt, or nothing."""
+    prompt = run.overrides.get("keep_ratio")
+    return whole(run.series, "vidcom2", prompt) if run.series == "budget" and prompt in PROMPTS[:-1] else None
+
+
 def budget():
     """The headline: the default at both shares, and every baseline under the same account."""
     yield Run("budget", "dense", "dense")

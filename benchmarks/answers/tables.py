@@ -2,45 +2,166 @@
 
 from pathlib import Path
 
-from answers import summary as answers
+from answers.summary import OF_DENSE, WEIGHTS, exponent, interval, percent, pick, read
 
 FIRST_TOKEN = Path(__file__).parent / "results" / "first_token.csv"
-PROMPTS = ("", "0.25", "0.1")
-OF_DENSE = ("of_dense", "of_dense_low", "of_dense_high")
-# series -> rows of the headline: name in the CSV and what it is; dense first, then those behind the whole tower
-HEADLINE = {
-    "shares": {
-        "dense": "dense",
-        "vidcom2, whole tower": "VidCom2's rule behind the whole tower",
-        "equal_shares, whole tower": "equal shares behind the whole tower",
-        "contrast, anchored, refill": "gate, refill, equal shares (the default)",
-        "contrast, anchored, drop": "the same without refill",
-    },
-    "budget": {
-        "dense": "dense",
-        "vidcom2": "VidCom2's rule behind the whole tower",
-        "evs": "EVS's rule before the tower, no refill",
-        "gate": "gate, no refill (preset `gate`)",
-    },
-}
+VIDCOM2 = "vidcom2, whole tower"
+# rows of the first table: name in the CSV, shares that were asked for (tower, prompt), and what it is
+HEADLINE = (
+    ("dense", None, "dense"),
+    ("no video", None, "dense, shown no video: what can be guessed"),
+    ("framegate", ("0.25", "0.25"), "**framegate**: gate, refill, select"),
+    ("framegate", ("0.25", "0.1"), "**framegate**"),
+    ("framegate", ("0.1", "0.1"), "**framegate**"),
+    (VIDCOM2, (None, "0.25"), "VidCom2's rule behind the whole tower"),
+    (VIDCOM2, (None, "0.1"), "VidCom2's rule behind the whole tower"),
+    ("gate", (None, "0.25"), "the gate alone, no refill"),
+    ("evs", (None, "0.25"), "EVS's rule, no refill"),
+    ("uniform_frames", (None, "0.25"), "every fourth tube whole"),
+)
+OVER_RIVAL = ("over_rival", "over_rival_low", "over_rival_high")
+COLUMNS = ["", "tower", "prompt", "right answers", "of dense"]
+UNBUDGETED = ("dense", "no video")
 
 
 def headline(table):
-    """Right answers as shipped, by the shares of tower and prompt; of the series that was measured last."""
-    rows = [row for row in answers.read() if row.get("split") in (None, "", "test")]
-    found = {name: answers.pick(rows, series=name, weights="training_free") for name in HEADLINE}
-    series = "shares" if found["shares"] else "budget"
+    """Right answers as shipped, by the shares of tower and prompt that were spent."""
+    rows = pick(read(), series="budget", weights="training_free")
+    return table(COLUMNS, [_line(row, what) for row, what in _found(rows)])
+
+
+def _found(rows):
+    for name, shares, what in HEADLINE:
+        for row in rows:
+            tower, prompt = shares or (None, None)
+            if (
+                row["name"] == name
+                and tower in (None, row["tower_ratio"])
+                and prompt in (None, row["keep_ratio"])
+            ):
+                yield row, what
+
+
+def _line(row, what):
+    kept = "" if row["name"] == "dense" else interval(row, OF_DENSE)
+    return [what, percent(row["tower_share"]), percent(row["prompt_share"]), interval(row), kept]
+
+
+def shares(table):
+    """The default at every pair of shares: paired shares of dense, for all sizes and apart."""
+    parts = []
+    for weights, what in WEIGHTS.items():
+        for size, of_size in (("all", "all sizes"), *((one, f"{one} cells a tube") for one in _sizes())):
+            rows = pick(read(), series="budget", weights=weights, name="framegate", size=size)
+            if rows:
+                parts.append(f"**{what}, {of_size}**\n\n{_grid(table, rows)}")
+    return "\n".join(parts)
+
+
+def _sizes():
+    return list(dict.fromkeys(row["size"] for row in read() if row["size"] != "all"))
+
+
+def _grid(table, rows):
+    prompts, towers = (
+        sorted({float(row[name]) for row in rows}, reverse=True) for name in ("keep_ratio", "tower_ratio")
+    )
+    found = {(float(row["tower_ratio"]), float(row["keep_ratio"])): interval(row, OF_DENSE) for row in rows}
+    body = [[f"{tower:.0%}", *(found.get((tower, prompt), "") for prompt in prompts)] for tower in towers]
+    return table(["tower, below; prompt", *(f"{prompt:.0%}" for prompt in prompts)], body)
+
+
+def methods(table):
+    """Every method at every share of the prompt, and what it sends through the tower."""
+    parts = []
+    for weights, what in WEIGHTS.items():
+        rows = [
+            row for row in pick(read(), series="budget", weights=weights) if row["name"] not in UNBUDGETED
+        ]
+        if not rows:
+            continue
+        prompts = sorted({float(row["keep_ratio"]) for row in rows if row["keep_ratio"]}, reverse=True)
+        body = []
+        for name, tower in dict.fromkeys((row["name"], _tower(row)) for row in rows):
+            mine = {
+                float(row["keep_ratio"]): interval(row, OF_DENSE)
+                for row in rows
+                if (row["name"], _tower(row)) == (name, tower)
+            }
+            body.append([name, tower, *(mine.get(prompt, "") for prompt in prompts)])
+        header = ["method", "tower", *(f"prompt {prompt:.0%}" for prompt in prompts)]
+        parts.append(f"**{what}**\n\n{table(header, body)}")
+    return "\n".join(parts)
+
+
+def _tower(row):
+    """What a method sends through the tower, in words: a share, or what the prompt has."""
+    if row["tower_ratio"] == row["keep_ratio"]:
+        return "as the prompt"
+    return percent(row["tower_ratio"])
+
+
+def kinds(table):
+    """Kind by kind: guessed, dense, and the default at the two budgets of the headline."""
+    rows = read()
+    shown = (
+        ("no video", "1", "1"),
+        ("dense", "1", "1"),
+        ("framegate", "0.25", "0.25"),
+        ("framegate", "0.25", "0.1"),
+    )
+    names = dict.fromkeys(row["kind"] for row in rows if row["series"] == "budget")
     body = []
-    for name, what in HEADLINE[series].items():
-        whole = name in ("dense", "vidcom2") or name.endswith("whole tower")
-        mine = [row for row in found[series] if row["name"] == name and row["keep_ratio"] in PROMPTS]
-        for row in sorted(mine, key=lambda row: PROMPTS.index(row["keep_ratio"])):
-            prompt = row["keep_ratio"] or 1
-            tower = 1 if whole else row.get("tower_ratio") or prompt
-            kept = "" if name == "dense" else answers.interval(row, OF_DENSE)
-            body.append([what, f"{float(tower):.0%}", f"{float(prompt):.0%}", answers.interval(row), kept])
-    unmeasured = "" if series == "shares" else "\nThe default itself, with refill, has no row yet.\n"
-    return table(["", "tower", "prompt", "right answers", "of dense"], body) + unmeasured
+    for kind in names:
+        line = [kind]
+        for name, tower, prompt in shown:
+            found = pick(rows, kind=kind, series="budget", weights="training_free", name=name)
+            if name == "framegate":
+                found = [row for row in found if (row["tower_ratio"], row["keep_ratio"]) == (tower, prompt)]
+            line.append(interval(found[0]) if found else "")
+        body.append(line)
+    return table(["kind", "no video", "dense", "framegate 25 / 25", "framegate 25 / 10"], body)
+
+
+def choices(table):
+    """What was tried over the default, one thing at a time, and the rules that read the question."""
+    parts = []
+    for series in ("choices", "query"):
+        rows = pick(read(), series=series, weights="training_free", split="validation")
+        prompts = sorted({row["keep_ratio"] for row in rows}, key=float, reverse=True)
+        body = []
+        for name in dict.fromkeys(row["name"] for row in rows):
+            mine = {row["keep_ratio"]: row for row in rows if row["name"] == name}
+            body.append([name, *(interval(mine[one], OF_DENSE) if one in mine else "" for one in prompts)])
+        if body:
+            header = [series, *(f"tower 25 %, prompt {float(one):.0%}" for one in prompts)]
+            parts.append(table(header, body))
+    return "\n".join(parts)
+
+
+def rates(table):
+    """Accuracy, shares and times against frames per second, and how tokens grow."""
+    rows = pick(read(), series="fps", weights="training_free", camera="still")
+    body = [
+        [
+            row["fps"],
+            row["name"],
+            interval(row),
+            f"{float(row['tokens_kept']):,.0f}",
+            percent(row["tower_share"]),
+            percent(row["prompt_share"]),
+            f"{1000 * float(row['input_seconds']):,.0f}" if row["input_seconds"] else "",
+        ]
+        for row in rows
+    ]
+    grown = []
+    for name in dict.fromkeys(row["name"] for row in rows):
+        mine = [row for row in rows if row["name"] == name]
+        if len(mine) > 1:
+            grown.append(f"{name} {exponent(mine, 'tokens_kept'):.2f}")
+    slopes = f"Video tokens grow with the rate to the power of (target: at most 0.5): {', '.join(grown)}.\n\n"
+    header = ["fps", "preset", "right answers", "video tokens", "tower", "prompt", "inputs, ms"]
+    return slopes + table(header, body) if body else ""
 
 
 def first_token(table):
@@ -55,45 +176,61 @@ def first_token(table):
             f"{float(row['sooner_from_inputs']):.1f}",
             f"{float(row['sooner_from_file']):.1f}",
         ]
-        for row in answers.read(FIRST_TOKEN)
+        for row in read(FIRST_TOKEN)
     ]
     header = ["model", "clip", "tower", "prompt", "dense, ms from the file", "sooner from the inputs"]
     return table([*header, "sooner from the file"], body)
 
 
-def every_method(table):
-    """Every method at every budget, rates, and the small series, for all weights that were measured."""
-    rows = answers.read()
-    parts = []
-    for weights, what in answers.WEIGHTS.items():
-        if not answers.pick(rows, weights=weights):
-            continue
-        for kind, metric, title in (
-            ("all", "correct", "all questions, right answers"),
-            ("text_at", "exact_match", "text at a time, exact match"),
-        ):
-            header, body = answers.budget_rows(rows, weights, kind=kind, metric=metric)
-            if body:
-                parts.append(f"**{what}: {title}**\n\n{table(header, body)}")
-        header, body = answers.fps_rows(rows, weights)
-        if body:
-            slopes = ", ".join(
-                f"{name} {answers.exponent(rows, weights, name):.2f}"
-                for name in ("dense", "gate", "framegate")
-            )
-            parts.append(
-                f"**{what}: frames per second, still camera, no budget**; tokens grow with the frame rate to the power "
-                f"of (target: at most 0.5): {slopes}\n\n{table(header, body)}"
-            )
-        for series, title in SMALL_SERIES.items():
-            header, body = answers.pair_rows(rows, series, weights)
-            if body:
-                parts.append(f"**{what}: {title}**\n\n{table(header, body)}")
-    return "\n".join([*parts, "![Accuracy against tokens and frame rate](img/answers.png)\n"])
+def targets(table):
+    """What was wanted of the default as shipped and after the fine-tune, and what was found."""
+    rows, body = read(), []
+    for weights, prompt, size, least in (
+        ("training_free", "0.25", "all", 0.97),
+        ("training_free", "0.1", "6x10 8x14", 0.9),
+        ("gate_tuned", "0.25", "all", 0.99),
+        ("gate_tuned", "0.1", "6x10 8x14", 0.97),
+    ):
+        found = pick(rows, series="budget", weights=weights, name="framegate", size=size)
+        found = [row for row in found if (row["tower_ratio"], row["keep_ratio"]) == ("0.25", prompt)]
+        what = f"{WEIGHTS[weights]}: tower 25 %, prompt {percent(prompt)}, of dense ({_of_sizes(size)})"
+        body += [
+            [what, f">= {least:g}", interval(row, OF_DENSE), _met(row, OF_DENSE, least)] for row in found
+        ]
+    for row in pick(rows, series="budget", weights="training_free", name="framegate"):
+        if row["tower_ratio"] == "0.25" and row["over_rival"]:
+            what = f"tower 25 %, prompt {percent(row['keep_ratio'])}: right answers over VidCom2's at the same prompt"
+            point, high = float(row["over_rival"]), float(row["over_rival_high"])
+            met = "yes" if point >= -0.01 and high >= 0 else "no"
+            body.append([what, "not below", interval(row, OVER_RIVAL), met])
+    body += [_over_baselines(rows, prompt) for prompt in ("0.25", "0.1")]
+    return table(["what", "target", "found", "met"], [line for line in body if line])
 
 
-SMALL_SERIES = {
-    "context": "what a kept patch sees (preset `gate`, no camera motion)",
-    "ablation": "what is put behind the gate",
-    "markers": "markers of time in the prompt against none",
-}
+def _of_sizes(size):
+    return "all sizes" if size == "all" else " and ".join(size.split())
+
+
+def _met(row, columns, least):
+    """Met means the lower end of the interval; where it is the point alone, the row says so."""
+    point, low, _ = (float(row[name]) for name in columns)
+    if low >= least:
+        return "yes"
+    return "the point alone" if point >= least else "no"
+
+
+def _over_baselines(rows, prompt):
+    """The default against all whose tower share is at most its own, at one share of the prompt."""
+    found = pick(rows, series="budget", weights="training_free", keep_ratio=prompt)
+    ours = [row for row in found if row["name"] == "framegate" and row["tower_ratio"] == "0.25"]
+    others = [
+        row
+        for row in found
+        if row["name"] != "framegate" and row["value"] and float(row["tower_ratio"]) <= 0.25
+    ]
+    if not (ours and others):
+        return None
+    best = max(others, key=lambda row: float(row["value"]))
+    shown = f"{float(ours[0]['value']):.3f}, {best['name']} {float(best['value']):.3f}"
+    what = f"tower 25 %, prompt {percent(prompt)}: above every baseline whose tower share is at most ours"
+    return [what, "above", shown, "yes" if float(ours[0]["value"]) > float(best["value"]) else "no"]
