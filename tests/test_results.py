@@ -4,7 +4,12 @@ import csv
 
 import pytest
 import tables
+from answers.rows import HEADLINE
+from answers.summary import pick
+from answers.summary import read as read_answers
 from pages import ROOT, pages, tables_in
+
+from framegate.tools.evaluation.generator.asking import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +37,26 @@ def test_the_tower_ran_on_exactly_the_kept_cells():
     rows = tables.read("tower/results/tower.csv")
     assert {row["family"] for row in rows} == {"qwen2_vl", "qwen2_5_vl", "qwen3_vl"}
     assert all(row["rows_first_block"] == row["kept_cells_x4"] for row in rows)
+
+
+def test_the_headline_is_of_the_kinds_that_dense_answers_twice_as_well_as_is_guessed():
+    """On the validation split; of two choices it has to be wrong half as often as who guesses."""
+    rows = pick(read_answers(), series="budget", split="validation", weights="training_free")
+    assert {row["name"] for row in rows} >= {"dense", "no video"}
+    right = {}
+    for kind in KINDS:
+        found = pick(read_answers(), kind=kind, series="budget", split="validation", weights="training_free")
+        right[kind] = {row["name"]: float(row["value"]) for row in found}
+    good = {
+        kind
+        for kind, by in right.items()
+        if (
+            1 - by["dense"] <= (1 - max(by["no video"], 0.5)) / 2
+            if kind in ("order", "appears")
+            else by["dense"] >= max(2 * by["no video"], 0.1)
+        )
+    }
+    assert good == set(HEADLINE)
 
 
 def test_every_row_names_the_commit_it_was_measured_at():

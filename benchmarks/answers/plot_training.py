@@ -18,7 +18,7 @@ SHOWN = {
     "text_at": "text at a time",
     "order": "order",
     "grid": "marker",
-    "count": "count",
+    "appears": "yes or no",
 }
 
 
@@ -41,10 +41,9 @@ def main():
     above.set_ylim(0, 1)
     below.set_ylabel("loss of the batch (nats per token)")
     below.set_xlabel("step; dotted: a new run under another recipe")
-    handles, labels = above.get_legend_handles_labels()
-    figure.legend(
-        handles[: len(SHOWN)], labels[: len(SHOWN)], fontsize=8, ncols=5, loc="outside upper center"
-    )
+    # a kind that came later has no line in the first runs
+    lines = {line.get_label(): line for line in above.get_lines() if not line.get_label().startswith("_")}
+    figure.legend(lines.values(), lines.keys(), fontsize=8, ncols=5, loc="outside upper center")
     for axis in (above, below):
         axis.grid(alpha=0.3)
     target.parent.mkdir(parents=True, exist_ok=True)
