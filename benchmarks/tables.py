@@ -231,8 +231,9 @@ SECTIONS = [
         "Answers by the two shares",
         "`framegate/nano` as shipped on rendered video in fonts and before backgrounds that it was not trained on, "
         "every third with a real clip behind it: grids of 4 x 6, 6 x 10 and 8 x 14 cells a tube, 8 to 30 seconds at 4 "
-        "frames a second. Questions for a text at a time and for a marker's place at a time, the kinds that the dense model "
-        "answers at least twice as well as chance; the others are on the results page. Shares of tower and prompt as spent; 95 % intervals over videos; `of dense` is "
+        "frames a second. Questions for a text at a time and for a marker's place at a time, the kinds that the dense "
+        "model answers at least twice as well as chance; the others are on the results page. Shares of tower and "
+        "prompt as spent; 95 % intervals over videos; `of dense` is "
         "paired. Command: `python benchmarks/answers/bench_answers.py --clips clips`.",
         lambda: answers.headline(table),
     ),
