@@ -27,11 +27,14 @@ def main():
     parser.add_argument("target", type=Path)
     target = parser.parse_args().target
     rows = read()
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.6), layout="constrained")
     budget = pick(rows, series="budget", weights="training_free")
+    rates = pick(rows, series="fps", weights="training_free", camera="still")
+    panels = 3 if rates else 2
+    figure, axes = plt.subplots(1, panels, figsize=(4.5 * panels, 4.6), layout="constrained")
     draw_prompts(axes[0], budget)
     draw_towers(axes[1], budget)
-    draw_rates(axes[2], pick(rows, series="fps", weights="training_free", camera="still"))
+    if rates:
+        draw_rates(axes[2], rates)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=8)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 # the drop-in presets; what they send through the tower is what they keep, save where they spare it nothing
 BASELINES = (
-    *("random", "uniform_frames", "down_scaling", "rlt", "evs", "dtd", "stc", "vidcom2"),
+    *("random", "uniform_frames", "down_scaling", "rlt", "evs", "dtd", "stc"),
     *("gate", "grt", "grt_released", "kffocus"),
 )
 # rivals' rules before the tower with our refill behind it, and equal shares: the same road for all
@@ -95,7 +95,8 @@ def budget():
             if (tower, prompt) != (1.0, 1.0):
                 yield of_default("budget", "framegate", tower, prompt)
     for prompt in PROMPTS[:-1]:
-        yield whole("budget", "equal_shares", prompt)
+        for rule in ("equal_shares", "vidcom2"):
+            yield whole("budget", rule, prompt)
         for name in BASELINES:
             # kffocus chooses frames of its own otherwise, and its share would be one of fewer tokens
             frames = {"sampler": "fps"} if name == "kffocus" else {}
