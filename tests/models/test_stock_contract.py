@@ -14,6 +14,7 @@ from framegate.errors import AttachmentError
 from framegate.models.attachment.opening import open_call
 from framegate.models.tiny import tiny_pair
 from framegate.report import Report
+from framegate.tools.training import FrontEndCallback
 
 CACHE = cache_name()
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
@@ -516,6 +517,10 @@ def test_peft_after_attach_leaves_the_front_end_alone_and_frozen_parameters_are_
     with pytest.warns(UserWarning, match=r"writes the adapter alone: .*save_pretrained.*modules_to_save"):
         wrapped(**video, labels=video["input_ids"]).loss.backward()
     assert any("writes the adapter alone" in note for note in front_end.report.notes)
+    # whoever sees to that is not told
+    FrontEndCallback(front_end)
+    wrapped(**video, labels=video["input_ids"]).loss.backward()
+    assert not any("writes the adapter alone" in note for note in front_end.report.notes)
     assert not any("do not learn" in note for note in front_end.report.notes)
     assert front_end.module.time_gate.grad is not None
 
