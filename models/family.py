@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from framegate.models.towers.grid_geometry import POOLED_PATCHES, JudgedSize
+from framegate.models.towers.grid_geometry import JudgedSize
 from framegate.models.towers.patches import PatchLayout, Scaling
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
@@ -64,7 +64,9 @@ class VideoSettings:
     @property
     def cell_layout(self) -> PatchLayout:
         """The size of cells and tubes as the gate judges them."""
-        return self.layout if self.judged is None else replace(self.layout, merge_size=POOLED_PATCHES)
+        if self.judged is None:
+            return self.layout
+        return replace(self.layout, merge_size=self.judged.cell_px // self.layout.patch_size_px)
 
     def cells_of(self, size_px: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of cells of a frame at tower size."""
@@ -90,8 +92,8 @@ class ProcessorRecipe:
         video_values: the stock video processor's settings by their names in transformers, its class among them as
             "video_processor_type".
         model_values: settings that its stock processor does not have, for it leaves them to the model.
-        judged: side of a frame in patches and of a patch to how the gate judges it, for families that bring every frame
-            to one square size.
+        cell_patches: patches along the side of a cell, for families that bring every frame to one square size; None for
+            the others, whose processors say it.
         size_rule: how large the tower sees a video.
         sample_rule: see VideoSettings; None for that of Qwen-VL.
         counts_time: see VideoSettings.
@@ -111,7 +113,7 @@ class ProcessorRecipe:
     built: Callable[[Mapping[str, Any]], tuple[Values, Values]]
     video_values: Mapping[str, Any]
     model_values: Mapping[str, Any] = field(default_factory=dict)
-    judged: Callable[[int, int], JudgedSize] | None = None
+    cell_patches: int | None = None
     size_rule: SizeRule
     sample_rule: SampleRule | None = None
     counts_time: bool = False

@@ -21,7 +21,6 @@ from framegate.models.families._shared import (
 )
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.frames import FramesTower, in_equal_parts
-from framegate.models.towers.grid_geometry import judged_size
 from framegate.models.towers.offloaded import device_for, loaded
 from framegate.models.towers.patches import Scaling
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
@@ -208,7 +207,7 @@ FAMILY = Family(
         built=_built,
         video_values=_VIDEO,
         model_values=SQUARE_FRAMES,
-        judged=judged_size,
+        cell_patches=2,
         size_rule=square_rule,
         sample_rule=sample_rule,
         finish=_finish,

@@ -22,7 +22,7 @@ from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.grid import GridTower
 from framegate.models.towers.grid_encode import embed_patches, encode_rows
-from framegate.models.towers.grid_geometry import MediaFeatures, judged_size
+from framegate.models.towers.grid_geometry import MediaFeatures
 from framegate.models.towers.offloaded import loaded
 from framegate.models.towers.patches import Scaling
 from framegate.models.video_tokens import VideoTokens
@@ -109,7 +109,8 @@ class LlavaOnevisionTower(GridTower):
         """Hidden states of the layers that the model reads, projected."""
         layers = call.get("vision_feature_layer")
         layers = self.inner.config.vision_feature_layer if layers is None else layers
-        states = encode_rows(self.tower, embed_patches(self.tower, patches, place), lengths, layers)
+        rows, lengths = embed_patches(self.tower, patches, place, lengths)
+        states = encode_rows(self.tower, rows, lengths, layers)
         projected: Tensor = self.inner.multi_modal_projector(states)
         return projected
 
@@ -169,7 +170,7 @@ FAMILY = Family(
         built=_built,
         video_values=_VIDEO,
         model_values=SQUARE_FRAMES,
-        judged=judged_size,
+        cell_patches=2,
         size_rule=square_rule,
     ),
     tiny=TinyRecipe(

@@ -20,7 +20,6 @@ from framegate.models.prompt import is_interleaved, token_types
 from framegate.models.prompt.positions import text_positions
 from framegate.models.towers.grid_encode import pool_kept
 from framegate.models.towers.grid_geometry import (
-    POOLED_PATCHES,
     JudgedSize,
     anchor_tubes,
     cut_patches,
@@ -53,7 +52,6 @@ class GridTower:
     consumed: tuple[str, ...] = ("pixel_values",)
     # keyword arguments of a call that have one value alone on kept cells
     only: Mapping[str, Any] = MappingProxyType({})
-    merge_size = POOLED_PATCHES
     tower_name = "vision_tower"
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
@@ -78,6 +76,12 @@ class GridTower:
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """The tokens of each video, and the features of images, as the stock model takes them."""
         raise NotImplementedError
+
+    @property
+    def merge_size(self) -> int:
+        """Patches along the side of a cell."""
+        assert self.family.recipe.cell_patches is not None, "a grid family states it"
+        return self.family.recipe.cell_patches
 
     @property
     def extra_placeholders(self) -> int:
@@ -109,11 +113,11 @@ class GridTower:
 
     @property
     def _judged_size(self) -> JudgedSize:
-        return judged_size(self.side, self._patch_px)
+        return judged_size(self.side, self._patch_px, self.merge_size)
 
     def shapes(self, call: dict[str, Any]) -> list[Shape]:
         """Frames, rows and columns of cells of each video."""
-        pixels, cells = call["pixel_values_videos"], pooled_side(self.side)
+        pixels, cells = call["pixel_values_videos"], pooled_side(self.side, self.merge_size)
         if call.get(NOTES_KEY) is not None and pixels.ndim != _WHOLE:
             shapes: list[Shape] = list(noted_shapes(call[NOTES_KEY]))
             if any(shape[1:] != (cells, cells) for shape in shapes):
@@ -236,7 +240,7 @@ class GridTower:
 
     def _frames(self, cells: Tensor) -> Tensor:
         """Flat cells of all videos as frames: [N] -> [F, H, W]."""
-        side = pooled_side(self.side)
+        side = pooled_side(self.side, self.merge_size)
         return cells.view(-1, side, side)
 
     def _needed(self, cells: CellPlan) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError
-from framegate.models.towers.offloaded import device_for
+from framegate.models.towers.offloaded import device_for, loaded
 from framegate.models.transformers_private import attention_of
 
 # Frames that are pooled at once: their whole grids are laid out at the width of what is pooled.
@@ -23,16 +24,45 @@ _PAIR_MASKS: dict[str, Callable[[Tensor, torch.dtype], Tensor]] = {
 }
 
 
-def embed_patches(tower: Any, patches: Tensor, places: Tensor) -> Tensor:
-    """Project patches that are cut already, and add the position embedding of their places, as SigLIP's embeddings do.
+def embed_patches(
+    tower: Any, patches: Tensor, places: Tensor, lengths: Sequence[int]
+) -> tuple[Tensor, list[int]]:
+    """Project patches that are cut already, and add the position embedding of their places, as SigLIP and CLIP do.
 
-    [K, C * p * p] and int64 [K], the place of each in its frame, row by row -> [K, D].
+    [K, C * p * p], int64 [K], the place of each in its frame, row by row, and the patches of each frame -> rows [R, D]
+    and those of each frame. A tower with a class token has it before the patches of every frame that has any
+    (`class_rows`).
     """
     embeddings = tower.embeddings
     projection, size, at = embeddings.patch_embedding, embeddings.patch_size, device_for(tower, patches)
     pixels = patches.to(at, projection.weight.dtype).unflatten(1, (-1, size, size))  # [K, C, p, p]
     projected: Tensor = projection(pixels).flatten(1)  # [K, D, 1, 1] -> [K, D]
-    return projected + embeddings.position_embedding(places.to(projected.device))
+    first = embeddings.num_positions - embeddings.num_patches  # the class token's position comes before
+    rows = projected + embeddings.position_embedding(places.to(projected.device) + first)
+    if not first:
+        return rows, list(lengths)
+    with loaded(embeddings):
+        token = embeddings.class_embedding.to(rows)
+    place = torch.zeros(1, dtype=torch.long, device=rows.device)
+    whole, longer = with_class_tokens(rows, lengths, token + embeddings.position_embedding(place))
+    return tower.pre_layrnorm(whole), longer
+
+
+def with_class_tokens(rows: Tensor, lengths: Sequence[int], token: Tensor) -> tuple[Tensor, list[int]]:
+    """Put a class token [1, D] before the rows [K, D] of every frame that has any; also the new lengths."""
+    longer = [length + bool(length) for length in lengths]
+    is_class = class_rows(longer).to(rows.device)
+    whole = token.expand(len(is_class), -1).clone()  # [K + frames, D]
+    whole[~is_class] = rows
+    return whole, longer
+
+
+def class_rows(lengths: Sequence[int]) -> Tensor:
+    """Which rows of frames are their class tokens, bool [R]; `lengths` count those."""
+    starts = [end - length for end, length in zip(accumulate(lengths), lengths, strict=True) if length]
+    found = torch.zeros(sum(lengths), dtype=torch.bool)
+    found[starts] = True
+    return found
 
 
 def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | Sequence[int]) -> Tensor:
@@ -46,7 +76,7 @@ def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | 
     stack = blocks[: max(wanted)]
     allows_pairs = attention_of(tower.config) in _PAIR_MASKS
     # A mask over pairs makes every row score the whole group: no more of them than a dense frame has.
-    capacity = int(tower.embeddings.num_patches) if allows_pairs else 0
+    capacity = int(tower.embeddings.num_positions) if allows_pairs else 0
     parts, start = [], 0
     for group in groups_of(lengths, capacity):
         states = rows[None, start : start + sum(group)]  # [1, rows of the group, D]

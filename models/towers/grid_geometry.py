@@ -15,9 +15,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from framegate.types import UInt8Array
 
-# Patches along the side of a cell.
-POOLED_PATCHES = 2
-
 
 class JudgedSize(NamedTuple):
     """How a frame at tower size becomes the frame that the gate judges.
@@ -33,47 +30,51 @@ class JudgedSize(NamedTuple):
     cell_px: int
 
 
-def pooled_side(side: int) -> int:
-    """Cells along one side of a frame of `side` patches: ceil(side / 2).
+def pooled_side(side: int, cell_patches: int) -> int:
+    """Cells of `cell_patches` along one side of a frame of `side` patches, rounded up.
 
     Source: apply_pooling of transformers' LlavaOnevisionModel.
     """
-    return -(-side // POOLED_PATCHES)
+    return -(-side // cell_patches)
 
 
-def judged_size(side: int, patch_px: int) -> JudgedSize:
+def judged_size(side: int, patch_px: int, cell_patches: int) -> JudgedSize:
     """Find the size at which the middle of cell i is the very point that the family's pooling samples for it.
 
-    Pooled cell i samples patch coordinate (i + .5) * side / cells - .5. In frames of cells of 2 * patch_px that point
-    is the cell's middle, so what the gate judges is what the token shows.
+    Pooled cell i samples patch coordinate (i + .5) * side / cells - .5, or averages around it. In frames of cells of
+    cell_patches * patch_px that point is the cell's middle, so what the gate judges is what the token shows.
     """
-    cell_px = POOLED_PATCHES * patch_px
-    return JudgedSize(side * patch_px, pooled_side(side) * cell_px, cell_px)
+    cell_px = cell_patches * patch_px
+    return JudgedSize(side * patch_px, pooled_side(side, cell_patches) * cell_px, cell_px)
 
 
-def supports(side: int) -> Tensor:
-    """First and last patch along an axis of `side` patches that each pooled cell reads, int64 [cells, 2].
+def supports(side: int, cells: int) -> Tensor:
+    """First and last patch along an axis of `side` patches that each of its cells reads, int64 [cells, 2].
+
+    Where cells divide the patches evenly each reads its own. Elsewhere they are interpolated, as LLaVA-OneVision does.
 
     Source: bilinear interpolation of torch without aligned corners: the floor of the sampled coordinate, and the next.
     """
-    cells = pooled_side(side)
+    if side % cells == 0:
+        own = torch.arange(side).view(cells, -1)
+        return own[:, [0, -1]]
     # (i + .5) * side / cells - .5 over a common denominator: in floats, a whole coordinate may fall to either side
     first = ((2 * torch.arange(cells) + 1) * side - cells).clamp(min=0) // (2 * cells)
     return torch.stack([first, (first + 1).clamp(max=side - 1)], dim=1)
 
 
-def reads(side: int) -> Tensor:
-    """Which patches along an axis each pooled cell reads: bool [cells, side]."""
-    ends, patch = supports(side), torch.arange(side)
+def reads(side: int, cells: int) -> Tensor:
+    """Which patches along an axis each cell reads: bool [cells, side]."""
+    ends, patch = supports(side, cells), torch.arange(side)
     return (patch >= ends[:, :1]) & (patch <= ends[:, 1:])
 
 
 def patches_of_cells(keep: Tensor, side: int) -> Tensor:
-    """Spread a choice of pooled cells, bool [T, H, W], to the patches that they read, bool [T, side, side].
+    """Spread a choice of cells, bool [T, cells, cells], to the patches that they read, bool [T, side, side].
 
-    Neighbouring cells share the patch in the middle of an odd side.
+    Neighbouring cells of two patches share the one in the middle of an odd side.
     """
-    axis = reads(side).to(keep.device, torch.float32)  # [cells, side]
+    axis = reads(side, keep.shape[-1]).to(keep.device, torch.float32)  # [cells, side]
     # sums of ones: exact in float32
     spread = axis.T @ keep.float() @ axis  # [T, side, side]
     return spread > 0

@@ -11,7 +11,7 @@ from transformers.processing_utils import VideosKwargs
 from framegate.errors import ConfigError, nearest
 from framegate.models.families import family_of_type
 from framegate.models.family import ProcessorRecipe, VideoSettings
-from framegate.models.towers.grid_geometry import JudgedSize
+from framegate.models.towers.grid_geometry import JudgedSize, judged_size
 from framegate.models.towers.patches import PatchLayout
 from framegate.settings import read
 
@@ -74,7 +74,7 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     """
     recipe, size, judged = family_of_type(model_type).recipe, _edges(values["size"], values), None
     values = dict(recipe.model_values) | dict(values)
-    if recipe.judged is not None:
+    if recipe.cell_patches is not None:
         size, judged = _of_square(recipe, size)
     elif not size.get("shortest_edge") or not size.get("longest_edge"):
         raise ConfigError(f"size is {dict(size)}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
@@ -106,14 +106,14 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
 
 def _of_square(recipe: ProcessorRecipe, size: Mapping[str, int]) -> tuple[dict[str, int], JudgedSize]:
     """Check the one size that every frame is brought to."""
-    assert recipe.judged is not None
+    assert recipe.cell_patches is not None
     side_px, patch_px = size.get("height"), recipe.model_values["patch_size"]
     if not side_px or side_px != size.get("width") or side_px < patch_px:
         raise ConfigError(
             f"size is {dict(size)}; it needs 'height' and 'width', in pixels, equal and at least {patch_px}."
         )
     area = {"shortest_edge": side_px**2, "longest_edge": side_px**2}
-    return area, recipe.judged(side_px // patch_px, patch_px)
+    return area, judged_size(side_px // patch_px, patch_px, recipe.cell_patches)
 
 
 def _layout(values: Mapping[str, Any]) -> PatchLayout:

@@ -9,7 +9,7 @@ from tiny_llava import llava_model
 from framegate.errors import ConfigError
 from framegate.models.families import family_of_type
 from framegate.models.mechanism import mechanism_of
-from framegate.models.towers.grid_encode import groups_of
+from framegate.models.towers.grid_encode import class_rows, groups_of, with_class_tokens
 from framegate.models.towers.grid_geometry import (
     MediaFeatures,
     anchor_tubes,
@@ -36,7 +36,7 @@ def tower_of(inner):
 
 def keeps(side, frames=5, ratio=0.4, seed=0):
     """bool [F, H, W]: a whole frame, an empty one, and random ones."""
-    cells = pooled_side(side)
+    cells = pooled_side(side, 2)
     keep = torch.from_numpy(np.random.default_rng(seed).random((frames, cells, cells)) < ratio)
     keep[0], keep[2] = True, False
     return keep
@@ -79,8 +79,8 @@ def test_supports_are_the_patches_that_the_familys_pooling_reads():
 def check_supports(side):
     # one picture per patch, 1 in that patch alone: its pooled cells show who reads it
     impulses = torch.eye(side, dtype=torch.float64).view(side, 1, side, 1)
-    weights = F.interpolate(impulses, size=[pooled_side(side), 1], mode="bilinear")[:, 0, :, 0].T
-    ends = supports(side)
+    weights = F.interpolate(impulses, size=[pooled_side(side, 2), 1], mode="bilinear")[:, 0, :, 0].T
+    ends = supports(side, pooled_side(side, 2))
     # a sampled point on a patch's middle may carry a rounding's weight of its neighbour
     read = weights > 1e-6
     for cell, (first, last) in enumerate(ends.tolist()):
@@ -92,8 +92,8 @@ def check_supports(side):
 
 @pytest.mark.parametrize(("side", "patch_px"), [(27, 14), (24, 14), (5, 16), (7, 14), (1, 14)])
 def test_the_middle_of_a_judged_cell_is_the_point_that_its_token_samples(side, patch_px):
-    size = judged_size(side, patch_px)
-    cells = pooled_side(side)
+    size = judged_size(side, patch_px, 2)
+    cells = pooled_side(side, 2)
     assert size.judged_px == cells * size.cell_px
     middle_px = (torch.arange(cells, dtype=torch.float64) + 0.5) * size.cell_px
     patch = middle_px * size.seen_px / size.judged_px / patch_px - 0.5
@@ -104,12 +104,12 @@ def test_the_middle_of_a_judged_cell_is_the_point_that_its_token_samples(side, p
 
 
 def test_the_released_size_is_judged_at_392_px():
-    assert judged_size(27, 14) == (378, 392, 28)
+    assert judged_size(27, 14, 2) == (378, 392, 28)
 
 
 @pytest.mark.parametrize("side", [4, 5, 7, 27])
 def test_patches_of_cells_are_the_union_of_their_supports(side):
-    keep, ends = keeps(side, ratio=0.2), supports(side).tolist()
+    keep, ends = keeps(side, ratio=0.2), supports(side, pooled_side(side, 2)).tolist()
     want = torch.zeros(len(keep), side, side, dtype=torch.bool)
     for frame, row, column in keep.nonzero().tolist():
         (top, bottom), (left, right) = ends[row], ends[column]
@@ -119,8 +119,26 @@ def test_patches_of_cells_are_the_union_of_their_supports(side):
 
 def test_every_patch_is_read_by_some_cell():
     for side in range(1, 41):
-        cells = pooled_side(side)
+        cells = pooled_side(side, 2)
         assert patches_of_cells(torch.ones(1, cells, cells, dtype=torch.bool), side).all(), side
+
+
+@pytest.mark.parametrize("cell_patches", [1, 2, 3, 4])
+def test_cells_that_divide_the_patches_read_their_own(cell_patches):
+    side = 3 * cell_patches
+    keep = torch.tensor([[[1, 0, 0], [0, 0, 1], [0, 0, 0]]]).bool()
+    own = keep.repeat_interleave(cell_patches, 1).repeat_interleave(cell_patches, 2)
+    assert torch.equal(patches_of_cells(keep, side), own)
+    assert judged_size(side, 14, cell_patches) == (side * 14, side * 14, cell_patches * 14)
+
+
+def test_a_class_token_goes_before_every_frame_that_has_rows():
+    rows, token = torch.arange(1.0, 4.0)[:, None], torch.zeros(1, 1)
+    whole, lengths = with_class_tokens(rows, [2, 0, 1], token)
+    assert whole.flatten().tolist() == [0, 1, 2, 0, 3]
+    assert lengths == [3, 0, 2]
+    assert class_rows(lengths).tolist() == [True, False, False, True, False]
+    assert with_class_tokens(rows[:0], [0, 0], token)[0].shape == (0, 1)
 
 
 def test_anchors_are_the_latest_tube_that_encoded_the_patch():
