@@ -30,10 +30,10 @@ def ratio_of_medians(times, name, base):
     return statistics.median(times[name]) / statistics.median(times[base])
 
 
-def environment():
-    """Columns that say where a row was measured."""
+def environment(device=None):
+    """Columns that say where a row was measured; `device` is a GPU's name, None for the CPU."""
     return {
-        "device": f"cpu {platform.machine()}",
+        "device": device or f"cpu {platform.machine()}",
         "torch": metadata.version("torch"),
         "transformers": metadata.version("transformers"),
         "commit": commit() or "unknown",

@@ -2,10 +2,11 @@
 
     python benchmarks/answers/bench_first_token.py                    (nano on the shipped clips; a minute)
     python benchmarks/answers/bench_first_token.py --wide --rounds 2  (a 2B model's shape, random weights; 9 GiB)
+    python benchmarks/answers/bench_first_token.py --wide --device cuda --attention flash_attention_2 --seconds 96
 
 `dense` and `framegate` read the same frames of the same file by the same reader, in turns in one process; planning,
 gathering, refilling and selecting are counted. The wide model is Qwen3-VL-2B's tower and language model at full width
-and depth in float32, with nano's vocabulary; what it says means nothing, and takes as long. Rows are added to
+and depth, in float32 (bfloat16 on a GPU), with nano's vocabulary; what it says means nothing, and takes as long. Rows are added to
 results/first_token.csv in place of those of the same model, clip and shares.
 """
 
@@ -15,6 +16,8 @@ import shlex
 import statistics
 import sys
 from pathlib import Path
+
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment
@@ -26,7 +29,6 @@ from framegate.models.tiny import tiny_model_of
 from framegate.tools.evaluation.ask import ask
 
 HERE = Path(__file__).parent
-TABLE = HERE / "results" / "first_token.csv"
 ASSETS = Path(framegate.__file__).parent / "assets"
 SHARES = ((0.25, 0.25), (0.25, 0.1), (0.1, 0.1))
 QUESTION = "What text stands at 2.0 seconds?"
@@ -108,21 +110,21 @@ def rows_of(name, clip, spent, options):
                 "sooner_from_inputs": dense_first / first,
                 "sooner_from_file": (dense_inputs + dense_first) / (inputs + first),
             }
-            | environment()
+            | environment(None if options.device == "cpu" else torch.cuda.get_device_name(options.device))
             | {"command": command}
         )
 
 
-def put(rows):
+def put(path, rows):
     """Put rows into the table in place of those of the same key."""
     rows = [
         {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
         for row in rows
     ]
-    old = list(csv.DictReader(TABLE.open(newline=""))) if TABLE.exists() else []
+    old = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
     new = {tuple(row[name] for name in KEY) for row in rows}
     kept = [row for row in old if tuple(row[name] for name in KEY) not in new]
-    with TABLE.open("w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows([*kept, *rows])
@@ -140,17 +142,26 @@ def main():
     parser.add_argument("--fps", type=float, default=4.0)
     parser.add_argument("--seconds", type=float, default=4.0, help="of every clip, from its beginning")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--attention", help="of tower and language model: sdpa (the default) or flash_attention_2"
+    )
+    parser.add_argument("--csv", type=Path, default=HERE / "results" / "first_token.csv")
     options = parser.parse_args()
     name, (model, processor) = (
         ("Qwen3-VL-2B's shape", wide_pair())
         if options.wide
         else ("framegate/nano", load_pair("framegate/nano"))
     )
+    if options.device != "cpu":
+        model.to(options.device, torch.bfloat16)
+    if options.attention:
+        model.set_attn_implementation(options.attention)
     for clip in options.clips:
         rows = list(rows_of(name, clip, turns_of(model, processor, clip, options), options))
         for row in rows:
             print({key: row[key] for key in (*KEY, "sooner_from_inputs", "sooner_from_file")}, flush=True)
-        put(rows)
+        put(options.csv, rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests and times the kernels on a machine with a GPU.
 #
-#   benchmarks/kernels/gpu.sh [STEP...]        all steps: build tests kernels bench end_to_end
+#   benchmarks/kernels/gpu.sh [STEP...]        all steps: build tests kernels bench end_to_end first_token
 #
 # The machine has to hold the package's dependencies (torch with CUDA, Triton, transformers, pytest, hypothesis, ...);
 # nothing is downloaded. Where time is short, name steps and run the script several times; `build` always runs.
@@ -10,7 +10,8 @@
 #   tests       the tests marked gpu of kernels and models; REQUIRE_GPU=1 makes a missing GPU a failure
 #   kernels     all tests of the kernels, which take the GPU where there is one
 #   bench       `framegate bench`, op by op, the op's tests first
-#   end_to_end  gate and tower against the dense tower
+#   end_to_end  gate and tower against the dense tower, also with flash-attn where it is installed
+#   first_token the default preset: refill and select at 768 frames, the first token of a 2B model's shape, a timm tower
 #
 # Variables:
 #   OUT     folder for logs and results, default out/gpu: $OUT/logs/<step>.log, $OUT/results/<device>/<op>.csv
@@ -25,10 +26,10 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-STEPS=${*:-tests kernels bench end_to_end}
+STEPS=${*:-tests kernels bench end_to_end first_token}
 for name in $STEPS; do
-    case $name in build | tests | kernels | bench | end_to_end) ;; *)
-        echo "There is no step '$name'. Known: build tests kernels bench end_to_end." >&2
+    case $name in build | tests | kernels | bench | end_to_end | first_token) ;; *)
+        echo "There is no step '$name'. Known: build tests kernels bench end_to_end first_token." >&2
         exit 2
         ;;
     esac
@@ -75,6 +76,8 @@ wanted() {
     case " $STEPS " in *" $1 "*) return 0 ;; *) return 1 ;; esac
 }
 
+has() { "$PYTHON" -c "import $1" 2>/dev/null; }
+
 step build build
 # the path serves where pip could not, and changes nothing where it could
 export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
@@ -96,6 +99,19 @@ step versions versions
     fi
     if wanted end_to_end; then
         step end_to_end "$PYTHON" benchmarks/kernels/bench_end_to_end.py --device cuda --out "$HELD/results"
+        if has flash_attn; then
+            step end_to_end_flash "$PYTHON" benchmarks/kernels/bench_end_to_end.py --device cuda \
+                --attention flash_attention_2 --out "$HELD/results/flash_attn"
+        fi
+    fi
+    if wanted first_token; then
+        step stages "$PYTHON" benchmarks/stages/bench_stages.py --device cuda --tubes 384 --out "$HELD/results/stages.csv"
+        step first_token "$PYTHON" benchmarks/answers/bench_first_token.py --wide --device cuda \
+            --csv "$HELD/results/first_token.csv"
+        if has flash_attn; then
+            step first_token_flash "$PYTHON" benchmarks/answers/bench_first_token.py --wide --device cuda \
+                --attention flash_attention_2 --csv "$HELD/results/first_token_flash.csv"
+        fi
     fi
 }
 echo "All steps passed: $STEPS. Results and logs are in $OUT."

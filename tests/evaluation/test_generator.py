@@ -136,6 +136,17 @@ def test_letters_are_as_large_in_every_size_of_frame(tmp_path, size, size_px):
     assert all(0.9 < length <= 2.01 for length in lengths)
 
 
+def test_a_mixed_set_has_frames_of_every_size(tmp_path):
+    folder = write_dataset(
+        tmp_path, size="mixed", videos=8, questions=1, duration_seconds=0.5, show_progress=False
+    )
+    found = set()
+    for path in (folder / "videos").iterdir():
+        with open_video(path) as stream:
+            found.add((stream.info.width_px, stream.info.height_px))
+    assert found == set(SIZES_PX.values())
+
+
 def test_a_text_is_drawn_while_it_stands_and_only_then():
     script = next(
         script

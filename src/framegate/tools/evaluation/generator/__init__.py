@@ -19,6 +19,7 @@ from framegate.tools.evaluation.questions import QUESTIONS_NAME, VIDEOS_NAME
 
 # x264's quality, from 0 (lossless) to 51: letters keep clean edges
 _CRF = 14
+MIXED = "mixed"
 # long enough for a text to be asked about
 SHORTEST_SECONDS = 0.5
 CELL_PX = 32
@@ -50,7 +51,7 @@ def write_dataset(
         kinds: of question, drawn in turn.
         duration_seconds: of every video, or of the shortest one.
         longest_seconds: lengths are drawn up to this; None gives all the same.
-        size: of frames, by rows and columns of 32-px cells, as in SIZES_PX.
+        size: of frames, by rows and columns of 32-px cells, as in SIZES_PX; "mixed" draws one for every video.
         clips: files of real video; every third video has one of them as its background.
         pace: how fast texts change ("slow", "medium", "fast" or "rapid"); None draws all but the last.
         show_progress: draw a progress bar on a terminal.
@@ -70,6 +71,7 @@ def write_dataset(
     longest_seconds = duration_seconds if longest_seconds is None else longest_seconds
     _check(kinds, size, (duration_seconds, longest_seconds), videos=videos, questions=questions)
     rng = np.random.default_rng((seed, 5))
+    sizes_px = list(SIZES_PX.values()) if size == MIXED else [SIZES_PX[size]]
     folder = Path(folder)
     if (folder / QUESTIONS_NAME).exists():
         raise ConfigError(f"{folder} holds questions already; name another folder or remove it.")
@@ -82,7 +84,7 @@ def write_dataset(
             split=split,
             pace=pace,
             duration_seconds=round(rng.uniform(duration_seconds, longest_seconds) * NATIVE_FPS) / NATIVE_FPS,
-            size_px=SIZES_PX[size],
+            size_px=sizes_px[0] if len(sizes_px) == 1 else sizes_px[rng.integers(len(sizes_px))],
         )
         script, clip = _with_clip(written, number, backgrounds)
         name = f"{split}-{seed}-{number:04d}.mp4"
@@ -102,8 +104,8 @@ def _check(
     for name, count in (("videos", videos), ("questions", questions)):
         if count < 1:
             raise ConfigError(f"{name} is {count}; it must be at least 1.")
-    if size not in SIZES_PX:
-        raise ConfigError(f"Unknown size {size!r}. {nearest(size, SIZES_PX)}")
+    if size not in (*SIZES_PX, MIXED):
+        raise ConfigError(f"Unknown size {size!r}. {nearest(size, (*SIZES_PX, MIXED))}")
     if not SHORTEST_SECONDS <= lengths_seconds[0] <= lengths_seconds[1] < float("inf"):
         raise ConfigError(
             f"Lengths are {lengths_seconds[0]} to {lengths_seconds[1]} seconds; they must rise from at least "
