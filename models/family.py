@@ -165,6 +165,7 @@ class Family:
         tiny: how its tiny model is made.
         processors_of: model types of families whose processors its checkpoints come with as well.
         lowest_transformers: release of transformers before which it is not served.
+        needs: packages beside transformers that its classes rest on.
         positions: how the language model places tokens.
         timestamps: where the prompt carries time, in words.
         writes_times: the processor writes a time before every tube itself, so that stamps would say it twice.
@@ -190,6 +191,7 @@ class Family:
     tiny: TinyRecipe
     processors_of: tuple[str, ...] = ()
     lowest_transformers: str = LOWEST_TRANSFORMERS
+    needs: tuple[str, ...] = ()
     positions: str = "M-RoPE"
     timestamps: str = "none"
     writes_times: bool = False
@@ -222,5 +224,5 @@ class Family:
     def row(self) -> dict[str, Any]:
         """What a user reads of it in `framegate.supported_models()`."""
         names = ("model_type", "model_class", "tower", "positions", "timestamps", "image_mean", "image_std")
-        more = ("learned_positions", "contexts", "scales_frames", "lowest_transformers", "notes")
+        more = ("learned_positions", "contexts", "scales_frames", "lowest_transformers", "needs", "notes")
         return {name: getattr(self, name) for name in (*names, *more)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,8 @@ from framegate.models.families._shared import (
 )
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.frames import FramesTower, in_equal_parts
-from framegate.models.towers.offloaded import device_for, loaded
+from framegate.models.towers.grid_encode import encode_alike, project_patches
+from framegate.models.towers.offloaded import loaded
 from framegate.models.towers.patches import Scaling
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
@@ -103,18 +104,17 @@ class InternVLTower(FramesTower):
         """Last hidden states; frames of as many patches go together, for the tower's layers take no mask."""
         tower = self.tower
         rows = self._embedded(patches, place)
-        out = rows.new_zeros(rows.shape)
-        for frames in _alike(lengths):
-            states = torch.stack([rows[start:end] for start, end in frames])  # [f, n, D]
-            with loaded(tower.embeddings):
-                cls = (tower.embeddings.cls_token + self._places()[:, :1]).to(rows.device)
-            states = torch.cat([cls.expand(len(states), -1, -1), states], 1)
+        with loaded(tower.embeddings):
+            cls = (tower.embeddings.cls_token + self._places()[:, :1]).to(rows.device)
+
+        def encode(frames: Tensor, index: Tensor) -> Tensor:
+            states = torch.cat([cls.expand(len(frames), -1, -1), frames], 1)
             for block in tower.encoder.layer:
                 states = block(states)
-            states = tower.layernorm(states)[:, 1:]
-            for (start, end), frame in zip(frames, states, strict=True):
-                out[start:end] = frame
-        return out
+            encoded: Tensor = tower.layernorm(states)[:, 1:]
+            return encoded
+
+        return encode_alike(rows, lengths, encode)
 
     def pool(self, grid: Tensor) -> Tensor:
         """The model's own shuffle of patches, projected."""
@@ -153,23 +153,11 @@ class InternVLTower(FramesTower):
 
     def _embedded(self, patches: Tensor, place: Tensor) -> Tensor:
         """Project patches that are cut already and add their positions: [K, D]."""
-        projection = self.tower.embeddings.patch_embeddings.projection
-        size = self._patch_px
-        at = device_for(self.tower, patches)
-        pixels = patches.to(at, projection.weight.dtype).unflatten(1, (-1, size, size))
-        projected = projection(pixels).flatten(1)  # [K, D, 1, 1] -> [K, D]
+        projected = project_patches(self.tower, self.tower.embeddings.patch_embeddings.projection, patches)
         with loaded(self.tower.embeddings):
             places = self._places()[0, 1:].to(projected.device)
         rows: Tensor = self.tower.embeddings.dropout(projected + places[place.to(projected.device)])
         return rows
-
-
-def _alike(lengths: list[int]) -> Iterator[list[tuple[int, int]]]:
-    """Starts and ends of frames, those of one number of patches together; empty frames left out."""
-    ends = np.cumsum(lengths).tolist()
-    spans = [(end - length, end) for length, end in zip(lengths, ends, strict=True)]
-    for count in sorted({length for length in lengths if length}):
-        yield [span for span in spans if span[1] - span[0] == count]
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:

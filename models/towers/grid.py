@@ -31,7 +31,7 @@ from framegate.models.towers.grid_geometry import (
     reused_patches,
     whole_frames,
 )
-from framegate.models.towers.patches import Scaling
+from framegate.models.towers.patches import CHANNELS, Scaling
 from framegate.models.transformers_private import packs_documents
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, noted_shapes
@@ -161,7 +161,7 @@ class GridTower:
         pixels, wanted = call["pixel_values_videos"], int(self._needed(cells).sum())
         if pixels.ndim == _WHOLE and bool(cells.keep.all()):
             return
-        width = self.inner.config.vision_config.num_channels * self._patch_px**2
+        width = CHANNELS * self._patch_px**2
         if tuple(pixels.shape) != (wanted, width):
             raise PlaceholderError(
                 f"pixel_values_videos is {tuple(pixels.shape)}; {NOTES_KEY} and {PLAN_KEY} ask for {wanted} "

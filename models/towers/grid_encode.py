@@ -34,9 +34,7 @@ def embed_patches(
     (`class_rows`).
     """
     embeddings = tower.embeddings
-    projection, size, at = embeddings.patch_embedding, embeddings.patch_size, device_for(tower, patches)
-    pixels = patches.to(at, projection.weight.dtype).unflatten(1, (-1, size, size))  # [K, C, p, p]
-    projected: Tensor = projection(pixels).flatten(1)  # [K, D, 1, 1] -> [K, D]
+    projected = project_patches(tower, embeddings.patch_embedding, patches)
     first = embeddings.num_positions - embeddings.num_patches  # the class token's position comes before
     rows = projected + embeddings.position_embedding(places.to(projected.device) + first)
     if not first:
@@ -46,6 +44,13 @@ def embed_patches(
     place = torch.zeros(1, dtype=torch.long, device=rows.device)
     whole, longer = with_class_tokens(rows, lengths, token + embeddings.position_embedding(place))
     return tower.pre_layrnorm(whole), longer
+
+
+def project_patches(tower: Any, projection: Any, patches: Tensor) -> Tensor:
+    """Project patches that are cut already by a tower's strided convolution: [K, C * p * p] -> [K, D]."""
+    pixels = patches.to(device_for(tower, patches), projection.weight.dtype)
+    projected: Tensor = projection(pixels.unflatten(1, (-1, *projection.kernel_size))).flatten(1)
+    return projected  # [K, D, 1, 1] -> [K, D]
 
 
 def with_class_tokens(rows: Tensor, lengths: Sequence[int], token: Tensor) -> tuple[Tensor, list[int]]:
@@ -84,6 +89,19 @@ def encode_rows(tower: Any, rows: Tensor, lengths: Sequence[int], layers: int | 
         mask = frame_mask(tower, group, states) if len(group) > 1 else None
         parts.append(_selected(stack, states, mask, wanted))
     return torch.cat(parts) if parts else rows.new_zeros(0, rows.shape[1] * len(wanted))
+
+
+def encode_alike(rows: Tensor, lengths: Sequence[int], encode: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Run packed rows [K, D], frame by frame, through layers that take no mask: frames of as many rows go together.
+
+    `encode` takes the rows of such frames [f, n, D] and their numbers, int64 [f, n], and keeps their shape. [K, D].
+    """
+    encoded = rows.new_zeros(rows.shape)
+    numbers = torch.arange(len(rows), device=rows.device).split(list(lengths))
+    for count in sorted(set(filter(None, lengths))):
+        index = torch.stack([frame for frame in numbers if len(frame) == count])
+        encoded[index] = encode(rows[index], index)
+    return encoded
 
 
 def groups_of(lengths: Sequence[int], capacity: int) -> Iterator[list[int]]:

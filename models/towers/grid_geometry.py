@@ -146,9 +146,9 @@ class MediaRows(list[Tensor]):
         """All rows, [K, D], whatever dimensions the caller names."""
         return torch.cat(list(self))
 
-    def to(self, *args: Any) -> Tensor:
+    def to(self, *args: Any, **named: Any) -> Tensor:
         """All rows, [1, K, D], moved or cast as a stock tensor is."""
-        return self.flatten()[None].to(*args)
+        return self.flatten()[None].to(*args, **named)
 
 
 class MediaFeatures(BaseModelOutputWithPooling):  # type: ignore[misc]

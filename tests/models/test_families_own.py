@@ -11,12 +11,17 @@ from transformers.video_utils import VideoMetadata
 import framegate
 from framegate.errors import AttachmentError, PlaceholderError, UnsupportedModelError
 from framegate.models.families import families, family_of_type
+from framegate.models.mechanism import mechanism_of
+from framegate.models.tiny import tiny_model
+from framegate.models.towers.grid_geometry import cut_patches
 from framegate.models.video_processor import shell
 from framegate.models.video_processor.sampling import stock_indices
 from framegate.models.video_processor.settings import stock_values, video_settings
 
 GLM = [name for name in NAMES if name.startswith("glm")]
 OMNI = [name for name in NAMES if "omni" in name]
+POOLED = [name for name in NAMES if families()[name].tower in ("grid", "frames")]
+PERCEPTION = [name for name in NAMES if name == "perception_lm"]
 
 
 @pytest.fixture
@@ -221,3 +226,87 @@ def test_pictures_that_may_be_frames_are_told(pair):
     front_end = framegate.attach(model, None, "gate", keep_ratio=0.5)
     model(**inputs)
     assert "8 pictures, or tiles of pictures, went the stock path" in str(front_end.report.notes)
+
+
+def patches_of(tower, count=3):
+    """Random frames [1, F, 3, px, px], and their patches, [F, n, n, 3 * p * p]."""
+    frames = torch.randn(1, count, 3, tower._image_px, tower._image_px)
+    return frames, cut_patches(frames[0], tower._patch_px)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", POOLED)
+def test_rows_of_whole_frames_come_to_the_stock_features(name, pair):
+    tower = mechanism_of(pair[0].model, family_of_type(name))
+    frames, patches = patches_of(tower)
+    want = tower.stock_features(frames, {}).flatten(0, -2)
+    _, cells, _ = tower.shapes({"pixel_values_videos": frames})[0]
+    keep = torch.ones(frames.shape[1], cells, cells, dtype=torch.bool)
+    torch.testing.assert_close(tower.encode_kept(patches.flatten(0, 2), keep), want, **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", PERCEPTION)
+def test_kept_patches_keep_their_rotary_places_and_see_one_another_alone(name, pair):
+    tower = mechanism_of(pair[0].model, family_of_type(name))
+    frames, patches = patches_of(tower)
+    keep = torch.rand(frames.shape[1], tower.side, tower.side) < 0.4
+    rows = patches[keep]
+    place = keep.flatten(1).nonzero()[:, 1]
+    got = tower.states(rows, place, keep.flatten(1).sum(1).tolist(), {})
+    seen = torch.nn.functional.pad(keep.flatten(1), (1, 0), value=True)  # the class token too
+    states = tower.tower.timm_model.forward_features(frames[0], attn_mask=seen[:, None, None])[:, 1:]
+    projector = pair[0].model.multi_modal_projector
+    want = projector.linear_2(projector.gelu(projector.linear_1(states)))[keep.flatten(1)]
+    torch.testing.assert_close(got, want, **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", PERCEPTION)
+def test_pictures_beside_a_video_stay_whole(pair):
+    model, processor = pair
+    content = [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "Alike?"}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
+    call = {"text": [text], "images": [moving_frames(1)[0]], "videos": [video], "do_sample_frames": False}
+    inputs = {k: v for k, v in processor(**call, return_tensors="pt").items() if torch.is_tensor(v)}
+    want = model(**inputs).logits
+    with framegate.attach(model, None, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**inputs).logits, want)
+    with framegate.attach(model, None, "gate", keep_ratio=0.5, timestamps=None) as front_end:
+        of_pixels = model(**inputs).logits
+        assert front_end.report.kept_tokens == front_end.report.dense_tokens // 2
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5, timestamps=None):
+        torch.testing.assert_close(model(**processor(**call, return_tensors="pt")).logits, of_pixels, **CLOSE)
+
+
+@pytest.mark.parametrize("name", PERCEPTION)
+@pytest.mark.parametrize(
+    ("vision", "settings"),
+    [
+        ({"img_size": 98, "ref_feat_shape": [7, 7]}, {}),
+        ({"class_token": False}, {}),
+        ({}, {"projector_pooling_ratio": 1}),
+    ],
+)
+def test_a_perception_encoder_that_is_not_run_as_ours_is_refused(name, vision, settings):
+    model = tiny_model(name, vision=vision)
+    for setting, value in settings.items():
+        setattr(model.config, setting, value)
+    with pytest.raises(UnsupportedModelError, match="PerceptionLM.*is not supported; supported are"):
+        framegate.attach(model)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", PERCEPTION)
+def test_checkpointing_of_gradients_is_followed(pair):
+    model, processor = pair
+    framegate.attach(model, processor, "gate", keep_ratio=0.5)
+    inputs, grads = called(processor, moving_frames()), []
+    for _ in range(2):
+        with torch.enable_grad():
+            model.train()(**inputs, labels=inputs["input_ids"]).loss.backward()
+        grads.append(model.model.vision_tower.timm_model.patch_embed.proj.weight.grad.clone())
+        model.zero_grad()
+        model.model.vision_tower.timm_model.set_grad_checkpointing(True)
+    torch.testing.assert_close(grads[1], grads[0])

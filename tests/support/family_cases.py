@@ -1,5 +1,7 @@
 """Tiny models of every family that this transformers has, and what their processors make of frames."""
 
+from importlib.util import find_spec
+
 import torch
 import transformers
 from packaging.version import Version
@@ -11,6 +13,7 @@ NAMES = sorted(
     name
     for name, family in families().items()
     if Version(transformers.__version__) >= Version(family.lowest_transformers)
+    and all(map(find_spec, family.needs))
 )
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 CLOSE = {"rtol": 0, "atol": 2e-4}
