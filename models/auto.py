@@ -11,9 +11,9 @@ from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_confi
 from framegate.errors import ConfigError
 from framegate.models.attachment.attach import attach_front_end
 from framegate.models.attachment.serving import check_served
-from framegate.models.families import Family, family_of_type
+from framegate.models.families import Family, family_of_config
 from framegate.models.nano import shipped_folder
-from framegate.models.transformers_private import file_if_there
+from framegate.models.transformers_private import config_values, file_if_there
 
 # settings of a front end that callers give beside it, as they do to `framegate.attach`
 _OF_FRONT_END = ("keep_ratio", "tower_ratio", "max_video_tokens", "fps", "preset")
@@ -51,9 +51,7 @@ def _hub_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _family(name_or_path: str | Path, hub: dict[str, Any]) -> Family:
-    from transformers import AutoConfig
-
-    return family_of_type(AutoConfig.from_pretrained(name_or_path, **hub).model_type)
+    return family_of_config(config_values(name_or_path, hub))
 
 
 def _load_model(name_or_path: str | Path, options: dict[str, Any]) -> Any:

@@ -216,6 +216,32 @@ def checkpoint_name(model: Any) -> str:
     return getattr(model, "name_or_path", "") or getattr(model.config, "_name_or_path", "") or ""
 
 
+def class_of_type(model_type: str) -> str:
+    """The class that answers questions for a model type, by transformers' own table; "" for none."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+
+    return str(MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.get(model_type, ""))
+
+
+def config_values(name_or_path: str | Path, hub: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint's config.json as it is: none of its code runs, and no class need know its model type.
+
+    Args:
+        name_or_path: folder or hub id.
+        hub: options that say which files are meant.
+
+    Returns:
+        Its values.
+
+    Raises:
+        OSError: there is none.
+    """
+    from transformers import PreTrainedConfig
+
+    values, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
+    return dict(values)
+
+
 def file_if_there(name_or_path: str | Path, name: str, hub: Mapping[str, Any]) -> Path | None:
     """Fetch a file of a checkpoint, by the private options of `cached_file` that make a missing one no error.
 

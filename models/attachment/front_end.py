@@ -40,6 +40,7 @@ from framegate.models.attachment.on_model import (
 from framegate.models.attachment.opening import LACKS_VIDEO, open_call, processor_of
 from framegate.models.attachment.serving import Attached, check_served, scaling_of
 from framegate.models.attachment.video_call import VideoCall
+from framegate.models.families import derived_from
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
@@ -98,6 +99,7 @@ class FrontEnd:
             modules=self.modules,
             has_processor=self.processor is not None,
             has_adapter=is_wrapped_by_peft(self.model),
+            class_note=derived_from(self.model, self.family),
         )
 
     @property

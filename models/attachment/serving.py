@@ -27,6 +27,7 @@ class Attached:
         modules: the stages that are attached, in order.
         has_processor: a processor is attached beside the model.
         has_adapter: the model stands in a wrapper of PEFT, which saves an adapter alone.
+        class_note: what a report should say of the model's class, "" for nothing.
     """
 
     inner: Any
@@ -36,6 +37,7 @@ class Attached:
     modules: Any
     has_processor: bool
     has_adapter: bool
+    class_note: str = ""
 
 
 def check_served(config: FrontEndConfig, family: Family) -> None:

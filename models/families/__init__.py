@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -11,11 +13,15 @@ from packaging.version import Version
 
 from framegate.errors import UnsupportedModelError, nearest
 from framegate.models.family import Family
+from framegate.models.transformers_private import class_of_type
+from framegate.models.unsupported import REFUSED, check_not_refused, refusal, remote_code
 
 __all__ = [
     "Family",
+    "derived_from",
     "families",
     "family_of",
+    "family_of_config",
     "family_of_type",
     "markdown_table",
     "processor_families",
@@ -65,17 +71,59 @@ def family_of(model: Any) -> Family:
         Its family.
 
     Raises:
-        UnsupportedModelError: its class, and every class it derives from, is in no row; the message lists the rows, and
-            names a part of it that is. Or this transformers is too old for its family.
+        UnsupportedModelError: its class, and every class it derives from, is in no row, or one is refused with a
+            reason. The message lists the rows, and names a part of it that is in one, or a class that has it as its
+            part. Or this transformers is too old for its family.
     """
     of_class = {family.model_class: family for family in families().values()}
     for cls in type(model).__mro__:
+        check_not_refused(cls, served=of_class)
         if cls.__name__ in of_class:
             return _served(of_class[cls.__name__])
     parts = [name for name, part in getattr(model, "_modules", {}).items() if type(part).__name__ in of_class]
     hint = f" Its part .{parts[0]} is: attach to that." if parts else ""
+    beside = vars(sys.modules[type(model).__module__])
+    if wholes := [name for name in of_class if name in beside]:
+        hint = f" Attach to the {wholes[0]} that it is a part of."
     supported = ", ".join(of_class)
     raise UnsupportedModelError(f"{type(model).__name__} is not supported.{hint} Supported: {supported}.")
+
+
+def derived_from(model: Any, family: Family) -> str:
+    """Say that a model is of a class that derives from its family's, or copies its name.
+
+    Args:
+        model: a transformers model, unwrapped.
+        family: its family.
+
+    Returns:
+        A note for the report; "" for the class itself, also where torch made one of it, as `fully_shard` does.
+    """
+    own = next(cls for cls in type(model).__mro__ if cls.__module__.split(".")[0] != "torch")
+    if own.__name__ == family.model_class and own.__module__.split(".")[0] == "transformers":
+        return ""
+    return (
+        f"{own.__name__} of {own.__module__} is served as {family.model_class}, from which it derives or has its name: "
+        "what it does otherwise is not looked at"
+    )
+
+
+def family_of_config(values: Mapping[str, Any]) -> Family:
+    """Find the family of a checkpoint by its config.json.
+
+    Args:
+        values: of that file.
+
+    Returns:
+        Its family.
+
+    Raises:
+        UnsupportedModelError: as family_of_type; or its code comes with the checkpoint.
+    """
+    model_type = values.get("model_type", "")
+    if model_type not in families() and values.get("auto_map"):
+        raise remote_code(f"model_type {model_type!r}")
+    return family_of_type(model_type)
 
 
 def family_of_type(model_type: str) -> Family:
@@ -88,10 +136,13 @@ def family_of_type(model_type: str) -> Family:
         Its family.
 
     Raises:
-        UnsupportedModelError: no row has that model type; the message lists the rows. Or this transformers is too old
-            for the family.
+        UnsupportedModelError: no row has that model type; the message gives the reason, or lists the rows. Or this
+            transformers is too old for the family.
     """
     if model_type not in families():
+        name = class_of_type(model_type)
+        if name in REFUSED:
+            raise UnsupportedModelError(refusal(name))
         raise UnsupportedModelError(
             f"model_type {model_type!r} is not supported. {nearest(str(model_type), families())}"
         )

@@ -83,15 +83,20 @@ def from_pretrained(
     return load_attached(name_or_path, front_end, model_options)
 
 
-def supported_models() -> list[dict[str, Any]]:
-    """List the family table.
+def supported_models(*, refused: bool = False) -> list[dict[str, Any]]:
+    """List the family table, or who is refused and why.
+
+    Args:
+        refused: list the classes of transformers that read videos and are not served.
 
     Returns:
-        A dict per supported family: class, mechanism, positions, timestamps, notes and more.
+        A dict per supported family: class, mechanism, positions, timestamps, notes and more; of a refused class its
+        name, the reason, and the supported family that comes closest.
     """
     from framegate.models.families import table
+    from framegate.models.unsupported import refused_table
 
-    return table()
+    return refused_table() if refused else table()
 
 
 def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:

@@ -111,14 +111,15 @@ def load_pair(name: str | None, family: str | None = None) -> tuple[Any, Any]:
 
 def _checkpoint(name: str) -> tuple[Any, Any]:
     """The stock model and processor of a checkpoint, every weight of which has to be there and to fit."""
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoModelForImageTextToText
 
-    from framegate.models.families import family_of_type
+    from framegate.models.families import family_of_config
     from framegate.models.nano import shipped_folder
+    from framegate.models.transformers_private import config_values
     from framegate.models.video_processor import load_processor
 
     folder = shipped_folder(name)
-    family = family_of_type(AutoConfig.from_pretrained(folder).model_type)
+    family = family_of_config(config_values(folder, {}))
     processor = load_processor(folder, family.model_type)
     # mismatches are let through to be told by name; transformers would tell them in a log that is off
     model, told = AutoModelForImageTextToText.from_pretrained(

@@ -1,0 +1,193 @@
+"""Classes of transformers that read videos and have no family file: why, and which supported one comes closest."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import NamedTuple
+
+from framegate.errors import UnsupportedModelError
+
+
+class Refusal(NamedTuple):
+    """Why a class is not served.
+
+    Args:
+        reason: what its code does that no family here does.
+        closest: model type of the supported family that is most like it, "" for none.
+    """
+
+    reason: str
+    closest: str = ""
+
+
+_MUSE = (
+    "no family file: its tower orders windows and shuffles patches into cells by the whole grid, and reads learned "
+    "positions with rows and columns swapped, which no tower here does"
+)
+_MINICPM = "its tower merges windows of patches between two blocks, and it takes one video in a call; neither was tried"
+_OMNI = "it is a thinker, which writes the text, and a talker behind it: attach to model.thinker"
+_NO_TEXT = "writes no text: it gives an embedding of a whole video, in which no token could be left out"
+
+REFUSED: dict[str, Refusal] = {
+    "CohereCompassForConditionalGeneration": Refusal(
+        "no family file: its packed tower with DeepStack before a language model of sliding windows was not tried",
+        "qwen3_vl",
+    ),
+    "Cosmos3EdgeForConditionalGeneration": Refusal(
+        "its packed tower resizes learned positions by the grid alone, so that kept patches cannot say where they lie",
+        "qwen3_vl",
+    ),
+    "Cosmos3OmniForConditionalGeneration": Refusal(
+        "no family file: tower and language model of Qwen3-VL under this class were not tried", "qwen3_vl"
+    ),
+    "Dots3NoteForConditionalGeneration": Refusal(
+        "its language model chooses by an indexer which earlier tokens each one reads, and its tower holds experts; "
+        "what a shorter prompt does to that choice was not tried",
+        "glm4v_moe",
+    ),
+    "EmbeddingGemma2Model": Refusal(_NO_TEXT),
+    "Ernie4_5_VLMoeForConditionalGeneration": Refusal(
+        "its resampler makes one token of two frames behind the tower, so that both have to be encoded for either",
+        "qwen2_vl",
+    ),
+    "Gemma4ForConditionalGeneration": Refusal(
+        "its tower pads every frame to one number of patches and pools them by their places, and no tower here runs on "
+        "a part of such a frame",
+        "llava_onevision",
+    ),
+    "Gemma4UnifiedForConditionalGeneration": Refusal(
+        "it has no vision tower: patches are projected into the language model one by one, so that there is nothing to "
+        "save before the prompt",
+        "llava_onevision",
+    ),
+    "GitForCausalLM": Refusal(
+        "it takes the frames of a video in pixel_values, adds a learned embedding for each of a fixed few, and writes "
+        "them before a text that holds no placeholders"
+    ),
+    "Glm5NextForConditionalGeneration": Refusal(
+        "its language model mixes linear attention with an indexer that chooses which earlier tokens each one reads; "
+        "what a shorter prompt does to that choice was not tried",
+        "glm46v",
+    ),
+    "HYV4VLForConditionalGeneration": Refusal(
+        "it writes a newline token behind every row of cells, which stands for no cell and moves with the row, and its "
+        "language model chooses by an indexer what each token reads",
+        "qwen2_vl",
+    ),
+    "HyperCLOVAXVisionV2ForConditionalGeneration": Refusal(
+        "no family file: the tower of Qwen2.5-VL with a projector behind it was not tried before this language model",
+        "qwen2_5_vl",
+    ),
+    "InstructBlipVideoForConditionalGeneration": Refusal(
+        "its Q-Former turns each frame into a fixed number of tokens that stand for no area, so that whole frames "
+        "alone could be left out",
+        "internvl",
+    ),
+    "Kimi_K25ForConditionalGeneration": Refusal(
+        "its tower attends over all frames of a chunk and averages them behind its last block, so that a cell of one "
+        "frame is a cell of all",
+        "qwen2_vl",
+    ),
+    "Lfm3VlForConditionalGeneration": Refusal(
+        "its tower convolves every frame's whole grid of patches between its attention layers, which a part of a grid "
+        "cannot stand in for",
+        "qwen2_vl",
+    ),
+    "LlavaNextVideoForConditionalGeneration": Refusal(
+        "no family file: its frames go through CLIP and a pooling that was not tried", "llava_onevision"
+    ),
+    "MiniCPMOcrForConditionalGeneration": Refusal(
+        _MINICPM,
+        "internvl",
+    ),
+    "MiniCPMV4_6ForConditionalGeneration": Refusal(
+        _MINICPM,
+        "internvl",
+    ),
+    "MiniCPMV4_7ForConditionalGeneration": Refusal(
+        _MINICPM,
+        "internvl",
+    ),
+    "MiniMaxM3SparseForConditionalGeneration": Refusal(
+        "its language model reads chosen blocks of neighbouring tokens; which tokens share a block changes with every "
+        "one that is left out, and what that does was not tried",
+        "qwen2_vl",
+    ),
+    "Molmo2ForConditionalGeneration": Refusal(
+        "its cells are pooled by attention over patches that a table of its processor names, as no tower here pools",
+        "llava_onevision",
+    ),
+    "MuseGlimmerForConditionalGeneration": Refusal(_MUSE, "qwen2_5_vl"),
+    "MuseSparkForConditionalGeneration": Refusal(_MUSE, "qwen2_5_vl"),
+    "NemotronH_Omni_Reasoning_V3": Refusal(
+        "it prunes its own video tokens (EVS, config.video_pruning_rate), and a front end beside it would reduce the "
+        "prompt twice",
+        "internvl",
+    ),
+    "PeVideoModel": Refusal(_NO_TEXT),
+    "PerceptionLMForConditionalGeneration": Refusal(
+        "no family file: its frames go through a timm tower and a pooling that was not tried",
+        "llava_onevision",
+    ),
+    "Qwen2_5OmniForConditionalGeneration": Refusal(
+        _OMNI,
+        "qwen2_5_omni_thinker",
+    ),
+    "Qwen3OmniMoeForConditionalGeneration": Refusal(
+        _OMNI,
+        "qwen3_omni_moe_thinker",
+    ),
+    "Qwen4ExpForConditionalGeneration": Refusal(
+        "its language model looks up runs of neighbouring ids, which in a shorter prompt are others than in the whole",
+        "qwen3_5_moe",
+    ),
+    "SmolVLMForConditionalGeneration": Refusal(
+        "no family file: its frames are pictures with marks of their own around each, which was not tried",
+        "internvl",
+    ),
+    "VideoLlavaForConditionalGeneration": Refusal(
+        "no family file: its frames go through a tower beside that of pictures, which was not tried",
+        "llava_onevision",
+    ),
+    "VideoPrismClipModel": Refusal(_NO_TEXT),
+    "XCLIPModel": Refusal(_NO_TEXT),
+}
+
+# where transformers keeps the code that it downloads with a checkpoint
+_REMOTE = "transformers_modules"
+_HOW = "docs/extending.md, A family, says how to write a family file."
+
+
+def check_not_refused(cls: type, *, served: Container[str]) -> None:
+    """Refuse a class by its name, or for where its code comes from.
+
+    Args:
+        cls: of a model, or one that it derives from.
+        served: names of classes that have a family.
+
+    Raises:
+        UnsupportedModelError: it is in `REFUSED`, or came with a checkpoint.
+    """
+    if cls.__module__.split(".")[0] == _REMOTE:
+        raise remote_code(f"{cls.__name__} of {cls.__module__}")
+    if cls.__name__ in REFUSED and cls.__name__ not in served:
+        raise UnsupportedModelError(refusal(cls.__name__))
+
+
+def refused_table() -> list[dict[str, str]]:
+    """Say what is refused, a row for each class, in their order."""
+    return [{"model_class": name} | row._asdict() for name, row in REFUSED.items()]
+
+
+def refusal(name: str) -> str:
+    """Word why a class of `REFUSED` is not served, and what comes closest."""
+    reason, closest = REFUSED[name]
+    return f"{name} is not supported: {reason}." + (f" Closest is {closest}. {_HOW}" if closest else "")
+
+
+def remote_code(what: str) -> UnsupportedModelError:
+    """Make the error for a model whose code comes with its checkpoint."""
+    return UnsupportedModelError(
+        f"{what} is code that comes with its checkpoint (trust_remote_code), of which nothing is known here: load the "
+        f"class of transformers where it has one, without trust_remote_code. Else {_HOW}"
+    )
