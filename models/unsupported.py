@@ -125,10 +125,6 @@ REFUSED: dict[str, Refusal] = {
         "internvl",
     ),
     "PeVideoModel": Refusal(_NO_TEXT),
-    "PerceptionLMForConditionalGeneration": Refusal(
-        "no family file: its frames go through a timm tower and a pooling that was not tried",
-        "llava_onevision",
-    ),
     "Qwen2_5OmniForConditionalGeneration": Refusal(
         _OMNI,
         "qwen2_5_omni_thinker",
