@@ -179,6 +179,7 @@ class Family:
             the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
         contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
+        saves: where skipped cells cost nothing, of "tower" and "prompt".
         scales_frames: the tower takes frames of any size, so that a budget can be met by smaller frames.
         notes: what a user should know.
     """
@@ -203,6 +204,7 @@ class Family:
     video_size: Mapping[str, int] = field(default_factory=dict)
     learned_positions: bool = False
     contexts: tuple[str, ...] = ("kept", "anchored")
+    saves: tuple[str, ...] = ("tower", "prompt")
     scales_frames: bool = True
     notes: str = ""
 
@@ -224,5 +226,13 @@ class Family:
     def row(self) -> dict[str, Any]:
         """What a user reads of it in `framegate.supported_models()`."""
         names = ("model_type", "model_class", "tower", "positions", "timestamps", "image_mean", "image_std")
-        more = ("learned_positions", "contexts", "scales_frames", "lowest_transformers", "needs", "notes")
+        more = (
+            "learned_positions",
+            "contexts",
+            "saves",
+            "scales_frames",
+            "lowest_transformers",
+            "needs",
+            "notes",
+        )
         return {name: getattr(self, name) for name in (*names, *more)}

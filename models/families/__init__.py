@@ -23,7 +23,6 @@ __all__ = [
     "family_of",
     "family_of_config",
     "family_of_type",
-    "markdown_table",
     "processor_families",
     "table",
     "unwrap",
@@ -184,20 +183,3 @@ def table() -> list[dict[str, Any]]:
         A row for each family, in their order.
     """
     return [family.row() for family in families().values()]
-
-
-def markdown_table() -> str:
-    """Write the rows as the table that stands in models/README.md; a test holds the file to it.
-
-    Returns:
-        Markdown, a line per family.
-    """
-    lines = [
-        "| family | class | transformers | tower | positions | times in the prompt | notes |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for family in families().values():
-        names = (f"`{family.model_type}`", f"`{family.model_class}`")
-        cells = (f">= {family.lowest_transformers}", f"`{family.tower}`", family.positions, family.timestamps)
-        lines.append("| " + " | ".join((*names, *cells, family.notes)) + " |")
-    return "\n".join(lines)
