@@ -29,16 +29,9 @@ _OMNI = "it is a thinker, which writes the text, and a talker behind it: attach 
 _NO_TEXT = "writes no text: it gives an embedding of a whole video, in which no token could be left out"
 
 REFUSED: dict[str, Refusal] = {
-    "CohereCompassForConditionalGeneration": Refusal(
-        "no family file: its packed tower with DeepStack before a language model of sliding windows was not tried",
-        "qwen3_vl",
-    ),
     "Cosmos3EdgeForConditionalGeneration": Refusal(
         "its packed tower resizes learned positions by the grid alone, so that kept patches cannot say where they lie",
         "qwen3_vl",
-    ),
-    "Cosmos3OmniForConditionalGeneration": Refusal(
-        "no family file: tower and language model of Qwen3-VL under this class were not tried", "qwen3_vl"
     ),
     "Dots3NoteForConditionalGeneration": Refusal(
         "its language model chooses by an indexer which earlier tokens each one reads, and its tower holds experts; "
@@ -73,10 +66,6 @@ REFUSED: dict[str, Refusal] = {
         "it writes a newline token behind every row of cells, which stands for no cell and moves with the row, and its "
         "language model chooses by an indexer what each token reads",
         "qwen2_vl",
-    ),
-    "HyperCLOVAXVisionV2ForConditionalGeneration": Refusal(
-        "no family file: the tower of Qwen2.5-VL with a projector behind it was not tried before this language model",
-        "qwen2_5_vl",
     ),
     "InstructBlipVideoForConditionalGeneration": Refusal(
         "its Q-Former turns each frame into a fixed number of tokens that stand for no area, so that whole frames "
@@ -132,10 +121,6 @@ REFUSED: dict[str, Refusal] = {
     "Qwen3OmniMoeForConditionalGeneration": Refusal(
         _OMNI,
         "qwen3_omni_moe_thinker",
-    ),
-    "Qwen4ExpForConditionalGeneration": Refusal(
-        "its language model looks up runs of neighbouring ids, which in a shorter prompt are others than in the whole",
-        "qwen3_5_moe",
     ),
     "SmolVLMForConditionalGeneration": Refusal(
         "no family file: its frames are pictures with marks of their own around each, which was not tried",

@@ -161,8 +161,7 @@ def tiny_qwen(
     return getattr(transformers, config)(
         text_config=tiny_text(tokenizer, text, rope={"mrope_section": [2, 3, 3]} | (rope or {})),
         vision_config={"spatial_merge_size": 2, "temporal_patch_size": 2} | vision,
-        **qwen_token_ids(tokenizer),
-        **(more or {}),
+        **(qwen_token_ids(tokenizer) | (more or {})),
     )
 
 
