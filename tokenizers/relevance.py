@@ -1,28 +1,25 @@
-"""How much each frame matters: by likeness to a question, or, without one, by how new it is."""
+"""What says how much a frame matters: encoders and scorers, what is checked of them, likeness and novelty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
 from framegate.errors import ConfigError, FrameError
-from framegate.tokenizers.clip import VideoStream, open_video
-from framegate.tokenizers.clip.window import Window
-from framegate.types import Float64Array, Frame, FramePlan, Int64Array, UInt8Array, VideoInfo
+from framegate.types import Float64Array, UInt8Array
 
 # Contrast, in levels of luma, below which a picture counts as flat: noise on a wall is no news.
 FLAT_CONTRAST = 2.0
 
 
-class FrameTextEncoder(Protocol):
-    """Puts frames and texts into one space, as CLIP and SigLIP do.
+class FrameEncoder(Protocol):
+    """Puts frames into a space in which like frames lie close; without a text side it tells what is new alone.
 
-    Two methods, no base class needed. Resizing and normalising are the encoder's; results may be NumPy arrays or
-    torch tensors on any device, of any float type.
+    No base class needed, here and below. Resizing and normalising are the encoder's; results may be NumPy arrays or
+    torch tensors on any device, of any float type. One that reads small print asks for larger frames with an attribute
+    `shorter_side_px`; else they come with a shorter side of 224 px at most.
     """
 
     def encode_frames(self, frames: UInt8Array) -> Any:
@@ -36,6 +33,10 @@ class FrameTextEncoder(Protocol):
         """
         ...
 
+
+class FrameTextEncoder(FrameEncoder, Protocol):
+    """Puts frames and texts into one space, as CLIP and SigLIP do; a frame's score is the cosine of both."""
+
     def encode_text(self, text: str) -> Any:
         """Encode one text.
 
@@ -48,9 +49,84 @@ class FrameTextEncoder(Protocol):
         ...
 
 
-def is_encoder(value: object) -> TypeGuard[FrameTextEncoder]:
-    """Tell whether an object has both methods of an encoder."""
-    return all(callable(getattr(value, name, None)) for name in ("encode_frames", "encode_text"))
+class FrameScorer(Protocol):
+    """Says how much frames matter to a text, where no space holds both: a model that answers yes or no."""
+
+    def score_frames(self, frames: UInt8Array, text: str) -> Any:
+        """Score a batch of frames.
+
+        Args:
+            frames: uint8 [F, h, w, 3] RGB, full range, F at least 1.
+            text: the question.
+
+        Returns:
+            float [F], finite, higher matters more.
+        """
+        ...
+
+
+Scorer = FrameEncoder | FrameTextEncoder | FrameScorer
+
+
+@dataclass(frozen=True)
+class BetweenFrames:
+    """The frames' side of an encoder alone, so that frames are compared with each other and no query is needed."""
+
+    encoder: FrameEncoder
+
+    @property
+    def shorter_side_px(self) -> int | None:
+        """The size that the encoder asks for."""
+        return getattr(self.encoder, "shorter_side_px", None)
+
+    def encode_frames(self, frames: UInt8Array) -> Any:
+        """Encode a batch of frames, uint8 [F, h, w, 3] -> float [F, D]."""
+        return self.encoder.encode_frames(frames)
+
+
+def encodes_frames(scorer: object) -> TypeGuard[FrameEncoder]:
+    """Tell whether a scorer has features of frames."""
+    return callable(getattr(scorer, "encode_frames", None))
+
+
+def encodes_text(scorer: object) -> TypeGuard[FrameTextEncoder]:
+    """Tell whether a scorer puts texts where its frames are."""
+    return encodes_frames(scorer) and callable(getattr(scorer, "encode_text", None))
+
+
+def scores_frames(scorer: object) -> TypeGuard[FrameScorer]:
+    """Tell whether a scorer gives scores, and no features."""
+    return not encodes_frames(scorer) and callable(getattr(scorer, "score_frames", None))
+
+
+def check_scorer(scorer: object | None, query: str | None, place: str) -> None:
+    """Check that a sampler's scorer and query go together, before anything is decoded.
+
+    Raises:
+        ConfigError: an empty query, an object with none of the methods, a query missing for one that reads it, or
+            given to one that does not.
+    """
+    if query is not None and not query.strip():
+        raise ConfigError(f"{place}.query is {query!r}; it must be a question, or None.")
+    if scorer is None:
+        return
+    kind = type(scorer).__name__
+    if not encodes_frames(scorer) and not scores_frames(scorer):
+        raise ConfigError(
+            f"{place}.scorer is a {kind}; it must have encode_frames(uint8 [F, h, w, 3]) -> [F, D], with "
+            "encode_text(str) -> [D] where it reads a query, or score_frames(frames, str) -> [F]."
+        )
+    reads_query = encodes_text(scorer) or scores_frames(scorer)
+    if reads_query and query is None:
+        raise ConfigError(
+            f"{place}.scorer is given, but query is None; give query='...', leave the scorer out to score frames by "
+            "novelty, or wrap an encoder in framegate.tokenizers.relevance.BetweenFrames."
+        )
+    if query is not None and not reads_query:
+        raise ConfigError(
+            f"{place}.query is given, and {place}.scorer, a {kind}, has no encode_text to read it with; leave the "
+            "query out, or give an encoder of frames and texts."
+        )
 
 
 def encoded_text(encoder: FrameTextEncoder, text: str) -> Float64Array:
@@ -63,15 +139,26 @@ def encoded_text(encoder: FrameTextEncoder, text: str) -> Float64Array:
     return features
 
 
-def encoded_frames(encoder: FrameTextEncoder, frames: UInt8Array, width: int) -> Float64Array:
-    """Encode frames, uint8 [F, h, w, 3] -> float64 [F, width]; ConfigError for another shape, NaN or infinity."""
+def encoded_frames(encoder: FrameEncoder, frames: UInt8Array) -> Float64Array:
+    """Encode frames, uint8 [F, h, w, 3] -> float64 [F, D]; ConfigError for another shape, NaN or infinity."""
     features = as_array(encoder.encode_frames(frames))
-    if features.shape != (len(frames), width) or not np.isfinite(features).all():
+    if features.ndim != 2 or len(features) != len(frames) or not np.isfinite(features).all():
         raise ConfigError(
             f"{type(encoder).__name__}.encode_frames gave {_spelt(features)} for {len(frames)} frames; it must "
-            f"give {[len(frames), width]}, finite (encode_text gives [{width}])."
+            f"give [{len(frames)}, D], finite."
         )
     return features
+
+
+def scored_frames(scorer: FrameScorer, frames: UInt8Array, text: str) -> Float64Array:
+    """Score frames, uint8 [F, h, w, 3] -> float64 [F]; ConfigError for another length, NaN or infinity."""
+    scores = as_array(scorer.score_frames(frames, text))
+    if scores.shape != (len(frames),) or not np.isfinite(scores).all():
+        raise ConfigError(
+            f"{type(scorer).__name__}.score_frames gave {_spelt(scores)} for {len(frames)} frames; it must give "
+            f"[{len(frames)}], finite."
+        )
+    return scores
 
 
 def as_array(value: Any) -> Float64Array:
@@ -140,92 +227,3 @@ def _unit(features: Float64Array) -> Float64Array:
     features = np.asarray(features, dtype=np.float64)
     length = np.linalg.norm(features, axis=-1, keepdims=True)
     return features / np.where(length > 0, length, 1.0)
-
-
-# The shorter side of what an encoder sees: CLIP and SigLIP take 224 px and more of a centre crop.
-ENCODER_SIDE_PX = 224
-# The longer side of what novelty is judged on.
-NOVELTY_SIDE_PX = 32
-BATCH_FRAMES = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameScores:
-    """Scores of frames.
-
-    Args:
-        indices: int64 [F], frames of the video that could be decoded, in order of time.
-        scores: float64 [F], higher matters more.
-    """
-
-    indices: Int64Array
-    scores: Float64Array
-
-
-def score_by_query(
-    stream: VideoStream, plan: FramePlan, *, encoder: FrameTextEncoder, text: str
-) -> FrameScores:
-    """Score planned frames by the cosine of their features and a text's, in [-1, 1].
-
-    Raises:
-        ConfigError: the encoder gave features of another shape, NaN or infinity.
-        VideoError: nothing can be decoded.
-
-    Source: DATE (arXiv 2509.09263), scores of TASS.
-    """
-    text_features = encoded_text(encoder, text)
-    size_px = small_size(stream.info, shorter_px=ENCODER_SIDE_PX)
-    indices: list[int] = []
-    scores: list[Float64Array] = []
-    for batch in _batches(stream.frames(plan, size_px=size_px)):
-        indices += [frame.index for frame in batch]
-        pixels = np.stack([frame.pixels for frame in batch])  # [F, h, w, 3]
-        scores.append(similarity(encoded_frames(encoder, pixels, len(text_features)), text_features))
-    return FrameScores(indices=np.array(indices, np.int64), scores=np.concatenate(scores))
-
-
-def score_by_novelty(stream: VideoStream, plan: FramePlan) -> FrameScores:
-    """Score frames by how unlike the planned frame before them they are, without any model.
-
-    1 - correlation of small luma pictures, in [0, 2]; 1 for the first frame. VideoError where nothing can be decoded.
-    """
-    size_px = small_size(stream.info, longer_px=NOVELTY_SIDE_PX)
-    indices: list[int] = []
-    scores: list[float] = []
-    previous: Float64Array | None = None
-    for frame in stream.frames(plan, size_px=size_px, pixel_format="gray"):
-        features = luma_features(frame.pixels)
-        scores.append(1.0 if previous is None else float(novelty(np.stack([previous, features]))[1]))
-        indices.append(frame.index)
-        previous = features
-    return FrameScores(indices=np.array(indices, np.int64), scores=np.array(scores))
-
-
-def open_file(info: VideoInfo, window_seconds: Window, sampler: str) -> VideoStream:
-    """Open the file that a VideoInfo describes, for a sampler.
-
-    Raises:
-        FrameError: the frames are in memory, so that there is nothing to open.
-        VideoError: the file has gone, or cannot be read.
-    """
-    if info.source is None:
-        raise FrameError(
-            f"Frame sampler {sampler!r} looks at the pictures of a file, but these frames are in memory; write "
-            "them to a file, or use sampler 'fps' or 'uniform'."
-        )
-    source = info.source if info.content is None else info.content
-    return open_video(source, window_seconds=window_seconds, video_stream=info.video_stream)
-
-
-def small_size(
-    info: VideoInfo, *, longer_px: int | None = None, shorter_px: int | None = None
-) -> tuple[int, int]:
-    """Find height and width of frames to look at: the video's shape within bounds of its sides, never enlarged."""
-    sides = (info.height_px, info.width_px)
-    scale = min(1.0, (longer_px or max(sides)) / max(sides), (shorter_px or min(sides)) / min(sides))
-    return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
-
-
-def _batches(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
-    while batch := list(islice(frames, BATCH_FRAMES)):
-        yield batch

@@ -105,8 +105,8 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
     Args:
         video: path or address of a file, its bytes, frames in memory, or what is known of the video.
         sampler: name of a file of tokenizers/samplers, for example "fps", "keyframes" (KFFocus) or "tass" (DATE).
-        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for "tass"
-            also query="...", encoder=... (encode_frames and encode_text) and captioner=... (query to caption).
+        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for those
+            that look at the pictures also scorer=... (framegate.models.scorers), query="..." and show_progress=True.
 
     Returns:
         The chosen frames in order of time; `plan_video` and a message of an attached processor take them.

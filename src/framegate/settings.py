@@ -30,6 +30,7 @@ REPLACED: dict[str, str] = {
     "pruning": "select, with select_rule for pruner",
     "pruner": "select_rule",
     "scales": "nothing, for every token stands for one cell",
+    "encoder": "scorer",
     "search=quick": "search='optimum'",
     "on_too_long=error": "on_too_long='raise'",
 }
@@ -85,7 +86,7 @@ Count = Annotated[int, Range(least=1)]
 Positive = Annotated[float, Range(above=0)]
 Share = Annotated[float, Range(above=0, most=1)]
 _PER_CALL = "given with each call"
-# an argument that a configuration never holds: a window, a query, an encoder
+# an argument that a configuration never holds: a window, a query, a scorer
 PerCall = Annotated[T, _PER_CALL]
 
 

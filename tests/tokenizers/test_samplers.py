@@ -19,7 +19,8 @@ from framegate.types import VideoInfo
 def test_what_every_sampler_offers(name):
     known, saved = settings_of(sampler(name)), saved_settings_of(sampler(name))
     assert {"start_seconds", "end_seconds"} <= set(known)
-    assert not {"start_seconds", "end_seconds", "query", "encoder", "captioner"} & set(saved)
+    per_call = {"start_seconds", "end_seconds", "query", "scorer", "captioner", "show_progress"}
+    assert not per_call & set(saved)
     needed = {"num_frames": 8} if name == "uniform" else {}
     config = FramesConfig(sampler=name, settings=needed)
     assert set(config.settings) == set(saved)

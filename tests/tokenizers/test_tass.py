@@ -169,7 +169,7 @@ def coloured(tmp_path):
 
 
 def test_an_encoder_finds_what_is_asked_for(coloured):
-    plan = plan_frames_of(coloured, fps=10, num_frames=4, query="the red one", encoder=Redness())
+    plan = plan_frames_of(coloured, fps=10, num_frames=4, query="the red one", scorer=Redness())
     assert set(plan.indices) <= {*range(10, 15), *range(30, 35)}
     assert plan.indices[1] < 20 < plan.indices[2]
     assert plan.notes == ()
@@ -187,20 +187,20 @@ def test_the_captioner_words_what_the_encoder_sees(coloured):
         fps=10,
         num_frames=4,
         query="What was it?",
-        encoder=encoder,
+        scorer=encoder,
         captioner=lambda query: f"a red field ({query})",
     )
     assert encoder.texts == ["a red field (What was it?)"]
     assert set(plan.indices) <= {*range(10, 15), *range(30, 35)}
 
 
-def test_without_an_encoder_novelty_is_used_and_said(tmp_path):
+def test_without_a_scorer_novelty_is_used_and_said(tmp_path):
     shots = [busy_clip(seed, 20, 48, 64, cut=False) for seed in (0, 5, 10)]
     path = write_clip(tmp_path / "shots.mp4", as_rgb(np.concatenate(shots)))
     plan = plan_frames_of(path, fps=10, num_frames=3, min_gap_seconds=1.0)
     assert plan.indices.tolist() == [0, 20, 40]
     assert plan.notes == (
-        "no encoder was given: frames were scored by novelty, not by likeness to a question",
+        "no scorer was given: frames were scored by novelty, not by likeness to a question",
     )
     asked = plan_frames_of(path, fps=10, num_frames=3, min_gap_seconds=1.0, query="who?", captioner=str.upper)
     assert asked.indices.tolist() == [0, 20, 40]
@@ -209,7 +209,7 @@ def test_without_an_encoder_novelty_is_used_and_said(tmp_path):
 
 def test_few_frames_are_all_taken_unscored(coloured):
     encoder = Redness()
-    plan = plan_frames_of(coloured, fps=2, query="red", encoder=encoder)
+    plan = plan_frames_of(coloured, fps=2, query="red", scorer=encoder)
     assert plan.indices.tolist() == list(range(0, 40, 5))
     assert plan.notes == ("all 8 frames at 2 per second were taken, so none was scored",)
     assert encoder.texts == []
@@ -223,7 +223,7 @@ def test_the_budget_is_the_smaller_of_both(coloured):
 
 
 def test_a_window_is_kept(coloured):
-    plan = plan_frames_of(coloured, fps=10, num_frames=3, start_seconds=2.0, query="red", encoder=Redness())
+    plan = plan_frames_of(coloured, fps=10, num_frames=3, start_seconds=2.0, query="red", scorer=Redness())
     assert set(plan.indices) <= set(range(30, 35))
     with pytest.raises(FrameError, match="holds no frame"):
         plan_frames_of(coloured, start_seconds=50.0)
@@ -232,8 +232,9 @@ def test_a_window_is_kept(coloured):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"encoder": Redness()}, "tass.encoder is given, but query is None"),
-        ({"encoder": object(), "query": "red"}, "tass.encoder is a object; it must have encode_frames"),
+        ({"scorer": Redness()}, "tass.scorer is given, but query is None"),
+        ({"scorer": object(), "query": "red"}, "tass.scorer is a object; it must have encode_frames"),
+        ({"encoder": Redness()}, "'tass.encoder' is gone; what replaces it: scorer"),
         ({"query": "  "}, "tass.query is '  '; it must be a question"),
         ({"query": 3}, "tass.query is 3"),
         ({"query": "red", "captioner": "no"}, "tass.captioner is 'no'; it must be a function"),
@@ -252,7 +253,7 @@ def test_settings_out_of_range(coloured, settings, message):
 def test_a_captioner_that_says_nothing(coloured):
     with pytest.raises(ConfigError, match="tass.captioner gave '' for query 'red'"):
         plan_frames_of(
-            coloured, fps=10, num_frames=3, query="red", encoder=Redness(), captioner=lambda query: ""
+            coloured, fps=10, num_frames=3, query="red", scorer=Redness(), captioner=lambda query: ""
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.tokenizers.clip import VideoStream
-from framegate.tokenizers.relevance import small_size
+from framegate.tokenizers.scoring import small_size
 from framegate.types import Float64Array, Int64Array
 
 Luma = npt.NDArray[np.float32]

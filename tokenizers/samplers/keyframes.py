@@ -11,8 +11,8 @@ import numpy as np
 from framegate.settings import Count, PerCall, Share, checked
 from framegate.tokenizers.clip import VideoStream
 from framegate.tokenizers.clip.window import Window, window_bounds, window_frames, windowed
-from framegate.tokenizers.relevance import open_file
 from framegate.tokenizers.samplers._content import content_keyframes
+from framegate.tokenizers.scoring import open_file
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 KeyframeSource = Literal["auto", "codec", "content"]

@@ -10,16 +10,10 @@ import numpy as np
 
 from framegate.errors import ConfigError, FrameError
 from framegate.settings import Count, PerCall, Positive, checked
-from framegate.tokenizers.clip import VideoStream
 from framegate.tokenizers.clip.window import windowed
-from framegate.tokenizers.relevance import (
-    FrameScores,
-    is_encoder,
-    open_file,
-    score_by_novelty,
-    score_by_query,
-)
+from framegate.tokenizers.relevance import check_scorer
 from framegate.tokenizers.samplers import fps as every
+from framegate.tokenizers.scoring import how_scored, open_file, score_frames, unwrapped
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 # K of the paper's main table.
@@ -39,14 +33,15 @@ def sample(
     max_frames: Count | None = None,
     min_gap_seconds: Positive = 20.0,
     query: PerCall[str | None] = None,
-    encoder: PerCall[object | None] = None,
+    scorer: PerCall[object | None] = None,
     captioner: PerCall[Callable[[str], str] | None] = None,
+    show_progress: PerCall[bool] = False,
     start_seconds: PerCall[float | None] = None,
     end_seconds: PerCall[float | None] = None,
 ) -> FramePlan:
     """Choose the frames most like a question, spread over time by a shrinking least distance.
 
-    Without an encoder frames are scored by novelty (nothing to download), and the plan's notes say so.
+    Without a scorer frames are scored by novelty (nothing to download), and the plan's notes say so.
 
     Args:
         info: a video file.
@@ -54,9 +49,10 @@ def sample(
         num_frames: K; None for max_frames, or for 256 when that is None too.
         max_frames: no more than this, None for no limit.
         min_gap_seconds: least distance of the first round; each further round halves it.
-        query: the question, needed with an encoder.
-        encoder: a framegate.tokenizers.relevance.FrameTextEncoder, None for novelty.
+        query: the question, needed with a scorer that reads one.
+        scorer: a scorer of framegate.tokenizers.relevance or framegate.models.scorers, None for novelty.
         captioner: rewrites the query into a caption of what would be seen; None for the query itself.
+        show_progress: draw a progress bar on a terminal.
         start_seconds: start of the clip window, None for the beginning.
         end_seconds: end of the clip window, None for the end.
 
@@ -65,8 +61,8 @@ def sample(
         taken and nothing is decoded.
 
     Raises:
-        ConfigError: a number out of range, an encoder without a query, an object without the encoder's two
-            methods, a captioner that is none or gives no text, features of a wrong shape or not finite.
+        ConfigError: a number out of range, a scorer without the query that it reads, an object without a scorer's
+            methods, a captioner that is none or gives no text, features or scores of a wrong shape or not finite.
         FrameError: a live source, frames in memory, or a window that holds no frame.
         VideoError: the file has gone, or nothing can be decoded.
 
@@ -75,16 +71,20 @@ def sample(
     """
     limits = [value for value in (num_frames, max_frames) if value is not None]
     count = min(limits, default=DEFAULT_NUM_FRAMES)
-    _check_encoder(query, encoder, captioner)
+    check_scorer(unwrapped(scorer), query, "tass")
+    if captioner is not None and not callable(captioner):
+        raise ConfigError(f"tass.captioner is {captioner!r}; it must be a function, query in, caption out.")
     info = windowed(info, (start_seconds, end_seconds))
     grid = every.sample(info, fps=fps, start_seconds=start_seconds, end_seconds=end_seconds)
+    how = how_scored(scorer, query, captioner=captioner)
     with open_file(info, (start_seconds, end_seconds), "tass") as stream:
         if len(grid) <= count:
             note = f"all {len(grid)} frames at {fps:g} per second were taken, so none was scored"
-            return replace(grid, notes=(note, *_unused(query, captioner, encoder)))
+            return replace(grid, notes=(note, *how[1:]))
         known = len(stream.warnings)
-        scored = _scores(stream, grid, query, encoder, captioner)
-        notes = (*_how_scored(encoder), *_unused(query, captioner, encoder), *stream.warnings[known:])
+        text = query if query is None or scorer is None else _caption(query, captioner)
+        scored = score_frames(stream, grid, scorer=scorer, query=text, show_progress=show_progress)
+        notes = (*how, *stream.warnings[known:])
     chosen = temporally_regularised(
         scored.scores,
         info.frame_times_seconds[scored.indices],
@@ -95,57 +95,11 @@ def sample(
     return replace(FramePlan.from_indices(scored.indices[chosen], info.frame_times_seconds), notes=notes)
 
 
-def _scores(
-    stream: VideoStream,
-    grid: FramePlan,
-    query: str | None,
-    encoder: object | None,
-    captioner: Callable[[str], str] | None,
-) -> FrameScores:
-    if query is None or not is_encoder(encoder):
-        return score_by_novelty(stream, grid)
-    return score_by_query(stream, grid, encoder=encoder, text=_caption(query, captioner))
-
-
 def _caption(query: str, captioner: Callable[[str], str] | None) -> str:
     caption = query if captioner is None else captioner(query)
     if not isinstance(caption, str) or not caption.strip():
         raise ConfigError(f"tass.captioner gave {caption!r} for query {query!r}; it must give a caption.")
     return caption
-
-
-def _how_scored(encoder: object | None) -> tuple[str, ...]:
-    if encoder is not None:
-        return ()
-    return ("no encoder was given: frames were scored by novelty, not by likeness to a question",)
-
-
-def _unused(query: str | None, captioner: object | None, encoder: object | None) -> tuple[str, ...]:
-    if encoder is not None or (query is None and captioner is None):
-        return ()
-    given = " and ".join(
-        name for name, value in (("query", query), ("captioner", captioner)) if value is not None
-    )
-    return (f"{given} not used: that needs an encoder, framegate.plan_frames(..., encoder=...)",)
-
-
-def _check_encoder(query: str | None, encoder: object | None, captioner: object | None) -> None:
-    if query is not None and not query.strip():
-        raise ConfigError(f"tass.query is {query!r}; it must be a question, or None.")
-    if captioner is not None and not callable(captioner):
-        raise ConfigError(f"tass.captioner is {captioner!r}; it must be a function, query in, caption out.")
-    if encoder is None:
-        return
-    if not is_encoder(encoder):
-        raise ConfigError(
-            f"tass.encoder is a {type(encoder).__name__}; it must have encode_frames(uint8 [F, h, w, 3]) -> "
-            "[F, D] and encode_text(str) -> [D]."
-        )
-    if query is None:
-        raise ConfigError(
-            "tass.encoder is given, but query is None; give query='...', or leave the encoder out to score "
-            "frames by novelty."
-        )
 
 
 @checked
