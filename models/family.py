@@ -42,6 +42,8 @@ class VideoSettings:
         min_frames: fewest frames for that rule.
         max_frames: most frames for that rule.
         judged: how the gate judges frames whose patches the tower pools to cells; None where cells are whole patches.
+        takes_bounds: whoever asks for a video may bound the size of its frames; else the size rule alone decides.
+        stock: all settings by their names in transformers, for rules that read others than these.
     """
 
     layout: PatchLayout
@@ -60,6 +62,8 @@ class VideoSettings:
     min_frames: int
     max_frames: int
     judged: JudgedSize | None = None
+    takes_bounds: bool = True
+    stock: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cell_layout(self) -> PatchLayout:
@@ -95,6 +99,10 @@ class ProcessorRecipe:
         cell_patches: patches along the side of a cell, for families that bring every frame to one square size; None for
             the others, whose processors say it.
         size_rule: how large the tower sees a video.
+        bounds: settings to least and most pixels of a frame, for processors that say the size of frames by other names;
+            it refuses settings that are not served.
+        sizes_key: under which its stock processor hands over the dense size of each video, by which it counts
+            placeholders.
         sample_rule: see VideoSettings; None for that of Qwen-VL.
         counts_time: see VideoSettings.
         finish: completes what the video processor hands over, by its settings and what decides on cells.
@@ -115,6 +123,8 @@ class ProcessorRecipe:
     model_values: Mapping[str, Any] = field(default_factory=dict)
     cell_patches: int | None = None
     size_rule: SizeRule
+    bounds: Callable[[Mapping[str, Any]], tuple[int, int]] | None = None
+    sizes_key: str = "video_grid_thw"
     sample_rule: SampleRule | None = None
     counts_time: bool = False
     finish: Callable[[dict[str, Tensor], Mapping[str, Any], PlanConfig], dict[str, Tensor]] | None = None
@@ -158,7 +168,7 @@ class Family:
     Args:
         model_type: `config.model_type` of its checkpoints, and the name of its file.
         model_class: the class with a language-model head.
-        tower: kind of its vision tower, a file of models/towers: "packed", "grid" or "frames".
+        tower: kind of its vision tower, a file of models/towers: "packed", "reordered", "framewise", "grid", "frames".
         bind: the model without its head, this family and how pixels were scaled, to what the attachment calls
             (`framegate.models.mechanism.Mechanism`).
         recipe: how its processor is made.
@@ -169,6 +179,7 @@ class Family:
         positions: how the language model places tokens.
         timestamps: where the prompt carries time, in words.
         writes_times: the processor writes a time before every tube itself, so that stamps would say it twice.
+        takes_stamps: stamps can stand between its tubes; False where each tube has marks of its own around it.
         reads_times: the processor or the model reads the frames' times, stamps or not.
         time_ids_per_second: steps of the position axis of time in a second, cut to whole numbers; None where the axis
             counts tubes.
@@ -196,6 +207,7 @@ class Family:
     positions: str = "M-RoPE"
     timestamps: str = "none"
     writes_times: bool = False
+    takes_stamps: bool = True
     reads_times: bool = False
     time_ids_per_second: float | None = None
     newlines: int = 0

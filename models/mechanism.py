@@ -47,10 +47,12 @@ class Encoded(NamedTuple):
 class Mechanism(Protocol):
     """A tower that can run on kept cells alone, of one model and one family.
 
-    `consumed` names the keyword arguments that media and positions stand in for.
+    `consumed` names the keyword arguments that media and positions stand in for; `columns` those of one value a column,
+    [B, S], that the language model reads besides.
     """
 
     consumed: tuple[str, ...]
+    columns: tuple[str, ...]
     family: Family
     scaling: Scaling
 

@@ -102,10 +102,6 @@ REFUSED: dict[str, Refusal] = {
         "one that is left out, and what that does was not tried",
         "qwen2_vl",
     ),
-    "Molmo2ForConditionalGeneration": Refusal(
-        "its cells are pooled by attention over patches that a table of its processor names, as no tower here pools",
-        "llava_onevision",
-    ),
     "MuseGlimmerForConditionalGeneration": Refusal(_MUSE, "qwen2_5_vl"),
     "MuseSparkForConditionalGeneration": Refusal(_MUSE, "qwen2_5_vl"),
     "NemotronH_Omni_Reasoning_V3": Refusal(

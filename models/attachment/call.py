@@ -121,7 +121,9 @@ class Call:
         new = PromptMap.build(keep, ids, mask, positions, placeholders=shown)
         is_placed = self.given.get("position_ids") is not None
         self.prompt = new if self.past is None else self.past.followed_by(new, is_placed=is_placed)
-        return {
+        given = {name: self.given.get(name) for name in mechanism.columns}
+        beside = {name: new.shorten(values, 0) for name, values in given.items() if values is not None}
+        return beside | {
             "input_ids": new.shorten(ids, self._pad_id),
             "attention_mask": self.prompt.mask,
             "position_ids": self.prompt.positions[..., self.prompt.cached_short :],

@@ -62,8 +62,10 @@ def _lacks_video(attached: Attached, given: dict[str, Any]) -> Tensor | None:
     ids = given.get("input_ids")
     # features that were encoded before, by whoever calls the class past the instance
     has_media = given.get("inputs_embeds") is not None or bool(given.get(MEDIA_KEY))
-    # where frames are fed as pictures, a picture's placeholders are a video's
-    has_media |= attached.mechanism.family.tower == "frames" and given.get("pixel_values") is not None
+    # where a picture's placeholders are a video's
+    config = attached.inner.config
+    shared = getattr(config, "video_token_id", config.image_token_id) == config.image_token_id
+    has_media |= shared and given.get("pixel_values") is not None
     is_no_prompt = ids is None or ids.shape[-1] < 2 or has_media
     if is_no_prompt or attached.config.is_identity or torch.compiler.is_compiling():
         return None

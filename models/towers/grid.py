@@ -50,6 +50,7 @@ class GridTower:
     """
 
     consumed: tuple[str, ...] = ("pixel_values",)
+    columns: tuple[str, ...] = ()
     # keyword arguments of a call that have one value alone on kept cells
     only: Mapping[str, Any] = MappingProxyType({})
     tower_name = "vision_tower"

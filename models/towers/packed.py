@@ -42,6 +42,7 @@ class PackedTower:
         "second_per_grid_ts",
         "mm_token_type_ids",
     )
+    columns: tuple[str, ...] = ()
     extra_placeholders = 0
     tower_name = "visual"
 
@@ -179,7 +180,7 @@ class PackedTower:
 
     def is_stamped(self, call: dict[str, Any]) -> bool:
         """True when stamps of time that the stock model cannot place stand between the tubes of a video."""
-        if self.family.writes_times:
+        if self.family.writes_times or not self.family.takes_stamps:
             return False
         return has_stamps(self.inner.config, call, self.types(call))
 

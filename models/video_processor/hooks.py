@@ -34,9 +34,11 @@ class MethodHook:
         return self.previous or getattr(type(self.processor), name).__get__(self.processor)
 
 
-def _holds_frames(video_inputs: Any) -> bool:
-    """True for whole frames, [V, F, C, h, w], which the stock processor can count."""
-    return video_inputs["pixel_values_videos"].ndim == 5
+def _is_counted(processor: Any, video_inputs: Any) -> bool:
+    """True where the stock processor counts placeholders: by the videos' dense sizes, or frames [V, F, C, h, w]."""
+    if NOTES_KEY not in video_inputs or video_inputs["pixel_values_videos"].ndim == 5:
+        return True
+    return family_of_type(processor.video_processor.model_type).recipe.sizes_key in video_inputs
 
 
 class PlaceholderHook(MethodHook):
@@ -51,7 +53,7 @@ class PlaceholderHook(MethodHook):
         if key is not None and is_timed(metadata := video_inputs["video_metadata"][video_idx]):
             tube = self.processor.video_processor.temporal_patch_size
             video_inputs[key][video_idx] = tube / metadata.sampled_fps
-        if "video_grid_thw" in video_inputs or NOTES_KEY not in video_inputs or _holds_frames(video_inputs):
+        if _is_counted(self.processor, video_inputs):
             text: str = self.stock(PLACEHOLDER_METHOD)(video_inputs, video_idx=video_idx, **kwargs)
             return text
         tubes, rows, columns = noted_shapes(video_inputs[NOTES_KEY])[video_idx]
@@ -81,7 +83,10 @@ def why_no_stamps(model_type: str, config: PlanConfig, *, has_processor: bool = 
     """
     if config.timestamps is None:
         return None
-    if family_of_type(model_type).writes_times:
+    family = family_of_type(model_type)
+    if not family.takes_stamps:
+        return f"timestamps: none written, for {model_type} has marks of its own around every tube"
+    if family.writes_times:
         return f"timestamps: {model_type} writes a time before every tube itself; native markers kept, not doubled"
     if not has_processor:
         return "timestamps: none written, for no processor is attached: they are text in the prompt"

@@ -118,7 +118,8 @@ class Asked:
         """Say why the size that the message asks for is not followed."""
         if not self.size or _can_resize(settings):
             return ()
-        why = "do_resize is off" if settings.judged is None else "this tower takes frames of one size"
+        free = "do_resize is off" if settings.takes_bounds else "this family's processor takes no bounds"
+        why = free if settings.judged is None else "this tower takes frames of one size"
         return (f"{' and '.join(self.size)} of the message: not followed, for {why}",)
 
 
@@ -215,7 +216,7 @@ def _check_together(keys: VideoKeys, sampling: Mapping[str, Any]) -> None:
 
 
 def _can_resize(settings: VideoSettings) -> bool:
-    return settings.judged is None and settings.do_resize
+    return settings.judged is None and settings.do_resize and settings.takes_bounds
 
 
 def _sized(size: Mapping[str, int], stock: SizeRule) -> SizeRule:

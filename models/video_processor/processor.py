@@ -68,7 +68,9 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         settings = stock_values(model_type, values)
-        self.__dict__.update(settings | {"size": SizeDict(**settings["size"])})
+        self.__dict__.update(settings)
+        if "size" in settings:
+            self.size = SizeDict(**settings["size"])
         self.model_type = model_type
         self.config = config
         # writes times behind tubes; None where none are asked for, and where the family writes its own
@@ -161,7 +163,10 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     def to_dict(self) -> dict[str, Any]:
         """Return what the stock video processor would save, so that plain transformers opens the folder."""
         values = {name: copy.deepcopy(getattr(self, name)) for name in self._names}
-        values["size"] = {edge: pixels for edge, pixels in dict(values["size"]).items() if pixels is not None}
+        if "size" in values:
+            values["size"] = {
+                edge: pixels for edge, pixels in dict(values["size"]).items() if pixels is not None
+            }
         defaults = family_of_type(self.model_type).recipe.video_values
         return {
             name: value for name, value in values.items() if value is not None or defaults[name] is not None

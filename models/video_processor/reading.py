@@ -101,7 +101,7 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
             f"Frames of {height_px} x {width_px} px are smaller than one cell of {settings.layout.cell_px} px; give "
             "larger frames."
         )
-    if settings.judged is None and not settings.do_resize:
+    if settings.judged is None and settings.takes_bounds and not settings.do_resize:
         return height_px, width_px
     return settings.size_rule(num_frames, height_px, width_px, settings)
 

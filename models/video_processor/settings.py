@@ -61,7 +61,8 @@ def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dic
     values = copy.deepcopy(dict(family_of_type(model_type).recipe.video_values))
     found = dict(found or {})
     values.update({name: found[name] for name in values if name in found})
-    values["size"] = _edges(values["size"], found)
+    if "size" in values:
+        values["size"] = _edges(values["size"], found)
     return values
 
 
@@ -72,9 +73,12 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         ConfigError: an edge of the size rule is missing or frames are not square, an unknown filter, or both fps and
             num_frames.
     """
-    recipe, size, judged = family_of_type(model_type).recipe, _edges(values["size"], values), None
+    recipe, judged = family_of_type(model_type).recipe, None
+    size = _edges(values["size"], values) if "size" in values else {}
     values = dict(recipe.model_values) | dict(values)
-    if recipe.cell_patches is not None:
+    if recipe.bounds is not None:
+        size = dict(zip(("shortest_edge", "longest_edge"), recipe.bounds(values), strict=True))
+    elif recipe.cell_patches is not None:
         size, judged = _of_square(recipe, size)
     elif not size.get("shortest_edge") or not size.get("longest_edge"):
         raise ConfigError(f"size is {dict(size)}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
@@ -101,6 +105,8 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         min_frames=values["min_frames"],
         max_frames=values["max_frames"],
         judged=judged,
+        takes_bounds=recipe.bounds is None,
+        stock=values,
     )
 
 

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from family_cases import CLOSE, NAMES, NEW, called, dense, family_pair
+from family_cases import CLOSE, NAMES, called, dense, family_pair, new_words
 from noted import plans_of
 from tiny import moving_frames
 
@@ -90,7 +90,9 @@ def test_a_gated_prompt_is_the_full_one_with_the_rest_masked(pair):
         )
     tokens = VideoTokens.of_cells(layers, plan.keep, plan.anchor, shapes)
     positions = tower.positions(call, inputs["attention_mask"])[..., read]
+    beside = {name: inputs[name][:, read] for name in tower.columns if name in inputs}
     want = model(
+        **beside,
         input_ids=inputs["input_ids"][:, read],
         attention_mask=mask[:, read],
         position_ids=positions if len(positions) > 1 else positions[0],
@@ -128,10 +130,11 @@ def test_generate_opens_with_the_callers_ids_and_needs_no_cache(pair):
     model, processor = pair
     with framegate.attach(model, processor, "gate", keep_ratio=0.5):
         inputs = called(processor, moving_frames(), moving_frames(seed=1))
-        out = model.generate(**inputs, **NEW)
+        new = new_words(model)
+        out = model.generate(**inputs, **new)
         assert torch.equal(out[:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
-        assert torch.equal(model.generate(**inputs, **NEW, use_cache=False), out)
-        beams = model.generate(**inputs, **NEW, num_beams=2)
+        assert torch.equal(model.generate(**inputs, **new, use_cache=False), out)
+        beams = model.generate(**inputs, **new, num_beams=2)
         assert beams.shape == out.shape
 
 
@@ -153,7 +156,8 @@ def test_detached_both_are_stock(pair):
     after = called(processor, moving_frames(), own=False)
     assert after.keys() == inputs.keys()
     assert torch.equal(model(**after).logits, want)
-    assert torch.equal(model.generate(**after, **NEW), model.generate(**inputs, **NEW))
+    new = new_words(model)
+    assert torch.equal(model.generate(**after, **new), model.generate(**inputs, **new))
 
 
 @torch.no_grad()

@@ -21,6 +21,13 @@ CLOSE = {"rtol": 0, "atol": 2e-4}
 OWN_COMPRESSION = "use_token_compression"
 
 
+def new_words(model):
+    """Options of generate for a few words, and no placeholder, which weights without meaning might choose."""
+    names = ("image_token_id", "video_token_id")
+    ids = {getattr(model.config, name, None) for name in names} - {None}
+    return NEW | {"suppress_tokens": sorted(ids)}
+
+
 def family_pair(name):
     """Model and processor; its own compression is off."""
     model, processor = tiny_pair(name)

@@ -1,0 +1,59 @@
+"""Families whose pixels come in an order of their own: what their stock video processors make, and the way back."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from family_cases import NAMES, family_pair
+from tiny import moving_frames
+
+from framegate.models.families import families
+from framegate.models.mechanism import mechanism_of
+from framegate.models.towers.reordered import by_cells, by_rows, channels_first, channels_last
+
+# height and width that the family's size rule leaves as they are
+SIZES = {"molmo2": (126, 126)}
+
+
+@pytest.fixture(params=[name for name in SIZES if name in NAMES])
+def name(request):
+    return request.param
+
+
+def both(name, *videos):
+    """What the stock video processor and framegate's make of the same frames, and the model."""
+    model, processor = family_pair(name)
+    reader = processor.video_processor
+    stock = getattr(transformers, reader.video_processor_type)(**reader.to_dict())
+    frames = [torch.from_numpy(video).permute(0, 3, 1, 2) for video in videos]
+    call = {"do_sample_frames": False, "return_tensors": "pt"}
+    return stock(frames, **call), reader(frames, **call), model
+
+
+def test_frames_are_laid_out_as_the_stock_processor_does(name):
+    size = SIZES[name]
+    want, got, _ = both(name, moving_frames(3, *size), moving_frames(5, *size, seed=1))
+    assert got.keys() == want.keys()
+    for key in want:
+        values, expected = torch.as_tensor(got[key]), torch.as_tensor(np.asarray(want[key]))
+        torch.testing.assert_close(values.double(), expected.double(), rtol=0, atol=1e-6)
+
+
+def test_opened_and_closed_a_call_is_the_same_to_the_bit(name):
+    inputs, _, model = both(name, moving_frames(4, *SIZES[name]), moving_frames(2, *SIZES[name]))
+    family = families()[name]
+    tower = mechanism_of(model.model, family)
+    opened = tower.opened(dict(inputs))
+    assert opened["pixel_values_videos"].shape == (tower.num_patches(opened), tower.layout.patch_dim)
+    assert [shape[0] for shape in tower.shapes(opened)] == [4, 2]
+    closed = tower.closed(opened)
+    assert closed.keys() == inputs.keys()
+    assert all(torch.equal(closed[key], inputs[key]) for key in inputs)
+
+
+def test_orders_undo_one_another():
+    grids, rows = torch.tensor([[2, 4, 6], [1, 2, 2]]), torch.randn(52, 12)
+    assert torch.equal(by_rows(by_cells(rows, grids, 2), grids, 2), rows)
+    # the second patch of the second row belongs to the first cell
+    assert by_cells(torch.arange(52), grids, 2)[:4].tolist() == [0, 1, 6, 7]
+    assert torch.equal(channels_first(channels_last(rows)), rows)
