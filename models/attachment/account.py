@@ -43,8 +43,8 @@ def account_for_settings(
         for said in _learning(attached):
             report.note(said)
             warnings.warn(said, stacklevel=2)
-    if attached.class_note:
-        report.note(attached.class_note)
+    for note in attached.class_notes:
+        report.note(note)
     mechanism = attached.mechanism
     if mechanism.scaling.assumed and attached.config.gates and prepared is None:
         report.note(

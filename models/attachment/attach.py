@@ -12,7 +12,9 @@ from framegate.models.attachment.on_model import build_modules
 from framegate.models.attachment.serving import scaling_of
 from framegate.models.families import family_of, unwrap
 from framegate.models.mechanism import mechanism_of
+from framegate.models.towers.offloaded import check_brought
 from framegate.models.video_processor import attach_processor
+from framegate.models.video_processor.attach import check_processor
 
 
 def attach_front_end(
@@ -31,7 +33,8 @@ def attach_front_end(
 
     Raises:
         UnsupportedModelError: the model's class is in no row of the family table.
-        AttachmentError: a front end is attached already, or the processor has no video processor.
+        AttachmentError: a front end is attached already, the processor has no video processor or is another family's,
+            or the tower's weights are nowhere.
         ConfigError: the family cannot do what the configuration asks.
     """
     outer = unwrap(model)
@@ -40,8 +43,11 @@ def attach_front_end(
         raise AttachmentError(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
-    # another tower than its family's is refused before anything is put on
+    # what does not fit is refused before anything is put on
     tower = mechanism_of(outer.base_model, family).tower
+    check_brought(outer, tower)
+    if processor is not None:
+        check_processor(processor, family.model_type)
     front_end = FrontEnd(outer, family, config)
     front_end._scaling = scaling_of(outer, processor, family)
     front_end.modules = build_modules(outer, tower, config, weights)

@@ -38,9 +38,8 @@ from framegate.models.attachment.on_model import (
     outside_graphs,
 )
 from framegate.models.attachment.opening import LACKS_VIDEO, open_call, processor_of
-from framegate.models.attachment.serving import Attached, check_served, scaling_of
+from framegate.models.attachment.serving import Attached, check_served, class_notes_of, scaling_of
 from framegate.models.attachment.video_call import VideoCall
-from framegate.models.families import derived_from
 from framegate.models.family import Family
 from framegate.models.mechanism import mechanism_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
@@ -90,7 +89,7 @@ class FrontEnd:
     @property
     def _attached(self) -> Attached:
         """The model as a call needs it; made afresh, so that a deep copy speaks of its own model."""
-        inner = self.model.base_model
+        inner, processor = self.model.base_model, self.processor and self.processor.processor
         return Attached(
             inner=inner,
             mechanism=mechanism_of(inner, self.family, self._scaling),
@@ -99,7 +98,7 @@ class FrontEnd:
             modules=self.modules,
             has_processor=self.processor is not None,
             has_adapter=is_wrapped_by_peft(self.model),
-            class_note=derived_from(self.model, self.family),
+            class_notes=class_notes_of(self.model, processor, self.family),
         )
 
     @property

@@ -8,10 +8,12 @@ from typing import Any
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
+from framegate.models.families import derived_from
 from framegate.models.family import Family
 from framegate.models.mechanism import Mechanism
 from framegate.models.towers.patches import Scaling
 from framegate.models.transformers_private import checkpoint_name
+from framegate.models.video_processor.attach import processor_note
 from framegate.models.video_processor.settings import stock_values, video_settings
 
 
@@ -27,7 +29,7 @@ class Attached:
         modules: the stages that are attached, in order.
         has_processor: a processor is attached beside the model.
         has_adapter: the model stands in a wrapper of PEFT, which saves an adapter alone.
-        class_note: what a report should say of the model's class, "" for nothing.
+        class_notes: what a report should say of the classes of model and processor.
     """
 
     inner: Any
@@ -37,7 +39,22 @@ class Attached:
     modules: Any
     has_processor: bool
     has_adapter: bool
-    class_note: str = ""
+    class_notes: tuple[str, ...] = ()
+
+
+def class_notes_of(model: Any, processor: Any, family: Family) -> tuple[str, ...]:
+    """Say where model or processor are of other classes than their family's.
+
+    Args:
+        model: the transformers model, unwrapped.
+        processor: its processor; None for none.
+        family: its family.
+
+    Returns:
+        Notes for the report.
+    """
+    of_processor = "" if processor is None else processor_note(processor, family.model_type)
+    return tuple(filter(None, (derived_from(model, family), of_processor)))
 
 
 def check_served(config: FrontEndConfig, family: Family) -> None:

@@ -131,7 +131,7 @@ def attach_processor(processor: Any, family: Any, config: PlanConfig) -> Process
         AttachmentError: the processor has no tokenizer or video processor, belongs to another family,
             carries a front end already, or cannot carry the timestamps that the configuration asks for.
     """
-    stock, model_type = _stock_video_processor(processor, getattr(family, "model_type", family))
+    stock, model_type = check_processor(processor, getattr(family, "model_type", family))
     check_stampable(processor, model_type, config)
     gated = GatedVideoProcessor(model_type, stock.to_dict(), config, replaced=stock)
     gated.attachment_id = uuid4().hex
@@ -176,8 +176,19 @@ def _remove_hooks(processor: Any) -> None:
                 setattr(processor, name, current.previous)
 
 
-def _stock_video_processor(processor: Any, model_type: str) -> tuple[Any, str]:
-    """The video processor, and the model type of the family that it came with."""
+def check_processor(processor: Any, model_type: str) -> tuple[Any, str]:
+    """Refuse a processor that does not go with a family.
+
+    Args:
+        processor: a processor.
+        model_type: of the family.
+
+    Returns:
+        Its video processor, and the model type of the family that it came with.
+
+    Raises:
+        AttachmentError: it has no tokenizer or video processor, belongs to another family, or carries a front end.
+    """
     found = getattr(processor, "video_processor", None)
     if found is None or getattr(processor, "tokenizer", None) is None:
         raise AttachmentError(
@@ -192,7 +203,9 @@ def _stock_video_processor(processor: Any, model_type: str) -> tuple[Any, str]:
         family.recipe.video_values["video_processor_type"]: family.model_type
         for family in processor_families(model_type)
     }
-    kinds = [cls.__name__ for cls in type(found).__mro__] + [found.to_dict().get("video_processor_type")]
+    kinds = [cls.__name__ for cls in type(found).__mro__]
+    # ours stands in for the one that it names
+    kinds.insert(0, found.to_dict().get("video_processor_type") or kinds[0])
     came_with = [owner for kind, owner in expected.items() if kind in kinds]
     if not came_with:
         raise AttachmentError(
@@ -201,3 +214,22 @@ def _stock_video_processor(processor: Any, model_type: str) -> tuple[Any, str]:
             f"{', '.join(families())}."
         )
     return found, came_with[0]
+
+
+def processor_note(processor: Any, model_type: str) -> str:
+    """Say that a processor fits, and is of another class than its family's all the same.
+
+    Args:
+        processor: a processor that `check_processor` let pass.
+        model_type: of the family.
+
+    Returns:
+        A note for the report, "" where there is nothing to say.
+    """
+    expected = [family.recipe.processor for family in processor_families(model_type)]
+    if any(cls.__name__ in expected for cls in type(processor).__mro__):
+        return ""
+    return (
+        f"the processor is a {type(processor).__name__}, and {model_type} comes with a {' or '.join(expected)}: frames "
+        "go the same way, what it writes beside them may not be what the model reads"
+    )
