@@ -43,11 +43,6 @@ REFUSED: dict[str, Refusal] = {
         "its resampler makes one token of two frames behind the tower, so that both have to be encoded for either",
         "qwen2_vl",
     ),
-    "Gemma4ForConditionalGeneration": Refusal(
-        "its tower pads every frame to one number of patches and pools them by their places, and no tower here runs on "
-        "a part of such a frame",
-        "llava_onevision",
-    ),
     "Gemma4UnifiedForConditionalGeneration": Refusal(
         "it has no vision tower: patches are projected into the language model one by one, so that there is nothing to "
         "save before the prompt",

@@ -12,7 +12,7 @@ from framegate.models.mechanism import mechanism_of
 from framegate.models.towers.reordered import by_cells, by_rows, channels_first, channels_last
 
 # height and width that the family's size rule leaves as they are
-SIZES = {"molmo2": (126, 126)}
+SIZES = {"gemma4": (336, 480), "molmo2": (126, 126)}
 
 
 @pytest.fixture(params=[name for name in SIZES if name in NAMES])
