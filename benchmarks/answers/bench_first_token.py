@@ -6,8 +6,8 @@
 
 `dense` and `framegate` read the same frames of the same file by the same reader, in turns in one process; planning,
 gathering, refilling and selecting are counted. The wide model is Qwen3-VL-2B's tower and language model at full width
-and depth, in float32 (bfloat16 on a GPU), with nano's vocabulary; what it says means nothing, and takes as long. Rows are added to
-results/first_token.csv in place of those of the same model, clip and shares.
+and depth, in float32 (bfloat16 on a GPU), with nano's vocabulary; what it says means nothing, and takes as long. Rows
+are added to results/first_token.csv in place of those of the same model, clip and shares.
 """
 
 import argparse

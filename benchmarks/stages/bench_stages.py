@@ -4,9 +4,10 @@
     python benchmarks/stages/bench_stages.py --device cuda --tubes 384     (768 frames)
 
 `refill` and `select` are the default's: features at the width of the language model and at three DeepStack levels, a
-fifth of the cells encoded, a quarter of the filled grid chosen. A Qwen2.5-VL tower of the stock class (hidden 1280, depth 32: its released size) would take minutes here, so a tower of
-hidden 640 and depth 8 stands for it, which makes the stages look dearer than they are. The video is scenes A, B, A ...
-of 16 tubes each, in which a fifth of the cells are new. Writes benchmarks/stages/results/stages.csv.
+fifth of the cells encoded, a quarter of the filled grid chosen. A Qwen2.5-VL tower of the stock class (hidden 1280,
+depth 32: its released size) would take minutes here, so a tower of hidden 640 and depth 8 stands for it, which makes
+the stages look dearer than they are. The video is scenes A, B, A ... of 16 tubes each, in which a fifth of the cells
+are new. Writes benchmarks/stages/results/stages.csv.
 """
 
 import argparse
