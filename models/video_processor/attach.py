@@ -38,7 +38,10 @@ class ChatTemplateHook(MethodHook):
         # `transformers serve` asks every processor for it
         if kwargs.get("load_audio_from_video") and not hasattr(self.processor, "feature_extractor"):
             kwargs, notes = kwargs | {"load_audio_from_video": False}, (NO_AUDIO,)
-        return self.stock("apply_chat_template")(with_carried_videos(conversation, notes), *args, **kwargs)
+        reader = self.processor.video_processor
+        frames = reader.config.frames if isinstance(reader, GatedVideoProcessor) else None
+        carried_over = with_carried_videos(conversation, notes, frames)
+        return self.stock("apply_chat_template")(carried_over, *args, **kwargs)
 
 
 def _given(media: Any) -> bool:

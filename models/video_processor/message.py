@@ -14,7 +14,7 @@ from framegate.models.family import SizeRule, VideoSettings
 from framegate.settings import Count, Positive, make, settings_of
 from framegate.tokenizers.clip.window import WHOLE, Window, check_window
 from framegate.tokenizers.gate.plan import GatePlan
-from framegate.types import FramePlan
+from framegate.types import FramePlan, TimeCode
 
 Given = FramePlan | GatePlan | None
 # where a message may hold a video, as transformers reads it
@@ -35,7 +35,8 @@ class VideoKeys:
     Args:
         video_start: start of the clip window, seconds.
         video_end: end of it, seconds.
-        plan: frames or cells planned before.
+        plan: frames or cells planned before; or a sampler's name and its options, {"sampler": "apollo", ...}.
+        time_code: how the prompt tells the times of a plan of frames, in place of what the plan says; see FramePlan.
         keep_ratio: share of the video's tokens that the language model reads.
         tower_ratio: share of its cells that the tower encodes.
         fps: frames per second to take; of frames without times the rate they stand at.
@@ -56,6 +57,7 @@ class VideoKeys:
     video_start: float | None = None
     video_end: float | None = None
     plan: Any = None
+    time_code: TimeCode | None = None
     keep_ratio: float | None = None
     tower_ratio: float | None = None
     fps: Positive | None = None
@@ -83,6 +85,9 @@ class Asked:
     Args:
         window_seconds: clip window.
         plan: frames or cells planned before.
+        time_code: how the prompt tells the times of a plan of frames; None for what the plan says.
+        common_frames: frames of the whole plan that this video is a clip of, by which the size rule goes; None where it
+            is whole.
         shares: keep_ratio and tower_ratio of this video alone.
         sampling: which frames, by the names that a call of the processor has for it.
         rate_fps: rate of frames in memory; None where nobody tells.
@@ -93,6 +98,8 @@ class Asked:
 
     window_seconds: Window = WHOLE
     plan: Given = None
+    time_code: TimeCode | None = None
+    common_frames: int | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     sampling: Mapping[str, float] = field(default_factory=dict)
     rate_fps: float | None = None
@@ -110,17 +117,32 @@ class Asked:
 
     def settings(self, settings: VideoSettings) -> VideoSettings:
         """Lay the size that the message asks for over the family's rule."""
-        if not self.size or not _can_resize(settings):
+        if not _can_resize(settings):
             return settings
-        return replace(settings, size_rule=_sized(self.size, settings.size_rule))
+        rule = _sized(self.size, settings.size_rule) if self.size else settings.size_rule
+        if self.common_frames is not None or self.scale != 1:
+            rule = _scaled(self.scale, self.common_frames, rule)
+        return replace(settings, size_rule=rule)
+
+    @property
+    def scale(self) -> float:
+        """Size of the frames relative to the common size, as their plan has it."""
+        return float(self.plan.scale[0]) if isinstance(self.plan, FramePlan) else 1.0
+
+    @property
+    def burns_seconds(self) -> bool:
+        """True where the second of a frame is drawn into it."""
+        return (self.time_code or getattr(self.plan, "time_code", None)) == "burned"
 
     def not_followed(self, settings: VideoSettings) -> tuple[str, ...]:
         """Say why the size that the message asks for is not followed."""
-        if not self.size or _can_resize(settings):
+        wanted = [f"{' and '.join(self.size)} of the message"] if self.size else []
+        wanted += [f"scale {self.scale:g} of the plan"] if self.scale != 1 else []
+        if not wanted or _can_resize(settings):
             return ()
         free = "do_resize is off" if settings.takes_bounds else "this family's processor takes no bounds"
         why = free if settings.judged is None else "this tower takes frames of one size"
-        return (f"{' and '.join(self.size)} of the message: not followed, for {why}",)
+        return (f"{' and '.join(wanted)}: not followed, for {why}",)
 
 
 NOTHING_ASKED = Asked()
@@ -165,6 +187,7 @@ def asked_of(block: Mapping[str, Any], *, in_memory: bool) -> Asked:
     return Asked(
         window_seconds=window,
         plan=keys.plan,
+        time_code=keys.time_code,
         shares=_given(keys, SHARES),
         sampling=sampling,
         rate_fps=rate if in_memory else None,
@@ -217,6 +240,17 @@ def _check_together(keys: VideoKeys, sampling: Mapping[str, Any]) -> None:
 
 def _can_resize(settings: VideoSettings) -> bool:
     return settings.judged is None and settings.do_resize and settings.takes_bounds
+
+
+def _scaled(scale: float, num_frames: int | None, common: SizeRule) -> SizeRule:
+    """The common size of a plan's frames times their scale, in whole cells."""
+
+    def rule(count: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
+        cell = settings.layout.cell_px
+        rows, columns = common(num_frames or count, height, width, settings)
+        return max(round(rows * scale / cell), 1) * cell, max(round(columns * scale / cell), 1) * cell
+
+    return rule
 
 
 def _sized(size: Mapping[str, int], stock: SizeRule) -> SizeRule:

@@ -154,6 +154,7 @@ def opened(
         else _opened_frames(source, metadata, request, asked)
     )
     with opening as open_video:
+        open_video.clip.burns_seconds = asked.burns_seconds
         yield replace(
             open_video, notes=(*asked.notes, *asked.not_followed(request.settings), *open_video.notes)
         )

@@ -10,10 +10,12 @@ from typing import Any
 from transformers.video_utils import make_batched_videos
 
 from framegate.errors import FrameError
+from framegate.models.video_processor.clips import asked_by_clip, planned
 from framegate.models.video_processor.message import KEYS, NOTHING_ASKED, PLACES, Asked, asked_of
 from framegate.models.video_processor.message import SHARES as SHARES
 from framegate.tokenizers.clip.address import NAME_MOST_BYTES, located, shown
 from framegate.tokenizers.clip.memory_source import CHANNELS
+from framegate.tokenizers.samplers import FramesConfig
 
 
 class CarriedVideo(str):
@@ -55,16 +57,20 @@ def carried(video: Any) -> CarriedVideo:
     return video if isinstance(video, CarriedVideo) else CarriedVideo(_source_of(video))
 
 
-def with_carried_videos(conversation: Any, notes: tuple[str, ...] = ()) -> Any:
+def with_carried_videos(
+    conversation: Any, notes: tuple[str, ...] = (), frames: FramesConfig | None = None
+) -> Any:
     """Replace the videos of a conversation by ones that carry what their blocks ask.
 
     Args:
         conversation: messages, or a batch of them, as `apply_chat_template` takes them; not changed. Blocks have the
             keys of `framegate.models.video_processor.message.VideoKeys`.
         notes: on the whole of it, for the report of each video.
+        frames: the front end's sampler, for files whose block names no frames; None where there is none.
 
     Returns:
-        The same with a CarriedVideo wherever a video block holds one.
+        The same with a CarriedVideo wherever a video block holds one; several, with texts before them, where its plan
+        of frames tells clips apart.
 
     Raises:
         ConfigError: a key that is mistyped, out of range, or contradicts another.
@@ -74,9 +80,11 @@ def with_carried_videos(conversation: Any, notes: tuple[str, ...] = ()) -> Any:
         content = conversation.get("content")
         if not isinstance(content, list | tuple):
             return conversation
-        return {**conversation, "content": [_with_video(block, notes) for block in content]}
+        question = " ".join(block["text"] for block in content if _is_text(block))
+        blocks = [part for block in content for part in _with_video(block, notes, question, frames)]
+        return {**conversation, "content": blocks}
     if isinstance(conversation, list | tuple):
-        return [with_carried_videos(part, notes) for part in conversation]
+        return [with_carried_videos(part, notes, frames) for part in conversation]
     return conversation
 
 
@@ -143,15 +151,26 @@ def _from_url_block(block: Mapping[str, Any]) -> dict[str, Any]:
     return others | {"type": "video", "url": url}
 
 
-def _with_video(block: Any, notes: tuple[str, ...]) -> Any:
-    """A block of a message whose video carries what is asked of it, without the keys that say so."""
+def _is_text(block: Any) -> bool:
+    return isinstance(block, Mapping) and block.get("type") == "text" and isinstance(block.get("text"), str)
+
+
+def _with_video(block: Any, notes: tuple[str, ...], question: str, frames: FramesConfig | None) -> list[Any]:
+    """A block of a message as the blocks that stand for it: its video carries what is asked of it, clip by clip."""
     if isinstance(block, Mapping) and block.get("type") == "video_url":
         block = _from_url_block(block)
     if not isinstance(block, Mapping) or block.get("type") != "video":
-        return block
-    sources = {place: _source_of(block[place]) for place in PLACES if block.get(place) is not None}
-    asked = {place: asked_of(block, in_memory=not is_file(source)) for place, source in sources.items()}
-    asked = {place: replace(one, notes=(*notes, *one.notes)) for place, one in asked.items()}
+        return [block]
+    place = next((place for place in PLACES if block.get(place) is not None), None)
     # transformers' templates print what they do not know
     others = {name: value for name, value in block.items() if name not in KEYS and value is not None}
-    return others | {place: CarriedVideo(source, asked[place]) for place, source in sources.items()}
+    if place is None:
+        return [others]
+    source = _source_of(block[place])
+    asked = asked_of(block, in_memory=not is_file(source))
+    asked = planned(replace(asked, notes=(*notes, *asked.notes)), source, question, frames)
+    blocks: list[Any] = []
+    for text, of_clip in asked_by_clip(asked):
+        blocks += [] if text is None else [{"type": "text", "text": text}]
+        blocks.append(others | {place: CarriedVideo(source, of_clip)})
+    return blocks

@@ -10,7 +10,7 @@ from framegate.config import FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
 from framegate.settings import read
-from framegate.types import FramePlan, VideoInfo
+from framegate.types import FramePlan
 
 if TYPE_CHECKING:
     from framegate.models.attachment import FrontEnd
@@ -115,16 +115,9 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
         VideoError: the file cannot be read.
         ConfigError: unknown sampler or setting.
     """
-    from framegate.tokenizers.clip import open_video, probe
-    from framegate.tokenizers.clip.address import fetched
-    from framegate.tokenizers.samplers import sampler as sampler_of
+    from framegate.tokenizers.plan_frames import planned_frames
 
-    if isinstance(video, VideoInfo):
-        info = video
-    else:
-        source = fetched(video)
-        info = probe(source) if isinstance(source, str | Path) else open_video(source).info
-    return sampler_of(sampler)(info, **settings)
+    return planned_frames(video, sampler, settings)
 
 
 def plan_video(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+TimeCode = Literal["clip", "frame", "burned"]
+TIME_CODES: tuple[TimeCode, ...] = get_args(TimeCode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class FramePlan:
         scale: size of each relative to the common size, float64 [F] in (0, 1].
         group: frames with one number belong together (scene, shot, zoom), int64 [F].
         notes: what the sampler could not do as asked.
+        time_code: how a prompt tells the times: "clip" shows each group as a video of its own with a text before it,
+            "frame" each frame with its number, "burned" draws seconds into the pixels; None leaves it to the model.
     """
 
     indices: Int64Array
@@ -80,12 +85,13 @@ class FramePlan:
     scale: Float64Array
     group: Int64Array
     notes: tuple[str, ...] = ()
+    time_code: TimeCode | None = None
 
     def __post_init__(self) -> None:
         """Check that the four arrays agree.
 
         Raises:
-            FrameError: lengths differ, no frame at all, or indices that go back.
+            FrameError: lengths differ, no frame at all, indices that go back, or an unknown time code.
         """
         lengths = {
             name: len(getattr(self, name)) for name in ("indices", "timestamps_seconds", "scale", "group")
@@ -96,6 +102,10 @@ class FramePlan:
             raise FrameError("A frame plan needs at least one frame, got none.")
         if np.any(np.diff(self.indices) < 0):
             raise FrameError("The indices of a frame plan must not decrease; sort them by time.")
+        if self.time_code not in (None, *TIME_CODES):
+            raise FrameError(
+                f"time_code is {self.time_code!r}; it must be None or one of {', '.join(TIME_CODES)}."
+            )
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -103,6 +113,18 @@ class FramePlan:
     def __repr__(self) -> str:
         first, last = self.timestamps_seconds[[0, -1]]
         return f"FramePlan({len(self)} frames, {first:.2f} to {last:.2f} s)"
+
+    def part(self, positions: Int64Array | BoolArray) -> FramePlan:
+        """Take some of the frames.
+
+        Args:
+            positions: int64 [k], rising, or bool [F].
+
+        Returns:
+            The plan of those; all else stays.
+        """
+        arrays = ("indices", "timestamps_seconds", "scale", "group")
+        return replace(self, **{name: getattr(self, name)[positions] for name in arrays})
 
     @classmethod
     def from_indices(cls, indices: Int64Array, frame_times_seconds: Float64Array) -> FramePlan:

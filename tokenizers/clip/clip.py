@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from framegate.errors import VideoError
 from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size
 from framegate.tokenizers.clip.stream import VideoStream
+from framegate.tokenizers.time_code import burned
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
 
 
@@ -56,6 +56,7 @@ class Clip:
         full_px: height and width that the tower asks for, where the budget made frames smaller; None for size_px.
         resample: how frames are brought to size_px.
         judged: crop and scale before the gate; None judges whole frames.
+        burns_seconds: draw the second of every frame into it, for tower and gate alike.
         show_progress: draw a bar on a terminal.
     """
 
@@ -67,6 +68,7 @@ class Clip:
     full_px: Size | None = None
     resample: Resample = "area"
     judged: Judged | None = None
+    burns_seconds: bool = False
     show_progress: bool = False
     _indices: deque[int] = field(default_factory=deque, init=False, repr=False)
     _times: deque[float] = field(default_factory=deque, init=False, repr=False)
@@ -142,11 +144,13 @@ class Clip:
         Raises:
             VideoError: a second pass gave fewer frames than the first.
         """
+        plan = self.frames
+        assert plan is not None
         tube_of = np.arange(len(self.times_seconds)) // self.tube_frames
         wanted = np.arange(len(tube_of)) if needed is None else np.flatnonzero(needed[tube_of])
         waiting: list[UInt8Array] = []
         given: list[int] = []
-        for frame in self._read(self._part(wanted), "rgb24", "reading"):
+        for frame in self._read(plan.part(wanted), "rgb24", "reading"):
             number = int(tube_of[wanted[len(given)]])
             waiting.append(frame.pixels)
             given.append(frame.index)
@@ -170,13 +174,7 @@ class Clip:
 
     def _leave_out_lost(self, given: list[int]) -> None:
         if self.frames is not None and len(given) < len(self.frames):
-            self.frames = self._part(np.isin(self.frames.indices, given))
-
-    def _part(self, positions: Any) -> FramePlan:
-        plan = self.frames
-        assert plan is not None
-        arrays = ("indices", "timestamps_seconds", "scale", "group")
-        return FramePlan(**{name: getattr(plan, name)[positions] for name in arrays}, notes=plan.notes)
+            self.frames = self.frames.part(np.isin(self.frames.indices, given))
 
     def _read(self, plan: FramePlan | None, pixel_format: PixelFormat, verb: str) -> Iterable[Frame]:
         frames = self.stream.frames(
@@ -186,7 +184,9 @@ class Clip:
         # disable=None draws on a terminal only
         hidden = None if self.show_progress else True
         bar: Iterable[Frame] = tqdm(frames, total=total, desc=verb, unit="frame", leave=False, disable=hidden)
-        return bar
+        if not self.burns_seconds:
+            return bar
+        return (replace(frame, pixels=burned(frame.pixels, frame.timestamp_seconds)) for frame in bar)
 
 
 def _filled(frames: list[UInt8Array], tube_frames: int) -> UInt8Array:

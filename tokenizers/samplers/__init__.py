@@ -38,6 +38,12 @@ def sampler(name: str) -> Sampler:
     return found
 
 
+def tells_clips(name: str) -> bool:
+    """Tell whether a sampler's plans are clips that a prompt shows one by one: `CLIPS = True` in its file."""
+    sampler(name)
+    return bool(getattr(import_module(f"{__name__}.{name}"), "CLIPS", False))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FramesConfig:
     """Which frames are taken from a file or a live source (frames the caller sampled are all used).

@@ -1,0 +1,21 @@
+"""Which frames of a video: a sampler by its name, on a file, its bytes, frames, or what is known of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from framegate.tokenizers.clip import open_video, probe
+from framegate.tokenizers.clip.address import fetched
+from framegate.tokenizers.samplers import sampler
+from framegate.types import FramePlan, VideoInfo
+
+
+def planned_frames(video: Any, name: str, settings: Mapping[str, Any]) -> FramePlan:
+    """Choose frames of a video by a sampler's name and settings; see `framegate.plan_frames`."""
+    if isinstance(video, VideoInfo):
+        return sampler(name)(video, **settings)
+    source = fetched(video)
+    info = probe(source) if isinstance(source, str | Path) else open_video(source).info
+    return sampler(name)(info, **settings)
