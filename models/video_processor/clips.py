@@ -12,6 +12,7 @@ import numpy as np
 from framegate.errors import ConfigError
 from framegate.models.video_processor.message import Asked
 from framegate.tokenizers.plan_frames import planned_frames
+from framegate.tokenizers.relevance import encodes_text, scores_frames
 from framegate.tokenizers.samplers import FramesConfig, sampler, tells_clips
 from framegate.tokenizers.time_code import clip_text, frame_text
 from framegate.types import FramePlan
@@ -48,16 +49,12 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
             'with its options, {"sampler": "uniform", "num_frames": 16}.'
         )
     known = inspect.signature(sampler(name)).parameters
-    if "query" in known and settings.get("query") is None and any(map(_scores, settings.values())):
+    scorer = settings.get("scorer")
+    if settings.get("query") is None and (encodes_text(scorer) or scores_frames(scorer)):
         settings["query"] = question
     window = zip(("start_seconds", "end_seconds"), asked.window_seconds, strict=True)
     settings |= {end: seconds for end, seconds in window if seconds is not None and end in known}
     return replace(asked, plan=planned_frames(source, name, settings))
-
-
-def _scores(setting: Any) -> bool:
-    """True for an object that scores frames, beside which a question is wanted."""
-    return not isinstance(setting, str | int | float | bool | list | tuple | Mapping | None)
 
 
 def clips_of(plan: FramePlan, *, by_frame: bool = False) -> list[FramePlan]:

@@ -165,7 +165,7 @@ class Encoder:
 
 def test_the_question_of_the_message_is_the_query(path):
     processor, encoder = attached(), Encoder()
-    sampler = {"sampler": "tass", "num_frames": 4, "fps": 2.0, "encoder": encoder}
+    sampler = {"sampler": "tass", "num_frames": 4, "fps": 2.0, "scorer": encoder}
     chat(processor, [{"type": "video", "video": path, "plan": sampler}])
     chat(processor, [{"type": "video", "video": path, "plan": sampler | {"query": "a cat"}}])
     assert encoder.asked == ["What moves?", "a cat"]
