@@ -29,10 +29,6 @@ _OMNI = "it is a thinker, which writes the text, and a talker behind it: attach 
 _NO_TEXT = "writes no text: it gives an embedding of a whole video, in which no token could be left out"
 
 REFUSED: dict[str, Refusal] = {
-    "Cosmos3EdgeForConditionalGeneration": Refusal(
-        "its packed tower resizes learned positions by the grid alone, so that kept patches cannot say where they lie",
-        "qwen3_vl",
-    ),
     "Dots3NoteForConditionalGeneration": Refusal(
         "its language model chooses by an indexer which earlier tokens each one reads, and its tower holds experts; "
         "what a shorter prompt does to that choice was not tried",

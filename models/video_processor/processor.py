@@ -121,7 +121,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             data = finish(
                 data, {name: getattr(self, name) for name in self._names} | dict(given), self.config
             )
-        return _batch(gated, data, given)
+        return _batch(gated, data, {"return_metadata": self.return_metadata} | dict(given))
 
     def request(self, config: PlanConfig, call: Mapping[str, Any]) -> Request:
         """Put a call's settings together.
