@@ -133,6 +133,26 @@ def score_frames(
     return FrameScores(indices=indices, scores=similarity(exact, text_features), features=features)
 
 
+def score_file(
+    info: VideoInfo,
+    plan: FramePlan,
+    *,
+    sampler: str,
+    window_seconds: Window,
+    scorer: object | None,
+    query: str | None,
+    show_progress: bool,
+) -> tuple[FrameScores, tuple[str, ...]]:
+    """Open the file of a sampler and score the frames of a plan; beside the scores what was found damaged.
+
+    Raises what `open_file` and `score_frames` raise.
+    """
+    with open_file(info, window_seconds, sampler) as stream:
+        known = len(stream.warnings)
+        scored = score_frames(stream, plan, scorer=scorer, query=query, show_progress=show_progress)
+        return scored, tuple(stream.warnings[known:])
+
+
 def _rows(
     stream: VideoStream, plan: FramePlan, scorer: object | None, query: str | None, show_progress: bool
 ) -> Rows:

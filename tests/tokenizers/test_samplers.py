@@ -74,7 +74,7 @@ def test_a_setting_of_another_sampler_is_refused_with_its_owner():
             r"frames\.coverage is no setting of .* 'fps', whose settings are fps, max",
         ),
         ("gate", {"coverage": 0.1}, "it belongs to 'keyframes': set sampler='keyframes' as well"),
-        ("kffocus", {"fps": 4}, r"frames\.fps is no setting .* 'keyframes'.* belongs to 'fps' and 'tass'"),
+        ("kffocus", {"fps": 4}, r"frames\.fps is no setting .* 'keyframes'.* belongs to 'apex' and 'fps'"),
         ("gate", {"frames": {"query": "who?"}}, r"Unknown setting 'frames\.query'"),
         ("gate", {"frames": {"fsp": 2}}, r"Unknown setting 'frames\.fsp'\. Did you mean 'fps'"),
         ("gate", {"frames": {"sampler": 3}}, "Unknown frame sampler 3"),

@@ -13,7 +13,7 @@ from framegate.settings import Count, PerCall, Positive, checked
 from framegate.tokenizers.clip.window import windowed
 from framegate.tokenizers.relevance import check_scorer
 from framegate.tokenizers.samplers import fps as every
-from framegate.tokenizers.scoring import how_scored, open_file, score_frames, unwrapped
+from framegate.tokenizers.scoring import how_scored, score_file, unwrapped
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 # K of the paper's main table.
@@ -63,7 +63,7 @@ def sample(
     Raises:
         ConfigError: a number out of range, a scorer without the query that it reads, an object without a scorer's
             methods, a captioner that is none or gives no text, features or scores of a wrong shape or not finite.
-        FrameError: a live source, frames in memory, or a window that holds no frame.
+        FrameError: a live source, frames in memory that have to be scored, or a window that holds no frame.
         VideoError: the file has gone, or nothing can be decoded.
 
     Source: DATE (arXiv 2509.09263) TASS, top-up and end of the halving as `temporally_regularised` says; the
@@ -77,14 +77,18 @@ def sample(
     info = windowed(info, (start_seconds, end_seconds))
     grid = every.sample(info, fps=fps, start_seconds=start_seconds, end_seconds=end_seconds)
     how = how_scored(scorer, query, captioner=captioner)
-    with open_file(info, (start_seconds, end_seconds), "tass") as stream:
-        if len(grid) <= count:
-            note = f"all {len(grid)} frames at {fps:g} per second were taken, so none was scored"
-            return replace(grid, notes=(note, *how[1:]))
-        known = len(stream.warnings)
-        text = query if query is None or scorer is None else _caption(query, captioner)
-        scored = score_frames(stream, grid, scorer=scorer, query=text, show_progress=show_progress)
-        notes = (*how, *stream.warnings[known:])
+    if len(grid) <= count:
+        note = f"all {len(grid)} frames at {fps:g} per second were taken, so none was scored"
+        return replace(grid, notes=(note, *how[1:]))
+    scored, damage = score_file(
+        info,
+        grid,
+        sampler="tass",
+        window_seconds=(start_seconds, end_seconds),
+        scorer=scorer,
+        query=query if query is None or scorer is None else _caption(query, captioner),
+        show_progress=show_progress,
+    )
     chosen = temporally_regularised(
         scored.scores,
         info.frame_times_seconds[scored.indices],
@@ -92,7 +96,9 @@ def sample(
         min_gap_seconds=min_gap_seconds,
         stop_gap_seconds=min(1 / fps, min_gap_seconds),
     )
-    return replace(FramePlan.from_indices(scored.indices[chosen], info.frame_times_seconds), notes=notes)
+    return replace(
+        FramePlan.from_indices(scored.indices[chosen], info.frame_times_seconds), notes=(*how, *damage)
+    )
 
 
 def _caption(query: str, captioner: Callable[[str], str] | None) -> str:
