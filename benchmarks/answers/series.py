@@ -126,7 +126,6 @@ CHOICES = {
     "context kept": {"context": "kept"},
     "context kept, motion camera": {"context": "kept", "motion": "camera"},
     "max_age_tubes 8": {"max_age_tubes": 8},
-    "show_again_seconds 2": {"show_again_seconds": 2.0},
     "min_tokens_per_tube 1": {"min_tokens_per_tube": 1},
     "search threshold": {"search": "threshold", "weight": "luma"},
     "no refill": {"refill": False},

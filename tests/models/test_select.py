@@ -126,7 +126,6 @@ def test_gradients_reach_the_tokens_that_stay():
         ({"keep_ratio": None}, "select by 'vidcom2' without a gate goes by a budget"),
         ({"select_rule": "evs"}, "vidcom2"),
         ({"select": {"min_tokens_per_tube": 2}}, "0 or 1"),
-        ({"show_again_seconds": 0.0}, "above 0"),
         ({"pruner": "vidcom2"}, "select_rule"),
     ],
 )
@@ -218,28 +217,6 @@ def test_a_tube_never_goes_empty_where_one_token_each_is_asked_for():
     left = selected(tokens, [8], select_rule="latest", min_tokens_per_tube=1)
     assert int(torch.bincount(left.tyx[:, 0], minlength=5).min()) == 1
     assert left.num_tokens == 8
-
-
-def test_every_cell_is_shown_again_in_time_and_a_budget_too_small_says_so():
-    tokens = tokens_of([(12, 2, 3)])
-    times = [torch.arange(12) * 0.5]
-    call = StageCall(targets=[24], times_seconds=times)
-    left = TokenSelect(SelectConfig(show_again_seconds=2.0))(tokens, call)
-    assert left.num_tokens == 24
-    place = left.tyx
-    for row in range(2):
-        for column in range(3):
-            at = place[(place[:, 1] == row) & (place[:, 2] == column), 0].double() * 0.5
-            seen = torch.cat(
-                [torch.zeros(1, dtype=torch.double), at, torch.tensor([6.0], dtype=torch.double)]
-            )
-            assert float(seen.diff().max()) <= 2.0
-    assert not call.report.notes
-    tight = StageCall(targets=[12], times_seconds=times)
-    TokenSelect(SelectConfig(show_again_seconds=1.0))(tokens, tight)
-    assert any("found no room" in note for note in tight.report.notes)
-    with pytest.raises(ConfigError, match="does not say when"):
-        TokenSelect(SelectConfig(show_again_seconds=1.0))(tokens, StageCall(targets=[12]))
 
 
 def test_a_rule_that_asks_for_the_question_needs_one():

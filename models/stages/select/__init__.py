@@ -8,7 +8,7 @@ from typing import Literal
 
 from framegate.errors import ConfigError, nearest
 from framegate.models.stages.registry import StageSpec
-from framegate.settings import Positive, check
+from framegate.settings import check
 
 
 def select_rules() -> tuple[str, ...]:
@@ -24,8 +24,6 @@ class SelectConfig:
         select_rule: a file of the folder `rules`: "equal_shares", "change_floor", "latest"; or a rival's: "vidcom2",
             "random".
         min_tokens_per_tube: fewest tokens of a tube, 0 or 1, as far as the budget goes.
-        show_again_seconds: every cell that something shows enters the prompt at least once in that time, as far as the
-            budget goes, the least recently shown first; None for no such clock.
         use_query: let the question count too, for rules that can ("change_floor"); it ends prefix caching across
             questions.
 
@@ -35,7 +33,6 @@ class SelectConfig:
 
     select_rule: str = "equal_shares"
     min_tokens_per_tube: Literal[0, 1] = 0
-    show_again_seconds: Positive | None = None
     use_query: bool = False
 
     def __post_init__(self) -> None:
