@@ -29,11 +29,6 @@ _OMNI = "it is a thinker, which writes the text, and a talker behind it: attach 
 _NO_TEXT = "writes no text: it gives an embedding of a whole video, in which no token could be left out"
 
 REFUSED: dict[str, Refusal] = {
-    "Dots3NoteForConditionalGeneration": Refusal(
-        "its language model chooses by an indexer which earlier tokens each one reads, and its tower holds experts; "
-        "what a shorter prompt does to that choice was not tried",
-        "glm4v_moe",
-    ),
     "EmbeddingGemma2Model": Refusal(_NO_TEXT),
     "Ernie4_5_VLMoeForConditionalGeneration": Refusal(
         "its resampler makes one token of two frames behind the tower, so that both have to be encoded for either",
