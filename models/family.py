@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from framegate.models.extra_placeholders import ExtraPlaceholders
 from framegate.models.towers.grid_geometry import JudgedSize
 from framegate.models.towers.patches import PatchLayout, Scaling
 from framegate.tokenizers.plan_config import PlanConfig
@@ -44,6 +45,8 @@ class VideoSettings:
         judged: how the gate judges frames whose patches the tower pools to cells; None where cells are whole patches.
         takes_bounds: whoever asks for a video may bound the size of its frames; else the size rule alone decides.
         stock: all settings by their names in transformers, for rules that read others than these.
+        shorter_edge_px: frames are scaled so that their shorter side has so many pixels, and the tower sees the middle;
+            None where it sees whole frames.
     """
 
     layout: PatchLayout
@@ -64,6 +67,7 @@ class VideoSettings:
     judged: JudgedSize | None = None
     takes_bounds: bool = True
     stock: Mapping[str, Any] = field(default_factory=dict)
+    shorter_edge_px: int | None = None
 
     @property
     def cell_layout(self) -> PatchLayout:
@@ -183,7 +187,7 @@ class Family:
         reads_times: the processor or the model reads the frames' times, stamps or not.
         time_ids_per_second: steps of the position axis of time in a second, cut to whole numbers; None where the axis
             counts tubes.
-        newlines: placeholders after a video that stand for no cell.
+        extra: placeholders of a video that stand for no cell.
         tower_modules: names of the modules that make up the tower.
         merger_modules: names of the modules between tower and language model.
         video_size: bounds of the video size rule that released checkpoints set, where they are not the defaults of
@@ -210,7 +214,7 @@ class Family:
     takes_stamps: bool = True
     reads_times: bool = False
     time_ids_per_second: float | None = None
-    newlines: int = 0
+    extra: ExtraPlaceholders = ExtraPlaceholders()
     tower_modules: tuple[str, ...] = ("visual",)
     merger_modules: tuple[str, ...] = ("merger",)
     video_size: Mapping[str, int] = field(default_factory=dict)

@@ -75,11 +75,6 @@ class Mechanism(Protocol):
         """Patches along the side of a cell."""
         ...
 
-    @property
-    def extra_placeholders(self) -> int:
-        """Placeholders per video, after its cells, that stand for no cell and always stay."""
-        ...
-
     def shapes(self, call: dict[str, Any]) -> list[Shape]:
         """Tubes, rows and columns of cells of each video of a call."""
         ...

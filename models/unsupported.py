@@ -68,9 +68,6 @@ REFUSED: dict[str, Refusal] = {
         "cannot stand in for",
         "qwen2_vl",
     ),
-    "LlavaNextVideoForConditionalGeneration": Refusal(
-        "no family file: its frames go through CLIP and a pooling that was not tried", "llava_onevision"
-    ),
     "MiniCPMOcrForConditionalGeneration": Refusal(
         _MINICPM,
         "internvl",

@@ -13,6 +13,7 @@ from framegate.config import FrontEndConfig
 from framegate.errors import AttachmentError, BudgetError, PlaceholderError, PlanError
 from framegate.kernels.dispatch import kernels_run, why_no_kernels
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
+from framegate.models.extra_placeholders import ExtraPlaceholders
 from framegate.models.mechanism import Mechanism
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, Account, unpack_plans
@@ -242,18 +243,18 @@ def full_size_tokens(prepared: Prepared | None, config: FrontEndConfig) -> int |
     return sum(plan.num_cells for plan in prepared.plans)
 
 
-def check_placeholders(placeholders: torch.Tensor, cells: CellPlan, *, extra: int = 0) -> None:
+def check_placeholders(placeholders: torch.Tensor, cells: CellPlan, extra: ExtraPlaceholders) -> None:
     """Check the number of video placeholders against the videos' cells.
 
     Args:
         placeholders: bool [B, S], True at the videos' placeholders.
         cells: the flat plan.
-        extra: placeholders per video that stand for no cell.
+        extra: placeholders that stand for no cell.
 
     Raises:
         PlaceholderError: the numbers differ.
     """
-    counts = [count + extra for count in cells.cells_per_video]
+    counts = [extra.count(shape) for shape in cells.shapes]
     found, wanted = int(placeholders.sum()), sum(counts)
     if found != wanted:
         raise PlaceholderError(

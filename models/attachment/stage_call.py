@@ -38,7 +38,7 @@ def stage_call(call: VideoCall, gated: Gated, placeholders: Tensor) -> StageCall
     config, relevance = attached.config, call.given.get(RELEVANCE_KEY)
     if relevance is not None and (config.condensation is None or config.is_identity):
         report.note(f"{RELEVANCE_KEY} is not read: no condensation runs.")
-    counts = [count + attached.mechanism.extra_placeholders for count in cells.cells_per_video]
+    counts = [attached.mechanism.family.extra.count(shape) for shape in cells.shapes]
     last = placeholders.nonzero()[torch.tensor(counts).cumsum(0) - 1].tolist()
     return StageCall(
         targets=prompt_targets(config, cells, call.prepared, report),

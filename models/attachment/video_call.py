@@ -180,7 +180,7 @@ class VideoCall(Call):
         gated = gate_call(self.given, mechanism, config, self.prepared)
         placeholders = mechanism.placeholders(self.given)
         self._check_new(placeholders, gated.cells)
-        check_placeholders(placeholders, gated.cells, extra=mechanism.extra_placeholders)
+        check_placeholders(placeholders, gated.cells, mechanism.family.extra)
         account_for_gate(self.report, gated, config)
         account_for_clock(self.report, device_for(mechanism.tower, gated.patches))
         stage = stage_call(self, gated, placeholders)
@@ -193,8 +193,8 @@ class VideoCall(Call):
 
     def _check_new(self, placeholders: Tensor, cells: CellPlan) -> None:
         """On a filled cache, refuse pixels of videos that are not among the new tokens."""
-        extra = self.attached.mechanism.extra_placeholders
-        found, wanted = int(placeholders.sum()), sum(count + extra for count in cells.cells_per_video)
+        extra = self.attached.mechanism.family.extra
+        found, wanted = int(placeholders.sum()), sum(map(extra.count, cells.shapes))
         if self.past is not None and found != wanted:
             raise AttachmentError(
                 f"Pixels of {wanted} cells came with past_key_values, and the tokens that are not cached hold {found} "
@@ -220,7 +220,7 @@ class VideoCall(Call):
             self.given,
             placeholders,
             tokens,
-            extra=attached.mechanism.extra_placeholders,
+            extra=attached.mechanism.family.extra,
             stamped=attached.mechanism.is_stamped(self.given),
         )
         self.report.kept_time_tokens = columns.num_stamped

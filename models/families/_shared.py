@@ -97,9 +97,28 @@ def qwen3_recipe(processor: str) -> ProcessorRecipe:
     )
 
 
+def cropped_video(kind: str, side_px: int) -> Values:
+    """Settings of a stock video processor of CLIP's kind, by its class: the middle square of scaled frames."""
+    return STOCK_VALUES | {
+        "video_processor_type": kind,
+        "size": {"shortest_edge": side_px},
+        "do_center_crop": True,
+        "crop_size": {"height": side_px, "width": side_px},
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
+        "do_sample_frames": False,
+        "fps": None,
+    }
+
+
 def square_picture(values: Mapping[str, Any]) -> Values:
     """Arguments of an image processor that brings pictures to the video processor's square."""
     return {name: values[name] for name in ("size", "image_mean", "image_std")}
+
+
+def cropped_picture(values: Mapping[str, Any]) -> Values:
+    """Arguments of an image processor that scales and crops pictures as the video processor does frames."""
+    return {name: values[name] for name in ("size", "crop_size", "image_mean", "image_std")}
 
 
 def tiny_text(tokenizer: Any, changes: Values, *, rope: Values | None = None) -> Values:
@@ -127,6 +146,20 @@ def tiny_tower(*, depth: int = 4) -> Values:
         "out_hidden_size": 64,
         "num_heads": 2,
         "intermediate_size": 64,
+    }
+
+
+def tiny_clip(image_px: int, patch_px: int) -> Values:
+    """Settings of a tiny CLIP vision tower."""
+    return {
+        "model_type": "clip_vision_model",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "image_size": image_px,
+        "patch_size": patch_px,
+        "projection_dim": 32,
     }
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from framegate.errors import UnsupportedModelError
+from framegate.models.extra_placeholders import ExtraPlaceholders
+from framegate.models.families._llava import layers_of, picture_media
 from framegate.models.families._shared import (
     HALF,
     SQUARE_FRAMES,
@@ -107,10 +109,8 @@ class LlavaOnevisionTower(GridTower):
 
     def states(self, patches: Tensor, place: Tensor, lengths: list[int], call: dict[str, Any]) -> Tensor:
         """Hidden states of the layers that the model reads, projected."""
-        layers = call.get("vision_feature_layer")
-        layers = self.inner.config.vision_feature_layer if layers is None else layers
         rows, lengths = embed_patches(self.tower, patches, place, lengths)
-        states = encode_rows(self.tower, rows, lengths, layers)
+        states = encode_rows(self.tower, rows, lengths, layers_of(self.inner, call))
         projected: Tensor = self.inner.multi_modal_projector(states)
         return projected
 
@@ -125,28 +125,17 @@ class LlavaOnevisionTower(GridTower):
         given = {name: call.get(name) for name in names}
         with loaded(self.inner):
             stock: Tensor = self.inner.get_video_features(pixels, return_dict=True, **given).pooler_output
-        return stock[:, : -self.extra_placeholders]
+        return stock[:, : -self.family.extra.after_video]
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """The tokens of each video and the newline after them, and the features of images."""
         with loaded(self.inner):
             newline = self.inner.image_newline[None].to(tokens.features)
         rows = [torch.cat([part, newline]) for part in tokens.features.split(tokens.counts)]
-        media: dict[str, Any] = {"video": MediaFeatures(pooler_output=rows)}
-        if call.get("pixel_values") is not None:
-            names = (
-                "image_sizes",
-                "vision_feature_layer",
-                "vision_feature_select_strategy",
-                "batch_num_images",
-            )
-            with loaded(self.inner):
-                images = self.inner.get_image_features(
-                    call["pixel_values"], return_dict=True, **{name: call.get(name) for name in names}
-                )
-            # the tower's own states go back in the model's output, where they would be taken for the prompt's
-            media["image"] = MediaFeatures(pooler_output=images.pooler_output)
-        return media
+        names = ("image_sizes", "vision_feature_layer", "vision_feature_select_strategy", "batch_num_images")
+        given = {name: call.get(name) for name in names}
+        videos = MediaFeatures(pooler_output=rows)
+        return {"video": videos} | picture_media(self.inner, call.get("pixel_values"), given)
 
 
 FAMILY = Family(
@@ -182,7 +171,7 @@ FAMILY = Family(
     ),
     positions="1-D RoPE",
     timestamps="stamps after every frame (framegate)",
-    newlines=1,
+    extra=ExtraPlaceholders(after_video=1),
     tower_modules=("vision_tower",),
     merger_modules=("multi_modal_projector", "image_newline"),
     learned_positions=True,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from framegate.models.extra_placeholders import ExtraPlaceholders
 from framegate.models.prompt.interleaved import stamp_columns
 from framegate.models.video_tokens import VideoTokens
 
@@ -28,7 +29,7 @@ def kept_columns(
     placeholders: torch.Tensor,
     tokens: VideoTokens,
     *,
-    extra: int = 0,
+    extra: ExtraPlaceholders,
     stamped: bool = False,
 ) -> KeptColumns:
     """Find the columns that stay: all but placeholders without a token, and the stamps of tubes without any.
@@ -38,7 +39,7 @@ def kept_columns(
         call: keyword arguments with input_ids [B, S].
         placeholders: bool [B, S], the videos' placeholders.
         tokens: what enters the language model.
-        extra: placeholders per video, after its cells, that stand for no cell and stay.
+        extra: placeholders that stand for no cell.
         stamped: stamps stand between the tubes.
 
     Returns:
@@ -46,15 +47,14 @@ def kept_columns(
     """
     cells = torch.zeros(tokens.num_cells, dtype=torch.bool)
     cells[tokens.cell] = True
-    videos = cells.split([t * h * w for t, h, w in tokens.shapes])
-    always = torch.ones(extra, dtype=torch.bool)
+    flat = cells.split([t * h * w for t, h, w in tokens.shapes])
+    videos = [video.view(shape) for video, shape in zip(flat, tokens.shapes, strict=True)]
     keep = torch.ones_like(placeholders)
-    keep[placeholders] = torch.cat([part for video in videos for part in (video, always)]).to(keep.device)
+    keep[placeholders] = torch.cat([extra.columns(video) for video in videos]).to(keep.device)
     if not stamped:
         return KeptColumns(keep, 0)
-    tubes = [video.reshape(shape).flatten(1) for video, shape in zip(videos, tokens.shapes, strict=True)]
-    counts = [[tube.shape[1]] * (len(tube) - 1) + [tube.shape[1] + extra] for tube in tubes]
-    empty = torch.cat([~tube.any(1) for tube in tubes])
+    counts = [extra.per_tube(shape) for shape in tokens.shapes]
+    empty = torch.cat([~video.flatten(1).any(1) for video in videos])
     types = 2 * placeholders.int() + (call["input_ids"] == config.image_token_id).int()
     stamp = stamp_columns(
         call["input_ids"], types, counts, vision_end_id=getattr(config, "vision_end_token_id", None)

@@ -85,11 +85,6 @@ class GridTower:
         return self.family.recipe.cell_patches
 
     @property
-    def extra_placeholders(self) -> int:
-        """Placeholders per video, after its cells, that stand for no cell and always stay."""
-        return self.family.newlines
-
-    @property
     def tower(self) -> Any:
         """The vision tower."""
         return getattr(self.inner, self.tower_name)

@@ -43,7 +43,6 @@ class PackedTower:
         "mm_token_type_ids",
     )
     columns: tuple[str, ...] = ()
-    extra_placeholders = 0
     tower_name = "visual"
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:

@@ -61,7 +61,7 @@ class PlaceholderHook(MethodHook):
         if family.recipe.video_text is not None:
             return family.recipe.video_text(self.processor, (tubes, rows, columns))
         token: str = self.processor.video_token
-        return token * (tubes * rows * columns + family.newlines)
+        return token * family.extra.count((tubes, rows, columns))
 
 
 def _tube_seconds_key(processor: Any) -> str | None:

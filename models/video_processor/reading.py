@@ -28,7 +28,7 @@ from framegate.models.video_processor.sampling import (
     thinned,
     too_few,
 )
-from framegate.models.video_processor.settings import stock_values, video_settings
+from framegate.models.video_processor.settings import sizes_of, stock_values, video_settings
 from framegate.models.video_processor.sources import is_file
 from framegate.settings import read
 from framegate.tokenizers.clip import Clip, VideoStream
@@ -108,14 +108,21 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
 
 def tower_view(settings: VideoSettings) -> TowerView:
     """How a tower takes videos, by its processor's settings."""
-    size = settings.judged
+    size, edge = settings.judged, settings.shorter_edge_px
     return TowerView(
         cell_px=settings.cell_layout.cell_px,
         tube_frames=settings.layout.temporal_patch_size,
         size_px=lambda info, frames: tower_size_px(frames, info.height_px, info.width_px, settings),
+        scaled_px=None if edge is None else lambda info: _scaled_px(info.height_px, info.width_px, edge),
         resample="bilinear" if settings.resample == "bilinear" else "bicubic",
         judged=None if size is None else Judged(seen_px=size.seen_px, judged_px=size.judged_px),
     )
+
+
+def _scaled_px(height_px: int, width_px: int, edge_px: int) -> tuple[int, int]:
+    """Bring the shorter side to so many pixels, as transformers' `resize` does."""
+    shorter = min(height_px, width_px)
+    return int(edge_px * height_px / shorter), int(edge_px * width_px / shorter)
 
 
 def stock_tower_view(model_type: str, size: Mapping[str, int]) -> TowerView:
@@ -131,9 +138,7 @@ def stock_tower_view(model_type: str, size: Mapping[str, int]) -> TowerView:
     Raises:
         AttachmentError: no such family here.
     """
-    return tower_view(
-        video_settings(model_type, stock_values(model_type, {"size": dict(size)} if size else None))
-    )
+    return tower_view(video_settings(model_type, stock_values(model_type, sizes_of(model_type, size))))
 
 
 @contextmanager

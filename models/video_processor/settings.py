@@ -11,7 +11,7 @@ from transformers.processing_utils import VideosKwargs
 from framegate.errors import ConfigError, nearest
 from framegate.models.families import family_of_type
 from framegate.models.family import ProcessorRecipe, VideoSettings
-from framegate.models.towers.grid_geometry import JudgedSize, judged_size
+from framegate.models.towers.grid_geometry import judged_size
 from framegate.models.towers.patches import PatchLayout
 from framegate.settings import read
 
@@ -66,6 +66,16 @@ def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dic
     return values
 
 
+def sizes_of(model_type: str, size: Mapping[str, int] | None) -> dict[str, Any]:
+    """Spell one size as the settings of a stock video processor that depend on it; none for none."""
+    if not size:
+        return {}
+    if "crop_size" not in family_of_type(model_type).recipe.video_values:
+        return {"size": dict(size)}
+    side = size.get("shortest_edge", size.get("height"))
+    return {"size": dict(size), "crop_size": {"height": side, "width": side}}
+
+
 def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     """Check the settings of one call, by their names in transformers.
 
@@ -73,15 +83,19 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         ConfigError: an edge of the size rule is missing or frames are not square, an unknown filter, or both fps and
             num_frames.
     """
-    recipe, judged = family_of_type(model_type).recipe, None
-    size = _edges(values["size"], values) if "size" in values else {}
+    recipe, judged, edge = family_of_type(model_type).recipe, None, None
     values = dict(recipe.model_values) | dict(values)
     if recipe.bounds is not None:
         size = dict(zip(("shortest_edge", "longest_edge"), recipe.bounds(values), strict=True))
     elif recipe.cell_patches is not None:
-        size, judged = _of_square(recipe, size)
-    elif not size.get("shortest_edge") or not size.get("longest_edge"):
-        raise ConfigError(f"size is {dict(size)}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
+        side_px, edge = _square_px(recipe, values)
+        size = {"shortest_edge": side_px**2, "longest_edge": side_px**2}
+        patch_px = values["patch_size"]
+        judged = judged_size(side_px // patch_px, patch_px, recipe.cell_patches)
+    else:
+        size = _edges(values["size"], values)
+        if not size.get("shortest_edge") or not size.get("longest_edge"):
+            raise ConfigError(f"size is {size}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
     try:
         resample = _RESAMPLE[int(values["resample"])]
     except (KeyError, TypeError, ValueError):
@@ -107,19 +121,29 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         judged=judged,
         takes_bounds=recipe.bounds is None,
         stock=values,
+        shorter_edge_px=edge,
     )
 
 
-def _of_square(recipe: ProcessorRecipe, size: Mapping[str, int]) -> tuple[dict[str, int], JudgedSize]:
-    """Check the one size that every frame is brought to."""
-    assert recipe.cell_patches is not None
-    side_px, patch_px = size.get("height"), recipe.model_values["patch_size"]
-    if not side_px or side_px != size.get("width") or side_px < patch_px:
+def _square_px(recipe: ProcessorRecipe, values: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Check the one square that every frame is brought to: its side, and the shorter side that it is cut out of."""
+    size, patch_px, name = _edges(values["size"], {}), recipe.model_values["patch_size"], "size"
+    edge, square = None, size
+    if values.get("do_center_crop"):
+        edge, square, name = size.get("shortest_edge"), _edges(values["crop_size"], {}), "crop_size"
+    side_px = square.get("height")
+    if not side_px or side_px != square.get("width") or side_px < patch_px:
         raise ConfigError(
-            f"size is {dict(size)}; it needs 'height' and 'width', in pixels, equal and at least {patch_px}."
+            f"{name} is {square}; it needs 'height' and 'width', in pixels, equal and at least {patch_px}."
         )
-    area = {"shortest_edge": side_px**2, "longest_edge": side_px**2}
-    return area, judged_size(side_px // patch_px, patch_px, recipe.cell_patches)
+    if square is not size and (edge < side_px if edge else size != square):
+        raise ConfigError(
+            f"size is {size}; the middle of {side_px} x {side_px} px (crop_size) is cut out of frames, so it needs a "
+            f"'shortest_edge' of at least {side_px}, or to be the same."
+        )
+    if not edge or not values["do_resize"]:
+        return side_px, None
+    return side_px, edge
 
 
 def _layout(values: Mapping[str, Any]) -> PatchLayout:

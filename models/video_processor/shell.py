@@ -11,7 +11,7 @@ from framegate.models.families import families, family_of_type, processor_famili
 from framegate.models.transformers_private import unchecked_processor
 from framegate.models.video_processor.attach import install_hooks
 from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.settings import stock_values, video_settings
+from framegate.models.video_processor.settings import sizes_of, stock_values, video_settings
 from framegate.tokenizers.plan_config import PlanConfig
 
 _DENSE = PlanConfig(preset="dense")
@@ -51,7 +51,7 @@ def build_processor(
         tokenizer: with the family's special tokens.
         chat_template: a Jinja template, None for the tokenizer's own.
         size: bounds of the video size rule, "shortest_edge" and "longest_edge" in pixels; where every frame is brought
-            to one size, "height" and "width".
+            to one size, "height" and "width", or "shortest_edge" alone where that is cut out of the middle.
 
     Returns:
         The family's stock processor class around our video processor, which drops nothing until a front end
@@ -63,7 +63,7 @@ def build_processor(
     """
     model_type = getattr(family, "model_type", family)
     recipe = family_of_type(model_type).recipe
-    values = stock_values(model_type, {"size": size} if size else None)
+    values = stock_values(model_type, sizes_of(model_type, size))
     video_settings(model_type, values)  # sizes that cannot be are refused here, not at the first video
     of_images, own = recipe.built(values)
     parts = {

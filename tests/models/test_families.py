@@ -75,9 +75,8 @@ def test_a_gated_prompt_is_the_full_one_with_the_rest_masked(pair):
     placeholders, keep = tower.placeholders(call), kept_cells(inputs, shapes)
     cells = keep_plan(keep, shapes)
     encoded = tower.encode(call["pixel_values_videos"], call, cells, anchored=False, backend="auto")
-    extra = torch.ones(tower.extra_placeholders, dtype=torch.bool)
     mask = inputs["attention_mask"].clone()
-    mask[placeholders] = torch.cat([keep, extra]).long()
+    mask[placeholders] = tower.family.extra.columns(keep.view(shapes[0])).long()
     shown = mask.bool()
     if leaves_traces(model):
         # what a mask hides would still fade the running state: the kept columns stand alone

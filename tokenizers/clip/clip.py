@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from framegate.errors import VideoError
-from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size
+from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, middle
 from framegate.tokenizers.clip.stream import VideoStream
 from framegate.tokenizers.time_code import burned
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
@@ -54,6 +54,7 @@ class Clip:
         cell_px: side of a cell as the gate judges it.
         tube_frames: frames of a tube.
         full_px: height and width that the tower asks for, where the budget made frames smaller; None for size_px.
+        scaled_px: height and width of frames before size_px is cut out of their middle; None for size_px.
         resample: how frames are brought to size_px.
         judged: crop and scale before the gate; None judges whole frames.
         burns_seconds: draw the second of every frame into it, for tower and gate alike.
@@ -66,6 +67,7 @@ class Clip:
     cell_px: int
     tube_frames: int
     full_px: Size | None = None
+    scaled_px: Size | None = None
     resample: Resample = "area"
     judged: Judged | None = None
     burns_seconds: bool = False
@@ -177,9 +179,12 @@ class Clip:
             self.frames = self.frames.part(np.isin(self.frames.indices, given))
 
     def _read(self, plan: FramePlan | None, pixel_format: PixelFormat, verb: str) -> Iterable[Frame]:
-        frames = self.stream.frames(
-            plan, size_px=self.size_px, pixel_format=pixel_format, resample=self.resample
+        scaled_px = self.scaled_px or self.size_px
+        frames: Iterable[Frame] = self.stream.frames(
+            plan, size_px=scaled_px, pixel_format=pixel_format, resample=self.resample
         )
+        if scaled_px != self.size_px:
+            frames = (replace(frame, pixels=middle(frame.pixels, self.size_px)) for frame in frames)
         total = None if plan is None else len(plan)
         # disable=None draws on a terminal only
         hidden = None if self.show_progress else True

@@ -235,6 +235,12 @@ def turn(pixels: UInt8Array, clockwise_degrees: int, mirrored: bool = False) -> 
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
 
+def middle(pixels: UInt8Array, size_px: Size) -> UInt8Array:
+    """Cut the middle out of an image of at least that size, as transformers does: uint8 [h, w, ...], contiguous."""
+    top, left = ((whole - part) // 2 for whole, part in zip(pixels.shape[:2], size_px, strict=True))
+    return np.ascontiguousarray(pixels[top : top + size_px[0], left : left + size_px[1]])
+
+
 def _fitted(own: Size, wanted: Size) -> Size:
     """The largest size of a picture's shape inside another; that one itself where the shapes are nearly the same."""
     scale = min(wanted[0] / own[0], wanted[1] / own[1])

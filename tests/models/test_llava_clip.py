@@ -1,0 +1,143 @@
+"""LLaVA's families over CLIP: their stock processors' crop, the class token, their pooling, pictures beside a video."""
+
+import pytest
+import torch
+from family_cases import CLOSE, called
+from tiny import moving_frames, stock_inputs
+
+import framegate
+from framegate.configs.loader import load_config
+from framegate.errors import ConfigError, UnsupportedModelError
+from framegate.models.families import families, family_of
+from framegate.models.mechanism import mechanism_of
+from framegate.models.tiny import chat_template, tiny_model, tiny_pair, tiny_tokenizer
+from framegate.models.towers.grid_geometry import cut_patches, patches_of_cells
+from framegate.models.video_processor import attach_processor
+from framegate.models.video_processor.settings import sizes_of, stock_values, video_settings
+
+NAMES = ["llava_next_video"]
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def stock_processor(name, **sizes):
+    """The stock classes, their video processor with torchvision."""
+    import transformers as tf
+
+    recipe = families()[name].recipe
+    values = stock_values(name, sizes_of(name, families()[name].tiny.size)) | sizes
+    of_images, own = recipe.built(values)
+    video_class = getattr(tf, recipe.video_values["video_processor_type"])
+    return getattr(tf, recipe.processor)(
+        image_processor=recipe.image_processor_class()(**of_images),
+        tokenizer=tiny_tokenizer(name),
+        video_processor=video_class(size=values["size"], crop_size=values["crop_size"]),
+        chat_template=chat_template(name),
+        **own,
+    )
+
+
+def test_without_a_gate_the_pixels_are_the_cropped_ones_of_stock(name):
+    side = families()[name].tiny.size["shortest_edge"]
+    for edge in (side, side + 9):
+        processor = stock_processor(name, size={"shortest_edge": edge})
+        ask = (processor, [[moving_frames()], [moving_frames(seed=1)]], ["a", "Why?"])
+        want = stock_inputs(*ask)
+        attach_processor(processor, name, load_config("dense").plan)
+        got = stock_inputs(*ask)
+        assert torch.equal(got["input_ids"], want["input_ids"])
+        torch.testing.assert_close(got["pixel_values_videos"], want["pixel_values_videos"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"size": {"shortest_edge": 100}}, "'shortest_edge' of at least 336"),
+        ({"size": {"height": 400, "width": 400}}, "or to be the same"),
+        ({"crop_size": {"height": 224, "width": 336}}, "crop_size is .*equal"),
+        ({"do_center_crop": False}, "size is .* needs 'height' and 'width'"),
+    ],
+)
+def test_sizes_that_give_no_square_are_refused(changes, match):
+    with pytest.raises(ConfigError, match=match):
+        video_settings("llava_next_video", stock_values("llava_next_video") | changes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layers", [-1, -2, [1, -1]], ids=str)
+def test_kept_context_is_the_dense_tower_with_skipped_keys_masked(name, layers):
+    """Stock modules on whole frames, keys of skipped patches hidden; the class token sees and is seen."""
+    model = tiny_model(name, weight_std=0.15)
+    if isinstance(layers, list):
+        model.config.vision_feature_layer = layers
+        model = type(model)(model.config).eval()
+    inner = model.model
+    tower = mechanism_of(inner, family_of(model))
+    cells = tower.side // tower.merge_size
+    keep = torch.rand(5, cells, cells, generator=torch.Generator().manual_seed(0)) < 0.4
+    keep[0], keep[2] = True, False
+    pixels = torch.randn(5, 3, *[model.config.vision_config.image_size] * 2)
+    needed = patches_of_cells(keep, tower.side)
+    got = tower.encode_kept(cut_patches(pixels, 14)[needed], keep, {"vision_feature_layer": layers})
+    clip = tower.tower
+    shown = torch.cat([torch.ones(5, 1, dtype=torch.bool), needed.flatten(1)], 1)[:, None, None]
+    states = [clip.pre_layrnorm(clip.embeddings(pixels))]
+    for block in clip.encoder.layers:
+        states.append(block(states[-1], shown))
+    picked = states[layers] if isinstance(layers, int) else torch.cat([states[i] for i in layers], -1)
+    pooled = inner.vision_resampler(picked[:, 1:]) if name == "llava_next_video" else picked[:, 1:]
+    torch.testing.assert_close(got, inner.multi_modal_projector(pooled)[keep.flatten(1)], **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["average", "max", "conv"])
+def test_every_pooling_of_llava_next_video(mode):
+    model, processor = tiny_pair("llava_next_video")
+    model.config.spatial_pool_mode = mode
+    model = type(model)(model.config).eval()
+    inputs = called(processor, moving_frames(), own=False)
+    with framegate.attach(model, None, "gate", keep_ratio=0.5):
+        of_pixels = model(**inputs).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        torch.testing.assert_close(model(**called(processor, moving_frames())).logits, of_pixels, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"vision_feature_select_strategy": "full"}, {"spatial_pool_stride": 4}], ids=str
+)
+def test_another_pooling_is_refused_by_name(changes):
+    model = tiny_model("llava_next_video")
+    ((setting, value),) = changes.items()
+    setattr(model.config, setting, value)
+    with pytest.raises(UnsupportedModelError, match=f"{setting} {value!r}"):
+        framegate.attach(model, None, "gate", keep_ratio=0.5)
+
+
+@torch.no_grad()
+def test_a_picture_beside_a_video_is_read_whole(name):
+    model, processor = tiny_pair(name)
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}]}]
+    call = {
+        "text": [processor.apply_chat_template(chat, tokenize=False)],
+        "images": [moving_frames(1)[0]],
+        "videos": [torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)],
+        "video_metadata": [{"fps": 4.0, "total_num_frames": 8}],
+        "return_tensors": "pt",
+    }
+
+    def inputs():
+        return {key: value for key, value in processor(**call).items() if torch.is_tensor(value)}
+
+    stock = inputs()
+    want = model(**stock).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**inputs()).logits, want)
+    with framegate.attach(model, None, "gate", keep_ratio=0.5):
+        of_pixels = model(**stock).logits
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        gated = inputs()
+        torch.testing.assert_close(model(**gated).logits, of_pixels, **CLOSE)
+        model.generate(**gated, max_new_tokens=2, do_sample=False)
