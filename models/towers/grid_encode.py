@@ -15,12 +15,17 @@ from framegate.models.transformers_private import attention_of
 
 # Frames that are pooled at once: their whole grids are laid out at the width of what is pooled.
 _FRAMES_AT_ONCE = 16
+
+
+def add_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn pairs that may attend one another, bool, into what is added to their scores."""
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+
+
 # Attention functions that take a mask over pairs of rows; under any other each frame is a call of its own.
 _PAIR_MASKS: dict[str, Callable[[Tensor, torch.dtype], Tensor]] = {
     "sdpa": lambda allowed, dtype: allowed,
-    "eager": lambda allowed, dtype: torch.zeros_like(allowed, dtype=dtype).masked_fill(
-        ~allowed, torch.finfo(dtype).min
-    ),
+    "eager": add_mask,
 }
 
 
@@ -121,11 +126,15 @@ def groups_of(lengths: Sequence[int], capacity: int) -> Iterator[list[int]]:
 
 def frame_mask(tower: Any, lengths: Sequence[int], states: Tensor) -> Tensor:
     """Let rows of one frame attend one another alone: [1, 1, n, n] as the tower's attention function takes it."""
+    return _PAIR_MASKS[attention_of(tower.config)](frame_pairs(lengths, states.device), states.dtype)
+
+
+def frame_pairs(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """Which rows, of frames of such lengths, are of one frame: bool [1, 1, n, n]."""
     frame = torch.repeat_interleave(
-        torch.arange(len(lengths), device=states.device), torch.tensor(lengths, device=states.device)
+        torch.arange(len(lengths), device=device), torch.tensor(lengths, device=device)
     )
-    allowed = (frame[:, None] == frame)[None, None]  # [1, 1, n, n]
-    return _PAIR_MASKS[attention_of(tower.config)](allowed, states.dtype)
+    return (frame[:, None] == frame)[None, None]
 
 
 def _selected(stack: Any, states: Tensor, mask: Tensor | None, wanted: Sequence[int]) -> Tensor:

@@ -14,6 +14,7 @@ from framegate.types import FramePlan
 
 if TYPE_CHECKING:
     from framegate.models.attachment import FrontEnd
+    from framegate.models.gated_tower import GatedTower
     from framegate.tokenizers.clip import VideoStream
     from framegate.tokenizers.gate.plan import GatePlan
     from framegate.tokenizers.gate.video import TowerView
@@ -240,3 +241,32 @@ def gate_stream(
 
     geometry = {"width_px": width_px, "cell_px": cell_px, "tube_frames": tube_frames}
     return gated(stream, load_config(config, **overrides).plan, **geometry)
+
+
+def gate_tower(
+    model: Any, config: ConfigLike = DEFAULT_PRESET, *, cell_patches: int = 1, **overrides: Any
+) -> GatedTower:
+    """Put a gate before a vision transformer of timm: of a video it computes the cells that changed.
+
+    Args:
+        model: made by `timm.create_model("vit_...")`, a VisionTransformer or an Eva; it stays as it is.
+        config: preset name, path of a YAML file, dict or FrontEndConfig; what decides on the prompt does not hold here.
+        cell_patches: patches along the side of a cell, the area that is kept or skipped as one.
+        overrides: settings replaced by keyword, for example tower_ratio=0.25, fps=8.
+
+    Returns:
+        The tower, an `nn.Module`: `tower("clip.mp4").features` are [F, N, D], of all patches of all frames.
+
+    Raises:
+        UnsupportedModelError: a model whose patches cannot be left out; the message says why.
+        ConfigError: the configuration is not valid or leaves cells without features, or cells that do not divide the
+            model's grid.
+    """
+    from framegate.models.gated_tower import GatedTower
+
+    loaded = load_config(config, **overrides)
+    anchored = loaded.context == "anchored" and loaded.gates
+    why = (
+        "context 'anchored' stands aside, kept cells see one another alone: timm's blocks take no further keys",
+    )
+    return GatedTower(model, loaded.plan, cell_patches=cell_patches, notes=why if anchored else ())
