@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from framegate.errors import UnsupportedModelError
 from framegate.models.families._shared import HALF, SQUARE_FRAMES, STOCK_VALUES, square_rule, tiny_text
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.grid import GridTower
-from framegate.models.towers.grid_encode import encode_alike, project_patches
 from framegate.models.towers.grid_geometry import MediaFeatures
-from framegate.models.towers.offloaded import loaded
 from framegate.models.towers.patches import Scaling
+from framegate.models.towers.timm_vit import encode_patches
 from framegate.models.video_tokens import VideoTokens
 
 _PATCH_PX = 14
@@ -67,27 +63,8 @@ class PerceptionLMTower(GridTower):
 
     def states(self, patches: Tensor, place: Tensor, lengths: list[int], call: dict[str, Any]) -> Tensor:
         """Last hidden states, projected."""
-        vision, projector = self._vision, self.inner.multi_modal_projector
-        with loaded(vision):
-            # [1, classes + n*n, D], and [1, classes, D] in front of every frame
-            learned, front = vision.pos_embed, vision.cls_token
-        rows = vision.patch_embed.norm(project_patches(self.tower, vision.patch_embed.proj, patches))
-        place, classes = place.to(rows.device), vision.num_prefix_tokens
-        rotary = vision.rope.get_embed().to(rows.device)  # [n*n, 2 * head]
-        rows = rows + learned[0, classes:].to(rows.device)[place]
-        run = partial(checkpoint, use_reentrant=False) if vision.grad_checkpointing else _run
-
-        def encode(frames: Tensor, index: Tensor) -> Tensor:
-            if front is not None:
-                start = (front + learned[:, :classes]).to(frames)
-                frames = torch.cat([start.expand(len(frames), -1, -1), frames], 1)
-            states = vision.norm_pre(vision.pos_drop(frames))
-            turned = rotary[place[index]][:, None]  # [f, 1, n, 2 * head], of patches alone
-            for block in vision.blocks:
-                states = run(block, states, rope=turned)
-            return vision.norm(states)[:, classes:]
-
-        states = encode_alike(rows, lengths, encode)
+        projector = self.inner.multi_modal_projector
+        states, _ = encode_patches(self._vision, patches, place, lengths)
         projected: Tensor = projector.linear_2(projector.gelu(projector.linear_1(states)))
         return projected
 
@@ -121,11 +98,6 @@ class PerceptionLMTower(GridTower):
     @property
     def _patch_px(self) -> int:
         return int(self._vision.patch_embed.patch_size[0])
-
-
-def _run(block: Any, states: Tensor, *, rope: Tensor) -> Tensor:
-    encoded: Tensor = block(states, rope=rope)
-    return encoded
 
 
 def _is_perception_encoder(vision: Any, *, classes: int) -> bool:

@@ -35,7 +35,7 @@ def check_brought(model: Any, tower: torch.nn.Module) -> None:
 
 def device_for(module: Any, rows: Tensor) -> torch.device:
     """Say where what goes into a module has to be: beside its weights; where it is, if those are brought to it."""
-    device: torch.device = module.device
+    device: torch.device = next(module.parameters()).device
     return rows.device if device.type == "meta" else device
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from framegate.errors import UnsupportedModelError
-from framegate.models.towers.grid_encode import add_mask, frame_pairs, groups_of
+from framegate.models.towers.grid_encode import add_mask, frame_pairs, groups_of, project_patches
+from framegate.models.towers.offloaded import loaded
 from framegate.models.towers.patches import CHANNELS
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.gate.video import TowerView
@@ -98,16 +99,17 @@ def encode_patches(
         model: passes `check_timm`.
         patches: [K, C * p * p], frame by frame.
         places: int64 [K], where each stands in its frame, row by row.
-        lengths: patches of each frame; none is 0.
+        lengths: patches of each frame.
 
     Returns:
-        Features of the patches [K, D], and of the class and register tokens of each frame [F, P, D].
+        Features of the patches [K, D], and of the class and register tokens of each frame that has any [F, P, D].
     """
-    count, at = model.num_prefix_tokens, model.patch_embed.proj.weight.device
-    counts = torch.tensor([[count, length] for length in lengths]).flatten()
-    is_prefix = torch.tensor([True, False] * len(lengths), dtype=torch.bool).repeat_interleave(counts).to(at)
-    places = places.to(at)
-    rows, prefix = _embedded(model, patches, places)
+    lengths, count = [length for length in lengths if length], model.num_prefix_tokens
+    counts = torch.tensor([[count, length] for length in lengths], dtype=torch.long).flatten()
+    is_prefix = torch.tensor([True, False] * len(lengths), dtype=torch.bool).repeat_interleave(counts)
+    rows = model.patch_embed.norm(project_patches(model, model.patch_embed.proj, patches))
+    is_prefix, places = is_prefix.to(rows.device), places.to(rows.device)
+    rows, prefix = _placed(model, rows, places)
     states = rows.new_empty(len(is_prefix), rows.shape[1])
     states[is_prefix], states[~is_prefix] = prefix.repeat(len(lengths), 1).to(rows), rows
     angles = _angles(model, is_prefix, places)
@@ -123,26 +125,27 @@ def encode_patches(
     return out[~is_prefix], out[is_prefix].unflatten(0, (len(lengths), count))
 
 
-def _embedded(model: Any, patches: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Embedded patches [K, D] and class and register tokens [P, D], positions added."""
-    stem = model.patch_embed
-    pixels = patches.to(stem.proj.weight).unflatten(1, (-1, *stem.patch_size))  # [K, C, p, p]
-    rows = stem.norm(stem.proj(pixels).flatten(1))  # [K, D]
-    tokens = [token[0] for token in (model.cls_token, model.reg_token) if token is not None]
+def _placed(model: Any, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches [K, D] and class and register tokens [P, D], positions added."""
+    with loaded(model):
+        tokens = [
+            token[0].to(rows.device) for token in (model.cls_token, model.reg_token) if token is not None
+        ]
+        learned = None if model.pos_embed is None else model.pos_embed[0].to(rows.device)
     prefix = torch.cat([rows[:0], *tokens])
-    if model.pos_embed is not None:
-        own = 0 if model.no_embed_class else len(prefix)
-        positions = model.pos_embed[0]
-        rows = rows + positions[own:][places]
-        prefix = prefix + positions[:own] if own else prefix
-    return rows, prefix
+    if learned is None:
+        return rows, prefix
+    if model.no_embed_class:
+        return rows + learned[places], prefix
+    return rows + learned[len(prefix) :][places], prefix + learned[: len(prefix)]
 
 
 def _angles(model: Any, is_prefix: Tensor, places: Tensor) -> Tensor | None:
     """Sine and cosine by which each row is turned, [..., rows, 2 d], none for the prefix; None without rotation."""
     if getattr(model, "rope", None) is None:
         return None
-    turns = model.rope.get_embed(shape=grid_side(model))  # [..., N, 2 d]
+    with loaded(model.rope):
+        turns = model.rope.get_embed(shape=grid_side(model)).to(places.device)  # [..., N, 2 d]
     still = torch.zeros_like(turns[..., :1, :])
     still[..., still.shape[-1] // 2 :] = 1
     slots = torch.full(is_prefix.shape, turns.shape[-2], device=places.device)
