@@ -18,6 +18,7 @@ import torch
 from transformers.vision_utils import (
     get_vision_cu_seqlens,
     get_vision_interpolation_indices_and_weights,
+    get_vision_nearest_position_ids,
     get_vision_position_ids,
     get_vision_window_index,
 )
@@ -132,6 +133,15 @@ def tube_boundaries(grid_thw: torch.Tensor) -> torch.Tensor:
 def patch_places(grid_thw: torch.Tensor, merge_size: int) -> torch.Tensor:
     """Row and column of each patch, int64 [N, 2], cell by cell, of grids int64 [V, 3] in patches."""
     places: torch.Tensor = get_vision_position_ids(grid_thw, merge_size)
+    return places
+
+
+def nearest_places(sizes: torch.Tensor, side: int) -> torch.Tensor:
+    """Nearest place of each patch in a square table of learned positions, int64 [N], of sizes int64 [F, 2] in patches.
+
+    A tower's keyword argument `position_ids` takes its place.
+    """
+    places: torch.Tensor = get_vision_nearest_position_ids(sizes, side)
     return places
 
 

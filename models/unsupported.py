@@ -24,7 +24,6 @@ _MUSE = (
     "no family file: its tower orders windows and shuffles patches into cells by the whole grid, and reads learned "
     "positions with rows and columns swapped, which no tower here does"
 )
-_MINICPM = "its tower merges windows of patches between two blocks, and it takes one video in a call; neither was tried"
 _OMNI = "it is a thinker, which writes the text, and a talker behind it: attach to model.thinker"
 _NO_TEXT = "writes no text: it gives an embedding of a whole video, in which no token could be left out"
 
@@ -69,16 +68,8 @@ REFUSED: dict[str, Refusal] = {
         "qwen2_vl",
     ),
     "MiniCPMOcrForConditionalGeneration": Refusal(
-        _MINICPM,
-        "internvl",
-    ),
-    "MiniCPMV4_6ForConditionalGeneration": Refusal(
-        _MINICPM,
-        "internvl",
-    ),
-    "MiniCPMV4_7ForConditionalGeneration": Refusal(
-        _MINICPM,
-        "internvl",
+        "no family file: the tower of MiniCPM-V without its merge between two blocks (4x) was not tried",
+        "minicpmv4_6",
     ),
     "MiniMaxM3SparseForConditionalGeneration": Refusal(
         "its language model reads chosen blocks of neighbouring tokens; which tokens share a block changes with every "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from family_cases import NAMES, family_pair
+from family_cases import NAMES, called, family_pair
 from tiny import moving_frames
 
 from framegate.models.families import families
@@ -12,7 +12,7 @@ from framegate.models.mechanism import mechanism_of
 from framegate.models.towers.reordered import by_cells, by_rows, channels_first, channels_last
 
 # height and width that the family's size rule leaves as they are
-SIZES = {"gemma4": (336, 480), "molmo2": (126, 126)}
+SIZES = {"gemma4": (336, 480), "minicpmv4_7": (448, 448), "molmo2": (126, 126)}
 
 
 @pytest.fixture(params=[name for name in SIZES if name in NAMES])
@@ -21,18 +21,17 @@ def name(request):
 
 
 def both(name, *videos):
-    """What the stock video processor and framegate's make of the same frames, and the model."""
-    model, processor = family_pair(name)
-    reader = processor.video_processor
+    """What the stock video processor and framegate's make of the same frames."""
+    reader = family_pair(name)[1].video_processor
     stock = getattr(transformers, reader.video_processor_type)(**reader.to_dict())
     frames = [torch.from_numpy(video).permute(0, 3, 1, 2) for video in videos]
     call = {"do_sample_frames": False, "return_tensors": "pt"}
-    return stock(frames, **call), reader(frames, **call), model
+    return stock(frames, **call), reader(frames, **call)
 
 
 def test_frames_are_laid_out_as_the_stock_processor_does(name):
     size = SIZES[name]
-    want, got, _ = both(name, moving_frames(3, *size), moving_frames(5, *size, seed=1))
+    want, got = both(name, moving_frames(3, *size), moving_frames(5, *size, seed=1))
     assert got.keys() == want.keys()
     for key in want:
         values, expected = torch.as_tensor(got[key]), torch.as_tensor(np.asarray(want[key]))
@@ -40,12 +39,12 @@ def test_frames_are_laid_out_as_the_stock_processor_does(name):
 
 
 def test_opened_and_closed_a_call_is_the_same_to_the_bit(name):
-    inputs, _, model = both(name, moving_frames(4, *SIZES[name]), moving_frames(2, *SIZES[name]))
-    family = families()[name]
-    tower = mechanism_of(model.model, family)
-    opened = tower.opened(dict(inputs))
+    model, processor = family_pair(name)
+    inputs = called(processor, moving_frames(), moving_frames(seed=1), own=False)
+    tower = mechanism_of(model.model, families()[name])
+    opened = tower.opened(inputs)
     assert opened["pixel_values_videos"].shape == (tower.num_patches(opened), tower.layout.patch_dim)
-    assert [shape[0] for shape in tower.shapes(opened)] == [4, 2]
+    assert [shape[0] for shape in tower.shapes(opened)] == [8, 8]
     closed = tower.closed(opened)
     assert closed.keys() == inputs.keys()
     assert all(torch.equal(closed[key], inputs[key]) for key in inputs)
