@@ -160,9 +160,17 @@ def opened(
     )
     with opening as open_video:
         open_video.clip.burns_seconds = asked.burns_seconds
-        yield replace(
-            open_video, notes=(*asked.notes, *asked.not_followed(request.settings), *open_video.notes)
-        )
+        notes = (*asked.notes, *asked.not_followed(request.settings), *_sizes_not_followed(open_video.clip))
+        yield replace(open_video, notes=(*notes, *open_video.notes))
+
+
+def _sizes_not_followed(clip: Clip) -> tuple[str, ...]:
+    if clip.frames is None or len(np.unique(clip.frames.scale)) < 2:
+        return ()
+    return (
+        "scale of the plan: not followed, for one video has frames of one size; a message of apply_chat_template shows "
+        "its clips one by one",
+    )
 
 
 @contextmanager

@@ -149,6 +149,21 @@ def test_a_sampler_by_name_in_a_message(path):
         chat(processor, [{"type": "video", "video": path, "plan": {"sampler": "unifrom"}}])
 
 
+def test_the_front_ends_own_sampler_shows_its_clips_one_by_one(path):
+    processor = tiny_pair("qwen2_5_vl")[1]
+    config = framegate.load_config("gate", sampler="frame_to_clip", num_frames=4, fps=2.0, max_shrinking=2.0)
+    attach_processor(processor, "qwen2_5_vl", config.plan)
+    plan = framegate.plan_frames(path, "frame_to_clip", num_frames=4, fps=2.0, max_shrinking=2.0)
+    inputs = chat(processor, [{"type": "video", "video": path}])
+    assert len(inputs["video_grid_thw"]) == len(np.unique(plan.group)) > 1
+    assert sum(one.num_frames for one in accounts_of(inputs)) == len(plan)
+    # without a message there is one video, of one size
+    text = f"{processor.video_token}"
+    (account,) = accounts_of(processor(text=[text], videos=[path], return_tensors="pt"))
+    assert account.num_frames == len(plan)
+    assert ("scale of the plan: not followed" in str(account.notes)) == (len(np.unique(plan.scale)) > 1)
+
+
 class Encoder:
     """Scores by the query it was given."""
 

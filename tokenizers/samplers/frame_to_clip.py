@@ -18,6 +18,8 @@ from framegate.types import BoolArray, Float32Array, Float64Array, FramePlan, In
 
 # K where neither num_frames nor max_frames says it.
 DEFAULT_NUM_FRAMES = 32
+# its plans are clips, each of its own size
+CLIPS = True
 Weight = Annotated[float, Range(least=0)]
 Shrinking = Annotated[float, Range(least=1)]
 
@@ -107,7 +109,7 @@ def sample(
         length_weight=length_weight,
     )
     plan = FramePlan.from_indices(scored.indices[ranks], info.frame_times_seconds)
-    return replace(plan, scale=scale, group=group, notes=(*how, *damage))
+    return replace(plan, scale=scale, group=group, time_code="clip", notes=(*how, *damage))
 
 
 @checked
