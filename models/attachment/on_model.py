@@ -87,6 +87,16 @@ def is_wrapped_by_peft(model: Any) -> bool:
     return hasattr(model, "peft_config") and not getattr(model, "_hf_peft_config_loaded", False)
 
 
+def switched_on(config: FrontEndConfig) -> list[str]:
+    """Say which stages a configuration switches on, in the order in which they run."""
+    rules = {
+        "refill": config.gate is not None and config.gate.refill,
+        # selection meets a budget by itself
+        "reduction": config.select is None and (config.gate is not None or config.reduces_after_tower),
+    }
+    return [name for name in stages() if rules.get(name, getattr(config, name, None) is not None)]
+
+
 def build_modules(
     model: Any, tower: Any, config: FrontEndConfig, weights: Path | None = None
 ) -> FrontEndModules:
@@ -106,21 +116,14 @@ def build_modules(
         ConfigError: the weights are of another width.
     """
     width = int(model.config.get_text_config().hidden_size)
-    switched_on = {
-        "refill": config.gate is not None and config.gate.refill,
-        # selection meets a budget by itself
-        "reduction": config.select is None and (config.gate is not None or config.reduces_after_tower),
-    }
     # refill is a stage here, which an override of the budget can switch off
     tokenizer = GatedResidualTokenizer(tower, refill=False, owns_tower=False, backend=config.backend)
     modules: dict[str, nn.Module] = {TOKENIZER_NAME: tokenizer}
     # attaching draws no numbers from the caller's generator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for name, spec in stages().items():
-            settings = getattr(config, name, None)
-            if switched_on.get(name, settings is not None):
-                modules[name] = spec.build(settings, width)
+        for name in switched_on(config):
+            modules[name] = stages()[name].build(getattr(config, name, None), width)
     if weights is not None and config.spatiotemporal is not None:
         modules[SPATIOTEMPORAL_NAME] = load_spatiotemporal(weights, width, config.spatiotemporal)
     embeddings = model.get_input_embeddings().weight

@@ -294,9 +294,16 @@ def bench(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check versions, decoder, GPU and known-bad pairs. Exit code 1 when something needed is broken."""
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Folder of a checkpoint to tell about, by its files alone.", metavar="FOLDER"),
+    ] = None,
+    video: Annotated[str | None, typer.Option(help="Video to count its tokens for.", metavar="FILE")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check versions, decoder, GPU and known-bad pairs, or a checkpoint. Exit code 1 when something is broken."""
     from framegate.cli.doctor import doctor_command
 
-    if not doctor_command(as_json=as_json):
+    if not doctor_command(model=model, video=video, as_json=as_json):
         raise typer.Exit(1)

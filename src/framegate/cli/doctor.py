@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from framegate.cli.options import make_console
+from framegate.errors import ConfigError
 
 if TYPE_CHECKING:
     from framegate.doctor import Diagnosis
@@ -13,11 +14,18 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "note": "yellow", "broken": "red"}
 
 
-def doctor_command(*, as_json: bool) -> bool:
-    """Diagnose and print; True when nothing that is needed is broken."""
+def doctor_command(*, model: str | None, video: str | None, as_json: bool) -> bool:
+    """Diagnose what is installed, or a checkpoint, and print; True when nothing that is needed is broken."""
     from framegate.doctor import diagnose
 
-    diagnosis = diagnose()
+    if model is not None:
+        from framegate.tools.checkpoint import examine
+
+        diagnosis = examine(model, video)
+    elif video is not None:
+        raise ConfigError("--video counts the tokens of a checkpoint: give --model FOLDER beside it.")
+    else:
+        diagnosis = diagnose()
     if as_json:
         print(json.dumps(diagnosis.to_dict(), indent=2))
     else:
