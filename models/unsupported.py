@@ -96,10 +96,6 @@ REFUSED: dict[str, Refusal] = {
         "no family file: its frames are pictures with marks of their own around each, which was not tried",
         "internvl",
     ),
-    "VideoLlavaForConditionalGeneration": Refusal(
-        "no family file: its frames go through a tower beside that of pictures, which was not tried",
-        "llava_onevision",
-    ),
     "VideoPrismClipModel": Refusal(_NO_TEXT),
     "XCLIPModel": Refusal(_NO_TEXT),
 }

@@ -58,12 +58,12 @@ def project_patches(tower: Any, projection: Any, patches: Tensor) -> Tensor:
     return projected  # [K, D, 1, 1] -> [K, D]
 
 
-def with_class_tokens(rows: Tensor, lengths: Sequence[int], token: Tensor) -> tuple[Tensor, list[int]]:
-    """Put a class token [1, D] before the rows [K, D] of every frame that has any; also the new lengths."""
+def with_class_tokens(rows: Tensor, lengths: Sequence[int], tokens: Tensor) -> tuple[Tensor, list[int]]:
+    """Put class tokens, [1, D] or [f, D], before the rows [K, D] of the f frames that have any; and the new lengths."""
     longer = [length + bool(length) for length in lengths]
     is_class = class_rows(longer).to(rows.device)
-    whole = token.expand(len(is_class), -1).clone()  # [K + frames, D]
-    whole[~is_class] = rows
+    whole = rows.new_zeros(len(is_class), rows.shape[1])  # [K + f, D]
+    whole[is_class], whole[~is_class] = tokens, rows
     return whole, longer
 
 
