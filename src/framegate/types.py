@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -70,11 +71,13 @@ class VideoInfo:
 class FramePlan:
     """Which frames of a video are used; every sampler returns one, later stages read nothing else.
 
+    Streams and clips that overlap in time stand in one order of time; a prompt takes them apart by group.
+
     Args:
         indices: position in order of presentation, int64 [F], not decreasing (a frame may be used twice).
         timestamps_seconds: container time of each, float64 [F].
-        scale: size of each relative to the common size, float64 [F] in (0, 1].
-        group: frames with one number belong together (scene, shot, zoom), int64 [F].
+        scale: side of each relative to the common size, float64 [F] in (0, 1].
+        group: frames with one number belong together (scene, clip, stream, zoom), int64 [F].
         notes: what the sampler could not do as asked.
         time_code: how a prompt tells the times: "clip" shows each group as a video of its own with a text before it,
             "frame" each frame with its number, "burned" draws seconds into the pixels; None leaves it to the model.
@@ -110,6 +113,11 @@ class FramePlan:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def full_frames(self) -> float:
+        """Frames of scale 1 that have as many pixels as all of the plan's: what plans at one budget agree in."""
+        return float(np.sum(self.scale**2))
+
     def __repr__(self) -> str:
         first, last = self.timestamps_seconds[[0, -1]]
         return f"FramePlan({len(self)} frames, {first:.2f} to {last:.2f} s)"
@@ -143,6 +151,40 @@ class FramePlan:
             timestamps_seconds=np.asarray(frame_times_seconds, dtype=np.float64)[indices],
             scale=np.ones(len(indices)),
             group=np.zeros(len(indices), dtype=np.int64),
+        )
+
+    @classmethod
+    def from_groups(
+        cls,
+        groups: Sequence[Int64Array],
+        frame_times_seconds: Float64Array,
+        *,
+        scales: Sequence[float] | None = None,
+        notes: tuple[str, ...] = (),
+        time_code: TimeCode | None = None,
+    ) -> FramePlan:
+        """Build a plan of streams or clips, which may overlap.
+
+        Args:
+            groups: int64 [F_i] into frame_times_seconds, each not decreasing; their place is their number.
+            frame_times_seconds: float64 [N], times of all frames of the video.
+            scales: scale of each group, None for 1.
+            notes: what the sampler could not do as asked.
+            time_code: how a prompt tells the times.
+
+        Returns:
+            The plan in order of time; a frame of several groups stands once for each, the lower number first.
+        """
+        counts = [len(group) for group in groups]
+        indices = np.concatenate(groups).astype(np.int64)
+        order = np.argsort(indices, kind="stable")
+        return cls(
+            indices=indices[order],
+            timestamps_seconds=np.asarray(frame_times_seconds, dtype=np.float64)[indices[order]],
+            scale=np.repeat(np.asarray(scales or [1.0] * len(groups), np.float64), counts)[order],
+            group=np.repeat(np.arange(len(groups)), counts)[order],
+            notes=notes,
+            time_code=time_code,
         )
 
 

@@ -52,6 +52,8 @@ def window_frames(info: VideoInfo, window_seconds: Window = WHOLE) -> Int64Array
         )
     start, end = check_window(window_seconds)
     times = info.frame_times_seconds
+    if not len(times):
+        raise FrameError(f"{info.source or 'The video'} has no frame to choose from.")
     first = max(0, _on_screen(info, start))
     inside = np.arange(first, int(np.searchsorted(times, end, side="left")))
     if not len(inside) or start >= info.duration_seconds:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from framegate.errors import BudgetError, FrameError
 from framegate.settings import Count, read
-from framegate.types import UInt8Array, VideoInfo
+from framegate.types import FramePlan, UInt8Array, VideoInfo
 
 MAX_BLOCK_PX = 4
 MIN_HALVED_CELL_PX = 16
@@ -160,3 +160,10 @@ def scaled_px(size_px: tuple[int, int], *, cell_px: int, num_tubes: int, tokens:
     height, width = size_px
     rows, columns = smaller_grid(height // cell_px, width // cell_px, tokens / num_tubes)
     return rows * cell_px, columns * cell_px
+
+
+def one_size_notes(frames: FramePlan) -> tuple[str, ...]:
+    """Say where a plan asks for frames of several sizes and the gate, which has one grid, judges all at one."""
+    if np.all(frames.scale == 1):
+        return ()
+    return ("the frame plan's scale: not followed here, all frames have one size; a message follows it",)

@@ -13,7 +13,7 @@ from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.clip import Clip, VideoStream
 from framegate.tokenizers.clip.pixels import luma
 from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
-from framegate.tokenizers.gate.grid import CellGrid, grid_for, tubes_of
+from framegate.tokenizers.gate.grid import CellGrid, grid_for, one_size_notes, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import usable_config
 from framegate.tokenizers.gate.planners.rules import RuleScan
@@ -68,7 +68,7 @@ def gate_stream(
     _check_causal(config)
     grid = grid_for(stream.info, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
     frames = None if stream.info.is_live else sample_frames(stream.info, config.frames)
-    stream.warnings.extend(frames.notes if frames is not None else ())
+    stream.warnings.extend((*frames.notes, *one_size_notes(frames)) if frames is not None else ())
     size_px = (grid.height_px, grid.width_px)
     clip = Clip(stream=stream, frames=frames, size_px=size_px, cell_px=cell_px, tube_frames=tube_frames)
     return _gated(clip, grid, config.gate, config.budget.max_tokens)

@@ -14,17 +14,15 @@ from framegate.tokenizers.clip import Clip, VideoStream, open_video
 from framegate.tokenizers.clip.address import SCHEME, fetched
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.clip.pixels import Resample, Size, rgb
+from framegate.tokenizers.clip.same_video import SAME_TIME_SECONDS, check_same_video
 from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
-from framegate.tokenizers.gate.grid import CellGrid, grid_for, scaled_px, tubes_of
+from framegate.tokenizers.gate.grid import CellGrid, grid_for, one_size_notes, scaled_px, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import never, plan_gate, progress_bar
 from framegate.tokenizers.gate.replay import whole_plan
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import sample_frames
 from framegate.types import Float64Array, FramePlan, UInt8Array, VideoInfo
-
-# Times of one frame, told twice, agree to this.
-SAME_TIME_SECONDS = 1e-3
 
 Pixels = Iterable[UInt8Array]
 Given = FramePlan | GatePlan | None
@@ -215,7 +213,8 @@ def plan_video(
         ) as again:
             yield from again.judged_frames()
 
-    return replace(plan, frames=frames, open_frames=source, notes=(*plan.notes, *config.later_notes))
+    told = () if isinstance(given, GatePlan) else one_size_notes(frames)
+    return replace(plan, frames=frames, open_frames=source, notes=(*plan.notes, *told, *config.later_notes))
 
 
 def plan_frames_array(
@@ -273,20 +272,7 @@ def chosen_frames(stream: VideoStream, given: Given, otherwise: Callable[[], Fra
         return otherwise()
     if not isinstance(frames, FramePlan):
         raise FrameError(f"plan is a {type(given).__name__}; give a FramePlan or a GatePlan.")
-    info, last = stream.info, int(frames.indices[-1])
-    if last >= info.num_frames:
-        raise FrameError(
-            f"The plan names frame {last}; {info.source or 'the video'} has {info.num_frames} frames. Give the video "
-            "that was planned."
-        )
-    times = info.frame_times_seconds[frames.indices]
-    apart = np.flatnonzero(~np.isclose(times, frames.timestamps_seconds, rtol=0, atol=SAME_TIME_SECONDS))
-    if len(apart):
-        place = int(apart[0])
-        raise FrameError(
-            f"The plan has frame {frames.indices[place]} at {frames.timestamps_seconds[place]:.3f} s; in "
-            f"{info.source or 'the video'} it is at {times[place]:.3f} s. Give the video that was planned."
-        )
+    check_same_video(frames, stream.info)
     return frames
 
 

@@ -12,6 +12,7 @@ from framegate.settings import Count, PerCall, Share, checked
 from framegate.tokenizers.clip import VideoStream
 from framegate.tokenizers.clip.window import Window, window_bounds, window_frames, windowed
 from framegate.tokenizers.samplers._content import content_keyframes
+from framegate.tokenizers.samplers._spaced import nearest
 from framegate.tokenizers.scoring import open_file
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
@@ -197,14 +198,7 @@ def _between(times: Float64Array, first: int, last: int, max_gap: float) -> Int6
 def _evenly(times: Float64Array, first: int, last: int, count: int) -> Int64Array:
     """Ranks strictly between two frames, nearest to the points that cut their distance into equal parts."""
     moments = times[first] + (times[last] - times[first]) * np.arange(1, count + 1) / (count + 1)
-    return np.unique(first + 1 + _nearest(times[first + 1 : last], moments))
-
-
-def _nearest(times: Float64Array, moments: Float64Array) -> Int64Array:
-    """Rank of the time nearest to each moment, of two as near the earlier one."""
-    after = np.minimum(np.searchsorted(times, moments), len(times) - 1)
-    before = np.maximum(after - 1, 0)
-    return np.where(moments - times[before] <= times[after] - moments, before, after)
+    return np.unique(first + 1 + nearest(times[first + 1 : last], moments))
 
 
 def filled(times_seconds: Float64Array, chosen: Int64Array, num_frames: int) -> Int64Array:
@@ -219,7 +213,7 @@ def filled(times_seconds: Float64Array, chosen: Int64Array, num_frames: int) -> 
     while gaps and len(ranks) < num_frames:
         _, first, last = heapq.heappop(gaps)
         centre = (times_seconds[first] + times_seconds[last]) / 2
-        middle = first + 1 + int(_nearest(times_seconds[first + 1 : last], np.array([centre]))[0])
+        middle = first + 1 + int(nearest(times_seconds[first + 1 : last], np.array([centre]))[0])
         ranks.append(middle)
         for part in ((first, middle), (middle, last)):
             if part[1] - part[0] > 1:

@@ -6,6 +6,7 @@ import numpy as np
 
 from framegate.settings import Count, PerCall, checked
 from framegate.tokenizers.clip.window import window_bounds, window_frames, windowed
+from framegate.tokenizers.samplers._spaced import made_distinct
 from framegate.types import FramePlan, Int64Array, VideoInfo
 
 
@@ -41,17 +42,10 @@ def sample(
     start, end = window_bounds(info, inside, window)
     centres = start + (np.arange(count) + 0.5) * (end - start) / count
     ranks = _shown_at(info.frame_times_seconds[inside], centres)
-    return FramePlan.from_indices(inside[_made_distinct(ranks, len(inside))], info.frame_times_seconds)
+    return FramePlan.from_indices(inside[made_distinct(ranks, len(inside))], info.frame_times_seconds)
 
 
 def _shown_at(times_seconds: np.ndarray, moments_seconds: np.ndarray) -> Int64Array:
     """Rank of the frame on screen at each moment, the first one before any is."""
     ranks = np.searchsorted(times_seconds, moments_seconds, side="right") - 1
     return np.maximum(ranks, 0).astype(np.int64)
-
-
-def _made_distinct(ranks: Int64Array, total: int) -> Int64Array:
-    """Spread ranks that coincide (a variable-rate file shows some frames long) to free ones beside them."""
-    steps = np.arange(len(ranks))
-    forward = np.maximum.accumulate(ranks - steps) + steps
-    return np.minimum(forward, total - len(ranks) + steps)
