@@ -105,9 +105,12 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
 
     Args:
         video: path or address of a file, its bytes, frames in memory, or what is known of the video.
-        sampler: name of a file of tokenizers/samplers, for example "fps", "keyframes" (KFFocus) or "tass" (DATE).
-        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0; for those
-            that look at the pictures also scorer=... (framegate.models.scorers), query="..." and show_progress=True.
+        sampler: name of a file of tokenizers/samplers, for example "fps", "keyframes" (KFFocus) or "apollo"; its README
+            lists them.
+        settings: the sampler's own, for example fps=2.0, num_frames=32, start_seconds=1.0, end_seconds=9.0. Some come
+            with a call alone: for those that look at the pictures scorer=... (framegate.models.scorers), query="..."
+            and show_progress=True; intervals=[(3, 8)] in seconds for "slow_fast"; between=[(100, 200)] in frame numbers
+            for "spotlight"; current=plan and selected=[10, 11] for "local_resample".
 
     Returns:
         The chosen frames in order of time; `plan_video` and a message of an attached processor take them.

@@ -3,9 +3,11 @@
 import copy
 import json
 import pickle
+import timeit
 
 import numpy as np
 import pytest
+from known_video import steady_video
 
 import framegate
 from framegate.errors import ConfigError
@@ -20,7 +22,7 @@ def test_what_every_sampler_offers(name):
     known, saved = settings_of(sampler(name)), saved_settings_of(sampler(name))
     assert {"start_seconds", "end_seconds"} <= set(known)
     per_call = {"start_seconds", "end_seconds", "query", "scorer", "captioner", "show_progress"}
-    assert not per_call & set(saved)
+    assert not (per_call | {"intervals", "between", "current", "selected"}) & set(saved)
     needed = {"num_frames": 8} if name == "uniform" else {}
     config = FramesConfig(sampler=name, settings=needed)
     assert set(config.settings) == set(saved)
@@ -28,6 +30,19 @@ def test_what_every_sampler_offers(name):
     assert FramesConfig.from_settings(config.to_dict()) == config
     assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
     assert isinstance(hash(config), int)
+
+
+@pytest.mark.parametrize("name", ["apollo", "clip_stride", "local_resample", "slow_fast", "spotlight"])
+def test_what_looks_at_no_pixels_plans_an_hour_at_once(name):
+    hour = steady_video(3600 * 30, 30)
+    settings = {
+        "local_resample": {"selected": range(3, 30, 3)},
+        "slow_fast": {"intervals": [(60 * minute, 60 * minute + 30) for minute in range(3)]},
+        "spotlight": {"between": [(900 * turn, 900 * turn + 300) for turn in range(5)]},
+    }
+    options = {key: list(value) for key, value in settings.get(name, {}).items()}
+    seconds = min(timeit.repeat(lambda: framegate.plan_frames(hour, name, **options), number=1, repeat=5))
+    assert seconds <= 0.1
 
 
 def test_defaults_are_the_samplers_own_and_a_cap():
@@ -74,7 +89,11 @@ def test_a_setting_of_another_sampler_is_refused_with_its_owner():
             r"frames\.coverage is no setting of .* 'fps', whose settings are fps, max",
         ),
         ("gate", {"coverage": 0.1}, "it belongs to 'keyframes': set sampler='keyframes' as well"),
-        ("kffocus", {"fps": 4}, r"frames\.fps is no setting .* 'keyframes'.* belongs to 'apex' and 'fps'"),
+        (
+            "kffocus",
+            {"fps": 4},
+            r"frames\.fps is no setting .* 'keyframes'.* belongs to 'fps', 'apex'.*='fps' as",
+        ),
         ("gate", {"frames": {"query": "who?"}}, r"Unknown setting 'frames\.query'"),
         ("gate", {"frames": {"fsp": 2}}, r"Unknown setting 'frames\.fsp'\. Did you mean 'fps'"),
         ("gate", {"frames": {"sampler": 3}}, "Unknown frame sampler 3"),

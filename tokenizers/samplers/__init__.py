@@ -129,9 +129,10 @@ def sample_frames(info: VideoInfo, config: FramesConfig, window_seconds: Window 
 
 def _not_of_this_sampler(name: str, chosen: str, known: list[str]) -> ConfigError:
     owners = [other for other in sampler_names() if name in saved_settings_of(sampler(other))]
+    owners.sort(key=lambda other: other != DEFAULT_SAMPLER)
     if not owners:
         return unknown(str(name), known, "frames")
     return ConfigError(
         f"frames.{name} is no setting of frames.sampler {chosen!r}, whose settings are {', '.join(known)}; "
-        f"it belongs to {' and '.join(map(repr, owners))}: set sampler={owners[0]!r} as well."
+        f"it belongs to {', '.join(map(repr, owners))}: set sampler={owners[0]!r} as well."
     )
