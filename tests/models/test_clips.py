@@ -186,6 +186,25 @@ def test_the_question_of_the_message_is_the_query(path):
     assert encoder.asked == ["What moves?", "a cat"]
 
 
+def test_slow_clips_come_after_the_fast_stream_that_they_overlap(path):
+    processor = attached()
+    plan = {"sampler": "slow_fast", "intervals": [[5, 7], [1, 3]]}
+    inputs = chat(processor, [{"type": "video", "video": path, "plan": plan}])
+    fast, first, second = inputs["video_grid_thw"].tolist()
+    assert (fast[0], first[0], second[0]) == (10, 2, 2)
+    assert first[1:] == second[1:]
+    assert fast[1] < first[1]
+    text = text_of(processor, inputs)
+    assert text.index("0.0 to 9.9 seconds:") < text.index("1.0 to 3.0") < text.index("5.0 to 7.0")
+
+
+@pytest.mark.parametrize(("sampler", "text"), [("apollo", "0.0 to 1.5 seconds:"), ("spotlight", "frame 11:")])
+def test_samplers_that_tell_clips_apart_do_so_from_a_configuration(path, sampler, text):
+    processor = tiny_pair("qwen2_5_vl")[1]
+    attach_processor(processor, "qwen2_5_vl", framegate.load_config("gate", sampler=sampler).plan)
+    assert text in text_of(processor, chat(processor, [{"type": "video", "video": path}]))
+
+
 def test_a_window_holds_for_a_sampler_by_name(path):
     processor = attached()
     block = {

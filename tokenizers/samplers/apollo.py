@@ -15,6 +15,9 @@ from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 # Containers round times to milliseconds: 12.001 seconds still are six clips of 2, 29.999 frames per second still 30.
 SLACK_SECONDS = 2e-3
 
+# a prompt shows its plans clip by clip
+CLIPS = True
+
 
 @checked
 def sample(
@@ -40,9 +43,9 @@ def sample(
         end_seconds: end of the clip window, None for the end.
 
     Returns:
-        Frames in order of time, group counts clips from 0; the first and the last time of a group are those of the
-        paper's text. Clips may overlap by part of their length, and then frames of one stand between those of the
-        other. A window shorter than a clip is one clip whose last frame repeats.
+        Frames in order of time, group counts clips from 0; a prompt shows each with its first and last time. Clips may
+        overlap by part of their length, and then frames of one stand between those of the other. A window shorter than
+        a clip is one clip whose last frame repeats.
 
     Raises:
         ConfigError: a setting out of range.
@@ -61,7 +64,7 @@ def sample(
         clip_frames = min(clip_frames, max_frames)
     clips = clip_ranks(len(inside), wanted, clip_frames, _step(times, fps, info))
     ranks = in_time(times, clips.ravel()).reshape(clips.shape)
-    return FramePlan.from_groups(list(inside[ranks]), stamped.frame_times_seconds)
+    return FramePlan.from_groups(list(inside[ranks]), stamped.frame_times_seconds, time_code="clip")
 
 
 def _step(times: Float64Array, fps: float, info: VideoInfo) -> float:

@@ -13,6 +13,9 @@ SHORT_SECONDS = 300.0
 SHORT_FRAMES = 8
 LONG_FRAMES = 12
 
+# a prompt shows its plans frame by frame, with numbers
+CLIPS = True
+
 
 @checked
 def sample(
@@ -37,8 +40,8 @@ def sample(
 
     Returns:
         Frames in order of time. Group 0 is the first view, from the first frame to the last; groups from 1 are the
-        turns' as given, from START + 1 to END - 1. A frame that several views hold stands once for each. A window of
-        fewer than n frames is shown whole.
+        turns' as given, from START + 1 to END - 1; a prompt shows each frame behind its number. A frame that several
+        views hold stands once for each. A window of fewer than n frames is shown whole.
 
     Raises:
         ConfigError: a setting out of range.
@@ -61,7 +64,7 @@ def sample(
         notes = (f"max_frames {max_frames}: {count} frames in each of {views} views, not {wanted}",)
     stretches = [_inner(at, stretch, inside, count) for at, stretch in enumerate(between)]
     groups = [evenly(times, first, last, count) for first, last in ((inside[0], inside[-1]), *stretches)]
-    return FramePlan.from_groups(groups, stamped.frame_times_seconds, notes=notes)
+    return FramePlan.from_groups(groups, stamped.frame_times_seconds, notes=notes, time_code="frame")
 
 
 def _inner(at: int, stretch: tuple[int, int], inside: Int64Array, count: int) -> tuple[int, int]:
