@@ -136,5 +136,6 @@ def remote_code(what: str) -> UnsupportedModelError:
     """Make the error for a model whose code comes with its checkpoint."""
     return UnsupportedModelError(
         f"{what} is code that comes with its checkpoint (trust_remote_code), of which nothing is known here: load the "
-        f"class of transformers where it has one, without trust_remote_code. Else {_HOW}"
+        "class of transformers where it has one, without trust_remote_code. Else put that code into a package of your "
+        f"own; {_HOW}"
     )

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pages import blocks_in
 
 import framegate
 from framegate.models.stages.registry import stages
@@ -86,6 +87,14 @@ def test_every_kernel_has_reference_page_and_tests(name):
     assert (ROOT / "kernels" / name / "reference.py").is_file()
     assert (ROOT / "kernels" / name / "README.md").is_file()
     assert (ROOT / "tests/kernels" / f"test_{name}.py").is_file()
+
+
+def test_the_family_that_is_shown_whole_is_one_of_thirty_lines():
+    shown = [
+        block for block in blocks_in((ROOT / "docs/extending.md").read_text(), "python") if "FAMILY" in block
+    ]
+    assert shown == [(ROOT / "models/families/qwen2_vl.py").read_text()]
+    assert len(shown[0].splitlines()) <= 30
 
 
 def test_the_page_of_families_is_what_the_code_says():
