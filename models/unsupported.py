@@ -58,8 +58,8 @@ REFUSED: dict[str, Refusal] = {
         "internvl",
     ),
     "Kimi_K25ForConditionalGeneration": Refusal(
-        "its tower attends over all frames of a chunk and averages them behind its last block, so that a cell of one "
-        "frame is a cell of all",
+        "no family file: chunks of four frames, over which its tower attends and averages, would be its tubes, but its "
+        "processor pads frames and leaves a last chunk short, which the reader here cannot",
         "qwen2_vl",
     ),
     "Lfm3VlForConditionalGeneration": Refusal(

@@ -98,7 +98,7 @@ def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConf
     grids, rows = data["video_grid_thw"], data["pixel_values_videos"]
     rest = {name: value for name, value in data.items() if name != "video_grid_thw"}
     length = int(values["max_soft_tokens"]) * _MERGE**2
-    rest["video_position_ids"] = torch.cat([_places(*grid, length) for grid in grids.tolist()])
+    rest["video_position_ids"] = torch.cat([_places(t, h, w, length) for t, h, w in grids.tolist()])
     rest["num_frames_per_video"] = grids[:, 0].clone()
     rest["num_soft_tokens_per_video"] = grids[:, 1:].prod(1) // _MERGE**2
     whole = len(rows) == int(grids.prod(1).sum())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from framegate.errors import ConfigError, PlaceholderError
@@ -90,7 +91,7 @@ def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConf
 def _stock(rows: Tensor, grid_thw: Tensor) -> Tensor:
     """Rows of whole videos, cell by cell, as frames of patches: [F, n, p * p * C]."""
     area = int(grid_thw[0, 1:].prod())
-    return channels_last(by_rows(rows, grid_thw, _MERGE)).unflatten(0, (-1, area))
+    return rearrange(channels_last(by_rows(rows, grid_thw, _MERGE)), "(f n) d -> f n d", n=area)
 
 
 class Molmo2Tower(FramewiseTower):
@@ -157,7 +158,7 @@ class Molmo2Tower(FramewiseTower):
         read = torch.cat([found[layer + 1 if layer >= 0 else layer] for layer in wanted], dim=-1)
         of_cell = torch.arange(read.shape[0] * read.shape[1], device=read.device).view(-1, _MERGE**2)
         pooled: Tensor = adapter(read, of_cell).last_hidden_state
-        return pooled.unflatten(0, (len(patches), -1))
+        return rearrange(pooled, "(f k) d -> f k d", f=len(patches))
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:

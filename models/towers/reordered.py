@@ -51,12 +51,12 @@ def by_rows(rows: Tensor, grid_thw: Tensor, merge_size: int) -> Tensor:
 
 def channels_last(rows: Tensor) -> Tensor:
     """Bring the values of patches from [..., C * p * p] to [..., p * p * C]."""
-    return rows.unflatten(-1, (CHANNELS, -1)).transpose(-1, -2).flatten(-2)
+    return rearrange(rows, "... (c n) -> ... (n c)", c=CHANNELS)
 
 
 def channels_first(rows: Tensor) -> Tensor:
     """Bring the values of patches from [..., p * p * C] to [..., C * p * p]."""
-    return rows.unflatten(-1, (-1, CHANNELS)).transpose(-1, -2).flatten(-2)
+    return rearrange(rows, "... (n c) -> ... (c n)", c=CHANNELS)
 
 
 class ReorderedTower(PackedTower):

@@ -6,10 +6,14 @@ import torch
 import transformers
 from family_cases import NAMES, called, family_pair
 from tiny import moving_frames
+from transformers.video_utils import VideoMetadata
 
+import framegate
+from framegate.errors import FrameError, PlaceholderError
 from framegate.models.families import families
 from framegate.models.mechanism import mechanism_of
 from framegate.models.towers.reordered import by_cells, by_rows, channels_first, channels_last
+from framegate.models.video_processor.sampling import stock_indices
 
 # height and width that the family's size rule leaves as they are
 SIZES = {"gemma4": (336, 480), "minicpmv4_7": (448, 448), "molmo2": (126, 126)}
@@ -48,6 +52,37 @@ def test_opened_and_closed_a_call_is_the_same_to_the_bit(name):
     closed = tower.closed(opened)
     assert closed.keys() == inputs.keys()
     assert all(torch.equal(closed[key], inputs[key]) for key in inputs)
+
+
+@pytest.mark.parametrize(("count", "fps"), [(9, 4.0), (300, 25.0), (5000, 24.0)])
+def test_frames_are_sampled_as_the_stock_processor_does(name, count, fps):
+    reader = family_pair(name)[1].video_processor
+    stock = getattr(transformers, reader.video_processor_type)(**reader.to_dict())
+    num_frames = 6 if name == "gemma4" else None
+    metadata = VideoMetadata(total_num_frames=count, fps=fps, duration=count / fps)
+    want = stock.sample_frames(metadata=metadata, num_frames=num_frames)
+    given = {} if num_frames is None else {"num_frames": num_frames}
+    settings = reader.request(reader.config, given).settings
+    assert stock_indices(count, fps, settings).tolist() == np.asarray(want).tolist()
+
+
+@pytest.mark.skipif("minicpmv4_7" not in NAMES, reason="came later")
+def test_minicpm_refuses_slices_on_both_ways_in():
+    model, processor = family_pair("minicpmv4_7")
+    with (
+        framegate.attach(model, processor, "gate", keep_ratio=0.5),
+        pytest.raises(FrameError, match="slice_mode = False"),
+    ):
+        called(processor, moving_frames(8, 560, 560))
+    inputs = called(processor, moving_frames(), own=False)
+    config, ids = model.config, inputs["input_ids"].clone()
+    second = (ids == config.image_start_id).nonzero()[1].tolist()
+    ids[tuple(second)] = config.slice_start_id
+    with (
+        framegate.attach(model, None, "gate", keep_ratio=0.5),
+        pytest.raises(PlaceholderError, match="Frames in slices"),
+    ):
+        model(**inputs | {"input_ids": ids})
 
 
 def test_orders_undo_one_another():
