@@ -117,6 +117,7 @@ class ProcessorRecipe:
         tube_seconds_key: under which its stock processor hands over the seconds of a tube by a rate that it assumes;
             where the frames' own rate is known, it is put right. None where the stock processor reads it.
         assumed_fps: that rate; None where none is assumed.
+        not_followed: settings of its stock video processor that have to be off, and why, with what to do instead.
     """
 
     processor: str
@@ -137,6 +138,7 @@ class ProcessorRecipe:
     feature_extractor: str | None = None
     tube_seconds_key: str | None = None
     assumed_fps: float | None = None
+    not_followed: Mapping[str, str] = field(default_factory=dict)
 
     def image_processor_class(self) -> Any:
         """The class, imported when it is needed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -111,6 +112,10 @@ class Mechanism(Protocol):
         self, pixels: Tensor, call: dict[str, Any], cells: CellPlan, *, anchored: bool, backend: Backend
     ) -> Encoded:
         """Features of the kept cells in token order; the backend holds where the tower's attention is framegate's."""
+        ...
+
+    def read_along(self, caller: Mapping[str, Any], ids: Tensor) -> dict[str, Tensor]:
+        """Keyword arguments of a caller that tell of each token, for the ids [B, n] that the model reads instead."""
         ...
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:

@@ -29,10 +29,6 @@ _NO_TEXT = "writes no text: it gives an embedding of a whole video, in which no 
 
 REFUSED: dict[str, Refusal] = {
     "EmbeddingGemma2Model": Refusal(_NO_TEXT),
-    "Ernie4_5_VLMoeForConditionalGeneration": Refusal(
-        "its resampler makes one token of two frames behind the tower, so that both have to be encoded for either",
-        "qwen2_vl",
-    ),
     "Gemma4UnifiedForConditionalGeneration": Refusal(
         "it has no vision tower: patches are projected into the language model one by one, so that there is nothing to "
         "save before the prompt",

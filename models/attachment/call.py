@@ -74,6 +74,13 @@ class Call:
         self.report = self._without_video()
         return without_own_keys(self.given)
 
+    def with_kinds(self, named: dict[str, Any]) -> dict[str, Any]:
+        """Spell a forward within this call with what tells of each token that the model reads in it."""
+        ids = named.get("input_ids")
+        if self.prompt is None or ids is None:
+            return named
+        return named | self.attached.mechanism.read_along(self.caller, ids)
+
     def covers(self, named: Mapping[str, Any]) -> bool:
         """Tell whether a forward is one that the stock model makes within this call; another's videos are not."""
         return self.reads_video and (self.prompt is None or not holds_video(named))

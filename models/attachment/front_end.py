@@ -310,8 +310,9 @@ class FrontEnd:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named, running = named_forward(inner, args, kwargs), self._running
         if running is not None and running.covers(named):
-            return (), with_plain_mask(named)
-        return (), self._started(self._open(named))
+            return (), with_plain_mask(running.with_kinds(named))
+        call = self._open(named)
+        return (), call.with_kinds(self._started(call))
 
     @outside_graphs
     def _after_inner(self, inner: Any, args: Any, output: Any) -> Any:

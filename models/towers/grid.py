@@ -74,6 +74,10 @@ class GridTower:
         """Features [V, F*H*W, D] of whole frames [V, F, C, h, w], by the stock model's own path."""
         raise NotImplementedError
 
+    def read_along(self, caller: Mapping[str, Any], ids: Tensor) -> dict[str, Tensor]:
+        """Nothing: ids and positions tell all that the model reads of a token."""
+        return {}
+
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """The tokens of each video, and the features of images, as the stock model takes them."""
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -163,6 +163,10 @@ class PackedTower:
         )
         notes = (_keys_note(cells, moves_keys=moves_keys),) if anchored else ()
         return Encoded(_layers(out), out, notes)
+
+    def read_along(self, caller: Mapping[str, Any], ids: Tensor) -> dict[str, Tensor]:
+        """Nothing: ids and positions tell all that the model reads of a token."""
+        return {}
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """Tokens of the videos, and the features of images, as the stock model takes them."""

@@ -17,6 +17,7 @@ from framegate.models.video_processor.hooks import (
     check_stampable,
 )
 from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.models.video_processor.settings import check_followed
 from framegate.models.video_processor.sources import (
     carried,
     flat_videos,
@@ -190,7 +191,8 @@ def check_processor(processor: Any, model_type: str) -> tuple[Any, str]:
         Its video processor, and the model type of the family that it came with.
 
     Raises:
-        AttachmentError: it has no tokenizer or video processor, belongs to another family, or carries a front end.
+        AttachmentError: it has no tokenizer or video processor, belongs to another family, carries a front end, or is
+            set to what is not followed.
     """
     found = getattr(processor, "video_processor", None)
     if found is None or getattr(processor, "tokenizer", None) is None:
@@ -202,6 +204,8 @@ def check_processor(processor: Any, model_type: str) -> tuple[Any, str]:
         raise AttachmentError(
             f"This {type(processor).__name__} carries a front end already; detach it first."
         )
+    # asked before its settings are, which a stock processor may refuse to spell
+    check_followed(model_type, lambda name: getattr(found, name, None))
     expected = {
         family.recipe.video_values["video_processor_type"]: family.model_type
         for family in processor_families(model_type)

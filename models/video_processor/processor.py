@@ -25,6 +25,7 @@ from framegate.models.video_processor.metadata import checked_metadata
 from framegate.models.video_processor.reading import Request, opened, tower_size_px
 from framegate.models.video_processor.settings import (
     QwenVideoKwargs,
+    check_followed,
     checked_setting,
     stock_values,
     video_settings,
@@ -52,7 +53,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         replaced: the object it stands in for, given back on detach; None when there is none.
 
     Raises:
-        AttachmentError: no such family here.
+        AttachmentError: no such family here, or a setting that is not followed.
     """
 
     valid_kwargs = QwenVideoKwargs
@@ -68,6 +69,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         settings = stock_values(model_type, values)
+        check_followed(model_type, settings.get)
         self.__dict__.update(settings)
         if "size" in settings:
             self.size = SizeDict(**settings["size"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, get_type_hints
 
 from transformers.processing_utils import VideosKwargs
 
-from framegate.errors import ConfigError, nearest
+from framegate.errors import AttachmentError, ConfigError, nearest
 from framegate.models.families import family_of_type
 from framegate.models.family import ProcessorRecipe, VideoSettings
 from framegate.models.towers.grid_geometry import judged_size
@@ -74,6 +74,17 @@ def sizes_of(model_type: str, size: Mapping[str, int] | None) -> dict[str, Any]:
         return {"size": dict(size)}
     side = size.get("shortest_edge", size.get("height"))
     return {"size": dict(size), "crop_size": {"height": side, "width": side}}
+
+
+def check_followed(model_type: str, setting: Callable[[str], Any]) -> None:
+    """Refuse settings of a stock video processor that ours does not follow, by what tells a setting's value.
+
+    Raises:
+        AttachmentError: one of them is on.
+    """
+    for name, why in family_of_type(model_type).recipe.not_followed.items():
+        if setting(name):
+            raise AttachmentError(f"The video processor has {name}={setting(name)!r}: {why}.")
 
 
 def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:

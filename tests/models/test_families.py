@@ -97,6 +97,7 @@ def test_a_gated_prompt_is_the_full_one_with_the_rest_masked(pair):
         position_ids=positions if len(positions) > 1 else positions[0],
         mm_encoder_outputs=tower.media(Encoded(layers, encoded.output), tokens, call),
         use_cache=False,
+        **tower.read_along(inputs, inputs["input_ids"][:, read]),
     ).logits
     torch.testing.assert_close(got[shown], want[mask[:, read].bool()], **CLOSE)
 

@@ -15,12 +15,17 @@ from framegate.models.mechanism import mechanism_of
 from framegate.models.tiny import tiny_model
 from framegate.models.towers.grid_geometry import cut_patches
 from framegate.models.video_processor import shell
+from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.sampling import stock_indices
 from framegate.models.video_processor.settings import stock_values, video_settings
+from framegate.tokenizers.plan_config import PlanConfig
 
 GLM = [name for name in NAMES if name.startswith("glm")]
 POOLED = [name for name in NAMES if families()[name].tower in ("grid", "frames")]
 PERCEPTION = [name for name in NAMES if name == "perception_lm"]
+ERNIE = [name for name in NAMES if name.startswith("ernie")]
+# their stock processors lay pixels out as no other's
+LAID_OUT = [*ERNIE, *(name for name in NAMES if name == "cosmos3_edge")]
 THINKERS = [name for name in NAMES if name.endswith("_thinker")]
 
 
@@ -83,14 +88,14 @@ def test_checkpoints_that_came_with_the_processor_of_kin(pair, other, has_torchv
         torch.testing.assert_close(model(**inputs).logits, short, **CLOSE)
 
 
-@pytest.mark.parametrize("name", GLM)
+@pytest.mark.parametrize("name", [*GLM, *ERNIE])
 @pytest.mark.parametrize(
     ("total", "rate_fps"), [(1, 25.0), (31, 25.0), (250, 29.97), (2000, 24.0), (9000, 30.0), (80000, 24.0)]
 )
 def test_frames_in_memory_are_sampled_by_the_familys_own_rule(name, total, rate_fps):
     pytest.importorskip("torchvision")
     values = stock_values(name)
-    stock = getattr(transformers, values["video_processor_type"])()
+    stock = getattr(transformers, values["video_processor_type"])(**drawing_nothing(values))
     of_video = VideoMetadata(total_num_frames=total, fps=rate_fps, duration=total / rate_fps)
     found = stock_indices(total, rate_fps, video_settings(name, values))
     assert found.tolist() == [int(frame) for frame in stock.sample_frames(of_video)]
@@ -310,3 +315,54 @@ def test_checkpointing_of_gradients_is_followed(pair):
         model.zero_grad()
         model.model.vision_tower.timm_model.set_grad_checkpointing(True)
     torch.testing.assert_close(grads[1], grads[0])
+
+
+def drawing_nothing(values):
+    """Arguments of a stock video processor that would draw times."""
+    return {"draw_on_frames": False} if "draw_on_frames" in values else {}
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_pixels_lie_as_the_stock_video_processor_lays_them(name):
+    pytest.importorskip("torchvision")
+    values = stock_values(name)
+    stock = getattr(transformers, values["video_processor_type"])(**drawing_nothing(values))
+    ours = GatedVideoProcessor(name, values, PlanConfig(preset="dense"))
+    side = values["patch_size"] * values["merge_size"]
+    frames = np.random.default_rng(0).integers(0, 256, (5, 3, 2 * side, 3 * side), np.uint8)
+    call = {"do_resize": False, "do_sample_frames": False, "return_tensors": "pt"}
+    want, found = (
+        reader.preprocess(
+            [torch.from_numpy(frames)], video_metadata=[{"fps": 4.0, "total_num_frames": 5}], **call
+        )
+        for reader in (stock, ours)
+    )
+    assert torch.equal(found["video_grid_thw"], want["video_grid_thw"])
+    torch.testing.assert_close(found["pixel_values_videos"], want["pixel_values_videos"])
+
+
+@pytest.mark.parametrize("name", ERNIE)
+def test_a_processor_that_draws_times_is_told_to_stop(pair):
+    model, processor = pair
+    processor.video_processor.draw_on_frames = True
+    with pytest.raises(AttachmentError, match="draw_on_frames=True.*draw_on_frames = False before attach"):
+        framegate.attach(model, processor, "gate", keep_ratio=0.5)
+    processor.video_processor.draw_on_frames = False
+    framegate.attach(model, processor, "gate", keep_ratio=0.5).detach()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ERNIE)
+def test_experts_of_pictures_take_placeholders_and_their_marks(pair):
+    model, processor = pair
+    seen = []
+    model.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(kwargs["moe_mm_token_type_ids"]), with_kwargs=True
+    )
+    inputs = called(processor, moving_frames())
+    kinds = inputs["moe_mm_token_type_ids"]
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
+        model(**called(processor, moving_frames()))
+        left_out = front_end.report.dense_tokens - front_end.report.kept_tokens
+    assert int((seen[0] == 2).sum()) == int((kinds == 2).sum()) - left_out
+    assert seen[0].shape[1] < kinds.shape[1]
