@@ -17,7 +17,7 @@ $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
 endef
 
-.PHONY: help venv demo test test-slow test-clients test-floor test-floor-full fuzz bench check format clean
+.PHONY: help venv demo test test-families test-slow test-clients test-floor test-floor-full fuzz bench check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -38,7 +38,10 @@ demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares i
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
 test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not clients" --durations 10
+	$(BIN)/python -m pytest -n 2 -m "not slow and not clients and not families" --durations 10
+
+test-families: $(STAMP)  ## the whole contract on every family (2 cores, under 15 minutes)
+	$(BIN)/python -m pytest -n 2 tests/models/test_families.py tests/models/test_families_own.py --durations 10
 
 test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every kernel compiled for every GPU
 	$(BIN)/python -m pytest -n 2 -m slow --durations 10
@@ -51,10 +54,10 @@ fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour), as many pictur
 	$(BIN)/python tests/support/fuzz_videos.py --corpus pictures --out benchmarks/fuzz/results/pictures.csv
 
 test-floor: $(FLOOR)/.installed  ## what rests on transformers, with the lowest one that is supported (under 3 minutes)
-	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow" --durations 5
+	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow and not families" --durations 5
 
 test-floor-full: $(FLOOR)/.installed  ## the test suite with the lowest transformers
-	$(FLOOR)/bin/python -m pytest -n 2 -m "not slow and not clients" --durations 10
+	$(FLOOR)/bin/python -m pytest -n 2 -m "not slow and not clients and not families" --durations 10
 
 bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew the tables
 	$(BIN)/framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results

@@ -160,12 +160,16 @@ def opened(
     )
     with opening as open_video:
         open_video.clip.burns_seconds = asked.burns_seconds
-        notes = (*asked.notes, *asked.not_followed(request.settings), *_sizes_not_followed(open_video.clip))
+        notes = (
+            *asked.notes,
+            *asked.not_followed(request.settings),
+            *_sizes_not_followed(open_video.clip, is_clip=asked.plan is not None),
+        )
         yield replace(open_video, notes=(*notes, *open_video.notes))
 
 
-def _sizes_not_followed(clip: Clip) -> tuple[str, ...]:
-    if clip.frames is None or len(np.unique(clip.frames.scale)) < 2:
+def _sizes_not_followed(clip: Clip, *, is_clip: bool) -> tuple[str, ...]:
+    if clip.frames is None or is_clip or bool(np.all(clip.frames.scale == 1)):
         return ()
     return (
         "scale of the plan: not followed, for one video has frames of one size; a message of apply_chat_template shows "

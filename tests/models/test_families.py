@@ -2,9 +2,10 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
-from family_cases import CLOSE, NAMES, called, dense, family_pair, new_words
+from family_cases import CLOSE, FAMILIES, called, dense, family_pair, new_words
 from noted import plans_of
 from tiny import moving_frames
 
@@ -15,7 +16,7 @@ from framegate.models.mechanism import Encoded, mechanism_of
 from framegate.models.video_tokens import VideoTokens
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=FAMILIES)
 def name(request):
     return request.param
 
@@ -138,6 +139,48 @@ def test_generate_opens_with_the_callers_ids_and_needs_no_cache(pair):
         assert beams.shape == out.shape
 
 
+def new_frames(seed=0):
+    """Frames that share nothing, so that a threshold skips no cell: uint8 [8, h, w, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (8, 112, 168, 3), dtype=np.uint8)
+
+
+@torch.no_grad()
+def test_refilled_where_no_cell_is_skipped_it_is_dense(pair):
+    model, processor = pair
+    want = stock(model, dense(processor, new_frames()))
+    with framegate.attach(model, processor, threshold=1.0, timestamps=None) as front_end:
+        got = model(**called(processor, new_frames())).logits
+        assert front_end.report.kept_tokens == front_end.report.dense_tokens
+        assert {"refill", "select"} <= {stage.name for stage in front_end.report.stages}
+    torch.testing.assert_close(got, want, **CLOSE)
+
+
+@torch.no_grad()
+def test_rows_of_a_batch_say_what_they_say_alone(pair):
+    model, processor = pair
+    videos = moving_frames(), moving_frames(seed=1)
+    with framegate.attach(model, processor, keep_ratio=0.5, tower_ratio=0.25, timestamps=None):
+        together = called(processor, *videos)
+        batch = model(**together).logits
+        for row, video in enumerate(videos):
+            alone = model(**called(processor, video)).logits[0]
+            shown = together["attention_mask"][row].bool()
+            torch.testing.assert_close(batch[row][shown], alone, **CLOSE)
+
+
+@torch.no_grad()
+def test_two_videos_in_one_prompt_are_each_brought_to_their_share(pair):
+    model, processor = pair
+    content = [{"type": "video"}, {"type": "video"}, {"type": "text", "text": "Which moves?"}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    with framegate.attach(model, processor, keep_ratio=0.5, tower_ratio=0.25, timestamps=None) as front_end:
+        inputs = called(processor, moving_frames(), moving_frames(seed=1), text=[text])
+        logits = model(**inputs).logits
+        report = front_end.report
+    assert bool(torch.isfinite(logits).all())
+    assert report.kept_tokens == report.dense_tokens // 2
+
+
 @torch.no_grad()
 def test_the_tower_reads_fewer_rows(pair):
     model, processor = pair
@@ -192,6 +235,20 @@ def test_a_step_of_training_reaches_tower_and_language_model(pair):
     assert "language_model" in parts
     assert parts & set(family_of(model).tower_modules)
     assert all(bool(torch.isfinite(grad).all()) for grad in grads.values())
+
+
+def test_a_step_of_training_reaches_adapters(pair):
+    from peft import LoraConfig, get_peft_model
+
+    model, processor = pair
+    wrapped = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    with framegate.attach(wrapped, processor, keep_ratio=0.5, tower_ratio=0.25, timestamps=None):
+        inputs = called(processor, moving_frames())
+        wrapped(**inputs, labels=inputs["input_ids"]).loss.backward()
+    grads = {name: p.grad for name, p in wrapped.named_parameters() if p.grad is not None}
+    assert grads
+    assert all("lora_" in name and bool(torch.isfinite(grad).all()) for name, grad in grads.items())
+    assert any("language_model" in name and bool(grad.any()) for name, grad in grads.items())
 
 
 @torch.no_grad()

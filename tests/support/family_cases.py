@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import pytest
 import torch
 import transformers
 from packaging.version import Version
@@ -15,6 +16,15 @@ NAMES = sorted(
     if Version(transformers.__version__) >= Version(family.lowest_transformers)
     and all(map(find_spec, family.needs))
 )
+# a family for every way in which towers, positions and times are served: what `make test` runs; the others differ from
+# one of these in facts, and `make test-families` runs them all
+REPRESENTATIVE = {
+    *("qwen2_5_vl", "qwen3_vl", "qwen3_5", "glm4v", "qwen2_5_omni_thinker", "video_llama_3"),
+    *("llava_onevision", "internvl", "video_llava", "molmo2", "gemma4", "minicpmv4_7"),
+}
+FAMILIES = [
+    pytest.param(name, marks=[] if name in REPRESENTATIVE else [pytest.mark.families]) for name in NAMES
+]
 NEW = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 CLOSE = {"rtol": 0, "atol": 2e-4}
 # a family's own compression of prompts would leave cells out that the tests count
@@ -38,12 +48,12 @@ def family_pair(name):
     return model, processor
 
 
-def called(processor, *videos, own=True):
-    """Inputs of one row a video; `own` keeps framegate's keys, which a stock model would refuse."""
+def called(processor, *videos, own=True, text=None):
+    """Inputs of one row a video, or of `text`; `own` keeps framegate's keys, which a stock model would refuse."""
     chat = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What moves?"}]}]
-    text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    each = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     out = processor(
-        text=[text] * len(videos),
+        text=text or [each] * len(videos),
         videos=[torch.from_numpy(video).permute(0, 3, 1, 2) for video in videos],
         video_metadata=[
             {"fps": 4.0, "total_num_frames": 8, "duration": 2.0, "frames_indices": list(range(8))}
