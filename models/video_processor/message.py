@@ -126,8 +126,9 @@ class Asked:
 
     @property
     def scale(self) -> float:
-        """Size of the frames relative to the common size, as their plan has it."""
-        return float(self.plan.scale[0]) if isinstance(self.plan, FramePlan) else 1.0
+        """Size of the frames relative to the common size, where their plan has one for all."""
+        scales = set(self.plan.scale.tolist()) if isinstance(self.plan, FramePlan) else {1.0}
+        return float(scales.pop()) if len(scales) == 1 else 1.0
 
     @property
     def burns_seconds(self) -> bool:

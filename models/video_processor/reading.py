@@ -163,13 +163,13 @@ def opened(
         notes = (
             *asked.notes,
             *asked.not_followed(request.settings),
-            *_sizes_not_followed(open_video.clip, is_clip=asked.plan is not None),
+            *_sizes_not_followed(open_video.clip, is_followed=asked.scale != 1),
         )
         yield replace(open_video, notes=(*notes, *open_video.notes))
 
 
-def _sizes_not_followed(clip: Clip, *, is_clip: bool) -> tuple[str, ...]:
-    if clip.frames is None or is_clip or bool(np.all(clip.frames.scale == 1)):
+def _sizes_not_followed(clip: Clip, *, is_followed: bool) -> tuple[str, ...]:
+    if clip.frames is None or is_followed or bool(np.all(clip.frames.scale == 1)):
         return ()
     return (
         "scale of the plan: not followed, for one video has frames of one size; a message of apply_chat_template shows "

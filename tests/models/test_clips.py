@@ -164,6 +164,18 @@ def test_the_front_ends_own_sampler_shows_its_clips_one_by_one(path):
     assert ("scale of the plan: not followed" in str(account.notes)) == (len(np.unique(plan.scale)) > 1)
 
 
+def test_a_plan_of_several_sizes_outside_of_a_message_says_that_it_is_one_video(path):
+    processor = tiny_pair("qwen2_5_vl")[1]
+    plan = plan_of(path, [(range(0, 8), 0.5), (range(20, 28), 1.0)])
+    whole = framegate.plan_video(
+        path, "gate", processor=processor, plan=plan_of(path, [(range(0, 8), 1.0), (range(20, 28), 1.0)])
+    )
+    found = framegate.plan_video(path, "gate", processor=processor, plan=plan)
+    assert found.keep.shape == whole.keep.shape
+    assert "scale of the plan: not followed" in str(found.notes)
+    assert "scale of the plan" not in str(whole.notes)
+
+
 class Encoder:
     """Scores by the query it was given."""
 
