@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from framegate.models.extra_placeholders import ExtraPlaceholders
 from framegate.models.towers.grid_geometry import JudgedSize
 from framegate.models.towers.patches import PatchLayout, Scaling
+from framegate.tokenizers.clip.pixels import Resample
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
 
@@ -36,7 +37,7 @@ class VideoSettings:
         sample_rule: how frames in memory are sampled: their number, their rate (None when unknown) and these settings
             to indices; None for the rule of Qwen-VL.
         do_resize: False takes frames at their own size.
-        resample: "bicubic" or "bilinear".
+        resample: "bicubic", "bilinear" or "lanczos".
         do_sample_frames: frames in memory are sampled, by the stock rule.
         fps: frames per second for that rule.
         num_frames: number of frames for that rule.
@@ -47,6 +48,8 @@ class VideoSettings:
         stock: all settings by their names in transformers, for rules that read others than these.
         shorter_edge_px: frames are scaled so that their shorter side has so many pixels, and the tower sees the middle;
             None where it sees whole frames.
+        longer_edge_px: frames are scaled so that their longer side has so many pixels, and then to what the tower sees;
+            None where they are scaled once.
     """
 
     layout: PatchLayout
@@ -57,7 +60,7 @@ class VideoSettings:
     cap_pixels_per_frame: bool
     max_video_tokens: int
     do_resize: bool
-    resample: str
+    resample: Resample
     sample_rule: SampleRule | None
     do_sample_frames: bool
     fps: float | None
@@ -68,6 +71,7 @@ class VideoSettings:
     takes_bounds: bool = True
     stock: Mapping[str, Any] = field(default_factory=dict)
     shorter_edge_px: int | None = None
+    longer_edge_px: int | None = None
 
     @property
     def cell_layout(self) -> PatchLayout:
@@ -81,6 +85,24 @@ class VideoSettings:
         if self.judged is not None:
             size_px = (self.judged.judged_px, self.judged.judged_px)
         return size_px[0] // self.cell_layout.cell_px, size_px[1] // self.cell_layout.cell_px
+
+
+class Square(NamedTuple):
+    """How square frames are made and cut.
+
+    Args:
+        side_px: their side.
+        patch_px: side of a patch.
+        cell_patches: patches along the side of a cell.
+        shorter_edge_px: see VideoSettings.
+        longer_edge_px: see VideoSettings.
+    """
+
+    side_px: int
+    patch_px: int
+    cell_patches: int
+    shorter_edge_px: int | None = None
+    longer_edge_px: int | None = None
 
 
 SizeRule = Callable[[int, int, int, VideoSettings], tuple[int, int]]
@@ -102,6 +124,11 @@ class ProcessorRecipe:
         model_values: settings that its stock processor does not have, for it leaves them to the model.
         cell_patches: patches along the side of a cell, for families that bring every frame to one square size; None for
             the others, whose processors say it.
+        square: settings to how frames are brought to that size and cut, where checkpoints differ in it; None for the
+            one size, `cell_patches` and the patches of `model_values`.
+        resamples: ways of resizing that its stock processor has, by their numbers in PIL.
+        told: what files of its checkpoints say, to settings by their names in transformers, where files use others.
+        caps_frames: num_frames is the most frames beside an fps, and chat templates pass both on in every call.
         size_rule: how large the tower sees a video.
         bounds: settings to least and most pixels of a frame, for processors that say the size of frames by other names;
             it refuses settings that are not served.
@@ -110,8 +137,8 @@ class ProcessorRecipe:
         sample_rule: see VideoSettings; None for that of Qwen-VL.
         counts_time: see VideoSettings.
         finish: completes what the video processor hands over, by its settings and what decides on cells.
-        video_text: processor, and tubes, rows and columns of cells, to the text that stands for a video; None for the
-            stock processor's own, which can count them.
+        video_text: processor, tubes, rows and columns of cells, and metadata of the frames, to the text that stands for
+            a video; None for the stock processor's own, which can count them.
         pictures_beside: a picture may stand beside a video in one call of the processor.
         feature_extractor: name of the class in transformers that reads sound; None for processors without.
         tube_seconds_key: under which its stock processor hands over the seconds of a tube by a rate that it assumes;
@@ -127,13 +154,17 @@ class ProcessorRecipe:
     video_values: Mapping[str, Any]
     model_values: Mapping[str, Any] = field(default_factory=dict)
     cell_patches: int | None = None
+    square: Callable[[Mapping[str, Any]], Square] | None = None
+    resamples: Mapping[int, Resample] = field(default_factory=lambda: {2: "bilinear", 3: "bicubic"})
+    told: Callable[[Mapping[str, Any]], Values] = dict
+    caps_frames: bool = False
     size_rule: SizeRule
     bounds: Callable[[Mapping[str, Any]], tuple[int, int]] | None = None
     sizes_key: str = "video_grid_thw"
     sample_rule: SampleRule | None = None
     counts_time: bool = False
     finish: Callable[[dict[str, Tensor], Mapping[str, Any], PlanConfig], dict[str, Tensor]] | None = None
-    video_text: Callable[[Any, tuple[int, int, int]], str] | None = None
+    video_text: Callable[[Any, tuple[int, int, int], Any], str] | None = None
     pictures_beside: bool = True
     feature_extractor: str | None = None
     tube_seconds_key: str | None = None

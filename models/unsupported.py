@@ -88,10 +88,6 @@ REFUSED: dict[str, Refusal] = {
         _OMNI,
         "qwen3_omni_moe_thinker",
     ),
-    "SmolVLMForConditionalGeneration": Refusal(
-        "no family file: its frames are pictures with marks of their own around each, which was not tried",
-        "internvl",
-    ),
     "VideoPrismClipModel": Refusal(_NO_TEXT),
     "XCLIPModel": Refusal(_NO_TEXT),
 }

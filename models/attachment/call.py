@@ -169,9 +169,10 @@ class Call:
         )
         pixels, attached = self.given.get("pixel_values"), self.attached
         takes_frames = attached.mechanism.family.tower == "frames" and not attached.has_processor
-        if takes_frames and pixels is not None and len(pixels) > 1 and not attached.config.is_identity:
+        count = 0 if pixels is None else pixels.shape[:-3].numel()
+        if takes_frames and count > 1 and not attached.config.is_identity:
             report.note(
-                f"{len(pixels)} pictures, or tiles of pictures, went the stock path. Where they are frames of a video, "
+                f"{count} pictures, or tiles of pictures, went the stock path. Where they are frames of a video, "
                 "attach the processor as well, or say by framegate_video_frames how many each video has."
             )
         return report

@@ -62,7 +62,7 @@ def sample_rule(num_frames: int, video_fps: float | None, settings: VideoSetting
     return np.floor(np.arange(wanted) * step + step / 2).astype(np.int64)
 
 
-def _video_text(processor: Any, shape: tuple[int, int, int]) -> str:
+def _video_text(processor: Any, shape: tuple[int, int, int], metadata: Any) -> str:
     """What InternVL's processor writes for whole frames of so many cells."""
     frames, rows, columns = shape
     shown = (

@@ -31,6 +31,8 @@ class FramesTower(GridTower):
         pixels, frames = call.get("pixel_values"), _frames_of(call)
         if pixels is None or frames is None:
             return call
+        if pixels.ndim > 4:
+            pixels = pixels.flatten(0, 1)  # video by video
         if pixels.ndim > 2:
             if len(set(frames)) > 1 or len(pixels) != sum(frames):
                 raise PlaceholderError(

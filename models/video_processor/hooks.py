@@ -36,7 +36,9 @@ class MethodHook:
 
 def _is_counted(processor: Any, video_inputs: Any) -> bool:
     """True where the stock processor counts placeholders: by the videos' dense sizes, or frames [V, F, C, h, w]."""
-    if NOTES_KEY not in video_inputs or video_inputs["pixel_values_videos"].ndim == 5:
+    # where frames are pictures to the model, so are their pixels
+    pixels = video_inputs["pixel_values_videos" if "pixel_values_videos" in video_inputs else "pixel_values"]
+    if NOTES_KEY not in video_inputs or pixels.ndim == 5:
         return True
     return family_of_type(processor.video_processor.model_type).recipe.sizes_key in video_inputs
 
@@ -59,7 +61,8 @@ class PlaceholderHook(MethodHook):
         tubes, rows, columns = noted_shapes(video_inputs[NOTES_KEY])[video_idx]
         family = family_of_type(self.processor.video_processor.model_type)
         if family.recipe.video_text is not None:
-            return family.recipe.video_text(self.processor, (tubes, rows, columns))
+            times = video_inputs["video_metadata"][video_idx] if "video_metadata" in video_inputs else None
+            return family.recipe.video_text(self.processor, (tubes, rows, columns), times)
         token: str = self.processor.video_token
         return token * family.extra.count((tubes, rows, columns))
 

@@ -114,7 +114,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             for video, times in zip(flat, metadata, strict=True)
         ]
         packed = packed_batch(gated, self.attachment_id) if self.replaced is not None else {}
-        data = {"pixel_values_videos": _together([video.rows for video in gated])}
+        data = {"pixel_values_videos": _together([video.rows for video in gated]).to(given.get("device"))}
         if request.settings.judged is None:
             data["video_grid_thw"] = torch.tensor([video.grid_thw for video in gated])
         data |= {name: torch.from_numpy(values) for name, values in packed.items()}
@@ -141,6 +141,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         given = {name: checked_setting(name, value) for name, value in call.items()}
         given = {name: value for name, value in given.items() if value is not None}
         settings = self._settings(given)
+        if family_of_type(self.model_type).recipe.caps_frames:
+            given = _capped(given, self.num_frames, self.fps)
         return Request(model_type=self.model_type, settings=settings, config=config, call=given)
 
     def get_num_of_video_patches(
@@ -187,6 +189,15 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         )
 
 
+def _capped(given: dict[str, Any], num_frames: int | None, fps: float | None) -> dict[str, Any]:
+    """Read num_frames beside an fps as the most frames; the processor's own two are what nobody asked for."""
+    asked = given.get("num_frames"), given.get("fps")
+    if None in asked:
+        return given
+    rest = {name: value for name, value in given.items() if name not in ("num_frames", "fps")}
+    return rest if asked == (num_frames, fps) else rest | {"fps": asked[1], "max_frames": asked[0]}
+
+
 def _interleaver(model_type: str, config: PlanConfig) -> TimestampInterleaver | None:
     if config.timestamps is None or why_no_stamps(model_type, config) is not None:
         return None
@@ -212,8 +223,6 @@ def _metadata_of(flat: Sequence[CarriedVideo], given: Any) -> list[VideoMetadata
 def _batch(
     videos: Sequence[GatedVideo], data: dict[str, torch.Tensor], given: Mapping[str, Any]
 ) -> BatchFeature:
-    if "device" in given:
-        data["pixel_values_videos"] = data["pixel_values_videos"].to(given["device"])
     tensor_type: str | TensorType | None = given.get("return_tensors")
     batch = BatchFeature(data=data, tensor_type=tensor_type)
     if given.get("return_metadata"):

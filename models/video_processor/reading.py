@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -108,21 +109,39 @@ def tower_size_px(num_frames: int, height_px: int, width_px: int, settings: Vide
 
 def tower_view(settings: VideoSettings) -> TowerView:
     """How a tower takes videos, by its processor's settings."""
-    size, edge = settings.judged, settings.shorter_edge_px
+    size = settings.judged
     return TowerView(
         cell_px=settings.cell_layout.cell_px,
         tube_frames=settings.layout.temporal_patch_size,
         size_px=lambda info, frames: tower_size_px(frames, info.height_px, info.width_px, settings),
-        scaled_px=None if edge is None else lambda info: _scaled_px(info.height_px, info.width_px, edge),
-        resample="bilinear" if settings.resample == "bilinear" else "bicubic",
+        scaled_px=_scaling_of(settings),
+        squeezes=settings.longer_edge_px is not None,
+        resample=settings.resample,
         judged=None if size is None else Judged(seen_px=size.seen_px, judged_px=size.judged_px),
     )
 
 
-def _scaled_px(height_px: int, width_px: int, edge_px: int) -> tuple[int, int]:
+def _scaling_of(settings: VideoSettings) -> Callable[[VideoInfo], tuple[int, int]] | None:
+    """The size of a video's frames on their way to the tower's; None where they are scaled once."""
+    if settings.longer_edge_px is not None:
+        return partial(_by_longer_px, edge_px=settings.longer_edge_px)
+    if settings.shorter_edge_px is not None:
+        return partial(_by_shorter_px, edge_px=settings.shorter_edge_px)
+    return None
+
+
+def _by_shorter_px(info: VideoInfo, *, edge_px: int) -> tuple[int, int]:
     """Bring the shorter side to so many pixels, as transformers' `resize` does."""
-    shorter = min(height_px, width_px)
-    return int(edge_px * height_px / shorter), int(edge_px * width_px / shorter)
+    shorter = min(info.height_px, info.width_px)
+    return int(edge_px * info.height_px / shorter), int(edge_px * info.width_px / shorter)
+
+
+def _by_longer_px(info: VideoInfo, *, edge_px: int) -> tuple[int, int]:
+    """Bring the longer side to so many pixels, and the shorter one to an even number, as SmolVLM's `resize` does."""
+    aspect = info.width_px / info.height_px
+    shorter = int(edge_px / aspect) if aspect >= 1 else int(edge_px * aspect)
+    shorter = max(shorter + shorter % 2, 1)
+    return (shorter, edge_px) if aspect >= 1 else (edge_px, shorter)
 
 
 def stock_tower_view(model_type: str, size: Mapping[str, int]) -> TowerView:

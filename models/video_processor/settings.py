@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypedDict, get_type_hints
 
 from transformers.processing_utils import VideosKwargs
 
 from framegate.errors import AttachmentError, ConfigError, nearest
 from framegate.models.families import family_of_type
-from framegate.models.family import ProcessorRecipe, VideoSettings
+from framegate.models.family import ProcessorRecipe, Square, VideoSettings
 from framegate.models.towers.grid_geometry import judged_size
 from framegate.models.towers.patches import PatchLayout
 from framegate.settings import read
-
-_RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
 class OwnVideoKwargs(TypedDict, total=False):
@@ -59,7 +58,7 @@ def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dic
     Every setting by its name in transformers, as plain values; other keys than a video processor's are left out.
     """
     values = copy.deepcopy(dict(family_of_type(model_type).recipe.video_values))
-    found = dict(found or {})
+    found = family_of_type(model_type).recipe.told(found or {})
     values.update({name: found[name] for name in values if name in found})
     if "size" in values:
         values["size"] = _edges(values["size"], found)
@@ -94,25 +93,24 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         ConfigError: an edge of the size rule is missing or frames are not square, an unknown filter, or both fps and
             num_frames.
     """
-    recipe, judged, edge = family_of_type(model_type).recipe, None, None
+    recipe, judged, square = family_of_type(model_type).recipe, None, None
     values = dict(recipe.model_values) | dict(values)
     if recipe.bounds is not None:
         size = dict(zip(("shortest_edge", "longest_edge"), recipe.bounds(values), strict=True))
     elif recipe.cell_patches is not None:
-        side_px, edge = _square_px(recipe, values)
+        square = (recipe.square or partial(_square, recipe))(values)
+        side_px, values["patch_size"] = square.side_px, square.patch_px
         size = {"shortest_edge": side_px**2, "longest_edge": side_px**2}
-        patch_px = values["patch_size"]
-        judged = judged_size(side_px // patch_px, patch_px, recipe.cell_patches)
+        judged = judged_size(side_px // square.patch_px, square.patch_px, square.cell_patches)
     else:
         size = _edges(values["size"], values)
         if not size.get("shortest_edge") or not size.get("longest_edge"):
             raise ConfigError(f"size is {size}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
     try:
-        resample = _RESAMPLE[int(values["resample"])]
+        resample = recipe.resamples[int(values["resample"])]
     except (KeyError, TypeError, ValueError):
-        raise ConfigError(
-            f"resample is {values['resample']!r}; it must be 2 (bilinear) or 3 (bicubic)."
-        ) from None
+        known = " or ".join(f"{number} ({name})" for number, name in recipe.resamples.items())
+        raise ConfigError(f"resample is {values['resample']!r}; it must be {known}.") from None
     return VideoSettings(
         layout=_layout(values),
         size_rule=recipe.size_rule,
@@ -132,12 +130,14 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         judged=judged,
         takes_bounds=recipe.bounds is None,
         stock=values,
-        shorter_edge_px=edge,
+        shorter_edge_px=None if square is None else square.shorter_edge_px,
+        longer_edge_px=None if square is None else square.longer_edge_px,
     )
 
 
-def _square_px(recipe: ProcessorRecipe, values: Mapping[str, Any]) -> tuple[int, int | None]:
-    """Check the one square that every frame is brought to: its side, and the shorter side that it is cut out of."""
+def _square(recipe: ProcessorRecipe, values: Mapping[str, Any]) -> Square:
+    """Check the one square that every frame is brought to, maybe cut out of a larger one."""
+    assert recipe.cell_patches is not None
     size, patch_px, name = _edges(values["size"], {}), recipe.model_values["patch_size"], "size"
     edge, square = None, size
     if values.get("do_center_crop"):
@@ -152,9 +152,8 @@ def _square_px(recipe: ProcessorRecipe, values: Mapping[str, Any]) -> tuple[int,
             f"size is {size}; the middle of {side_px} x {side_px} px (crop_size) is cut out of frames, so it needs a "
             f"'shortest_edge' of at least {side_px}, or to be the same."
         )
-    if not edge or not values["do_resize"]:
-        return side_px, None
-    return side_px, edge
+    edge = (edge or None) if values["do_resize"] else None
+    return Square(side_px, patch_px, recipe.cell_patches, shorter_edge_px=edge)
 
 
 def _layout(values: Mapping[str, Any]) -> PatchLayout:

@@ -224,7 +224,7 @@ def test_a_thinker_without_seconds_is_told_which(pair):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["internvl"])
+@pytest.mark.parametrize("name", [name for name in NAMES if families()[name].tower == "frames"])
 def test_pictures_that_may_be_frames_are_told(pair):
     model, processor = pair
     inputs = called(processor, moving_frames(), own=False)

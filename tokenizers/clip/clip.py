@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from framegate.errors import VideoError
-from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, middle
+from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View, brought, middle
 from framegate.tokenizers.clip.stream import VideoStream
 from framegate.tokenizers.time_code import burned
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
@@ -55,6 +55,7 @@ class Clip:
         tube_frames: frames of a tube.
         full_px: height and width that the tower asks for, where the budget made frames smaller; None for size_px.
         scaled_px: height and width of frames before size_px is cut out of their middle; None for size_px.
+        squeezes: such frames are scaled once more, to size_px, and nothing is cut off.
         resample: how frames are brought to size_px.
         judged: crop and scale before the gate; None judges whole frames.
         burns_seconds: draw the second of every frame into it, for tower and gate alike.
@@ -68,6 +69,7 @@ class Clip:
     tube_frames: int
     full_px: Size | None = None
     scaled_px: Size | None = None
+    squeezes: bool = False
     resample: Resample = "area"
     judged: Judged | None = None
     burns_seconds: bool = False
@@ -180,10 +182,17 @@ class Clip:
 
     def _read(self, plan: FramePlan | None, pixel_format: PixelFormat, verb: str) -> Iterable[Frame]:
         scaled_px = self.scaled_px or self.size_px
+        squeezes = self.squeezes and scaled_px != self.size_px
         frames: Iterable[Frame] = self.stream.frames(
-            plan, size_px=scaled_px, pixel_format=pixel_format, resample=self.resample
+            plan,
+            size_px=scaled_px,
+            pixel_format="rgb24" if squeezes else pixel_format,
+            resample=self.resample,
         )
-        if scaled_px != self.size_px:
+        if squeezes:
+            view = View(size_px=self.size_px, pixel_format=pixel_format, resample=self.resample)
+            frames = (replace(frame, pixels=brought(frame.pixels, view)) for frame in frames)
+        elif scaled_px != self.size_px:
             frames = (replace(frame, pixels=middle(frame.pixels, self.size_px)) for frame in frames)
         total = None if plan is None else len(plan)
         # disable=None draws on a terminal only

@@ -9,13 +9,14 @@ from typing import Any, Literal, get_args
 import av
 import cv2
 import numpy as np
+from packaging.version import Version
 
 from framegate.errors import ConfigError, FrameError, VideoError, nearest
 from framegate.tokenizers.clip.as_shown import believed_aspect, shown_px
 from framegate.types import UInt8Array, VideoInfo
 
 PixelFormat = Literal["rgb24", "gray"]
-Resample = Literal["area", "bilinear", "bicubic"]
+Resample = Literal["area", "bilinear", "bicubic", "lanczos"]
 Size = tuple[int, int]
 
 # Formats whose first plane is 8-bit luma, with the range they have when the frame does not say.
@@ -26,6 +27,8 @@ _RANGE_LIMITED, _RANGE_FULL = 1, 2
 _SWS_BICUBIC, _SWS_AREA, _SWS_FULL_CHR_H_INT, _SWS_ACCURATE_RND = 4, 0x20, 0x2000, 0x40000
 # Unspecified, BT.470BG, SMPTE 170M: luma is 0.299 R + 0.587 G + 0.114 B, as swscale reads them.
 _LUMA_601 = (2, 5, 6)
+# torch from which on its resize knows "lanczos"
+_LANCZOS_SINCE = "2.12"
 # sides' ratios this near are the same picture in another resolution
 _SAME_ASPECT = 0.02
 _EXPAND = np.clip(np.round((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
@@ -38,8 +41,8 @@ class View:
     Args:
         size_px: height and width as shown, None for the frame's own.
         pixel_format: "rgb24" or "gray" (luma 0.299 R + 0.587 G + 0.114 B, full range).
-        resample: "area" takes luma from the file's own plane and scales while it converts; "bicubic" and "bilinear" are
-            transformers' way: RGB at full size, then torch's antialiased resize, and luma of that.
+        resample: "area" takes luma from the file's own plane and scales while it converts; the others are transformers'
+            way: RGB at full size, then torch's antialiased resize, and luma of that.
 
     Raises:
         FrameError: a size that is no pair of whole numbers above 0.
@@ -211,15 +214,17 @@ def rgb(frame: UInt8Array) -> UInt8Array:
 
 
 def resize_frames(frames: UInt8Array, size_px: Size, resample: str = "bicubic") -> UInt8Array:
-    """Scale frames, uint8 [F, h, w, 3], as transformers' video processors do ("bicubic" or "bilinear", antialiased).
+    """Scale frames, uint8 [F, h, w, 3], as transformers' video processors do ("bicubic", "bilinear" or "lanczos").
 
-    Their resize, torchvision.transforms.v2.functional.resize, ends in the same torch kernel. The input itself when the
-    size is right already.
+    Their resize, torchvision.transforms.v2.functional.resize, ends in the same torch kernel, antialiased; where torch
+    has no Lanczos yet they, too, take "bicubic" for it. The input itself when the size is right already.
     """
     import torch
 
     if frames.shape[1:3] == tuple(size_px):
         return frames
+    if resample == "lanczos" and Version(torch.__version__) < Version(_LANCZOS_SINCE):
+        resample = "bicubic"
     out = np.empty((len(frames), *size_px, frames.shape[3]), dtype=np.uint8)
     for place, frame in enumerate(frames):
         # channels last: seven times as fast as planes, bit for bit the same

@@ -79,7 +79,7 @@ class VideoStream:
             plan: which frames, inside the clip window; None for every frame of it.
             size_px: height and width as shown, None for the video's own.
             pixel_format: "rgb24", or "gray" for luma 0.299 R + 0.587 G + 0.114 B, full range.
-            resample: "area", or "bicubic" and "bilinear" as transformers resizes; see `pixels.View`.
+            resample: "area", or "bicubic", "bilinear" and "lanczos" as transformers resizes; see `pixels.View`.
 
         Returns:
             Iterator over Frame in order of presentation; a frame planned twice comes twice; each owns its

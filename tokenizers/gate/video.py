@@ -37,6 +37,7 @@ class TowerView:
         tube_frames: frames of a tube.
         size_px: video and number of frames to height and width.
         scaled_px: video to the height and width at whose middle the tower looks; None where it sees whole frames.
+        squeezes: what was scaled so is scaled once more instead, to size_px.
         resample: how frames are brought to that size.
         judged: crop and scale before the gate; None judges whole frames.
     """
@@ -45,6 +46,7 @@ class TowerView:
     tube_frames: int
     size_px: Callable[[VideoInfo, int], Size]
     scaled_px: Callable[[VideoInfo], Size] | None = None
+    squeezes: bool = False
     resample: Resample = "area"
     judged: Judged | None = None
 
@@ -100,6 +102,7 @@ def open_clip(
             size_px=_paid_px(full_px, len(frames), config, tower),
             full_px=full_px,
             scaled_px=None if tower.scaled_px is None else tower.scaled_px(stream.info),
+            squeezes=tower.squeezes,
             cell_px=tower.cell_px,
             tube_frames=tower.tube_frames,
             resample=tower.resample,
