@@ -39,8 +39,7 @@ REFUSED: dict[str, Refusal] = {
         "them before a text that holds no placeholders"
     ),
     "Glm5NextForConditionalGeneration": Refusal(
-        "its language model mixes linear attention with an indexer that chooses which earlier tokens each one reads; "
-        "what a shorter prompt does to that choice was not tried",
+        "its processor lays frames on a black canvas of whole cells, which the reader here does not",
         "glm46v",
     ),
     "HYV4VLForConditionalGeneration": Refusal(
@@ -68,8 +67,8 @@ REFUSED: dict[str, Refusal] = {
         "minicpmv4_6",
     ),
     "MiniMaxM3SparseForConditionalGeneration": Refusal(
-        "its language model reads chosen blocks of neighbouring tokens; which tokens share a block changes with every "
-        "one that is left out, and what that does was not tried",
+        "its sparse attention takes a token's position for its slot in the cache, and where tokens are left out the two "
+        "differ; its videos also come in segments of four tubes that attend as one",
         "qwen2_vl",
     ),
     "MuseGlimmerForConditionalGeneration": Refusal(_MUSE, "qwen2_5_vl"),
