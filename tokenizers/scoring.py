@@ -84,6 +84,12 @@ def unwrapped(scorer: object | None) -> object | None:
     return scorer.scorer if isinstance(scorer, ScoredOnce) else scorer
 
 
+def reads_query(scorer: object | None) -> bool:
+    """Tell whether a scorer needs a query, also one that remembers."""
+    judge = unwrapped(scorer)
+    return encodes_text(judge) or scores_frames(judge)
+
+
 def score_frames(
     stream: VideoStream,
     plan: FramePlan,

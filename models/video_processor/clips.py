@@ -12,8 +12,8 @@ import numpy as np
 from framegate.errors import ConfigError
 from framegate.models.video_processor.message import Asked
 from framegate.tokenizers.plan_frames import planned_frames
-from framegate.tokenizers.relevance import encodes_text, scores_frames
 from framegate.tokenizers.samplers import FramesConfig, sampler, tells_clips
+from framegate.tokenizers.scoring import reads_query
 from framegate.tokenizers.time_code import clip_text, frame_text
 from framegate.types import FramePlan
 
@@ -49,8 +49,7 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
             'with its options, {"sampler": "uniform", "num_frames": 16}.'
         )
     known = inspect.signature(sampler(name)).parameters
-    scorer = settings.get("scorer")
-    if settings.get("query") is None and (encodes_text(scorer) or scores_frames(scorer)):
+    if settings.get("query") is None and reads_query(settings.get("scorer")):
         settings["query"] = question
     window = zip(("start_seconds", "end_seconds"), asked.window_seconds, strict=True)
     settings |= {end: seconds for end, seconds in window if seconds is not None and end in known}

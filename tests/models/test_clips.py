@@ -13,6 +13,7 @@ from framegate.errors import ConfigError, FrameError
 from framegate.models.tiny import tiny_pair
 from framegate.models.video_processor import attach_processor
 from framegate.tokenizers.clip import probe
+from framegate.tokenizers.scoring import ScoredOnce
 from framegate.tokenizers.time_code import burned
 from framegate.types import FramePlan
 
@@ -195,7 +196,8 @@ def test_the_question_of_the_message_is_the_query(path):
     sampler = {"sampler": "tass", "num_frames": 4, "fps": 2.0, "scorer": encoder}
     chat(processor, [{"type": "video", "video": path, "plan": sampler}])
     chat(processor, [{"type": "video", "video": path, "plan": sampler | {"query": "a cat"}}])
-    assert encoder.asked == ["What moves?", "a cat"]
+    chat(processor, [{"type": "video", "video": path, "plan": sampler | {"scorer": ScoredOnce(encoder)}}])
+    assert encoder.asked == ["What moves?", "a cat", "What moves?"]
 
 
 def test_slow_clips_come_after_the_fast_stream_that_they_overlap(path):

@@ -9,9 +9,9 @@ import numpy as np
 from framegate.errors import ConfigError, FrameError
 from framegate.settings import Count, PerCall, Positive, checked
 from framegate.tokenizers.clip.window import windowed
-from framegate.tokenizers.relevance import check_scorer, encodes_text, scores_frames
+from framegate.tokenizers.relevance import check_scorer
 from framegate.tokenizers.samplers import uniform
-from framegate.tokenizers.scoring import score_file, unwrapped
+from framegate.tokenizers.scoring import reads_query, score_file, unwrapped
 from framegate.types import Float64Array, FramePlan, Int64Array, VideoInfo
 
 
@@ -57,9 +57,8 @@ def sample(
         raise ConfigError(
             f"yes_logit.num_frames is {num_frames}; it must be at most num_candidates, {num_candidates}."
         )
-    judge = unwrapped(scorer)
-    check_scorer(judge, query, "yes_logit")
-    if query is None or not (encodes_text(judge) or scores_frames(judge)):
+    check_scorer(unwrapped(scorer), query, "yes_logit")
+    if query is None or not reads_query(scorer):
         raise ConfigError(
             "yes_logit needs a query and a scorer that reads it: framegate.plan_frames(video, 'yes_logit', "
             "query='...', scorer=framegate.models.scorers.YesLogit(model, processor))."
