@@ -2,17 +2,21 @@
 
     python benchmarks/tower/bench_grid_tower.py
 
-LLaVA-OneVision's SigLIP at its real grid (384 px, 27 x 27 patches, pooled to 14 x 14 cells), randomly initialised, with
-projector and pooling. A kept cell needs every patch that its pooling reads, so patches are a little more than cells.
-Masks: cells at random, and in blocks as objects are. Writes benchmarks/tower/results/grid_tower.csv.
+Towers of SigLIP-base's size (12 layers, 768 wide), randomly initialised: LLaVA-OneVision's at its real grid (384 px, 27 x
+27 patches, pooled to 14 x 14 cells), with projector and pooling, where a kept cell needs every patch that its pooling
+reads; and timm's at 224 px, a cell a patch. Masks: cells at random, and in blocks as objects are. Writes
+benchmarks/tower/results/grid_tower.csv.
 """
 
 import argparse
 import statistics
 import sys
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 from tqdm import tqdm
 
@@ -23,15 +27,13 @@ from framegate.models.families import family_of
 from framegate.models.mechanism import mechanism_of
 from framegate.models.tiny import tiny_model
 from framegate.models.towers.grid_geometry import cut_patches, patches_of_cells
+from framegate.models.towers.timm_vit import encode_patches
 
-FRAMES, SIDE_PX, PATCH_PX, CELLS, PATCHES = 4, 384, 14, 14, 27
-VISION = {
-    "image_size": SIDE_PX,
-    "hidden_size": 640,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 10,
-    "intermediate_size": 2560,
-}
+FRAMES, CELLS = 4, 14
+LLAVA_PX, LLAVA_PATCH_PX, LLAVA_PATCHES = 384, 14, 27
+TIMM, TIMM_PX, TIMM_PATCH_PX = "vit_base_patch16_siglip_224", 224, 16
+HIDDEN, DEPTH, HEADS = 768, 12, 12
+RATIOS = (0.5, 0.25, 0.1)
 
 
 def random_mask(ratio, rng):
@@ -54,27 +56,55 @@ def block_mask(ratio, rng):
     return keep
 
 
-def bench(kind, mask, rounds):
-    """Rows of one kind of mask, dense and kept in turns."""
-    outer = tiny_model("llava_onevision", vision=VISION)
+def llava_onevision(keeps):
+    """LLaVA-OneVision's tower on all cells, and on those of each ratio; and the patches that these read."""
+    vision = {
+        "image_size": LLAVA_PX,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": DEPTH,
+        "num_attention_heads": HEADS,
+        "intermediate_size": 4 * HIDDEN,
+    }
+    outer = tiny_model("llava_onevision", vision=vision)
     model, tower = outer.model, mechanism_of(outer.model, family_of(outer))
-    pixels = torch.randn(1, FRAMES, 3, SIDE_PX, SIDE_PX)
-    rows = cut_patches(pixels[0], PATCH_PX)
+    pixels = torch.randn(1, FRAMES, 3, LLAVA_PX, LLAVA_PX)
+    rows = cut_patches(pixels[0], LLAVA_PATCH_PX)
+    needed = {ratio: patches_of_cells(keep, LLAVA_PATCHES) for ratio, keep in keeps.items()}
     functions = {"dense": lambda: model.get_video_features(pixels, return_dict=True)}
-    keeps = {r: torch.from_numpy(mask(r, np.random.default_rng(0))) for r in (0.5, 0.25, 0.1)}
-    needed = {ratio: patches_of_cells(keep, PATCHES) for ratio, keep in keeps.items()}
     for ratio, keep in keeps.items():
-        kept = rows[needed[ratio]].contiguous()
-        functions[ratio] = lambda kept=kept, keep=keep: tower.encode_kept(kept, keep)
+        functions[ratio] = partial(tower.encode_kept, rows[needed[ratio]].contiguous(), keep)
+    return functions, needed
+
+
+def timm_vit(keeps):
+    """A tower of timm, the same way; a cell is a patch."""
+    model = timm.create_model(TIMM).eval()
+    pixels = torch.randn(FRAMES, 3, TIMM_PX, TIMM_PX)
+    rows = cut_patches(pixels, TIMM_PATCH_PX)
+    functions = {"dense": lambda: model.forward_features(pixels)}
+    for ratio, keep in keeps.items():
+        of_frames = keep.flatten(1)
+        places, lengths = of_frames.nonzero()[:, 1], of_frames.sum(1).tolist()
+        functions[ratio] = partial(encode_patches, model, rows[keep].contiguous(), places, lengths)
+    return functions, keeps
+
+
+TOWERS = {"llava_onevision": llava_onevision, f"timm {TIMM}": timm_vit}
+
+
+def bench(name, kind, mask, rounds):
+    """Rows of one tower and kind of mask, dense and kept in turns."""
+    keeps = {ratio: torch.from_numpy(mask(ratio, np.random.default_rng(0))) for ratio in RATIOS}
+    functions, needed = TOWERS[name](keeps)
     times = interleaved_ms(functions, rounds=rounds)
     for ratio, keep in keeps.items():
         value, share = ratio_of_medians(times, ratio, "dense"), float(keep.float().mean())
         target = 1.1 * share + 0.02
         yield {
-            "family": "llava_onevision",
+            "family": name,
             "mask": kind,
-            "hidden": VISION["hidden_size"],
-            "depth": VISION["num_hidden_layers"],
+            "hidden": HIDDEN,
+            "depth": DEPTH,
             "cells_kept": round(share, 4),
             "patches_kept": round(float(needed[ratio].float().mean()), 4),
             "dense_ms": round(statistics.median(times["dense"]), 1),
@@ -88,16 +118,22 @@ def bench(kind, mask, rounds):
 
 @torch.inference_mode()
 def main():
-    """Time every kind of mask, and write the CSV."""
+    """Time every tower on every kind of mask, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", default=Path(__file__).parent / "results/grid_tower.csv")
     options = parser.parse_args()
     rows = []
-    for kind, mask in tqdm({"random": random_mask, "block": block_mask}.items(), desc="masks"):
-        rows += bench(kind, mask, options.rounds)
+    masks = {"random": random_mask, "block": block_mask}
+    for name, kind in tqdm(list(product(TOWERS, masks)), desc="towers and masks"):
+        rows += bench(name, kind, masks[kind], options.rounds)
     for row in rows:
-        print({k: row[k] for k in ("mask", "cells_kept", "patches_kept", "time_ratio", "target", "met")})
+        print(
+            {
+                k: row[k]
+                for k in ("family", "mask", "cells_kept", "patches_kept", "time_ratio", "target", "met")
+            }
+        )
     write_csv(options.out, rows)
 
 
