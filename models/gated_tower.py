@@ -136,8 +136,10 @@ class GatedTower(nn.Module):
             PlanError: a plan for frames of another size, or one that travelled without its video.
         """
         report = Report(preset=self.config.preset, num_videos=1)
-        with _timed(report, "gate"):
-            plan = video if isinstance(video, GatePlan) else self.plan(video)
+        plan = video
+        if not isinstance(plan, GatePlan):
+            with _timed(report, "gate"):
+                plan = self.plan(video)
         self._check_plan(plan)
         with _timed(report, "patches"):
             rows = self._rows(plan)

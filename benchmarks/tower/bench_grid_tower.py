@@ -2,9 +2,9 @@
 
     python benchmarks/tower/bench_grid_tower.py
 
-Towers of SigLIP-base's size (12 layers, 768 wide), randomly initialised: LLaVA-OneVision's at its real grid (384 px, 27 x
-27 patches, pooled to 14 x 14 cells), with projector and pooling, where a kept cell needs every patch that its pooling
-reads; and timm's at 224 px, a cell a patch. Masks: cells at random, and in blocks as objects are. Writes
+Towers of SigLIP-base's size (12 layers, 768 wide), randomly initialised: LLaVA-OneVision's at its real grid (384 px,
+27 x 27 patches, pooled to 14 x 14 cells), with projector and pooling, where a kept cell needs every patch that its
+pooling reads; and timm's at 224 px, a cell a patch. Masks: cells at random, and in blocks as objects are. Writes
 benchmarks/tower/results/grid_tower.csv.
 """
 

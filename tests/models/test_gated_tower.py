@@ -153,6 +153,7 @@ def test_wide_towers_take_files_and_plans_of_their_own(tmp_path):
     plan = tower.plan(path, end_seconds=1.0)
     out = tower(plan)
     assert out.plan is plan
+    assert out.report.stage("gate").milliseconds is None
     assert out.features.shape == (5, 96, 32)
     assert plan.timestamps_seconds == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert plan.num_kept == int(0.4 * 5 * 96)
