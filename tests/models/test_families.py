@@ -15,7 +15,6 @@ from framegate.models.families import families, family_of
 from framegate.models.mechanism import Encoded, mechanism_of
 from framegate.models.video_tokens import VideoTokens
 
-
 # what stock classes call the language model
 TEXT = {"language_model", "text_model"}
 
