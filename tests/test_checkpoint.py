@@ -96,7 +96,7 @@ def test_a_swapped_processor_is_broken(tmp_path):
         ("{", ConfigError, "config.json cannot be read"),
         ('{"model_type": "qwen9"}', UnsupportedModelError, "'qwen9' is not supported. Did you mean"),
         ("{}", UnsupportedModelError, "is not supported"),
-        ('{"model_type": "lfm3_vl"}', UnsupportedModelError, "is not supported: its tower convolves"),
+        ('{"model_type": "nemotron_h_omni"}', UnsupportedModelError, "is not supported: it prunes its own"),
         (
             '{"model_type": "internvl_chat", "auto_map": {"AutoModel": "m.M"}}',
             UnsupportedModelError,

@@ -1,15 +1,18 @@
 """Every class of transformers that reads videos is served, or refused by name with a reason; none is both."""
 
+import numpy as np
 import pytest
+import torch
 import transformers
-from family_cases import family_pair
+from family_cases import called, family_pair
 from packaging.version import Version
 from tiny import moving_frames
 from transformers_walk import names_defined, video_classes, video_classes_of_transformers
 
 import framegate
-from framegate.errors import UnsupportedModelError
+from framegate.errors import PlaceholderError, UnsupportedModelError
 from framegate.models.families import families, family_of_config, family_of_type
+from framegate.models.tiny import tiny_pair
 from framegate.models.unsupported import REFUSED
 
 pytestmark = pytest.mark.floor
@@ -75,6 +78,29 @@ def test_compression_of_its_own_is_refused_by_name():
         family_of_type("nemotron_h_omni")
     with pytest.raises(UnsupportedModelError, match="attach to model.thinker"):
         family_of_config({"model_type": "qwen3_omni_moe"})
+
+
+@torch.no_grad()
+def test_compression_of_its_own_stands_aside_or_its_prompts_are_refused():
+    """VideoLLaMA3's DiffFP, of a video that stands still: at ratio 1 it does what it does, below framegate decides."""
+    model, processor = tiny_pair("video_llama_3")
+    still = np.repeat(moving_frames(1), 8, axis=0)
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
+        inputs = called(processor, still)
+        model(**inputs)
+        assert "compression (DiffFP) stands aside" in str(front_end.report.notes)
+        assert front_end.report.keep_ratio == pytest.approx(0.5, abs=0.01)
+    shortened = called(processor, still, own=False)
+    assert not shortened["video_compression_mask"].all()
+    want = model(**shortened).logits
+    with framegate.attach(model, None, "gate", keep_ratio=1.0):
+        assert torch.equal(model(**shortened).logits, want)
+    with (
+        framegate.attach(model, None, "gate", keep_ratio=0.5),
+        pytest.raises(PlaceholderError, match="DiffFP.*reduce the prompt twice.*use_token_compression=False"),
+    ):
+        model(**shortened)
+    assert torch.equal(model(**shortened).logits, want)
 
 
 @pytest.mark.parametrize("values", [{"model_type": "internvl_chat"}, {}])
