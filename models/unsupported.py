@@ -67,8 +67,8 @@ REFUSED: dict[str, Refusal] = {
         "minicpmv4_6",
     ),
     "MiniMaxM3SparseForConditionalGeneration": Refusal(
-        "its sparse attention takes a token's position for its slot in the cache, and where tokens are left out the two "
-        "differ; its videos also come in segments of four tubes that attend as one",
+        "its sparse attention takes a token's position for its slot in the cache, and where tokens are left out the "
+        "two differ; its videos also come in segments of four tubes that attend as one",
         "qwen2_vl",
     ),
     "MuseGlimmerForConditionalGeneration": Refusal(_MUSE, "qwen2_5_vl"),

@@ -54,7 +54,8 @@ def test_every_family_is_told_from_its_config(name, tmp_path):
     tiny_pair(name)[0].config.save_pretrained(tmp_path)
     found = said(examine(tmp_path))
     assert found["model"].status == "ok"
-    assert found["size rule"].status == "ok"
+    # slices of large frames are refused by some
+    assert found["size rule"].status == ("note" if name.startswith("minicpm") else "ok")
     assert found["processor"].status == "note"
 
 

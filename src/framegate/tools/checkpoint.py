@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from framegate.config import FrontEndConfig
 from framegate.doctor import Check, Diagnosis, installed_versions
-from framegate.errors import ConfigError, FramegateError, VideoError
+from framegate.errors import ConfigError, FrameError, FramegateError, VideoError
 
 if TYPE_CHECKING:
     from framegate.models.family import Family
@@ -226,7 +226,10 @@ def _size_rule(found: Checkpoint) -> Check:
     settings = video_settings(*_values(found))
     whose = "a whole video" if settings.counts_time else "a frame"
     bounds = f"{settings.min_pixels:,} to {settings.max_pixels:,} pixels of {whose}"
-    size = tower_size_px(_EXAMPLE_FRAMES, *_EXAMPLE_PX, settings)
+    try:
+        size = tower_size_px(_EXAMPLE_FRAMES, *_EXAMPLE_PX, settings)
+    except FrameError as error:  # other frames may do
+        return Check(name="size rule", status="note", found=f"{bounds}. {error}")
     rows, columns = settings.cells_of(size)
     height_px, width_px = _EXAMPLE_PX
     example = (
