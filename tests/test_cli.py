@@ -122,13 +122,14 @@ def test_plan_writes_the_plan(tmp_path):
     assert plan["starts_seconds"][:3] == [0.0, 0.5, 1.0]
 
 
-def test_view_writes_four_files(tmp_path):
+def test_view_writes_its_files(tmp_path):
     result = invoke("view", CLIP, "--keep-ratio", "0.2", *QUICK, "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
         "overlay.mp4",
         "sheet.png",
         "timeline.png",
+        "frames.png",
         "view.html",
     }
     assert result.stdout.rstrip().endswith(f"Open {tmp_path / 'view.html'}")
@@ -152,6 +153,9 @@ def test_view_writes_four_files(tmp_path):
         (["plan", CLIP, "--set", "fps=yes"], "frames.fps is True; it must be a number"),
         (["plan", CLIP, "--cell-px", "0"], "cell_px is 0"),
         (["view", CLIP, "--preset", "dense", "--keep-ratio", "0.5"], "use preset 'framegate'"),
+        (["plan", CLIP, "--query", "a number"], "--scorer is None; give both"),
+        (["view", CLIP, "--query", "a number", "--scorer", "tower"], "asks a model, and none is loaded here"),
+        (["plan", CLIP, "--query", "a number", "--scorer", "screentext"], "Did you mean 'screen_text'?"),
         (["run", CLIP, "what?", "--preset", "gaet"], "Did you mean 'gate'?"),
         (["run", CLIP, "what?", "--family", "qwen9"], "qwen9"),
         (["run", CLIP, "what?", "--family", "qwen3_vl", "--model", "framegate/nano"], "give one of them"),
@@ -191,6 +195,25 @@ def test_run_answers_and_reports(family):
     assert "words mean nothing" in account["warning"]
     report = account["runs"]["framegate"]["report"]
     assert report["kept_tokens"] == round(0.25 * report["dense_tokens"]) > 0
+
+
+def test_run_chooses_frames_by_the_question():
+    arguments = (
+        "run",
+        CLIP,
+        "What is on the slide?",
+        "--family",
+        "qwen2_5_vl",
+        "--keep-ratio",
+        "0.25",
+        "--json",
+    )
+    sampler = ("--set", "sampler=tass", "--set", "num_frames=4", "--fps", "0.5", "--max-new-tokens", "1")
+    for scorer, is_noted in (([], True), (["--scorer", "tower"], False)):
+        result = invoke(*arguments, *sampler, *scorer)
+        assert result.exit_code == 0, result.stderr
+        notes = " ".join(json.loads(result.stdout)["runs"]["framegate"]["report"]["notes"])
+        assert ("no scorer was given" in notes) == is_noted
 
 
 def test_run_prints_the_report_and_compares():

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ import framegate
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tools.view import plan_figures, write_view
+from framegate.tools.view.chosen import write_frames
 from framegate.tools.view.figures import iter_tubes, tube_ends_seconds
 from framegate.tools.view.html import plan_data
 from framegate.tools.view.overlay import (
@@ -22,11 +24,13 @@ from framegate.tools.view.overlay import (
     GAP_PX,
     HEADER_PX,
     KEYFRAME,
+    LIGHT,
     VideoWriter,
     dim_skipped,
     paint_tube,
 )
 from framegate.tools.view.stills import WIDTH_PX, choose_tubes, nice_step, plot_shares, write_timeline
+from framegate.types import FramePlan
 
 ROWS, COLUMNS = 4, 15  # 420 px wide: no enlargement
 
@@ -207,6 +211,20 @@ def test_timeline_grows_a_lane_when_something_moved(tmp_path):
     plan.motion_px[3:] = (4.0, 0.0)
     write_timeline(plan, tmp_path / "moved.png")
     assert Image.open(tmp_path / "moved.png").size[1] > Image.open(tmp_path / "still.png").size[1]
+
+
+def test_bars_of_chosen_frames_are_as_high_as_their_scores(tmp_path):
+    times = np.arange(11.0)
+    plan = FramePlan.from_indices(np.array([2, 5, 8]), times)
+    plan = replace(plan, scores=np.array([0.0, 1.0, 0.5]), group=np.array([0, 1, 1]))
+    write_frames(plan, tmp_path / "frames.png", window_seconds=(0.0, 10.0))
+    pixels = np.asarray(Image.open(tmp_path / "frames.png").convert("RGB")).astype(int)
+    left, right = plot_shares()
+    column = lambda second: round(WIDTH_PX * (left + second / 10 * (right - left)))  # noqa: E731
+    height = lambda second, colour: (np.abs(pixels[:, column(second)] - colour).sum(-1) < 60).sum()  # noqa: E731
+    low, high, middle = height(2, LIGHT.kept), height(5, LIGHT.keyframe), height(8, LIGHT.keyframe)
+    assert 0 < low < middle < high
+    assert height(3, LIGHT.kept) == 0
 
 
 def test_a_single_tube_can_be_drawn(tmp_path):

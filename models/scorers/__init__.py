@@ -1,12 +1,21 @@
 """Scorers of frames that stand on models: what `scorer=` of a sampler takes. The models are the caller's own."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from framegate.errors import ConfigError, nearest
 from framegate.models.scorers.image_text import ImageTextEncoder, TimmEncoder
 from framegate.models.scorers.own_tower import OwnTower
 from framegate.models.scorers.pseudo_labels import answers_by_frame, pseudo_labels
 from framegate.models.scorers.screen_text import ScreenText
 from framegate.models.scorers.yes_logit import YesLogit
 
+ScorerName = Literal["tower", "yes_logit", "screen_text"]
+SCORERS = get_args(ScorerName)
+
 __all__ = [
+    "SCORERS",
     "ImageTextEncoder",
     "OwnTower",
     "ScreenText",
@@ -14,4 +23,28 @@ __all__ = [
     "YesLogit",
     "answers_by_frame",
     "pseudo_labels",
+    "scorer_named",
 ]
+
+
+def scorer_named(name: str, model: Any = None, processor: Any = None) -> Any:
+    """Make a scorer by its name on the command line.
+
+    Args:
+        name: "tower" (the model's own), "yes_logit" (SeViLA's question to the model) or "screen_text" (what is read).
+        model: that the question goes to; "screen_text" needs none.
+        processor: its processor.
+
+    Returns:
+        The scorer.
+
+    Raises:
+        ConfigError: an unknown name, no model for one that needs it, or a package that is missing.
+    """
+    if name not in SCORERS:
+        raise ConfigError(f"Unknown scorer {name!r}. {nearest(name, SCORERS)}")
+    if name == "screen_text":
+        return ScreenText()
+    if model is None:
+        raise ConfigError(f'scorer {name!r} asks a model, and none is loaded here; "screen_text" needs none.')
+    return (OwnTower if name == "tower" else YesLogit)(model, processor)

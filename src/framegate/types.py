@@ -81,6 +81,7 @@ class FramePlan:
         notes: what the sampler could not do as asked.
         time_code: how a prompt tells the times: "clip" shows each group as a video of its own with a text before it,
             "frame" each frame with its number, "burned" draws seconds into the pixels; None leaves it to the model.
+        scores: how much each mattered to the sampler, float64 [F]; None where nothing was scored.
     """
 
     indices: Int64Array
@@ -89,9 +90,10 @@ class FramePlan:
     group: Int64Array
     notes: tuple[str, ...] = ()
     time_code: TimeCode | None = None
+    scores: Float64Array | None = None
 
     def __post_init__(self) -> None:
-        """Check that the four arrays agree.
+        """Check that the arrays agree.
 
         Raises:
             FrameError: lengths differ, no frame at all, indices that go back, or an unknown time code.
@@ -101,6 +103,8 @@ class FramePlan:
         }
         if len(set(lengths.values())) != 1:
             raise FrameError(f"A frame plan needs four arrays of one length, got {lengths}.")
+        if self.scores is not None and len(self.scores) != len(self.indices):
+            raise FrameError(f"A frame plan of {len(self.indices)} frames has {len(self.scores)} scores.")
         if len(self.indices) == 0:
             raise FrameError("A frame plan needs at least one frame, got none.")
         if np.any(np.diff(self.indices) < 0):
@@ -132,7 +136,8 @@ class FramePlan:
             The plan of those; all else stays.
         """
         arrays = ("indices", "timestamps_seconds", "scale", "group")
-        return replace(self, **{name: getattr(self, name)[positions] for name in arrays})
+        scores = None if self.scores is None else self.scores[positions]
+        return replace(self, scores=scores, **{name: getattr(self, name)[positions] for name in arrays})
 
     @classmethod
     def from_indices(cls, indices: Int64Array, frame_times_seconds: Float64Array) -> FramePlan:

@@ -97,7 +97,7 @@ def sample(
     chosen = turning_frames(variation, bonus=bonus, num_frames=count, pick=pick)
     still = ("nothing moves: frames were spread evenly",) if variation.max() < STILL else ()
     plan = FramePlan.from_indices(scored.indices[chosen], info.frame_times_seconds)
-    return replace(plan, notes=(*unused, *damage, *still))
+    return replace(plan, scores=variation[chosen], notes=(*unused, *damage, *still))
 
 
 @checked

@@ -109,7 +109,14 @@ def sample(
         length_weight=length_weight,
     )
     plan = FramePlan.from_indices(scored.indices[ranks], info.frame_times_seconds)
-    return replace(plan, scale=scale, group=group, time_code="clip", notes=(*how, *damage))
+    return replace(
+        plan,
+        scale=scale,
+        group=group,
+        scores=scored.scores[ranks],
+        time_code="clip",
+        notes=(*how, *damage),
+    )
 
 
 @checked

@@ -96,9 +96,8 @@ def sample(
         min_gap_seconds=min_gap_seconds,
         stop_gap_seconds=min(1 / fps, min_gap_seconds),
     )
-    return replace(
-        FramePlan.from_indices(scored.indices[chosen], info.frame_times_seconds), notes=(*how, *damage)
-    )
+    plan = FramePlan.from_indices(scored.indices[chosen], info.frame_times_seconds)
+    return replace(plan, scores=scored.scores[chosen], notes=(*how, *damage))
 
 
 def _caption(query: str, captioner: Callable[[str], str] | None) -> str:

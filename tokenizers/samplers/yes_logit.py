@@ -80,8 +80,9 @@ def sample(
         query=query,
         show_progress=show_progress,
     )
-    chosen = scored.indices[top_in_order(scored.scores, count)]
-    return replace(FramePlan.from_indices(chosen, info.frame_times_seconds), notes=damage)
+    ranks = top_in_order(scored.scores, count)
+    plan = FramePlan.from_indices(scored.indices[ranks], info.frame_times_seconds)
+    return replace(plan, scores=scored.scores[ranks], notes=damage)
 
 
 def top_in_order(scores: Float64Array, count: int) -> Int64Array:

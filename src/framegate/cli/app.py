@@ -76,6 +76,15 @@ WidthPx = Annotated[int, typer.Option(help="Width the frames are judged at.")]
 Setting = Annotated[
     list[str] | None, typer.Option("--set", help="Any other setting, name=value; repeatable.")
 ]
+Query = Annotated[
+    str | None, typer.Option(help="A question for the sampler, as --set sampler=tass; with --scorer.")
+]
+Scorer = Annotated[
+    str | None,
+    typer.Option(
+        help="What scores frames by the question: screen_text, or where a model runs tower, yes_logit."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -107,6 +116,8 @@ def plan(
     cell_px: CellPx = 28,
     width_px: WidthPx = 448,
     family: Family = None,
+    query: Query = None,
+    scorer: Scorer = None,
     settings: Setting = None,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(help="Also write the plan to this JSON file.")] = None,
@@ -132,13 +143,15 @@ def view(
     cell_px: CellPx = 28,
     width_px: WidthPx = 448,
     family: Family = None,
+    query: Query = None,
+    scorer: Scorer = None,
     settings: Setting = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
     side_by_side: Annotated[
         bool, typer.Option(help="Show what the kept cells alone can show beside it.")
     ] = True,
 ) -> None:
-    """Draw what is kept: overlay.mp4, sheet.png, timeline.png and view.html, which holds them all."""
+    """Draw what is kept: overlay.mp4, sheet.png, timeline.png, frames.png and view.html."""
     from framegate.cli.plan import view_command
 
     view_command(PlanOptions.of(context.params), out=out, side_by_side=side_by_side)
@@ -160,6 +173,7 @@ def run(
     fps: Fps = None,
     start: Start = None,
     end: End = None,
+    scorer: Scorer = None,
     settings: Setting = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     compare: Annotated[
@@ -180,6 +194,7 @@ def run(
         preset=preset,
         overrides=overrides_of(context.params),
         max_new_tokens=max_new_tokens,
+        scorer=scorer,
     )
     run_command(options, compare=compare, as_json=as_json)
 

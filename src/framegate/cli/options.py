@@ -40,6 +40,8 @@ class PlanOptions:
     cell_px: int
     width_px: int
     family: str | None
+    query: str | None
+    scorer: str | None
     overrides: dict[str, Any]
 
     @property
@@ -65,7 +67,8 @@ class PlanOptions:
         tubes: dict[str, Any] = {"frames per tube": self.tube_frames}
         if self.family is not None:
             frames, tubes = {"window": window, "judged": f"as {self.family} does"}, {}
-        shown = {"preset": self.preset, **self.overrides, **frames, **tubes}
+        asked = {"query": self.query, "scorer": self.scorer}
+        shown = {"preset": self.preset, **self.overrides, **asked, **frames, **tubes}
         return {name.replace("_", " "): value for name, value in shown.items() if value is not None}
 
 

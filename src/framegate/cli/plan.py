@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from framegate.config import FrontEndConfig
     from framegate.tokenizers.gate.plan import GatePlan
+    from framegate.types import FramePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
     _import_what_planning_needs(options)
     config = load_config(options.preset, **options.overrides)
     began = time.perf_counter()
+    is_asked = options.query is not None or options.scorer is not None
+    asked = {"frames": _asked_frames(options, config, show_progress)} if is_asked else {}
     plan = plan_video(
         options.video,
         options.preset,
@@ -48,6 +51,7 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
         family=options.family,
         show_progress=show_progress,
         **options.overrides,
+        **asked,
     )
     return Planned(
         plan=plan,
@@ -55,6 +59,23 @@ def make_plan(options: PlanOptions, *, show_progress: bool) -> Planned:
         figures=plan_figures(plan, config),
         milliseconds=1000 * (time.perf_counter() - began),
     )
+
+
+def _asked_frames(options: PlanOptions, config: FrontEndConfig, show_progress: bool) -> FramePlan:
+    """The frames of a sampler that reads a question."""
+    from framegate import plan_frames
+    from framegate.errors import ConfigError
+    from framegate.models.scorers import scorer_named
+
+    if options.scorer is None or options.query is None:
+        raise ConfigError(
+            f"--query is {options.query!r} and --scorer is {options.scorer!r}; give both, as --scorer screen_text."
+        )
+    settings = config.frames.to_dict()
+    window = {"start_seconds": options.start_seconds, "end_seconds": options.end_seconds}
+    scorer = scorer_named(options.scorer)
+    asked = {"query": options.query, "scorer": scorer, "show_progress": show_progress}
+    return plan_frames(options.video, **settings, **window, **asked)
 
 
 def _import_what_planning_needs(options: PlanOptions) -> None:

@@ -31,6 +31,7 @@ class RunOptions:
     preset: str
     overrides: dict[str, Any]
     max_new_tokens: int
+    scorer: str | None = None
 
 
 def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> None:
@@ -64,6 +65,12 @@ def attached_answer(
     import framegate
     from framegate.tools.evaluation.ask import ask
 
+    scorer = None
+    # the dense model is asked on the frames that the same sampler chooses without one
+    if options.scorer is not None and preset != "dense":
+        from framegate.models.scorers import scorer_named
+
+        scorer = scorer_named(options.scorer, model, processor)
     with framegate.attach(model, processor, preset, **overrides):
         return ask(
             model,
@@ -72,6 +79,7 @@ def attached_answer(
             question=options.question,
             window_seconds=options.window_seconds,
             max_new_tokens=options.max_new_tokens,
+            scorer=scorer,
         )
 
 

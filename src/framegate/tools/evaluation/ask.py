@@ -59,9 +59,11 @@ def ask(
     question: str,
     window_seconds: tuple[float | None, float | None] = (None, None),
     max_new_tokens: int,
+    scorer: Any = None,
 ) -> Answer:
     """Ask one question about a part of one video, greedily, in a batch of one, of an attached pair.
 
+    `scorer` scores the frames that the front end's sampler chooses from, by the question.
     The time to the first token is that of a streamer in the one call that also gives the answer. Raises FramegateError
     for a video that cannot be read, a budget that cannot be met, and what else the pair refuses.
     """
@@ -70,7 +72,9 @@ def ask(
     front_end = framegate.front_end_of(model)
     assert front_end is not None
     began = time.perf_counter()
-    inputs = question_inputs(processor, video, question, window_seconds=window_seconds).to(model.device)
+    plan = None if scorer is None else front_end.config.frames.to_dict() | {"scorer": scorer}
+    inputs = question_inputs(processor, video, question, window_seconds=window_seconds, plan=plan)
+    inputs = inputs.to(model.device)
     return generated(
         model, processor, inputs, report=lambda: front_end.report, began=began, max_new_tokens=max_new_tokens
     )
@@ -119,10 +123,12 @@ def question_inputs(
     question: str,
     *,
     window_seconds: tuple[float | None, float | None] = (None, None),
+    plan: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Make the model's inputs for one question about one video; arguments as for `ask`."""
+    """Make the model's inputs for one question about one video; `plan` names a sampler, others as for `ask`."""
     window = zip(("video_start", "video_end"), window_seconds, strict=True)
     shown = {"type": "video", "path": video} | {name: end for name, end in window if end is not None}
+    shown |= {} if plan is None else {"plan": plan}
     content = [] if video is None else [shown]
     return processor.apply_chat_template(
         [{"role": "user", "content": [*content, {"type": "text", "text": question}]}],

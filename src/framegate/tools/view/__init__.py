@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from framegate.tools.view.figures import PlanFigures, iter_tubes, plan_figures
+from framegate.tools.view.chosen import write_frames
+from framegate.tools.view.figures import PlanFigures, iter_tubes, plan_figures, tube_ends_seconds
 from framegate.tools.view.html import PageParts, write_html
 from framegate.tools.view.overlay import DARK, LIGHT, VideoWriter, paint_tube
 from framegate.tools.view.stills import Tile, choose_tubes, make_tile, write_sheet, write_timeline
@@ -29,11 +30,13 @@ class ViewFiles:
     overlay: Path
     sheet: Path
     timeline: Path
+    frames: Path | None
     page: Path
 
     def paths(self) -> list[Path]:
         """List them in the order they are told to the user."""
-        return [self.overlay, self.sheet, self.timeline, self.page]
+        found = [self.overlay, self.sheet, self.timeline, self.frames, self.page]
+        return [path for path in found if path is not None]
 
 
 def write_view(
@@ -46,7 +49,7 @@ def write_view(
     side_by_side: bool = True,
     show_progress: bool = False,
 ) -> ViewFiles:
-    """Write overlay.mp4, sheet.png, timeline.png and view.html.
+    """Write overlay.mp4, sheet.png, timeline.png, frames.png and view.html.
 
     Args:
         plan: the plan, with its frames.
@@ -58,13 +61,14 @@ def write_view(
         show_progress: draw a progress bar on a terminal.
 
     Returns:
-        Paths of the four files.
+        Paths of the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = ViewFiles(
         overlay=folder / "overlay.mp4",
         sheet=folder / "sheet.png",
         timeline=folder / "timeline.png",
+        frames=None if plan.frames is None else folder / "frames.png",
         page=folder / "view.html",
     )
     figures = plan_figures(plan, config)
@@ -73,6 +77,10 @@ def write_view(
     )
     write_sheet(tiles, files.sheet)
     write_timeline(plan, files.timeline, palette=LIGHT, config=config)
+    if plan.frames is not None and files.frames is not None:
+        ends = tube_ends_seconds(plan.timestamps_seconds)
+        span = (float(plan.timestamps_seconds[0]), float(ends[-1]))
+        write_frames(plan.frames, files.frames, window_seconds=span)
     with tempfile.TemporaryDirectory() as scratch:
         dark = Path(scratch) / "timeline.png"
         write_timeline(plan, dark, palette=DARK, config=config)

@@ -103,7 +103,7 @@ def _paste(sheet: Image.Image, tile: Tile, left_top: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True)
-class _Canvas:
+class Canvas:
     """Draws in output pixels on a picture that is larger by SMOOTHING, then shrunk."""
 
     draw: ImageDraw.ImageDraw
@@ -112,22 +112,26 @@ class _Canvas:
     end_seconds: float
 
     def x(self, seconds: float) -> float:
+        """Where a time stands."""
         share = (seconds - self.start_seconds) / (self.end_seconds - self.start_seconds)
         return LEFT_PX + share * (WIDTH_PX - LEFT_PX - RIGHT_PX)
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: tuple[int, int, int]) -> None:
+        """Fill a box, at least half a pixel wide."""
         corners = [SMOOTHING * value for value in (left, top, max(right, left + 0.5), max(bottom, top + 0.5))]
         self.draw.rectangle(corners, fill=colour)
 
     def line(
         self, points: list[tuple[float, float]], colour: tuple[int, int, int], width: float = 1.0
     ) -> None:
+        """Draw a line through points."""
         scaled = [(SMOOTHING * x, SMOOTHING * y) for x, y in points]
         self.draw.line(scaled, fill=colour, width=round(SMOOTHING * width), joint="curve")
 
     def text(
         self, x: float, y: float, words: str, *, anchor: str, strong: bool = False, size: int = 14
     ) -> None:
+        """Write words at a point."""
         colour = self.palette.ink if strong else self.palette.faint
         self.draw.text(
             (SMOOTHING * x, SMOOTHING * y), words, font=font(SMOOTHING * size), fill=colour, anchor=anchor
@@ -149,7 +153,7 @@ def write_timeline(
     image = Image.new("RGB", (SMOOTHING * WIDTH_PX, SMOOTHING * height), palette.ground)
     starts = np.asarray(plan.timestamps_seconds)
     ends = tube_ends_seconds(starts)
-    canvas = _Canvas(ImageDraw.Draw(image), palette, float(starts[0]), float(ends[-1]))
+    canvas = Canvas(ImageDraw.Draw(image), palette, float(starts[0]), float(ends[-1]))
     again = shown_again(plan, config).sum((1, 2))  # [T]
     figures = plan_figures(plan, config)
     _draw_legend(canvas, figures, shows_again=bool(again.any()))
@@ -158,13 +162,13 @@ def write_timeline(
     if again.any():
         means = {"tower": means["mean"], "prompt": figures.prompt_tokens / figures.num_tubes}
     _draw_means(canvas, means, plan.keep[0].size)
-    _draw_seconds(canvas, height - BOTTOM_PX)
+    draw_seconds(canvas, height - BOTTOM_PX)
     if has_motion:
         _draw_motion(canvas, motion, (starts, ends))
     image.resize((WIDTH_PX, height), Image.Resampling.LANCZOS).save(path, optimize=True)
 
 
-def _draw_legend(canvas: _Canvas, figures: PlanFigures, *, shows_again: bool) -> None:
+def _draw_legend(canvas: Canvas, figures: PlanFigures, *, shows_again: bool) -> None:
     canvas.text(LEFT_PX, 20, "Tokens per tube", anchor="lm", strong=True, size=16)
     x = 220.0
     parts = [("encoded", canvas.palette.kept), ("keyframe", canvas.palette.keyframe)]
@@ -179,7 +183,7 @@ def _draw_legend(canvas: _Canvas, figures: PlanFigures, *, shows_again: bool) ->
 
 
 def _draw_tokens(
-    canvas: _Canvas, plan: GatePlan, spans: tuple[Float64Array, Float64Array], again: npt.NDArray[np.int64]
+    canvas: Canvas, plan: GatePlan, spans: tuple[Float64Array, Float64Array], again: npt.NDArray[np.int64]
 ) -> None:
     kept = plan.keep.sum((1, 2))  # [T]
     dense = plan.keep[0].size
@@ -203,7 +207,7 @@ def _draw_tokens(
     canvas.text(right + 8, ceiling, "dense", anchor="lm")
 
 
-def _draw_means(canvas: _Canvas, means: dict[str, float], dense: int) -> None:
+def _draw_means(canvas: Canvas, means: dict[str, float], dense: int) -> None:
     """Draw a line for each mean number of tokens a tube, with its name."""
     right, floor = WIDTH_PX - RIGHT_PX, HEIGHT_PX - BOTTOM_PX
     last = float("inf")
@@ -215,7 +219,7 @@ def _draw_means(canvas: _Canvas, means: dict[str, float], dense: int) -> None:
         canvas.text(right + 8, last, f"{name} {mean:.1f}", anchor="lm", strong=True)
 
 
-def _draw_motion(canvas: _Canvas, motion: Float64Array, spans: tuple[Float64Array, Float64Array]) -> None:
+def _draw_motion(canvas: Canvas, motion: Float64Array, spans: tuple[Float64Array, Float64Array]) -> None:
     floor = HEIGHT_PX + MOTION_HEIGHT_PX - BOTTOM_PX
     ceiling = floor - MOTION_HEIGHT_PX + 30
     right = WIDTH_PX - RIGHT_PX
@@ -233,7 +237,8 @@ def _draw_motion(canvas: _Canvas, motion: Float64Array, spans: tuple[Float64Arra
     canvas.line(points, canvas.palette.kept, 1.5)
 
 
-def _draw_seconds(canvas: _Canvas, floor: float) -> None:
+def draw_seconds(canvas: Canvas, floor: float) -> None:
+    """Draw the axis of seconds below a floor."""
     step = nice_step(canvas.end_seconds - canvas.start_seconds, most=12)
     value = np.ceil(canvas.start_seconds / step) * step
     while value <= canvas.end_seconds + 1e-9:
