@@ -40,6 +40,7 @@ class VideoInfo:
         is_live: frames come once, in order, without a known end.
         warnings: what had to be assumed or was found damaged while looking.
         content: the file's bytes where they were given in place of a path; `source` names their number.
+        codec_keyframes: frames of a file that are coded on their own, int64 [K]; empty where nothing says it.
     """
 
     source: Path | str | None
@@ -55,6 +56,7 @@ class VideoInfo:
     is_live: bool = False
     warnings: tuple[str, ...] = ()
     content: bytes | None = field(default=None, repr=False)
+    codec_keyframes: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     @property
     def num_frames(self) -> int:

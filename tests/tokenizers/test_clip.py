@@ -135,7 +135,7 @@ def test_seeking_equals_decoding_in_sequence(tmp_path, name, options):
     path = write_clip(tmp_path / name, gradient_frames(100), keyframe_every=20, options=options)
     index = index_file(path)
     assert index.can_seek
-    assert len(index.keyframes) == 5
+    assert len(index.info.codec_keyframes) == 5
     with open_video(path) as stream:
         full = [frame.pixels for frame in stream.frames()]
         for place in (19, 20, 21, 55, 99):

@@ -128,7 +128,7 @@ def write_with_keyframes(path, frames, places):
 
 
 def test_codec_keyframes_come_from_the_container(shots):
-    found, doubt = codec_keyframes(open_video(shots))
+    found, doubt = codec_keyframes(probe(shots))
     assert found.tolist() == [0, 17, 60, 84]
     assert doubt is None
     plan = sample(probe(shots), coverage=0.2)
@@ -162,9 +162,9 @@ def test_an_encoders_own_rhythm_is_not_trusted(tmp_path, every, text):
 
 def test_a_last_scene_longer_than_the_rhythm_is_content(tmp_path):
     path = write_with_keyframes(tmp_path / "two.mp4", gradient_frames(60), {0, 20})
-    assert codec_keyframes(open_video(path))[1] is None
+    assert codec_keyframes(probe(path))[1] is None
     path = write_with_keyframes(tmp_path / "half.mp4", gradient_frames(60), {0, 30})
-    assert "every 30 frames" in codec_keyframes(open_video(path))[1]
+    assert "every 30 frames" in codec_keyframes(probe(path))[1]
 
 
 def moving_shots(lengths, *, noise):

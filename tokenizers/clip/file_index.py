@@ -48,7 +48,6 @@ class FileIndex:
         info: what is told to others.
         data: path of the file, or its bytes.
         ticks: time stamps in the stream's own unit, int64 [F], not decreasing.
-        keyframes: indices of the frames that decode on their own, int64 [K].
         lookup: how a decoded frame finds its place: by its time stamp, or by counting frames from the start.
         can_seek: decoding may start at a keyframe.
         stamps: of all packets, where the container's clock had to be mended; None where it is right.
@@ -57,7 +56,6 @@ class FileIndex:
     info: VideoInfo
     data: str | bytes = field(repr=False)
     ticks: Int64Array = field(repr=False)
-    keyframes: Int64Array = field(repr=False)
     lookup: Literal["time", "count"]
     can_seek: bool
     stamps: Stamps | None = field(default=None, repr=False)
@@ -104,6 +102,7 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
             duration_seconds=end,
             codec=stream.codec_context.name,
             video_stream=stream.index,
+            codec_keyframes=np.flatnonzero(np.array(packets.keys)[order]).astype(np.int64),
             warnings=(*other_videos_note(container, stream, Path(name).name), *odd_pixels, *notes),
             **shown,
         )
@@ -111,7 +110,6 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
         info=info,
         data=data,
         ticks=ticks,
-        keyframes=np.flatnonzero(np.array(packets.keys)[order]).astype(np.int64),
         lookup=lookup,
         can_seek=lookup == "time" and packets.stamps is None,
         stamps=packets.stamps,

@@ -145,8 +145,8 @@ class FileReader:
         return self._may_seek and self._keyframe_of(place) > self._position + SEEK_COST_FRAMES
 
     def _keyframe_of(self, place: int) -> int:
-        rank = int(np.searchsorted(self._index.keyframes, place, side="right")) - 1
-        return int(self._index.keyframes[rank]) if rank >= 0 else 0
+        rank = int(np.searchsorted(self._index.info.codec_keyframes, place, side="right")) - 1
+        return int(self._index.info.codec_keyframes[rank]) if rank >= 0 else 0
 
     def _seek(self, place: int) -> None:
         """Go to the last keyframe at or before a frame, to the one before where the container overshoots."""

@@ -9,8 +9,6 @@ from types import TracebackType
 from typing import Protocol, Self
 from weakref import WeakSet
 
-import numpy as np
-
 from framegate.errors import FrameError, VideoError
 from framegate.tokenizers.clip.file_index import FileIndex
 from framegate.tokenizers.clip.file_source import read_frames
@@ -27,7 +25,6 @@ class Source(Protocol):
     """What a stream needs of where its frames come from."""
 
     info: VideoInfo
-    codec_keyframes: Int64Array
 
     def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:
         """Give the wanted frames, int64 [F] not decreasing."""
@@ -58,7 +55,7 @@ class VideoStream:
     ) -> None:
         self.info = source.info
         self.warnings = warnings
-        self.codec_keyframes: Int64Array = getattr(source, "codec_keyframes", np.zeros(0, np.int64))
+        self.codec_keyframes = source.info.codec_keyframes
         self._source = source
         self._window = window_seconds
         self._live_fps = live_fps
@@ -170,7 +167,6 @@ class FileSource:
     def __init__(self, index: FileIndex, note: Note, window_seconds: Window) -> None:
         index = replace(index, info=windowed(index.info, window_seconds))
         self.info = index.info
-        self.codec_keyframes = index.keyframes
         self._index = index
         self._note = note
 
@@ -185,7 +181,6 @@ class MemorySource:
     def __init__(self, frames: MemoryFrames, info: VideoInfo, window_seconds: Window) -> None:
         info = windowed(info, window_seconds)
         self.info = info
-        self.codec_keyframes = np.zeros(0, np.int64)
         self._frames = frames
 
     def read(self, wanted: Int64Array, view: View) -> Iterator[Frame]:

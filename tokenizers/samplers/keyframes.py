@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from framegate.settings import Count, PerCall, Share, checked
-from framegate.tokenizers.clip import VideoStream
 from framegate.tokenizers.clip.window import Window, window_bounds, window_frames, windowed
 from framegate.tokenizers.samplers._content import content_keyframes
 from framegate.tokenizers.samplers._spaced import nearest
@@ -78,27 +77,27 @@ def sample(
 
 def _find(info: VideoInfo, window: Window, source: str) -> tuple[Int64Array, tuple[str, ...]]:
     """Indices of keyframes in the video, and what has to be said of how they were found."""
+    notes: tuple[str, ...] = ()
+    if source != "content" and info.source is not None:
+        found, doubt = codec_keyframes(info)
+        if source == "codec" or doubt is None:
+            return found, notes
+        notes = (f"{doubt}; keyframes were found in the pictures instead",)
     with open_file(info, window, "keyframes") as stream:
-        notes: tuple[str, ...] = ()
-        if source != "content":
-            found, doubt = codec_keyframes(stream)
-            if source == "codec" or doubt is None:
-                return found, notes
-            notes = (f"{doubt}; keyframes were found in the pictures instead",)
         known = len(stream.warnings)
         return content_keyframes(stream), (*notes, *stream.warnings[known:])
 
 
-def codec_keyframes(stream: VideoStream) -> tuple[Int64Array, str | None]:
-    """List the frames of a file that are coded on their own, int64 [K], without decoding, and why not to trust them.
+def codec_keyframes(info: VideoInfo) -> tuple[Int64Array, str | None]:
+    """List the frames of a file that are coded on their own, int64 [K], and why not to trust them.
 
     None where they can be trusted; not where there is but one, or their distance is constant, in frames or in seconds,
     to one frame.
     """
-    keyframes = stream.codec_keyframes
+    keyframes = info.codec_keyframes
     if len(keyframes) < 2:
         return keyframes, f"the file has {len(keyframes)} codec keyframe{'' if len(keyframes) == 1 else 's'}"
-    times = stream.info.frame_times_seconds
+    times = info.frame_times_seconds
     one_frame_seconds = float(np.median(np.diff(times)))
     for places, unit, one_frame in ((keyframes, "frames", 1.0), (times[keyframes], "s", one_frame_seconds)):
         end = len(times) - 1 if unit == "frames" else times[-1]
