@@ -115,10 +115,12 @@ def choices():
     """What the default could be: one thing changed at a time, at the two budgets of the headline."""
     for prompt in (0.25, 0.1):
         for name, changes in CHOICES.items():
-            yield of_default("choices", name, 0.25, prompt, **changes)
+            yield of_default("choices", name, 0.25, prompt, **(BEFORE | changes))
 
 
-# what is changed -> settings over the default's
+# what the default had when this series was to decide
+BEFORE = {"context": "anchored"}
+# what is changed -> settings over those
 CHOICES = {
     "default": {},
     "weight luma": {"weight": "luma"},
