@@ -156,6 +156,7 @@ def test_view_writes_its_files(tmp_path):
         (["plan", CLIP, "--query", "a number"], "--scorer is None; give both"),
         (["view", CLIP, "--query", "a number", "--scorer", "tower"], "asks a model, and none is loaded here"),
         (["plan", CLIP, "--query", "a number", "--scorer", "screentext"], "Did you mean 'screen_text'?"),
+        (["run", CLIP, "what?", "--scorer", "tweor"], "Did you mean 'tower'?"),
         (["run", CLIP, "what?", "--preset", "gaet"], "Did you mean 'gate'?"),
         (["run", CLIP, "what?", "--family", "qwen9"], "qwen9"),
         (["run", CLIP, "what?", "--family", "qwen3_vl", "--model", "framegate/nano"], "give one of them"),

@@ -22,9 +22,16 @@ __all__ = [
     "TimmEncoder",
     "YesLogit",
     "answers_by_frame",
+    "check_name",
     "pseudo_labels",
     "scorer_named",
 ]
+
+
+def check_name(name: str | None) -> None:
+    """Check a scorer's name, before a model is loaded; None is no scorer. ConfigError for an unknown one."""
+    if name is not None and name not in SCORERS:
+        raise ConfigError(f"Unknown scorer {name!r}. {nearest(name, SCORERS)}")
 
 
 def scorer_named(name: str, model: Any = None, processor: Any = None) -> Any:
@@ -41,8 +48,7 @@ def scorer_named(name: str, model: Any = None, processor: Any = None) -> Any:
     Raises:
         ConfigError: an unknown name, no model for one that needs it, or a package that is missing.
     """
-    if name not in SCORERS:
-        raise ConfigError(f"Unknown scorer {name!r}. {nearest(name, SCORERS)}")
+    check_name(name)
     if name == "screen_text":
         return ScreenText()
     if model is None:

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from benchmark import question, write_benchmark
 from clips import cut_in_half
@@ -108,6 +109,29 @@ def test_what_reads_the_question_shares_no_video(pair, good, tmp_path):
     rows = evaluate(*pair, good, "framegate", out=tmp_path / "out.jsonl", **QUICK, **selecting).rows
     assert {row["status"] for row in rows} == {"error"}
     assert "no text" in rows[0]["error"]
+
+
+class ByWords:
+    """Scores frames by the length of the question, and notes what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def score_frames(self, frames, text):
+        self.asked.append(text)
+        return np.arange(len(frames), dtype=float)
+
+
+def test_frames_are_scored_by_each_question(pair, good, tmp_path):
+    scorer, settings = ByWords(), {"keep_ratio": 0.5, "sampler": "tass", "num_frames": 2, "fps": 4}
+    results = evaluate(*pair, good, out=tmp_path / "a.jsonl", scorer=scorer, max_new_tokens=1, **settings)
+    assert all(row["status"] == "ok" for row in results.rows)
+    assert set(scorer.asked) == {question.question for question in good.questions}
+    assert results.header["scorer"] == "ByWords"
+    with pytest.raises(ConfigError, match="scorer None, now|scorer 'ByWords', now None"):
+        evaluate(*pair, good, out=tmp_path / "a.jsonl", max_new_tokens=1, **settings)
+    with pytest.raises(ConfigError, match="videos is 'shared'"):
+        evaluate(*pair, good, out=tmp_path / "b.jsonl", scorer=scorer, videos="shared", **settings)
 
 
 def test_the_first_token_is_timed_after_one_forward_and_the_whole_after_all(pair, good, monkeypatch):

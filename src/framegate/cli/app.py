@@ -215,6 +215,7 @@ def evaluate(
     tower_ratio: TowerRatio = None,
     max_video_tokens: MaxTokens = None,
     fps: Fps = None,
+    scorer: Scorer = None,
     settings: Setting = None,
     out: Annotated[Path, typer.Option(help="File of results, taken up again.")] = Path("results.jsonl"),
     csv: Annotated[Path | None, typer.Option(help="Summary to add to; else beside the results.")] = None,
@@ -271,6 +272,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         on_error=on_error,
         seed=seed,
+        scorer=scorer,
     )
     if not eval_command(options, as_json=as_json):
         raise typer.Exit(1)

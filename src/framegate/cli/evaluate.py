@@ -51,6 +51,7 @@ class EvalOptions:
     max_new_tokens: int
     on_error: Any
     seed: int
+    scorer: str | None = None
 
     @property
     def csv_path(self) -> Path:
@@ -62,6 +63,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
     """Evaluate, write and print; tells whether any question was answered."""
     from framegate import load_config
     from framegate.models.nano import NANO
+    from framegate.models.scorers import check_name, scorer_named
     from framegate.tools.evaluation import compare, evaluate, read_results, summarise
     from framegate.tools.evaluation.summary import append_csv, csv_rows, read_csv
 
@@ -71,6 +73,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
         )
     # what is wrong with the files is told before a model is loaded
     load_config(options.preset, **options.overrides)
+    check_name(options.scorer)
     read_csv(options.csv_path)
     base = None if options.baseline is None else read_results(options.baseline)
     questions = _read(options).select(kinds=options.kinds, split=options.split, limit=options.limit)
@@ -86,6 +89,7 @@ def eval_command(options: EvalOptions, *, as_json: bool) -> bool:
         max_new_tokens=options.max_new_tokens,
         command=shlex.join(["framegate", *sys.argv[1:]]),
         on_error=options.on_error,
+        scorer=None if options.scorer is None else scorer_named(options.scorer, model, processor),
         **options.overrides,
     )
     figures = summarise(results, seed=options.seed)

@@ -38,9 +38,11 @@ def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> 
     """Answer and print; compare None asks the dense model too where the model is framegate/nano."""
     from framegate import load_config
     from framegate.models.nano import NANO
+    from framegate.models.scorers import check_name
 
     # a mistyped setting is told before a model is loaded
     load_config(options.preset, **options.overrides)
+    check_name(options.scorer)
     model, processor = load_pair(options.model, options.family)
     if compare is None:
         compare = options.model in (None, NANO) and options.family is None

@@ -31,6 +31,7 @@ RESUMES_ON = (
     "preset",
     "config",
     "learned",
+    "scorer",
     "questions",
     "max_new_tokens",
     "versions",
@@ -185,6 +186,7 @@ def run_header(
     model_name: str | None,
     max_new_tokens: int,
     command: str,
+    scorer: object | None = None,
 ) -> dict[str, Any]:
     """Say what a run is: model, settings, questions and where it runs; see `evaluate` for the arguments."""
     config = load_config(preset, **overrides)
@@ -201,6 +203,7 @@ def run_header(
         "fps": config.frames.fps if "fps" in config.frames.settings else None,
         "config": _digest(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()),
         "learned": None if learned is None else _digest(learned.read_bytes()),
+        "scorer": None if scorer is None else type(scorer).__name__,
         "questions": questions.digest(),
         "num_questions": len(questions.questions),
         "source": str(questions.source),

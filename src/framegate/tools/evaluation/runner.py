@@ -14,6 +14,8 @@ from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import ConfigError, FramegateError, UnanswerableError
 from framegate.models.stages.registry import stages
 from framegate.settings import read
+from framegate.tokenizers.relevance import Scorer
+from framegate.tokenizers.scoring import ScoredOnce
 from framegate.tools.evaluation.ask import Answer, ask
 from framegate.tools.evaluation.metrics import parse_seconds, score
 from framegate.tools.evaluation.questions import Question, QuestionSet
@@ -41,6 +43,7 @@ def evaluate(
     videos: Videos = "each",
     on_error: OnFault = "skip",
     show_progress: bool = True,
+    scorer: Scorer | None = None,
     **overrides: Any,
 ) -> Results:
     """Ask every question and write what came back, going on where an earlier run of the same kind was cut off.
@@ -65,13 +68,16 @@ def evaluate(
             guessed.
         on_error: "skip" goes on behind a question that fails, counted and listed by its row; "raise" ends the run.
         show_progress: draw a progress bar on a terminal.
+        scorer: of framegate.models.scorers, scores the frames that the sampler chooses from by each question; what it
+            made of a video's frames is remembered.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=4.
 
     Returns:
         Header and rows of the whole file.
 
     Raises:
-        ConfigError: the configuration is not valid, or `out` holds something else than an earlier part of this run.
+        ConfigError: the configuration is not valid, `out` holds something else than an earlier part of this run, or a
+            scorer where videos are not read for each question.
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already.
         VideoError: and what else a question may raise, under on_error="raise".
@@ -89,9 +95,10 @@ def evaluate(
         model_name=model_name,
         max_new_tokens=max_new_tokens,
         command=command,
+        scorer=scorer,
     )
     seen: dict[Path, float] = {}
-    asking = _asking(model, processor, videos)
+    asking = _asking(model, processor, videos, scorer)
     with (
         framegate.attach(model, processor, preset, **overrides),
         last_video(processor.video_processor) as memory,
@@ -113,13 +120,17 @@ def evaluate(
     return read_results(out)
 
 
-def _asking(model: Any, processor: Any, videos: Videos) -> Asking:
+def _asking(model: Any, processor: Any, videos: Videos, scorer: Scorer | None) -> Asking:
+    if scorer is not None and videos != "each":
+        raise ConfigError(
+            f'videos is {videos!r}, and frames are scored by the question; with a scorer it is "each".'
+        )
     if videos == "shared":
         return SharedVideo(model, processor).ask
     if videos == "none":
         return lambda *, video, **asked: ask(model, processor, video=None, **asked)
     if videos == "each":
-        return partial(ask, model, processor)
+        return partial(ask, model, processor, scorer=None if scorer is None else ScoredOnce(scorer))
     raise ConfigError(f"videos is {videos!r}; it must be one of {', '.join(get_args(Videos))}.")
 
 
