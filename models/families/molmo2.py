@@ -253,6 +253,6 @@ FAMILY = Family(
     learned_positions=True,
     contexts=("kept",),
     scales_frames=False,
-    notes="Kept placeholders see one another both ways, as in the stock model; pictures do not go beside a video. "
-    "Frames are scaled with antialiasing, which its stock processor leaves out.",
+    notes="Kept placeholders see one another both ways, as in the stock model; pictures do not go beside a video, nor "
+    "a second video into its prompt. Frames are scaled with antialiasing, which its stock processor leaves out.",
 )

@@ -1,11 +1,11 @@
 """What every family promises, on its tiny model: one contract, found by the files of models/families."""
 
 import inspect
+import re
 
-import numpy as np
 import pytest
 import torch
-from family_cases import CLOSE, FAMILIES, called, dense, family_pair, new_words
+from family_cases import CLOSE, FAMILIES, ONE_VIDEO, called, dense, family_pair, new_frames, new_words
 from noted import plans_of
 from tiny import moving_frames
 
@@ -142,20 +142,44 @@ def test_generate_opens_with_the_callers_ids_and_needs_no_cache(pair):
         assert beams.shape == out.shape
 
 
-def new_frames(seed=0):
-    """Frames that share nothing, so that a threshold skips no cell: uint8 [8, h, w, 3]."""
-    return np.random.default_rng(seed).integers(0, 256, (8, 112, 168, 3), dtype=np.uint8)
-
-
 @torch.no_grad()
-def test_refilled_where_no_cell_is_skipped_it_is_dense(pair):
+def test_refilled_where_no_cell_is_skipped_it_is_dense(name, pair):
+    """Two videos in one prompt, so that each has to come to its own placeholders."""
     model, processor = pair
-    want = stock(model, dense(processor, new_frames()))
+    videos, text = [new_frames(), new_frames(seed=1)], two_videos(processor)
+    if name in ONE_VIDEO:
+        videos, text = videos[:1], None
+    want = stock(model, dense(processor, *videos, text=text))
     with framegate.attach(model, processor, threshold=1.0, timestamps=None) as front_end:
-        got = model(**called(processor, new_frames())).logits
+        got = model(**called(processor, *videos, text=text)).logits
         assert front_end.report.kept_tokens == front_end.report.dense_tokens
         assert {"refill", "select"} <= {stage.name for stage in front_end.report.stages}
     torch.testing.assert_close(got, want, **CLOSE)
+
+
+def two_videos(processor):
+    content = [{"type": "video"}, {"type": "video"}, {"type": "text", "text": "Which moves?"}]
+    return [processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)]
+
+
+UNEVEN = [0, 1, 10, 11, 30, 31, 65, 66]
+
+
+def test_the_prompt_tells_uneven_times(name, pair):
+    """Frames at these seconds: the times in the text, one a tube in order, are each of its tube."""
+    model, processor = pair
+    if families()[name].timestamps in ("none", "frame numbers before every frame, native"):
+        pytest.skip("no times in its prompt")
+    times = {"fps": 1.0, "total_num_frames": 67, "duration": 67.0, "frames_indices": UNEVEN}
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5, timestamps={}):
+        inputs = called(processor, new_frames(), metadata=times)
+    text = processor.tokenizer.decode(inputs["input_ids"][0])
+    told = [int(m or 0) * 60 + float(s) for m, s in re.findall(r"(?:(\d+):)?(\d+(?:\.\d+)?)", text)]
+    tube = getattr(processor.video_processor, "temporal_patch_size", 1)
+    spans = [UNEVEN[start : start + tube] for start in range(0, len(UNEVEN), tube)]
+    rest = iter(told)
+    for span in spans:
+        assert any(span[0] - 0.01 <= time <= span[-1] + 0.01 for time in rest), (span, text)
 
 
 @torch.no_grad()
@@ -172,12 +196,15 @@ def test_rows_of_a_batch_say_what_they_say_alone(pair):
 
 
 @torch.no_grad()
-def test_two_videos_in_one_prompt_are_each_brought_to_their_share(pair):
+def test_two_videos_in_one_prompt_are_each_brought_to_their_share(name, pair):
     model, processor = pair
-    content = [{"type": "video"}, {"type": "video"}, {"type": "text", "text": "Which moves?"}]
-    text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    text = two_videos(processor)
+    if name in ONE_VIDEO:
+        with pytest.raises(ValueError, match="At most one video"):
+            called(processor, moving_frames(), moving_frames(seed=1), text=text)
+        return
     with framegate.attach(model, processor, keep_ratio=0.5, tower_ratio=0.25, timestamps=None) as front_end:
-        inputs = called(processor, moving_frames(), moving_frames(seed=1), text=[text])
+        inputs = called(processor, moving_frames(), moving_frames(seed=1), text=text)
         logits = model(**inputs).logits
         report = front_end.report
     assert bool(torch.isfinite(logits).all())

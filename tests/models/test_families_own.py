@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from family_cases import CLOSE, NAMES, NEW, called, dense, family_pair
+from family_cases import CLOSE, FAMILIES, NAMES, NEW, called, dense, family_pair, new_frames, new_words
 from tiny import moving_frames
 from transformers.video_utils import VideoMetadata
 
@@ -267,14 +267,15 @@ def test_kept_patches_keep_their_rotary_places_and_see_one_another_alone(name, p
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", PERCEPTION)
+@pytest.mark.parametrize(
+    "name", [one for one in FAMILIES if families()[one.values[0]].recipe.pictures_beside]
+)
 def test_pictures_beside_a_video_stay_whole(pair):
     model, processor = pair
     content = [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "Alike?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
-    video = torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)
-    call = {"text": [text], "images": [moving_frames(1)[0]], "videos": [video], "do_sample_frames": False}
-    inputs = {k: v for k, v in processor(**call, return_tensors="pt").items() if torch.is_tensor(v)}
+    call = {"text": [text], "images": [moving_frames(1)[0]]}
+    inputs = called(processor, moving_frames(), own=False, **call)
     want = model(**inputs).logits
     with framegate.attach(model, None, "gate", keep_ratio=1.0):
         assert torch.equal(model(**inputs).logits, want)
@@ -282,7 +283,13 @@ def test_pictures_beside_a_video_stay_whole(pair):
         of_pixels = model(**inputs).logits
         assert front_end.report.kept_tokens == front_end.report.dense_tokens // 2
     with framegate.attach(model, processor, "gate", keep_ratio=0.5, timestamps=None):
-        torch.testing.assert_close(model(**processor(**call, return_tensors="pt")).logits, of_pixels, **CLOSE)
+        gated = called(processor, moving_frames(), **call)
+        torch.testing.assert_close(model(**gated).logits, of_pixels, **CLOSE)
+        assert model.generate(**gated, **new_words(model)).shape[1] == gated["input_ids"].shape[1] + 4
+    with framegate.attach(model, processor, threshold=1.0, timestamps=None):
+        refilled = model(**called(processor, new_frames(), **call)).logits
+    inputs = called(processor, new_frames(), own=False, **call)
+    torch.testing.assert_close(refilled, model(**inputs).logits, **CLOSE)
 
 
 @pytest.mark.parametrize("name", PERCEPTION)

@@ -127,33 +127,6 @@ def test_another_pooling_is_refused_by_name(changes):
         framegate.attach(model, None, "gate", keep_ratio=0.5)
 
 
-@torch.no_grad()
-def test_a_picture_beside_a_video_is_read_whole(name):
-    model, processor = tiny_pair(name)
-    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}]}]
-    call = {
-        "text": [processor.apply_chat_template(chat, tokenize=False)],
-        "images": [moving_frames(1)[0]],
-        "videos": [torch.from_numpy(moving_frames()).permute(0, 3, 1, 2)],
-        "video_metadata": [{"fps": 4.0, "total_num_frames": 8}],
-        "return_tensors": "pt",
-    }
-
-    def inputs():
-        return {key: value for key, value in processor(**call).items() if torch.is_tensor(value)}
-
-    stock = inputs()
-    want = model(**stock).logits
-    with framegate.attach(model, processor, "gate", keep_ratio=1.0):
-        assert torch.equal(model(**inputs()).logits, want)
-    with framegate.attach(model, None, "gate", keep_ratio=0.5):
-        of_pixels = model(**stock).logits
-    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
-        gated = inputs()
-        torch.testing.assert_close(model(**gated).logits, of_pixels, **CLOSE)
-        model.generate(**gated, max_new_tokens=2, do_sample=False)
-
-
 def test_extra_placeholders_are_counted_and_stay_by_tube_and_by_video():
     extra = ExtraPlaceholders(before_tube=1, after_video=2)
     cells = torch.tensor([[[0, 1]], [[0, 0]], [[1, 0]]]).bool()

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -31,6 +32,9 @@ CLOSE = {"rtol": 0, "atol": 2e-4}
 OWN_COMPRESSION = "use_token_compression"
 # what a stock model demands, and its stock processor gives only where a call asks for it
 ASKED = {"Cosmos3EdgeProcessor": {"return_mm_token_type_ids": True}}
+# stock processors that refuse a second video in a prompt
+ONE_VIDEO = {"molmo2"}
+EVEN = {"fps": 4.0, "total_num_frames": 8, "duration": 2.0, "frames_indices": list(range(8))}
 
 
 def new_words(model):
@@ -48,17 +52,20 @@ def family_pair(name):
     return model, processor
 
 
-def called(processor, *videos, own=True, text=None):
+def new_frames(seed=0):
+    """Frames that share nothing, so that a threshold skips no cell: uint8 [8, h, w, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (8, 112, 168, 3), dtype=np.uint8)
+
+
+def called(processor, *videos, own=True, text=None, images=None, metadata=EVEN):
     """Inputs of one row a video, or of `text`; `own` keeps framegate's keys, which a stock model would refuse."""
     chat = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What moves?"}]}]
     each = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     out = processor(
         text=text or [each] * len(videos),
+        **({} if images is None else {"images": images}),
         videos=[torch.from_numpy(video).permute(0, 3, 1, 2) for video in videos],
-        video_metadata=[
-            {"fps": 4.0, "total_num_frames": 8, "duration": 2.0, "frames_indices": list(range(8))}
-            for _ in videos
-        ],
+        video_metadata=[dict(metadata) for _ in videos],
         do_sample_frames=False,
         return_tensors="pt",
         padding=True,
@@ -67,9 +74,9 @@ def called(processor, *videos, own=True, text=None):
     return {k: v for k, v in out.items() if torch.is_tensor(v) and (own or not k.startswith("framegate"))}
 
 
-def dense(processor, *videos):
+def dense(processor, *videos, text=None):
     """Inputs as the stock processor makes them, told to be a video where the family's pixels do not say it."""
-    inputs = called(processor, *videos, own=False)
+    inputs = called(processor, *videos, own=False, text=text)
     if "pixel_values_videos" not in inputs:
         inputs["framegate_video_frames"] = torch.tensor([8] * len(videos))
     return inputs
