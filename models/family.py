@@ -143,7 +143,7 @@ class ProcessorRecipe:
         feature_extractor: name of the class in transformers that reads sound; None for processors without.
         tube_seconds_key: under which its stock processor hands over the seconds of a tube by a rate that it assumes;
             where the frames' own rate is known, it is put right. None where the stock processor reads it.
-        assumed_fps: that rate; None where none is assumed.
+        assumed_fps: rate that its processor writes or reads times by where nobody tells one; None for 24.
         not_followed: settings of its stock video processor that have to be off, and why, with what to do instead.
     """
 

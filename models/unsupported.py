@@ -32,7 +32,7 @@ REFUSED: dict[str, Refusal] = {
     "Gemma4UnifiedForConditionalGeneration": Refusal(
         "it has no vision tower: patches are projected into the language model one by one, so that there is nothing to "
         "save before the prompt",
-        "llava_onevision",
+        "gemma4",
     ),
     "GitForCausalLM": Refusal(
         "it takes the frames of a video in pixel_values, adds a learned embedding for each of a fixed few, and writes "

@@ -80,6 +80,20 @@ def test_a_front_end_that_was_saved_beside_is_the_one(tmp_path):
     assert "preset gate: keep_ratio 0.3" in said(examine(tmp_path))["front end"].found
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("ernie")])
+@pytest.mark.parametrize("says", [{"draw_on_frames": True}, {}])
+def test_a_setting_that_attach_refuses_is_broken(name, says, tmp_path):
+    """ERNIE's class draws times onto frames, also where a file says nothing of it."""
+    saved(name, tmp_path)
+    assert said(examine(tmp_path))["settings"].status == "note"
+    files = tmp_path / "processor_config.json"
+    video = json.loads(files.read_text())["video_processor"]
+    changed(files, video_processor={k: v for k, v in video.items() if k != "draw_on_frames"} | says)
+    found = said(examine(tmp_path))["settings"]
+    assert found.status == "broken"
+    assert "draw_on_frames=True" in found.found
+
+
 def test_a_swapped_processor_is_broken(tmp_path):
     saved("llava_onevision", tmp_path)
     tiny_pair("qwen2_vl")[0].config.save_pretrained(tmp_path)

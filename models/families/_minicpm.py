@@ -73,12 +73,10 @@ def _bounds(values: Mapping[str, Any]) -> tuple[int, int]:
 def size_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
     """Every frame as large as one square, in whole cells; FrameError for frames that would be cut into slices.
 
-    Source: find_best_resize of transformers' MiniCPMV4_6VideoProcessor.
+    Source: find_best_resize of transformers' MiniCPMV4_6VideoProcessor, which does not read do_resize.
     """
     cell, most = settings.layout.cell_px, settings.max_pixels
     slices = settings.stock["max_slice_nums"] if settings.stock["slice_mode"] else 1
-    if not settings.do_resize:
-        return height, width
     if slices > 1 and height * width > most:
         side = math.isqrt(most)
         raise FrameError(

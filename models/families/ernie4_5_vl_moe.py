@@ -49,7 +49,8 @@ _VIDEO: Values = STOCK_VALUES | {
 _NOT_STOCK: Values = {"cap_pixels_per_frame": False, "max_video_tokens": 0}
 _NOT_DRAWN = (
     "times drawn onto frames are not drawn here. Set processor.video_processor.draw_on_frames = False before attach, "
-    "and stamps in the prompt tell the times; or attach the model alone, which sees the frames as they were drawn on"
+    "or draw_on_frames to false in its files, and stamps in the prompt tell the times; or attach the model alone, "
+    "which sees the frames as they were drawn on"
 )
 _NAMES = {
     f"{kind}_{place}token": f"<|{kind.upper()}_{mark}|>"
@@ -75,6 +76,12 @@ def sample_rule(num_frames: int, video_fps: float | None, settings: VideoSetting
         raise FrameError(f"num_frames={wanted} is more than the {num_frames} frames at hand; ask for fewer.")
     found: Int64Array = torch.arange(0, num_frames, num_frames / wanted).long().numpy()
     return found
+
+
+def _told(found: Mapping[str, Any]) -> Values:
+    """Settings of a file, which names a class; one that says nothing of drawing draws."""
+    is_file = not found.keys().isdisjoint(("video_processor_type", "image_processor_type", "processor_class"))
+    return ({"draw_on_frames": True} if is_file else {}) | dict(found)
 
 
 def _as_tubes(rows: Tensor, frame_grids: Tensor) -> Tensor:
@@ -228,6 +235,7 @@ FAMILY = Family(
         size_rule=frame_rule,
         sample_rule=sample_rule,
         finish=_finish,
+        told=_told,
         not_followed={"draw_on_frames": _NOT_DRAWN},
     ),
     tiny=TinyRecipe(

@@ -223,6 +223,7 @@ FAMILY = Family(
         sample_rule=sample_rule,
         finish=_finish,
         pictures_beside=False,
+        assumed_fps=2.0,
     ),
     tiny=TinyRecipe(
         config=_tiny_config,

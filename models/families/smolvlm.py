@@ -171,7 +171,10 @@ class SmolVLMTower(FramesTower):
         """
         vision = self.inner.config.vision_config
         sizes = {"image_size": self._image_px, "patch_size": self._patch_px, "num_channels": CHANNELS}
-        teller = type(self.tower.embeddings)(type(vision)(**sizes, hidden_size=1)).to(patches.device)
+        # what its weights start from is drawn at random
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            teller = type(self.tower.embeddings)(type(vision)(**sizes, hidden_size=1))
+        teller = teller.to(patches.device)
         with torch.no_grad():
             teller.patch_embedding.weight.zero_()
             teller.patch_embedding.bias.zero_()

@@ -182,6 +182,7 @@ FAMILY = Family(
         model_values=_NOT_STOCK,
         size_rule=shared_rule,
         finish=_finish,
+        assumed_fps=1.0,
     ),
     tiny=TinyRecipe(
         config=_tiny_config,

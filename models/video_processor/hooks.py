@@ -100,13 +100,13 @@ def check_stampable(processor: Any, model_type: str, config: PlanConfig) -> None
     """Refuse a processor that has no step where stamps could be written.
 
     Raises:
-        AttachmentError: the class lacks that step, which all of transformers 5.19 to 5.23 have.
+        AttachmentError: the class lacks that step, which those of transformers have from 5.19 on.
     """
     wanted = config.timestamps is not None and why_no_stamps(model_type, config) is None
     if wanted and not hasattr(type(processor), VIDEOS_METHOD):
         raise AttachmentError(
             f"{type(processor).__name__} has no {VIDEOS_METHOD}, where timestamps are written; "
-            "use a processor of transformers 5.19 to 5.23, or set timestamps to None."
+            "use one of transformers, or set timestamps to None."
         )
 
 

@@ -136,10 +136,12 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             What is asked of each video.
 
         Raises:
+            AttachmentError: a setting that is not followed.
             ConfigError: an unknown setting, or settings that contradict each other.
         """
         given = {name: checked_setting(name, value) for name, value in call.items()}
         given = {name: value for name, value in given.items() if value is not None}
+        check_followed(self.model_type, given.get)
         settings = self._settings(given)
         if family_of_type(self.model_type).recipe.caps_frames:
             given = _capped(given, self.num_frames, self.fps)

@@ -38,6 +38,7 @@ class QwenVideoKwargs(OwnVideoKwargs, VideosKwargs, total=False):  # type: ignor
 
 
 _OWN = get_type_hints(OwnVideoKwargs)
+_WHOLE = "frames of this family are not cropped; leave it out, or crop them before"
 
 
 def checked_setting(name: str, value: Any) -> Any:
@@ -81,7 +82,9 @@ def check_followed(model_type: str, setting: Callable[[str], Any]) -> None:
     Raises:
         AttachmentError: one of them is on.
     """
-    for name, why in family_of_type(model_type).recipe.not_followed.items():
+    recipe = family_of_type(model_type).recipe
+    cropped = {} if "crop_size" in recipe.video_values else {"do_center_crop": _WHOLE}
+    for name, why in (cropped | dict(recipe.not_followed)).items():
         if setting(name):
             raise AttachmentError(f"The video processor has {name}={setting(name)!r}: {why}.")
 

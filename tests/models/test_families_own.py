@@ -1,15 +1,17 @@
 """What some families promise beside the contract of all: pictures, experts, sound, processors of kin, their rules."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 import transformers
-from family_cases import CLOSE, FAMILIES, NAMES, NEW, called, dense, family_pair, new_frames, new_words
+from family_cases import ASKED, CLOSE, FAMILIES, NAMES, NEW, called, dense, family_pair, new_frames, new_words
 from tiny import moving_frames
 from transformers.video_utils import VideoMetadata
 
 import framegate
-from framegate.errors import AttachmentError, PlaceholderError, UnsupportedModelError
+from framegate.errors import AttachmentError, FrameError, PlaceholderError, UnsupportedModelError
 from framegate.models.families import families, family_of_type
 from framegate.models.mechanism import mechanism_of
 from framegate.models.tiny import tiny_model
@@ -373,3 +375,44 @@ def test_experts_of_pictures_take_placeholders_and_their_marks(pair):
         left_out = front_end.report.dense_tokens - front_end.report.kept_tokens
     assert int((seen[0] == 2).sum()) == int((kinds == 2).sum()) - left_out
     assert seen[0].shape[1] < kinds.shape[1]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if families()[name].reads_times and families()[name].writes_times]
+)
+def test_a_rate_that_nobody_tells_is_noted_as_the_prompt_has_it(name, pair):
+    model, processor = pair
+    video = torch.from_numpy(new_frames()).permute(0, 3, 1, 2)
+    with framegate.attach(model, processor, "gate", keep_ratio=1.0) as front_end:
+        call = {"text": [families()[name].tiny.video_mark], "videos": [video], "do_sample_frames": False}
+        out = processor(**call, return_tensors="pt", **ASKED.get(type(processor).__name__, {}))
+        model(**{name: value for name, value in out.items() if torch.is_tensor(value)})
+        notes = str(front_end.report.notes)
+    said = re.search(r"(\d+) frames per second assumed", notes)
+    assert said, notes
+    text = processor.tokenizer.decode(out["input_ids"][0])
+    # the last time of the prompt lies within its last tube, whatever it is rounded to
+    last = max(int(m or 0) * 60 + float(s) for m, s in re.findall(r"(?:(\d+):)?(\d+(?:\.\d+)?)", text))
+    assert 7 / int(said[1]) - 1 < last < 7 / int(said[1]) + 0.1
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("minicpm")])
+def test_minicpm_resizes_whatever_do_resize_says_as_stock_does(name):
+    values = stock_values(name) | {"do_resize": False}
+    settings = video_settings(name, values)
+    assert settings.size_rule(8, 100, 150, settings) == (392, 560)
+    with pytest.raises(FrameError, match="cut into slices"):
+        settings.size_rule(8, 720, 1280, settings)
+
+
+@pytest.mark.parametrize("name", ["llava_onevision"])
+def test_a_crop_that_is_not_followed_is_refused(pair):
+    model, processor = pair
+    with (
+        framegate.attach(model, processor, "gate", keep_ratio=0.5),
+        pytest.raises(AttachmentError, match="do_center_crop=True"),
+    ):
+        processor.video_processor.preprocess([moving_frames()], do_center_crop=True)
+    processor.video_processor.do_center_crop = True
+    with pytest.raises(AttachmentError, match="do_center_crop=True"):
+        framegate.attach(model, processor, "gate", keep_ratio=0.5)

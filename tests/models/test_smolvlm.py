@@ -45,6 +45,15 @@ def stock_smolvlm(**settings):
     )
 
 
+@torch.no_grad()
+def test_a_call_draws_no_random_numbers():
+    model, processor = family_pair(NAME)
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5):
+        inputs, state = called(processor, moving_frames()), torch.get_rng_state()
+        model(**inputs)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("size", [(60, 250), (250, 61), (PX, PX)])
 def test_without_a_gate_pixels_and_text_are_the_stock_ones(size):
     processor, frames = stock_smolvlm(), moving_frames(8, *size)

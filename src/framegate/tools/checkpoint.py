@@ -208,9 +208,10 @@ def _values(found: Checkpoint) -> tuple[str, dict[str, Any]]:
 
 
 def _settings(found: Checkpoint) -> Check:
-    from framegate.models.video_processor.settings import stock_values
+    from framegate.models.video_processor.settings import check_followed, stock_values
 
     model_type, values = _values(found)
+    check_followed(model_type, {**(found.video or {}), **values}.get)
     usual = stock_values(model_type)
     other = [f"{name} {values[name]!r} ({usual[name]!r})" for name in values if values[name] != usual[name]]
     if not other:
