@@ -221,14 +221,13 @@ class Family:
         time_ids_per_second: steps of the position axis of time in a second, cut to whole numbers; None where the axis
             counts tubes.
         extra: placeholders of a video that stand for no cell.
-        tower_modules: names of the modules that make up the tower.
+        tower_modules: names of the modules that make up the tower, of which the first is called.
         merger_modules: names of the modules between tower and language model.
         video_size: bounds of the video size rule that released checkpoints set, where they are not the defaults of
             the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
         contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
         saves: where skipped cells cost nothing, of "tower" and "prompt".
-        scales_frames: the tower takes frames of any size, so that a budget can be met by smaller frames.
         notes: what a user should know.
     """
 
@@ -254,8 +253,12 @@ class Family:
     learned_positions: bool = False
     contexts: tuple[str, ...] = ("kept", "anchored")
     saves: tuple[str, ...] = ("tower", "prompt")
-    scales_frames: bool = True
     notes: str = ""
+
+    @property
+    def scales_frames(self) -> bool:
+        """True where the tower takes frames of any size, so that a budget can be met by smaller frames."""
+        return self.recipe.cell_patches is None and self.recipe.bounds is None
 
     @property
     def scaling(self) -> Scaling:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from framegate.errors import AttachmentError, ConfigError, FrameError, PlaceholderError, UnsupportedModelError
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families._shared import HALF, STOCK_VALUES, qwen_token_ids, tiny_text
+from framegate.models.families._shared import HALF, STOCK_VALUES, UNBOUNDED, qwen_token_ids, tiny_text
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.framewise import kept_per_tube
-from framegate.models.towers.patches import CHANNELS, PatchLayout, Scaling
+from framegate.models.towers.patches import CHANNELS, Scaling
 from framegate.models.towers.reordered import ReorderedTower, by_cells, by_rows
 from framegate.models.transformers_private import nearest_places
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
@@ -42,16 +42,6 @@ _VIDEO: Values = {name: value for name, value in STOCK_VALUES.items() if name !=
     "do_sample_frames": True,
     "max_num_frames": 128,
     "stack_frames": 1,
-}
-_NOT_STOCK: Values = {
-    "temporal_patch_size": 1,
-    "merge_size": _MERGE,
-    "num_frames": None,
-    "fps": None,
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
 }
 
 
@@ -138,6 +128,8 @@ class MiniCPMTower(ReorderedTower):
         "downsample_mode",
         "mm_token_type_ids",
     )
+    tube_frames = 1
+    merge_size = _MERGE
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         super().__init__(inner, family, scaling)
@@ -153,18 +145,6 @@ class MiniCPMTower(ReorderedTower):
                 f"{config.insert_layer_id} and merges {merges} is not supported; supported are {_MODE!r}, a block of "
                 "the tower, and 2 x 2 twice."
             )
-
-    @property
-    def layout(self) -> PatchLayout:
-        """How the tower wants pixels cut and scaled."""
-        return PatchLayout(
-            patch_size_px=self.inner.config.vision_config.patch_size,
-            temporal_patch_size=1,
-            merge_size=_MERGE,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
 
     def grids(self, call: dict[str, Any]) -> Tensor:
         """Frames, rows and columns of patches of each video: as noted by an attached processor, or by the prompt."""
@@ -308,7 +288,8 @@ def minicpm_recipe(processor: str) -> ProcessorRecipe:
         image_processor=("minicpmv4_6.image_processing_pil_minicpmv4_6", "MiniCPMV4_6ImageProcessorPil"),
         built=_built,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNBOUNDED
+        | {"temporal_patch_size": 1, "merge_size": _MERGE, "num_frames": None, "fps": None},
         size_rule=size_rule,
         bounds=_bounds,
         sizes_key="target_sizes_videos",

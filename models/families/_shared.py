@@ -26,16 +26,11 @@ STOCK_VALUES: Values = {
     "num_frames": None,
     "return_metadata": False,
 }
+# What stock processors do not bound, of those that read no such settings.
+UNCAPPED: Values = {"cap_pixels_per_frame": False, "max_video_tokens": 0}
+UNBOUNDED: Values = UNCAPPED | {"min_frames": 1, "max_frames": 1 << 31}
 # What the models of towers that see square frames, a frame a tube, say of a processor that leaves it to them.
-SQUARE_FRAMES: Values = {
-    "patch_size": 14,
-    "temporal_patch_size": 1,
-    "merge_size": 1,
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
-}
+SQUARE_FRAMES: Values = UNBOUNDED | {"patch_size": 14, "temporal_patch_size": 1, "merge_size": 1}
 # bounds of the size rule under which packed towers see small frames, for tiny models
 TINY_SIZE = {"shortest_edge": 28 * 28 * 4, "longest_edge": 28 * 28 * 24 * 8}
 

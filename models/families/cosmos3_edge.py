@@ -11,6 +11,7 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.families._shared import (
     HALF,
     STOCK_VALUES,
+    UNCAPPED,
     built_for_patches,
     qwen_token_ids,
     tiny_text,
@@ -18,7 +19,7 @@ from framegate.models.families._shared import (
 )
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.towers.packed import PackedTower
-from framegate.models.towers.patches import CHANNELS, PatchLayout
+from framegate.models.towers.reordered import channels_first, channels_last
 from framegate.models.transformers_private import SEGMENTS_KEY
 from framegate.tokenizers.plan_config import PlanConfig
 
@@ -38,39 +39,17 @@ _VIDEO: Values = STOCK_VALUES | {
     # its processor reads times, and does not ask for them itself
     "return_metadata": True,
 }
-_NOT_STOCK: Values = {"cap_pixels_per_frame": False, "max_video_tokens": 0}
-
-
-def _colours_first(rows: Tensor) -> Tensor:
-    """[N, p * p * C] as this tower reads them -> [N, C * p * p] as other towers do."""
-    return rows.unflatten(1, (-1, CHANNELS)).transpose(1, 2).flatten(1)
-
-
-def _colours_last(rows: Tensor) -> Tensor:
-    """[N, C * p * p] -> [N, p * p * C]."""
-    return rows.unflatten(1, (CHANNELS, -1)).transpose(1, 2).flatten(1)
 
 
 def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConfig) -> dict[str, Tensor]:
     """Rows in the order of the stock video processor, kept or all."""
-    return data | {_VIDEOS: _colours_last(data[_VIDEOS])}
+    return data | {_VIDEOS: channels_last(data[_VIDEOS])}
 
 
 class Cosmos3EdgeTower(PackedTower):
     """Cosmos 3 Edge's tower and projector, of one model."""
 
-    @property
-    def layout(self) -> PatchLayout:
-        """How the tower wants pixels cut and scaled; its configuration names no temporal patch."""
-        config = self.tower.config
-        return PatchLayout(
-            patch_size_px=config.patch_size,
-            temporal_patch_size=1,
-            merge_size=config.spatial_merge_size,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
+    tube_frames = 1
 
     def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
         """Call the parts of the tower: as a whole it lays its learned positions over all patches of a grid."""
@@ -80,7 +59,7 @@ class Cosmos3EdgeTower(PackedTower):
         learned = own.position_embedding.weight.unflatten(0, (own.position_embedding_size, -1))
         places = own.resize_positional_embeddings(learned, grid_thw, self.merge_size)
         kept = cells.keep.repeat_interleave(self.merge_size**2).to(places.device)
-        embeds = own.patch_embedding(_colours_last(rows)) + places[kept].to(rows.device)
+        embeds = own.patch_embedding(channels_last(rows)) + places[kept].to(rows.device)
         passed = {key: value for key, value in kwargs.items() if key == SEGMENTS_KEY or "framegate" in key}
         states = tower.post_layernorm(tower.encoder(embeds, grid_thw=grid_thw, **passed))
         return BaseModelOutputWithPooling(
@@ -90,11 +69,11 @@ class Cosmos3EdgeTower(PackedTower):
     def opened(self, call: dict[str, Any]) -> dict[str, Any]:
         """The call with the colours of its videos first."""
         rows = call.get(_VIDEOS)
-        return call if rows is None else call | {_VIDEOS: _colours_first(rows)}
+        return call if rows is None else call | {_VIDEOS: channels_first(rows)}
 
     def closed(self, call: dict[str, Any]) -> dict[str, Any]:
         """The call as the stock model takes it."""
-        return call | {_VIDEOS: _colours_last(call[_VIDEOS])}
+        return call | {_VIDEOS: channels_last(call[_VIDEOS])}
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
@@ -126,7 +105,7 @@ FAMILY = Family(
         image_processor=("cosmos3_edge.image_processing_pil_cosmos3_edge", "Cosmos3EdgeImageProcessorPil"),
         built=built_for_patches,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNCAPPED,
         size_rule=video_rule,
         counts_time=True,
         finish=_finish,

@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
 from framegate.models.families._shared import built_for_patches, qwen3_recipe, tiny_text
 from framegate.models.family import Family, TinyRecipe, Values
-from framegate.models.prompt.positions import text_positions
-from framegate.models.towers.packed import PackedTower
-from framegate.models.towers.patches import PatchLayout
-from framegate.models.transformers_private import packs_documents
+from framegate.models.towers.one_axis import OneAxisTower
 
 _SOUND = "Dots3NoteFeatureExtractor"
 _TOKENS = {"image_token_id": "<|imgpad|>", "video_token_id": "<|video_pad|>"}
@@ -28,29 +23,11 @@ def _built(values: Mapping[str, Any]) -> tuple[Values, Values]:
     return images, own | {"feature_extractor": getattr(transformers, _SOUND)()}
 
 
-class Dots3NoteTower(PackedTower):
+class Dots3NoteTower(OneAxisTower):
     """The vision tower of Dots 3 Note, of one model; sound stays."""
 
     consumed = ("pixel_values", "image_grid_thw", "video_grid_thw", "mm_token_type_ids")
-    tower_name = "vision_tower"
-
-    @property
-    def layout(self) -> PatchLayout:
-        """How the tower wants pixels cut and scaled; its configuration names no temporal patch."""
-        config = self.tower.config
-        return PatchLayout(
-            patch_size_px=config.patch_size,
-            temporal_patch_size=1,
-            merge_size=config.spatial_merge_size,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
-
-    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
-        """Positions of the caller's prompt on one axis, int64 [1, B, S]; [0, B, S] where the short one is counted."""
-        gapless = packs_documents(self.inner.config.get_text_config())
-        return text_positions(call, attention_mask, gapless=gapless)
+    tube_frames = 1
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:

@@ -15,6 +15,7 @@ from framegate.models.families._shared import (
     CLIP_STD,
     STOCK_VALUES,
     TINY_SIZE,
+    UNCAPPED,
     built_for_patches,
     frame_rule,
     tiny_text,
@@ -22,7 +23,7 @@ from framegate.models.families._shared import (
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.packed import PackedTower
 from framegate.models.towers.packed_anchored import AnchorRows
-from framegate.models.towers.patches import CHANNELS, PatchLayout
+from framegate.models.towers.patches import CHANNELS
 from framegate.models.transformers_private import SEGMENTS_KEY
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
@@ -46,7 +47,6 @@ _VIDEO: Values = STOCK_VALUES | {
     "draw_on_frames": False,
     "font": "Roboto-Regular.ttf",
 }
-_NOT_STOCK: Values = {"cap_pixels_per_frame": False, "max_video_tokens": 0}
 _NOT_DRAWN = (
     "times drawn onto frames are not drawn here. Set processor.video_processor.draw_on_frames = False before attach, "
     "or draw_on_frames to false in its files, and stamps in the prompt tell the times; or attach the model alone, "
@@ -122,20 +122,7 @@ class ErnieTower(PackedTower):
     """ERNIE 4.5 VL's tower and resampler, of one model; between `opened` and `closed` two frames are a tube."""
 
     consumed = ("pixel_values", "image_grid_thw", _GRIDS, "mm_token_type_ids", _KINDS)
-    tower_name = "vision_tower"
-
-    @property
-    def layout(self) -> PatchLayout:
-        """How pixels are cut and scaled: both frames that make a cell."""
-        config = self.tower.config
-        return PatchLayout(
-            patch_size_px=config.patch_size,
-            temporal_patch_size=config.temporal_merge_size,
-            merge_size=config.spatial_merge_size,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
+    tube_frames = _FRAMES
 
     def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
         """Call the tower on the first frames of all tubes, then the second, and the resampler on both as one strip."""
@@ -231,7 +218,7 @@ FAMILY = Family(
         ),
         built=built_for_patches,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNCAPPED,
         size_rule=frame_rule,
         sample_rule=sample_rule,
         finish=_finish,

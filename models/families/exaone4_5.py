@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from framegate.models.families._shared import qwen2_recipe, qwen_token_ids, tiny_text, tiny_windows
 from framegate.models.family import Family, TinyRecipe, Values
-from framegate.models.prompt.positions import text_positions
-from framegate.models.towers.packed import PackedTower
-from framegate.models.transformers_private import packs_documents
-
-
-class Exaone45Tower(PackedTower):
-    """EXAONE 4.5's tower, of one model."""
-
-    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
-        """Positions of the caller's prompt on one axis, int64 [1, B, S]; [0, B, S] where the short one is counted."""
-        gapless = packs_documents(self.inner.config.get_text_config())
-        return text_positions(call, attention_mask, gapless=gapless)
+from framegate.models.towers.one_axis import OneAxisTower
 
 
 def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
@@ -39,7 +26,7 @@ def _tiny_config(tokenizer: Any, vision: Values, text: Values) -> Any:
 FAMILY = Family(
     model_type="exaone4_5",
     model_class="Exaone4_5_ForConditionalGeneration",
-    bind=Exaone45Tower,
+    bind=OneAxisTower,
     recipe=qwen2_recipe("Exaone4_5_Processor"),
     tiny=TinyRecipe(config=_tiny_config),
     positions="1-D RoPE",

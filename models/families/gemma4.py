@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from framegate.errors import ConfigError, FrameError, PlaceholderError
-from framegate.models.families._shared import STOCK_VALUES, tiny_text
+from framegate.models.families._shared import STOCK_VALUES, UNBOUNDED, tiny_text
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.framewise import FramewiseTower
 from framegate.models.towers.offloaded import loaded
-from framegate.models.towers.patches import PatchLayout
 from framegate.models.towers.reordered import by_cells, by_rows, channels_first, channels_last
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
@@ -34,14 +33,6 @@ _VIDEO: Values = STOCK_VALUES | {
     "do_sample_frames": True,
     "num_frames": 32,
     "fps": None,
-}
-_NOT_STOCK: Values = {
-    "temporal_patch_size": 1,
-    "merge_size": _MERGE,
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
 }
 
 
@@ -135,18 +126,8 @@ class Gemma4Tower(FramewiseTower):
         "num_frames_per_video",
         "video_grid_thw",
     )
-
-    @property
-    def layout(self) -> PatchLayout:
-        """How the tower wants pixels cut and scaled."""
-        return PatchLayout(
-            patch_size_px=self.inner.config.vision_config.patch_size,
-            temporal_patch_size=1,
-            merge_size=_MERGE,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
+    tube_frames = 1
+    merge_size = _MERGE
 
     def grids(self, call: dict[str, Any]) -> Tensor:
         """Frames, rows and columns of patches of each video, by its places."""
@@ -250,7 +231,7 @@ FAMILY = Family(
         arguments=("image_seq_length", "audio_seq_length", "audio_ms_per_token"),
         built=_built,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNBOUNDED | {"temporal_patch_size": 1, "merge_size": _MERGE},
         size_rule=size_rule,
         bounds=_bounds,
         sizes_key="num_soft_tokens_per_video",
@@ -274,7 +255,6 @@ FAMILY = Family(
     merger_modules=("embed_vision",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Kept placeholders of a frame see one another both ways where the stock model's do; sliding windows of the "
     "language model hold kept tokens alone, and so reach further back.",
 )

@@ -16,6 +16,7 @@ from framegate.models.families._shared import (
     CLIP_STD,
     STOCK_VALUES,
     TINY_SIZE,
+    UNBOUNDED,
     built_for_patches,
     tiny_text,
     video_rule,
@@ -43,12 +44,6 @@ _VIDEO: Values = STOCK_VALUES | {
     "fps": 2,
     "num_frames": 16,
     "max_duration": _MAX_SECONDS,
-}
-_NOT_STOCK: Values = {
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
 }
 
 
@@ -153,7 +148,7 @@ FAMILY = Family(
         image_processor=("glm4v.image_processing_pil_glm4v", "Glm4vImageProcessorPil"),
         built=built_for_patches,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNBOUNDED,
         size_rule=video_rule,
         sample_rule=sample_rule,
         counts_time=True,

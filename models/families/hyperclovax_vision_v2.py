@@ -10,15 +10,14 @@ from torch import Tensor
 from framegate.models.cell_plan import CellPlan
 from framegate.models.families._shared import qwen2_recipe, qwen_token_ids, tiny_text, tiny_windows
 from framegate.models.families.exaone4_5 import FAMILY as EXAONE4_5
-from framegate.models.families.exaone4_5 import Exaone45Tower
 from framegate.models.family import TinyRecipe, Values
+from framegate.models.towers.one_axis import OneAxisTower
 
 
-class HyperClovaXTower(Exaone45Tower):
+class HyperClovaXTower(OneAxisTower):
     """The tower and projector of HyperCLOVA X, of one model."""
 
     consumed = ("pixel_values", "image_grid_thw", "video_grid_thw", "mm_token_type_ids")
-    tower_name = "vision_model"
 
     def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
         """Call the tower and what stands between it and the language model."""

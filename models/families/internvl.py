@@ -222,6 +222,5 @@ FAMILY = Family(
     merger_modules=("multi_modal_projector",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Its pixels do not say which are frames: attach the processor; pictures do not go beside a video.",
 )

@@ -146,6 +146,5 @@ FAMILY = Family(
     merger_modules=("vision_resampler", "multi_modal_projector", "image_newline"),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Frames are cropped to their middle square, as its stock processor does; the class token sees kept patches.",
 )

@@ -176,6 +176,5 @@ FAMILY = Family(
     merger_modules=("multi_modal_projector", "image_newline"),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Cells are those of the pooled 14 x 14 grid; the newline after a video always stays.",
 )

@@ -46,7 +46,6 @@ FAMILY = Family(
     merger_modules=("merger",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="A cell is 4 x 4 patches. Its prompt holds no times. Frames that would be cut into slices are refused: set "
     "slice_mode=False.",
 )

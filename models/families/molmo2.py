@@ -11,11 +11,10 @@ from einops import rearrange
 from torch import Tensor
 
 from framegate.errors import ConfigError, PlaceholderError
-from framegate.models.families._shared import STOCK_VALUES, square_rule, tiny_text
+from framegate.models.families._shared import STOCK_VALUES, UNBOUNDED, square_rule, tiny_text
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.framewise import FramewiseTower
 from framegate.models.towers.offloaded import loaded
-from framegate.models.towers.patches import PatchLayout
 from framegate.models.towers.reordered import by_cells, by_rows, cell_order, channels_first, channels_last
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
@@ -37,14 +36,6 @@ _VIDEO: Values = STOCK_VALUES | {
     "num_frames": 64,
     "max_fps": 2,
     "fps": None,
-}
-_NOT_STOCK: Values = {
-    "temporal_patch_size": 1,
-    "merge_size": _MERGE,
-    "min_frames": 1,
-    "max_frames": 1 << 31,
-    "cap_pixels_per_frame": False,
-    "max_video_tokens": 0,
 }
 
 
@@ -108,18 +99,8 @@ class Molmo2Tower(FramewiseTower):
         "video_grids",
         "video_grid_thw",
     )
-
-    @property
-    def layout(self) -> PatchLayout:
-        """How the tower wants pixels cut and scaled."""
-        return PatchLayout(
-            patch_size_px=self.inner.config.vision_config.patch_size,
-            temporal_patch_size=1,
-            merge_size=_MERGE,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
+    tube_frames = 1
+    merge_size = _MERGE
 
     def grids(self, call: dict[str, Any]) -> Tensor:
         """Frames, rows and columns of patches of each video, by video_grids."""
@@ -216,7 +197,7 @@ FAMILY = Family(
         ),
         built=_built,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNBOUNDED | {"temporal_patch_size": 1, "merge_size": _MERGE},
         size_rule=square_rule,
         bounds=_bounds,
         sizes_key="video_grids",
@@ -253,7 +234,6 @@ FAMILY = Family(
     merger_modules=("multi_modal_projector",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Kept placeholders see one another both ways, as in the stock model; pictures do not go beside a video, nor "
     "a second video into its prompt. Frames are scaled with antialiasing, which its stock processor leaves out.",
 )

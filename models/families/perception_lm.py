@@ -168,6 +168,5 @@ FAMILY = Family(
     merger_modules=("multi_modal_projector",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Its tower is timm's: it needs timm and torchvision. Every kept patch keeps its rotary place.",
 )

@@ -114,7 +114,6 @@ class SmolVLMTower(FramesTower):
     """
 
     consumed = ("pixel_values", "pixel_attention_mask")
-    tower_name = "vision_model"
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         super().__init__(inner, family, scaling)
@@ -252,6 +251,5 @@ FAMILY = Family(
     merger_modules=("connector",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="As internvl; its processor needs num2words. Cells are 3 x 3 patches (2.2B) or 4 x 4.",
 )

@@ -14,6 +14,7 @@ from framegate.models.families._shared import (
     HALF,
     STOCK_VALUES,
     TINY_SIZE,
+    UNCAPPED,
     built_for_patches,
     qwen_token_ids,
     shared_rule,
@@ -21,10 +22,7 @@ from framegate.models.families._shared import (
 )
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values
 from framegate.models.mechanism import Encoded
-from framegate.models.prompt.positions import text_positions
-from framegate.models.towers.packed import PackedTower
-from framegate.models.towers.patches import PatchLayout
-from framegate.models.transformers_private import packs_documents
+from framegate.models.towers.one_axis import OneAxisTower
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.tokenizers.plan_config import PlanConfig
 
@@ -48,7 +46,6 @@ _VIDEO: Values = STOCK_VALUES | {
     "return_metadata": True,
     "use_token_compression": True,
 }
-_NOT_STOCK: Values = {"cap_pixels_per_frame": False, "max_video_tokens": 0}
 
 
 def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConfig) -> dict[str, Tensor]:
@@ -77,7 +74,7 @@ def own_compression(pixels: Tensor, grids: Tensor, merge: int) -> Tensor:
     return torch.cat(kept)
 
 
-class VideoLlama3Tower(PackedTower):
+class VideoLlama3Tower(OneAxisTower):
     """VideoLLaMA3's tower and projector, of one model."""
 
     consumed = (
@@ -89,19 +86,8 @@ class VideoLlama3Tower(PackedTower):
         MASK_KEY,
         "mm_token_type_ids",
     )
-    tower_name = "vision_model"
-
-    @property
-    def layout(self) -> PatchLayout:
-        """How the tower wants pixels cut and scaled; its configuration names no merge and no temporal patch."""
-        return PatchLayout(
-            patch_size_px=self.tower.config.patch_size,
-            temporal_patch_size=1,
-            merge_size=_MERGE,
-            mean=self.scaling.mean,
-            std=self.scaling.std,
-            rescale_factor=self.scaling.rescale_factor,
-        )
+    tube_frames = 1
+    merge_size = _MERGE
 
     def shapes(self, call: dict[str, Any]) -> list[Shape]:
         """Frames, rows and columns of cells of each video."""
@@ -134,11 +120,6 @@ class VideoLlama3Tower(PackedTower):
             names = ("pixel_values", "image_grid_thw", "image_merge_sizes")
             media["image"] = self.inner.get_image_features(*(call[name] for name in names), return_dict=True)
         return media
-
-    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
-        """Positions of the caller's prompt on one axis, int64 [1, B, S]; [0, B, S] where the short one is counted."""
-        gapless = packs_documents(self.inner.config.get_text_config())
-        return text_positions(call, attention_mask, gapless=gapless)
 
     def _check_rows(self, call: dict[str, Any], wanted: int) -> None:
         mask = call.get(MASK_KEY)
@@ -179,7 +160,7 @@ FAMILY = Family(
         image_processor=("video_llama_3.image_processing_pil_video_llama_3", "VideoLlama3ImageProcessorPil"),
         built=built_for_patches,
         video_values=_VIDEO,
-        model_values=_NOT_STOCK,
+        model_values=UNCAPPED,
         size_rule=shared_rule,
         finish=_finish,
         assumed_fps=1.0,

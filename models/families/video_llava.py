@@ -69,7 +69,6 @@ class VideoLlavaTower(GridTower):
         "vision_feature_layer",
         "vision_feature_select_strategy",
     )
-    tower_name = "video_tower"
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         super().__init__(inner, family, scaling)
@@ -160,6 +159,5 @@ FAMILY = Family(
     merger_modules=("multi_modal_projector",),
     learned_positions=True,
     contexts=("kept",),
-    scales_frames=False,
     notes="Frames are cropped as in llava_next_video; a class token stays with its frame's patches, uncounted.",
 )

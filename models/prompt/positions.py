@@ -8,7 +8,7 @@ import torch
 
 from framegate.errors import AttachmentError
 from framegate.models.prompt.interleaved import interleaved_positions, is_interleaved
-from framegate.models.transformers_private import rope_index
+from framegate.models.transformers_private import packs_documents, rope_index
 
 
 def token_types(config: Any, input_ids: torch.Tensor) -> torch.Tensor:
@@ -124,24 +124,24 @@ def refuse_packed(given: torch.Tensor, attention_mask: torch.Tensor | None) -> N
         )
 
 
-def text_positions(call: dict[str, Any], attention_mask: torch.Tensor, *, gapless: bool) -> torch.Tensor:
+def text_positions(inner: Any, call: dict[str, Any], attention_mask: torch.Tensor) -> torch.Tensor:
     """Place the tokens of the caller's own prompt on one axis.
 
     Args:
+        inner: the model without its language-model head.
         call: the call's keyword arguments, the caller's ids among them.
         attention_mask: [B, S].
-        gapless: leave no gap where a token is dropped.
 
     Returns:
-        int64 [1, B, S]: the caller's position_ids where given, else each token's number in its row. Gapless, int64
-        [0, B, S]: no axis of the full prompt, so that the short one is counted.
+        int64 [1, B, S]: the caller's position_ids where given, else each token's number in its row. Where the language
+        model would read a gap as a seam, int64 [0, B, S]: no axis of the full prompt, so that the short one is counted.
 
     Raises:
         AttachmentError: position_ids of several axes, or that pack several documents into a row.
 
     Source: transformers' generate; a stock forward counts padding too, which rotary positions do not notice.
     """
-    given = call.get("position_ids")
+    given, gapless = call.get("position_ids"), packs_documents(inner.config.get_text_config())
     if given is None:
         counted = (attention_mask.long().cumsum(1) - 1).clamp(min=0)[None]
         return counted[:0] if gapless else counted

@@ -32,7 +32,6 @@ from framegate.models.towers.grid_geometry import (
     whole_frames,
 )
 from framegate.models.towers.patches import CHANNELS, Scaling
-from framegate.models.transformers_private import packs_documents
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, noted_shapes
 
@@ -53,7 +52,6 @@ class GridTower:
     columns: tuple[str, ...] = ()
     # keyword arguments of a call that have one value alone on kept cells
     only: Mapping[str, Any] = MappingProxyType({})
-    tower_name = "vision_tower"
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         self.inner, self.family, self.scaling = inner, family, scaling
@@ -91,7 +89,7 @@ class GridTower:
     @property
     def tower(self) -> Any:
         """The vision tower."""
-        return getattr(self.inner, self.tower_name)
+        return getattr(self.inner, self.family.tower_modules[0])
 
     @property
     def cell_px(self) -> int:
@@ -235,8 +233,7 @@ class GridTower:
 
     def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
         """Positions of the caller's prompt, int64 [1, B, S]; [0, B, S] where the short prompt is to be counted."""
-        gapless = packs_documents(self.inner.config.get_text_config())
-        return text_positions(call, attention_mask, gapless=gapless)
+        return text_positions(self.inner, call, attention_mask)
 
     def _frames(self, cells: Tensor) -> Tensor:
         """Flat cells of all videos as frames: [N] -> [F, H, W]."""

@@ -43,7 +43,6 @@ class PackedTower:
         "mm_token_type_ids",
     )
     columns: tuple[str, ...] = ()
-    tower_name = "visual"
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         self.inner, self.family, self.scaling = inner, family, scaling
@@ -58,16 +57,15 @@ class PackedTower:
     @property
     def tower(self) -> Any:
         """The vision tower."""
-        return getattr(self.inner, self.tower_name)
+        return getattr(self.inner, self.family.tower_modules[0])
 
     @property
     def layout(self) -> PatchLayout:
         """How the tower wants pixels cut and scaled."""
-        config = self.tower.config
         return PatchLayout(
-            patch_size_px=config.patch_size,
-            temporal_patch_size=config.temporal_patch_size,
-            merge_size=config.spatial_merge_size,
+            patch_size_px=self.tower.config.patch_size,
+            temporal_patch_size=self.tube_frames,
+            merge_size=self.merge_size,
             mean=self.scaling.mean,
             std=self.scaling.std,
             rescale_factor=self.scaling.rescale_factor,
@@ -81,7 +79,12 @@ class PackedTower:
     @property
     def merge_size(self) -> int:
         """Patches along the side of a cell."""
-        return self.layout.merge_size
+        return int(self.tower.config.spatial_merge_size)
+
+    @property
+    def tube_frames(self) -> int:
+        """Frames of a tube."""
+        return int(self.tower.config.temporal_patch_size)
 
     def shapes(self, call: dict[str, Any]) -> list[Shape]:
         """Tubes, rows and columns of cells of each video."""

@@ -10,10 +10,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from framegate.models.mechanism import Encoded
-from framegate.models.prompt.positions import text_positions
-from framegate.models.towers.packed import PackedTower
+from framegate.models.towers.one_axis import OneAxisTower
 from framegate.models.towers.patches import CHANNELS
-from framegate.models.transformers_private import packs_documents
 from framegate.models.video_tokens import VideoTokens
 
 # Dimensions of framegate's rows, [patches, C * t * p * p]; pixels of stock processors have more.
@@ -59,13 +57,11 @@ def channels_first(rows: Tensor) -> Tensor:
     return rearrange(rows, "... (n c) -> ... (c n)", c=CHANNELS)
 
 
-class ReorderedTower(PackedTower):
+class ReorderedTower(OneAxisTower):
     """A tower of kept rows whose model takes the pixels of videos otherwise; a family says how.
 
     What an attached processor gated comes as rows already, cell by cell; all else as the stock processor has it.
     """
-
-    tower_name = "vision_tower"
 
     def grids(self, call: dict[str, Any]) -> Tensor:
         """Tubes, rows and columns of patches of each video of a stock call, int64 [V, 3].
@@ -98,11 +94,6 @@ class ReorderedTower(PackedTower):
             return call
         rest = {name: value for name, value in call.items() if name != "video_grid_thw"}
         return rest | {"pixel_values_videos": self.stock(rows, call, grid_thw)}
-
-    def positions(self, call: dict[str, Any], attention_mask: Tensor) -> Tensor:
-        """Positions of the caller's prompt on one axis, int64 [1, B, S]; [0, B, S] where the short one is counted."""
-        gapless = packs_documents(self.inner.config.get_text_config())
-        return text_positions(call, attention_mask, gapless=gapless)
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """The tokens of each video, and the features of pictures."""
