@@ -356,7 +356,8 @@ LONG_SECTIONS = [
     ),
     (
         "Answers: what the default could be",
-        "Validation split, paired shares of dense over the headline's kinds; one thing changed at a time. Command: "
+        "Validation split, paired shares of dense over the headline's kinds; one thing changed at a time. `default` is "
+        "what it was then, with context anchored. Command: "
         "`python benchmarks/answers/bench_answers.py --clips clips --series choices query --split validation`.",
         lambda: answers.choices(table),
     ),
