@@ -41,7 +41,7 @@ test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not clients and not families" --durations 10
 
 test-families: $(STAMP)  ## the whole contract on every family (2 cores, under 15 minutes)
-	$(BIN)/python -m pytest -n 2 tests/models/test_families.py tests/models/test_families_own.py --durations 10
+	$(BIN)/python -m pytest -n 2 tests/models/test_families.py tests/models/test_families_own.py tests/models/test_families_sound.py --durations 10
 
 test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every kernel compiled for every GPU
 	$(BIN)/python -m pytest -n 2 -m slow --durations 10

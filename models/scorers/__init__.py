@@ -29,7 +29,14 @@ __all__ = [
 
 
 def check_name(name: str | None) -> None:
-    """Check a scorer's name, before a model is loaded; None is no scorer. ConfigError for an unknown one."""
+    """Check a scorer's name, before a model is loaded.
+
+    Args:
+        name: of the scorer; None is no scorer.
+
+    Raises:
+        ConfigError: an unknown one.
+    """
     if name is not None and name not in SCORERS:
         raise ConfigError(f"Unknown scorer {name!r}. {nearest(name, SCORERS)}")
 

@@ -120,9 +120,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         data |= {name: torch.from_numpy(values) for name, values in packed.items()}
         finish = family_of_type(self.model_type).recipe.finish
         if finish is not None:
-            data = finish(
-                data, {name: getattr(self, name) for name in self._names} | dict(given), self.config
-            )
+            own = {name: getattr(self, name) for name in self._names}
+            data = finish(data, own | dict(given), self.config)
         return _batch(gated, data, {"return_metadata": self.return_metadata} | dict(given))
 
     def request(self, config: PlanConfig, call: Mapping[str, Any]) -> Request:

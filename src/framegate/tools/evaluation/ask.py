@@ -127,7 +127,9 @@ def question_inputs(
 ) -> Any:
     """Make the model's inputs for one question about one video; `plan` names a sampler, others as for `ask`."""
     window = zip(("video_start", "video_end"), window_seconds, strict=True)
-    shown = {"type": "video", "path": video} | {name: end for name, end in window if end is not None}
+    shown: dict[str, Any] = {"type": "video", "path": video} | {
+        name: end for name, end in window if end is not None
+    }
     shown |= {} if plan is None else {"plan": plan}
     content = [] if video is None else [shown]
     return processor.apply_chat_template(
