@@ -212,12 +212,24 @@ def test_two_videos_in_one_prompt_are_each_brought_to_their_share(name, pair):
 
 
 @torch.no_grad()
-def test_the_tower_reads_fewer_rows(pair):
+def test_the_towers_first_block_reads_fewer_rows(pair):
     model, processor = pair
-    with framegate.attach(model, processor, "gate", keep_ratio=0.25) as front_end:
-        model(**called(processor, moving_frames()))
-        stage = front_end.report.stage("gate")
-        assert stage.patches_out <= 0.5 * stage.patches_in
+    tower, rows = mechanism_of(model.model, family_of(model)).tower, []
+
+    def count(_, args, kwargs):
+        states = args[0] if args else kwargs["hidden_states"]
+        rows.append(states.numel() // states.shape[-1])
+
+    blocks = next(part for part in tower.modules() if isinstance(part, torch.nn.ModuleList))
+    with blocks[0].register_forward_pre_hook(count, with_kwargs=True):
+        stock(model, dense(processor, moving_frames()))
+        whole = sum(rows)
+        rows.clear()
+        with framegate.attach(model, processor, "gate", keep_ratio=0.25) as front_end:
+            model(**called(processor, moving_frames()))
+            stage = front_end.report.stage("gate")
+    assert stage.patches_out <= 0.5 * stage.patches_in
+    assert 0 < sum(rows) <= 0.5 * whole
 
 
 @torch.no_grad()
