@@ -105,6 +105,7 @@ def bench(name, kind, mask, rounds):
             "mask": kind,
             "hidden": HIDDEN,
             "depth": DEPTH,
+            "rounds": rounds,
             "cells_kept": round(share, 4),
             "patches_kept": round(float(needed[ratio].float().mean()), 4),
             "dense_ms": round(statistics.median(times["dense"]), 1),
