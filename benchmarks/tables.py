@@ -294,8 +294,8 @@ SECTIONS = [
         "Time of a grid tower",
         "SigLIP-base's size (12 layers, 768 wide), fp32, 4 frames, dense and kept in turns. LLaVA-OneVision's tower at "
         "384 px with projector and pooling, where a kept cell needs every patch that its pooling reads; timm's at 224 "
-        "px, a cell a patch. Medians of so many rounds, beside other work of the machine. Target: 1.1 r + 0.02. Command: "
-        "`python benchmarks/tower/bench_grid_tower.py`.",
+        "px, a cell a patch. Medians of so many rounds, beside other work of the machine. Target: 1.1 r + 0.02. "
+        "Command: `python benchmarks/tower/bench_grid_tower.py`.",
         grid_tower_table,
     ),
     (
