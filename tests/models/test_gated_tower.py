@@ -113,7 +113,8 @@ def test_a_still_film_costs_one_frame_and_has_the_features_of_the_dense_model():
 @torch.no_grad()
 def test_skipped_patches_are_their_anchors_and_the_report_tells_the_shares():
     model, frames = tower_model(), film()
-    out = framegate.gate_tower(model, fps=2, tower_ratio=0.25, cell_patches=2)(frames)
+    settings = {"fps": 2, "tower_ratio": 0.25, "context": "anchored"}
+    out = framegate.gate_tower(model, cell_patches=2, **settings)(frames)
     keep, anchor = kept_patches(out.plan, 2), torch.from_numpy(out.plan.anchor)
     anchor = anchor.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1).long()
     assert torch.equal(out.features, out.features.gather(0, anchor[..., None].expand_as(out.features)))
