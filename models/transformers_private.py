@@ -249,6 +249,8 @@ def config_values(name_or_path: str | Path, hub: Mapping[str, Any]) -> dict[str,
     from transformers import PreTrainedConfig
 
     values, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
+    if not values:
+        raise OSError(f"{str(name_or_path)!r} has no config.json.")
     return dict(values)
 
 

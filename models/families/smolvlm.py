@@ -17,6 +17,7 @@ from framegate.models.mechanism import Encoded
 from framegate.models.towers.frames import FramesTower
 from framegate.models.towers.grid_encode import embed_patches, encode_rows
 from framegate.models.towers.patches import CHANNELS, Scaling
+from framegate.models.transformers_private import PLACEHOLDER_METHOD
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
 
@@ -96,7 +97,7 @@ def _video_text(processor: Any, shape: tuple[int, int, int], metadata: Any) -> s
     """What SmolVLM's processor writes for so many whole frames."""
     frames = torch.empty(1, shape[0], CHANNELS, 1, 1, device="meta")
     inputs = {"pixel_values": frames, "video_metadata": [metadata]}
-    text: str = processor.replace_video_token(inputs, video_idx=0)
+    text: str = getattr(processor, PLACEHOLDER_METHOD)(inputs, video_idx=0)
     return text
 
 

@@ -54,9 +54,9 @@ class OwnTower:
             output = self.tower.get_image_features(**{name: placed[name] for name in placed if name in known})
         tokens = list(getattr(output, "pooler_output", output))
         if len(tokens) != len(frames):
-            # a processor that cuts pictures into tiles says into how many
-            parts = torch.as_tensor(inputs["num_patches"]).tolist()
-            tokens = [torch.cat(list(part)) for part in torch.stack(tokens).split(parts)]
+            # processors that cut pictures into tiles: frames of one size into as many each
+            each = len(tokens) // len(frames)
+            tokens = [torch.cat(list(part)) for part in torch.stack(tokens).split(each)]
         return torch.stack([part.reshape(-1, part.shape[-1]).float().mean(0) for part in tokens])
 
     def encode_text(self, text: str) -> Tensor:

@@ -23,7 +23,8 @@ from framegate.models.video_processor.settings import stock_values, video_settin
 from framegate.tokenizers.plan_config import PlanConfig
 
 GLM = [name for name in NAMES if name.startswith("glm")]
-POOLED = [name for name in NAMES if families()[name].tower in ("grid", "frames")]
+# class tokens among the rows of Video-LLaVA are looked at in test_llava_clip.py
+POOLED = [name for name in NAMES if families()[name].tower in ("grid", "frames") and name != "video_llava"]
 PERCEPTION = [name for name in NAMES if name == "perception_lm"]
 ERNIE = [name for name in NAMES if name.startswith("ernie")]
 # their stock processors lay pixels out as no other's

@@ -109,7 +109,7 @@ def test_a_path_goes_through_the_chat_template_and_is_decoded_at_tower_size(clip
 
 def test_the_default_preset_stamps_frames_and_leaves_anchored_context_aside(clip):
     model, processor = llava_model(), llava_processor()
-    with framegate.attach(model, processor, keep_ratio=0.25) as front_end:
+    with framegate.attach(model, processor, keep_ratio=0.25, context="anchored") as front_end:
         inputs = chat(processor, [{"type": "video", "path": clip, "video_end": 4.0}])
         text = processor.tokenizer.decode(inputs["input_ids"][0])
         assert text.count("<video>") == 8 * 16 + 1
