@@ -52,12 +52,10 @@ class OwnTower:
         known = inspect.signature(self.tower.get_image_features).parameters
         with torch.inference_mode():
             output = self.tower.get_image_features(**{name: placed[name] for name in placed if name in known})
-        tokens = list(getattr(output, "pooler_output", output))
-        if len(tokens) != len(frames):
-            # processors that cut pictures into tiles: frames of one size into as many each
-            each = len(tokens) // len(frames)
-            tokens = [torch.cat(list(part)) for part in torch.stack(tokens).split(each)]
-        return torch.stack([part.reshape(-1, part.shape[-1]).float().mean(0) for part in tokens])
+        tokens = [part.reshape(-1, part.shape[-1]) for part in getattr(output, "pooler_output", output)]
+        # frames of one size have as many tokens each, in however many tiles or parts they come
+        of_frames = torch.cat(tokens).float().unflatten(0, (len(frames), -1))  # [F*n, D] -> [F, n, D]
+        return of_frames.mean(1)
 
     def encode_text(self, text: str) -> Tensor:
         """Average the embeddings of a text's words.
