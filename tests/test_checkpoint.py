@@ -4,7 +4,7 @@ import json
 from importlib import resources
 
 import pytest
-from family_cases import NAMES
+from family_cases import FAMILIES
 from typer.testing import CliRunner
 
 import framegate
@@ -49,7 +49,7 @@ def test_files_alone_tell_the_family_and_the_tokens(name, tmp_path):
     assert "stages refill, select" in found["front end"].found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_told_from_its_config(name, tmp_path):
     tiny_pair(name)[0].config.save_pretrained(tmp_path)
     found = said(examine(tmp_path))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from family_cases import NAMES, family_pair
+from family_cases import FAMILIES, family_pair
 from torch import nn
 
 import framegate
@@ -28,7 +28,7 @@ FRAMES = np.random.default_rng(0).integers(0, 255, (3, 64, 96, 3), dtype=np.uint
 CODES = Path(framegate.__file__).parent / "assets" / "codes.mp4"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_answers_about_a_frame_and_encodes_it(name):
     model, processor = family_pair(name)
     judge = YesLogit(model, processor, batch_frames=2)
