@@ -4,7 +4,7 @@ import json
 from importlib import resources
 
 import pytest
-from family_cases import FAMILIES
+from family_cases import FAMILIES, NAMES
 from typer.testing import CliRunner
 
 import framegate
