@@ -248,9 +248,11 @@ def config_values(name_or_path: str | Path, hub: Mapping[str, Any]) -> dict[str,
     """
     from transformers import PreTrainedConfig
 
-    values, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
-    if not values:
+    folder = Path(name_or_path)
+    # transformers gives nothing for a folder without the file, as for one whose file says nothing
+    if folder.is_dir() and not (folder / "config.json").is_file():
         raise OSError(f"{str(name_or_path)!r} has no config.json.")
+    values, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
     return dict(values)
 
 
