@@ -250,7 +250,7 @@ def config_values(name_or_path: str | Path, hub: Mapping[str, Any]) -> dict[str,
 
     folder = Path(name_or_path)
     # transformers gives nothing for a folder without the file, as for one whose file says nothing
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if folder.is_dir() and not (folder / hub.get("subfolder", "") / "config.json").is_file():
         raise OSError(f"{str(name_or_path)!r} has no config.json.")
     values, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
     return dict(values)
