@@ -47,7 +47,8 @@ COLUMNS = (
     *("tokens_dense", "cells_encoded", "tokens_kept", "input_seconds", "after_tower_ms"),
     *("videos", "seeds", "device", "torch", "transformers", "commit", "command"),
 )
-# what series besides the headline's keep of it: hundreds of rows a run would hide the few that decide
+# whose rows are told by kind and metric; of the others hundreds of rows a run would hide the few that decide
+TOLD_BY_KIND = ("dense", "no video", "framegate")
 OF_ALL, SHARES = ("headline", "all"), ("correct", "still_right")
 # sizes whose tubes hold more than a few tokens at a tenth of the prompt
 WIDE = ("6x10", "8x14")
@@ -167,11 +168,9 @@ def table_rows(run, results, twins, options):
             told = shared | {"size": size, "camera": run.camera or camera}
             chosen = None if camera == "all" else camera
             rows += [told | row for row in rows_of(mine, dense, chosen, rival=rival)]
-    return (
-        rows
-        if run.series == "budget"
-        else [row for row in rows if row["kind"] in OF_ALL and row["metric"] in SHARES]
-    )
+    if run.series == "budget" and run.name in TOLD_BY_KIND:
+        return rows
+    return [row for row in rows if row["kind"] in OF_ALL and row["metric"] in SHARES]
 
 
 def spelled(value):

@@ -1,4 +1,4 @@
-"""Draw results/answers.csv: right answers against the shares of prompt and tower, and against frames per second.
+"""Draw results/answers.csv: right answers, of dense, against shares of prompt and tower, and frame rates.
 
 python benchmarks/answers/plot_answers.py docs/img/answers.png
 """
@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from answers.summary import pick, read
+from answers.summary import OF_DENSE, pick, read
 from answers.tables import VIDCOM2
 from information.plot_information import COLOURS
 
@@ -43,7 +43,7 @@ def main():
 
 
 def draw_prompts(axis, rows):
-    """Right answers against the share of the prompt, a line per method; ours with a quarter of the tower."""
+    """Shares of dense against the share of the prompt, a line per method; ours with a quarter of the tower."""
     for method, colour in MORE_COLOURS.items():
         mine = [row for row in rows if row["name"] == method and row["keep_ratio"] and row["value"]]
         if method == "framegate":
@@ -54,7 +54,7 @@ def draw_prompts(axis, rows):
 
 
 def draw_towers(axis, rows):
-    """Right answers of the default against the share of the tower, a line per share of the prompt."""
+    """Shares of dense of the default against the share of the tower, a line per share of the prompt."""
     mine = [row for row in rows if row["name"] == "framegate"]
     prompts = sorted({row["keep_ratio"] for row in mine}, key=float)
     for number, prompt in enumerate(prompts):
@@ -84,7 +84,7 @@ def line(axis, rows, share, label, colour):
     """One method: points with what they cost, and of the default the interval."""
     if not rows:
         return
-    points = sorted(tuple(float(row[name]) for name in (share, "value", "low", "high")) for row in rows)
+    points = sorted(tuple(float(row[name]) for name in (share, *OF_DENSE)) for row in rows)
     x, y, low, high = zip(*points, strict=True)
     wide = 2.2 if label == "framegate" else 1.1
     axis.plot(x, y, "o-", color=colour, label=label, markersize=3, linewidth=wide)
@@ -94,10 +94,10 @@ def line(axis, rows, share, label, colour):
 
 def dense_line(axis, rows):
     """What is answered when nothing is left out, and what is guessed when everything is."""
-    for name, style in (("dense", ":"), ("no video", "--")):
-        found = [float(row["value"]) for row in rows if row["name"] == name]
-        if found:
-            axis.axhline(found[0], color=MORE_COLOURS["dense"], linestyle=style, linewidth=1, label=name)
+    guessed = [float(row["of_dense"]) for row in rows if row["name"] == "no video"]
+    for name, style, level in (("dense", ":", [1.0]), ("no video", "--", guessed)):
+        if level:
+            axis.axhline(level[0], color=MORE_COLOURS["dense"], linestyle=style, linewidth=1, label=name)
 
 
 def finish(axis, label):
@@ -105,9 +105,9 @@ def finish(axis, label):
     axis.set_xscale("log")
     axis.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES], fontsize=7)
     axis.minorticks_off()
-    axis.set_ylim(0, 1)
+    axis.set_ylim(0, 1.1)
     axis.set_xlabel(label, fontsize=8)
-    axis.set_ylabel("right answers, headline kinds", fontsize=8)
+    axis.set_ylabel("right answers, of dense, headline kinds", fontsize=8)
     axis.grid(alpha=0.3)
 
 
