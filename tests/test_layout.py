@@ -74,6 +74,11 @@ def test_every_public_name_resolves():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     target = tmp_path_factory.mktemp("wheel")
+    # two workers may build at once: neither in the checkout's own build folder
+    places = target / "places.cfg"
+    places.write_text(
+        f"[build]\nbuild_base = {target / 'build'}\n[bdist_wheel]\nbdist_dir = {target / 'bdist'}\n"
+    )
     command = [
         sys.executable,
         "-m",
@@ -85,7 +90,8 @@ def wheel(tmp_path_factory):
         str(target),
         str(ROOT),
     ]
-    run = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    environment = os.environ | {"DIST_EXTRA_CONFIG": str(places)}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
     return next(target.glob("*.whl"))
 
