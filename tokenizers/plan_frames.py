@@ -12,10 +12,15 @@ from framegate.tokenizers.samplers import sampler
 from framegate.types import FramePlan, VideoInfo
 
 
-def planned_frames(video: Any, name: str, settings: Mapping[str, Any]) -> FramePlan:
-    """Choose frames of a video by a sampler's name and settings; see `framegate.plan_frames`."""
+def planned_frames(
+    video: Any, name: str, settings: Mapping[str, Any], *, video_stream: int | None = None
+) -> FramePlan:
+    """Choose frames of a video, or of one of a file's streams, by a sampler's name; see `framegate.plan_frames`."""
     if isinstance(video, VideoInfo):
         return sampler(name)(video, **settings)
     source = fetched(video)
-    info = probe(source) if isinstance(source, str | Path) else open_video(source).info
+    if isinstance(source, str | Path) and video_stream is None:
+        return sampler(name)(probe(source), **settings)
+    with open_video(source, video_stream=video_stream) as stream:
+        info = stream.info
     return sampler(name)(info, **settings)

@@ -11,7 +11,7 @@
 #   kernels     all tests of the kernels, which take the GPU where there is one
 #   bench       `framegate bench`, op by op, the op's tests first
 #   end_to_end  gate and tower against the dense tower, also with flash-attn where it is installed
-#   first_token the default preset: refill and select at 768 frames, the first token of a 2B model's shape, a timm tower
+#   first_token the default preset: refill and select at 768 frames, the first token of a 2B model's shape
 #
 # Variables:
 #   OUT     folder for logs and results, default out/gpu: $OUT/logs/<step>.log, $OUT/results/<device>/<op>.csv

@@ -16,6 +16,7 @@ from framegate.models.video_processor.hooks import (
     StampsHook,
     check_stampable,
 )
+from framegate.models.video_processor.message import SAMPLING
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.models.video_processor.settings import check_followed
 from framegate.models.video_processor.sources import (
@@ -27,6 +28,7 @@ from framegate.models.video_processor.sources import (
 from framegate.tokenizers.clip.window import WHOLE
 from framegate.tokenizers.plan_config import PlanConfig
 
+_SAMPLING = frozenset(SAMPLING)
 NO_AUDIO = "load_audio_from_video: not followed, for this model takes no audio"
 
 
@@ -40,7 +42,10 @@ class ChatTemplateHook(MethodHook):
         if kwargs.get("load_audio_from_video") and not hasattr(self.processor, "feature_extractor"):
             kwargs, notes = kwargs | {"load_audio_from_video": False}, (NO_AUDIO,)
         reader = self.processor.video_processor
-        frames = reader.config.frames if isinstance(reader, GatedVideoProcessor) else None
+        # frames that the call asks for are chosen when the video is read, as they are without clips
+        named = {*kwargs, *(kwargs.get("processor_kwargs") or {})}
+        asks = not _SAMPLING.isdisjoint(named)
+        frames = reader.config.frames if isinstance(reader, GatedVideoProcessor) and not asks else None
         carried_over = with_carried_videos(conversation, notes, frames)
         return self.stock("apply_chat_template")(carried_over, *args, **kwargs)
 

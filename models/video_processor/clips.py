@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from framegate.errors import ConfigError
 from framegate.models.video_processor.message import Asked
 from framegate.tokenizers.plan_frames import planned_frames
-from framegate.tokenizers.samplers import FramesConfig, sampler, tells_clips
+from framegate.tokenizers.samplers import FramesConfig, tells_clips
 from framegate.tokenizers.scoring import reads_query
 from framegate.tokenizers.time_code import clip_text, frame_text
 from framegate.types import FramePlan
@@ -48,12 +47,12 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
             f"The plan of a video in a message is {plan!r}; give a FramePlan, a GatePlan, or a sampler's name "
             'with its options, {"sampler": "uniform", "num_frames": 16}.'
         )
-    known = inspect.signature(sampler(name)).parameters
     if settings.get("query") is None and reads_query(settings.get("scorer")):
         settings["query"] = question
     window = zip(("start_seconds", "end_seconds"), asked.window_seconds, strict=True)
-    settings |= {end: seconds for end, seconds in window if seconds is not None and end in known}
-    return replace(asked, plan=planned_frames(source, name, settings))
+    settings |= {end: seconds for end, seconds in window if seconds is not None}
+    frames_of = planned_frames(source, name, settings, video_stream=asked.video_stream)
+    return replace(asked, plan=frames_of)
 
 
 def clips_of(plan: FramePlan, *, by_frame: bool = False) -> list[FramePlan]:
@@ -86,7 +85,10 @@ def asked_by_clip(asked: Asked) -> list[tuple[str | None, Asked]]:
     """
     plan = asked.plan
     if not isinstance(plan, FramePlan):
-        return [(None, asked)]
+        if asked.time_code not in _WRITERS:
+            return [(None, asked)]
+        note = f"time_code={asked.time_code!r} of the message: not followed, for no plan of frames tells its clips"
+        return [(None, replace(asked, notes=(*asked.notes, note)))]
     code = asked.time_code or plan.time_code
     several = len(np.unique(plan.scale)) > 1
     if code is None and several:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from clips import write_clip
+from clips import write_clip, write_streams
 from noted import accounts_of
 from processor_cases import GATE, chat, text_of
 from tiny import moving_frames
@@ -238,6 +238,47 @@ def test_towers_of_one_size_say_that_scale_is_not_followed(path):
     notes = [str(one.notes) for one in accounts_of(inputs)]
     assert "scale" not in notes[0]
     assert "scale 0.5 of the plan: not followed, for this tower takes frames of one size" in notes[1]
+
+
+@pytest.mark.parametrize("code", ["clip", "frame"])
+def test_a_time_code_without_a_plan_of_frames_is_noted(path, code):
+    inputs = chat(attached(), [{"type": "video", "video": path, "time_code": code}])
+    (account,) = accounts_of(inputs)
+    assert f"time_code={code!r} of the message: not followed, for no plan of frames" in str(account.notes)
+
+
+def test_a_sampler_by_name_looks_at_the_stream_that_the_message_names(tmp_path):
+    colours = [((200, 20, 20), 96, 128, 0), ((20, 200, 20), 112, 224, 0)]
+    two = str(write_streams(tmp_path / "two.mkv", colours))
+    block = {
+        "type": "video",
+        "video": two,
+        "plan": {"sampler": "tass", "num_frames": 1, "fps": 10.0, "scorer": (seen := Greenness())},
+    }
+    for stream, is_green in ((0, False), (1, True)):
+        seen.greens.clear()
+        chat(attached(), [block | {"video_stream": stream}])
+        assert set(seen.greens) == {is_green}
+
+
+class Greenness(Encoder):
+    """Notes whether the frames that it was shown are green."""
+
+    def __init__(self):
+        super().__init__()
+        self.greens = []
+
+    def encode_frames(self, frames):
+        self.greens += [bool(frame[..., 1].mean() > frame[..., 0].mean()) for frame in frames]
+        return super().encode_frames(frames)
+
+
+def test_frames_that_a_call_asks_for_win_over_the_front_ends_own_clips(path):
+    processor = tiny_pair("qwen2_5_vl")[1]
+    config = framegate.load_config("gate", sampler="frame_to_clip", num_frames=4, fps=2.0)
+    attach_processor(processor, "qwen2_5_vl", config.plan)
+    inputs = chat(processor, [{"type": "video", "video": path}], processor_kwargs={"num_frames": 6})
+    assert [one.num_frames for one in accounts_of(inputs)] == [6]
 
 
 def test_an_unknown_time_code_is_refused(path):
