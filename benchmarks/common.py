@@ -25,6 +25,20 @@ def interleaved_ms(functions, *, rounds, warmup=2):
     return times
 
 
+def waiting(call, device):
+    """The call, until the device has done it."""
+
+    def done():
+        call()
+        if device.type == "cuda":
+            # here, as benchmarks of memory count what is loaded
+            import torch
+
+            torch.cuda.synchronize()
+
+    return done
+
+
 def ratio_of_medians(times, name, base):
     """Median of one over median of the other."""
     return statistics.median(times[name]) / statistics.median(times[base])

@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import interleaved_ms, write_csv
+from common import interleaved_ms, waiting, write_csv
 
 import framegate
 from framegate.models.families import family_of_type
@@ -94,17 +94,6 @@ def build(setting, attention):
     if attention is not None:
         model.set_attn_implementation({"vision_config": attention})
     return model
-
-
-def waiting(call, device):
-    """The call, until the device has done it."""
-
-    def done():
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return done
 
 
 def bench(dense, static_share, setting, rounds):

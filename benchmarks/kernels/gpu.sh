@@ -10,7 +10,7 @@
 #   tests       the tests marked gpu of kernels and models; REQUIRE_GPU=1 makes a missing GPU a failure
 #   kernels     all tests of the kernels, which take the GPU where there is one
 #   bench       `framegate bench`, op by op, the op's tests first
-#   end_to_end  gate and tower against the dense tower, also with flash-attn where it is installed
+#   end_to_end  gate and tower against the dense tower, also with flash-attn and on timm's towers where they are installed
 #   first_token the default preset: refill and select at 768 frames, the first token of a 2B model's shape
 #
 # Variables:
@@ -102,6 +102,9 @@ step versions versions
         if has flash_attn; then
             step end_to_end_flash "$PYTHON" benchmarks/kernels/bench_end_to_end.py --device cuda \
                 --attention flash_attention_2 --out "$HELD/results/flash_attn"
+        fi
+        if has timm; then
+            step grid_tower "$PYTHON" benchmarks/tower/bench_grid_tower.py --device cuda --out "$HELD/results/grid_tower.csv"
         fi
     fi
     if wanted first_token; then

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import environment, interleaved_ms, ratio_of_medians, write_csv
+from common import environment, interleaved_ms, ratio_of_medians, waiting, write_csv
 
 from framegate.models.stages.condensation import CondensationConfig
 from framegate.models.stages.condensation.condense import condense
@@ -87,17 +87,6 @@ def stages(given, shown):
     }
 
 
-def finished(call, device):
-    """The call, until the device has done it."""
-
-    def done():
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return done
-
-
 @torch.no_grad()
 def main():
     """Time the stages beside a dense tower, and write the CSV."""
@@ -114,7 +103,7 @@ def main():
     given = tokens(options.tubes, device)
     functions = {"dense": lambda: tower(pixels, grid_thw=grid, return_dict=True)}
     functions |= stages(given, tokens(options.tubes, device, levels=LEVELS))
-    functions = {name: finished(call, device) for name, call in functions.items()}
+    functions = {name: waiting(call, device) for name, call in functions.items()}
     place = environment(torch.cuda.get_device_name(device) if device.type == "cuda" else None)
     times = interleaved_ms(functions, rounds=options.rounds)
     for first, second in (("refill", "select"), ("scene_merge", "condensation")):

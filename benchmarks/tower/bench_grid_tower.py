@@ -1,6 +1,7 @@
 """Time of a grid tower on kept cells over its time on all cells, dense and compressed in turns.
 
     python benchmarks/tower/bench_grid_tower.py
+    python benchmarks/tower/bench_grid_tower.py --device cuda --out out/grid_tower.csv
 
 Towers of SigLIP-base's size (12 layers, 768 wide), randomly initialised: LLaVA-OneVision's at its real grid (384 px,
 27 x 27 patches, pooled to 14 x 14 cells), with projector and pooling, where a kept cell needs every patch that its
@@ -21,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import environment, interleaved_ms, ratio_of_medians, write_csv
+from common import environment, interleaved_ms, ratio_of_medians, waiting, write_csv
 
 from framegate.models.families import family_of
 from framegate.models.mechanism import mechanism_of
@@ -56,7 +57,7 @@ def block_mask(ratio, rng):
     return keep
 
 
-def llava_onevision(keeps):
+def llava_onevision(keeps, device):
     """LLaVA-OneVision's tower on all cells, and on those of each ratio; and the patches that these read."""
     vision = {
         "image_size": LLAVA_PX,
@@ -65,9 +66,9 @@ def llava_onevision(keeps):
         "num_attention_heads": HEADS,
         "intermediate_size": 4 * HIDDEN,
     }
-    outer = tiny_model("llava_onevision", vision=vision)
+    outer = tiny_model("llava_onevision", vision=vision).to(device)
     model, tower = outer.model, mechanism_of(outer.model, family_of(outer))
-    pixels = torch.randn(1, FRAMES, 3, LLAVA_PX, LLAVA_PX)
+    pixels = torch.randn(1, FRAMES, 3, LLAVA_PX, LLAVA_PX, device=device)
     rows = cut_patches(pixels[0], LLAVA_PATCH_PX)
     needed = {ratio: patches_of_cells(keep, LLAVA_PATCHES) for ratio, keep in keeps.items()}
     functions = {"dense": lambda: model.get_video_features(pixels, return_dict=True)}
@@ -76,10 +77,10 @@ def llava_onevision(keeps):
     return functions, needed
 
 
-def timm_vit(keeps):
+def timm_vit(keeps, device):
     """A tower of timm, the same way; a cell is a patch."""
-    model = timm.create_model(TIMM).eval()
-    pixels = torch.randn(FRAMES, 3, TIMM_PX, TIMM_PX)
+    model = timm.create_model(TIMM).eval().to(device)
+    pixels = torch.randn(FRAMES, 3, TIMM_PX, TIMM_PX, device=device)
     rows = cut_patches(pixels, TIMM_PATCH_PX)
     functions = {"dense": lambda: model.forward_features(pixels)}
     for ratio, keep in keeps.items():
@@ -89,19 +90,23 @@ def timm_vit(keeps):
     return functions, keeps
 
 
-TOWERS = {"llava_onevision": llava_onevision, f"timm {TIMM}": timm_vit}
+MASKS = {"random": random_mask, "block": block_mask}
+TOWERS = {"llava_onevision": llava_onevision, "timm": timm_vit}
 
 
-def bench(name, kind, mask, rounds):
+def bench(name, kind, rounds, device):
     """Rows of one tower and kind of mask, dense and kept in turns."""
+    mask = MASKS[kind]
+    place = environment(torch.cuda.get_device_name(device) if device.type == "cuda" else None)
     keeps = {ratio: torch.from_numpy(mask(ratio, np.random.default_rng(0))) for ratio in RATIOS}
-    functions, needed = TOWERS[name](keeps)
+    functions, needed = TOWERS[name](keeps, device)
+    functions = {name: waiting(call, device) for name, call in functions.items()}
     times = interleaved_ms(functions, rounds=rounds)
     for ratio, keep in keeps.items():
         value, share = ratio_of_medians(times, ratio, "dense"), float(keep.float().mean())
         target = 1.1 * share + 0.02
         yield {
-            "family": name,
+            "family": f"timm {TIMM}" if name == "timm" else name,
             "mask": kind,
             "hidden": HIDDEN,
             "depth": DEPTH,
@@ -113,7 +118,7 @@ def bench(name, kind, mask, rounds):
             "time_ratio": round(value, 4),
             "target": round(target, 4),
             "met": value <= target,
-            **environment(),
+            **place,
         }
 
 
@@ -122,12 +127,13 @@ def main():
     """Time every tower on every kind of mask, and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--towers", nargs="+", choices=TOWERS, default=list(TOWERS))
     parser.add_argument("--out", default=Path(__file__).parent / "results/grid_tower.csv")
     options = parser.parse_args()
     rows = []
-    masks = {"random": random_mask, "block": block_mask}
-    for name, kind in tqdm(list(product(TOWERS, masks)), desc="towers and masks"):
-        rows += bench(name, kind, masks[kind], options.rounds)
+    for name, kind in tqdm(list(product(options.towers, MASKS)), desc="towers and masks"):
+        rows += bench(name, kind, options.rounds, torch.device(options.device))
     for row in rows:
         print(
             {
