@@ -93,12 +93,19 @@ def tagged(text: str, tag: str) -> list[str]:
 
     Args:
         text: of one turn, or of many.
-        tag: "think" or "action".
+        tag: "think", "action" or "tool_call".
 
     Returns:
         What each pair of tags holds, in order, as written.
     """
-    return re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    # by hand: a pattern would try every opening tag against the whole rest
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    found: list[str] = []
+    start = text.find(opening)
+    while start >= 0 and (end := text.find(closing, start + len(opening))) >= 0:
+        found.append(text[start + len(opening) : end])
+        start = text.find(opening, end + len(closing))
+    return found
 
 
 def parse_frame_thinker(text: str) -> Choose | FrameAt | Answer | Invalid:
@@ -222,7 +229,7 @@ def parse_earl(text: str) -> Select | Answer | Invalid:
 
     Source: EARL (arXiv 2510.15440); its literal was not published, the form of the call is Pixel-Reasoner's.
     """
-    calls = re.findall(r"<tool_call>(.*?)</tool_call>", text, re.DOTALL)
+    calls = tagged(text, "tool_call")
     if not calls:
         boxed = last_boxed(text)
         return (
