@@ -44,6 +44,12 @@ class CellPlan:
         """Cells that are encoded, per video."""
         return [int(part.sum()) for part in self.keep.split(self.cells_per_video)]
 
+    @property
+    def kept_per_tube(self) -> list[int]:
+        """Cells that are encoded, per tube of all videos, in order."""
+        videos = zip(self.keep.split(self.cells_per_video), self.shapes, strict=True)
+        return torch.cat([keep.view(shape[0], -1).sum(1) for keep, shape in videos]).tolist()
+
 
 def cell_plan(
     anchors: Sequence[npt.NDArray[np.int32]],

@@ -49,11 +49,14 @@ class Mechanism(Protocol):
     """A tower that can run on kept cells alone, of one model and one family.
 
     `consumed` names the keyword arguments that media and positions stand in for; `columns` those of one value a column,
-    [B, S], that the language model reads besides.
+    [B, S], that the language model reads besides; `encodes_tubes_apart` says that the features of a tube's kept cells
+    come from these alone, and are all that is handed on of it.
     """
 
     consumed: tuple[str, ...]
     columns: tuple[str, ...]
+    encodes_tubes_apart: bool
+    inner: Any
     family: Family
     scaling: Scaling
 
@@ -98,6 +101,10 @@ class Mechanism(Protocol):
 
     def check_kept(self, call: dict[str, Any], cells: CellPlan) -> None:
         """Raise PlaceholderError when the rows that a processor handed over do not fit its cells."""
+        ...
+
+    def tube_rows(self, pixels: Tensor, cells: CellPlan) -> list[Tensor]:
+        """What `encode` reads of each tube, in order; those of some tubes, joined, are what it reads of these alone."""
         ...
 
     def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.gating import Gated, Prepared
+from framegate.models.attachment.remembering import Remembered
 from framegate.models.attachment.serving import Attached
 from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
 from framegate.models.video_processor.hooks import why_no_stamps
@@ -175,6 +176,23 @@ def account_for_gate(report: Report, gated: Gated, config: FrontEndConfig) -> No
     rows = gated.patches_in if config.reuses or kept == dense else len(gated.patches)
     tower.patches_in, tower.tokens_out = rows, report.kept_tokens
     tower.note = "reuse: every row is encoded" if config.reuses else ""
+
+
+def account_for_memory(report: Report, found: Remembered) -> None:
+    """Enter what the tower did not have to encode again.
+
+    Args:
+        report: filled in, after `account_for_gate`.
+        found: what the tower and the store gave.
+    """
+    report.encoded_cells -= found.reused_cells
+    report.reused_cells = found.reused_cells
+    tower = report.stage("tower")
+    tower.patches_in = round((tower.patches_in or 0) * found.share_read)
+    told = f"{found.reused_cells:,} cells of {found.reused_tubes:,} tubes were remembered"
+    tower.note = "; ".join(filter(None, (tower.note, told)))
+    for note in found.notes:
+        report.note(note)
 
 
 def account_for_generate(report: Report | None, prompt_length: int, *, milliseconds: float) -> None:

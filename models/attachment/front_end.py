@@ -41,6 +41,7 @@ from framegate.models.attachment.opening import LACKS_VIDEO, open_call, processo
 from framegate.models.attachment.serving import Attached, check_served, class_notes_of, scaling_of
 from framegate.models.attachment.video_call import VideoCall
 from framegate.models.family import Family
+from framegate.models.feature_store import FeatureStore
 from framegate.models.mechanism import mechanism_of
 from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
 from framegate.models.transformers_private import LOSS_NAME
@@ -77,7 +78,7 @@ class FrontEnd:
         self.processor: ProcessorAttachment | None = None
         # calls of several threads share this object, and nothing of a call
         self._thread = PerThread(
-            report=None, config=None, forward=None, generating=None, kept=None, lacks_video=None
+            report=None, config=None, forward=None, generating=None, kept=None, lacks_video=None, store=None
         )
         self._handles: list[RemovableHandle] = []
         self._replaced: dict[str, Any] = {}
@@ -99,6 +100,7 @@ class FrontEnd:
             has_processor=self.processor is not None,
             has_adapter=is_wrapped_by_peft(self.model),
             class_notes=class_notes_of(self.model, processor, self.family),
+            store=self._thread.store,
         )
 
     @property
@@ -170,6 +172,31 @@ class FrontEnd:
             self._overrides -= 1
             if reader is not None:
                 reader.override.config = read_before
+
+    @contextmanager
+    def remember(
+        self, store: FeatureStore | None = None, *, max_bytes: int = 1 << 30
+    ) -> Iterator[FeatureStore]:
+        """Encode every tube once for a while, in this thread: calls that show one again take its features.
+
+        For conversations in which a video comes back, whole or in parts. The features are those of the tower to the
+        last bits; gradients are never asked of what is remembered.
+
+        Args:
+            store: what another block remembered, to go on with; None for an empty one.
+            max_bytes: most bytes of features that an empty one holds, on the model's device.
+
+        Yields:
+            The store.
+
+        Raises:
+            ConfigError: max_bytes below 1.
+        """
+        before, self._thread.store = self._thread.store, FeatureStore(max_bytes) if store is None else store
+        try:
+            yield self._thread.store
+        finally:
+            self._thread.store = before
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in _OWN:

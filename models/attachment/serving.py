@@ -10,6 +10,7 @@ from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
 from framegate.models.families import derived_from
 from framegate.models.family import Family
+from framegate.models.feature_store import FeatureStore
 from framegate.models.mechanism import Mechanism
 from framegate.models.towers.patches import Scaling
 from framegate.models.transformers_private import checkpoint_name
@@ -30,6 +31,7 @@ class Attached:
         has_processor: a processor is attached beside the model.
         has_adapter: the model stands in a wrapper of PEFT, which saves an adapter alone.
         class_notes: what a report should say of the classes of model and processor.
+        store: holds the features of tubes that earlier calls encoded; None where nothing is remembered.
     """
 
     inner: Any
@@ -40,6 +42,7 @@ class Attached:
     has_processor: bool
     has_adapter: bool
     class_notes: tuple[str, ...] = ()
+    store: FeatureStore | None = None
 
 
 def class_notes_of(model: Any, processor: Any, family: Family) -> tuple[str, ...]:

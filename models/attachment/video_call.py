@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from framegate.models.attachment.account import (
     account_for_clock,
     account_for_gate,
     account_for_identity,
+    account_for_memory,
     account_for_processor,
     account_for_settings,
     account_for_size,
@@ -42,6 +43,7 @@ from framegate.models.attachment.keywords import (
     without_own_keys,
 )
 from framegate.models.attachment.on_model import TOKENIZER_NAME, changes_tokens, running
+from framegate.models.attachment.remembering import encode_remembered, why_not_remembered
 from framegate.models.attachment.serving import Attached
 from framegate.models.attachment.stage_call import stage_call
 from framegate.models.cell_plan import CellPlan, whole_plan
@@ -154,6 +156,8 @@ class VideoCall(Call):
         # stamps are found in ids; embeddings instead of them are the stock model's to place
         stamped = self.given.get("input_ids") is not None and mechanism.is_stamped(self.given)
         stays = not stamped and not changes_tokens(self.attached.modules, config) and not self._on_short
+        # the stock model's own path remembers nothing
+        stays = stays and self.attached.store is None
         account_for_stamps(report, self.attached, max(shape[0] for shape in shapes), stamped=stamped)
         account_for_identity(report, config, stock=stays)
         if stays and config.is_identity and not self._is_gated:
@@ -253,12 +257,31 @@ class VideoCall(Call):
                 "the tower attends segment by segment: it was moved to a GPU, or set to SDPA, after attach; attach "
                 "again for the kernel"
             )
+
+        def encode(rows: Tensor, cells: CellPlan) -> Encoded:
+            return mechanism.encode(rows, self.given, cells, anchored=anchored, backend=config.backend)
+
         started = time.perf_counter()
-        self.encoded = mechanism.encode(rows, self.given, cells, anchored=anchored, backend=config.backend)
+        self.encoded = self._remembered(rows, cells, encode, anchored=anchored) or encode(rows, cells)
         self.report.stage("tower").milliseconds = (time.perf_counter() - started) * 1000
         for note in self.encoded.notes:
             self.report.note(note)
         return self.encoded.layers
+
+    def _remembered(
+        self, rows: Tensor, cells: CellPlan, encode: Callable[[Tensor, CellPlan], Encoded], *, anchored: bool
+    ) -> Encoded | None:
+        """What the tower makes of tubes that no earlier call encoded, beside the others; None without a store."""
+        mechanism, store = self.attached.mechanism, self.attached.store
+        if store is None:
+            return None
+        why = why_not_remembered(mechanism, rows, anchored=anchored)
+        if why is not None:
+            self.report.note(f"nothing is remembered of this call: {why}")
+            return None
+        found = encode_remembered(store, mechanism, rows, self.given, cells, encode)
+        account_for_memory(self.report, found)
+        return found.encoded
 
 
 def _shares_of_all(prepared: Prepared | None) -> dict[str, float]:

@@ -16,7 +16,6 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.families._shared import HALF, STOCK_VALUES, UNBOUNDED, qwen_token_ids, tiny_text
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.mechanism import Encoded
-from framegate.models.towers.framewise import kept_per_tube
 from framegate.models.towers.patches import CHANNELS, Scaling
 from framegate.models.towers.reordered import ReorderedTower, by_cells, by_rows
 from framegate.models.transformers_private import nearest_places
@@ -206,7 +205,7 @@ class MiniCPMTower(ReorderedTower):
 
     def run(self, rows: Tensor, grid_thw: Tensor, cells: CellPlan, kwargs: dict[str, Any]) -> Any:
         """Call the tower with the cells of each frame side by side, as one strip, each patch at its own place."""
-        lengths = [length for length in kept_per_tube(cells) if length]
+        lengths = [length for length in cells.kept_per_tube if length]
         strips = torch.tensor([(1, _MERGE, _MERGE * length) for length in lengths])
         sizes = torch.repeat_interleave(grid_thw[:, 1:], grid_thw[:, 0], dim=0).cpu()
         side = self.tower.embeddings.num_patches_per_side

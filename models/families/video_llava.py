@@ -63,6 +63,8 @@ class VideoLlavaTower(GridTower):
         UnsupportedModelError: another vision tower than CLIP.
     """
 
+    # the class token of a frame is handed on beside the features of its cells
+    encodes_tubes_apart = False
     consumed = (
         "pixel_values",
         "pixel_values_images",

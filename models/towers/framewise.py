@@ -35,19 +35,13 @@ class FramewiseTower(ReorderedTower):
         dense = patch_places(call["video_grid_thw"].cpu(), layout.merge_size)  # [N, 2]
         places = dense[cells.keep.repeat_interleave(layout.patches_per_cell)].to(at)
         rows, done, order = pixels.to(at, self.tower.dtype), [], []
-        for starts, length in spans_alike(kept_per_tube(cells)):
+        for starts, length in spans_alike(cells.kept_per_tube):
             of_cells = torch.from_numpy(starts)[:, None] + torch.arange(length)  # [f, cells]
             of_rows = of_cells[..., None] * layout.patches_per_cell + torch.arange(layout.patches_per_cell)
             index = of_rows.flatten(1).to(at)  # [f, patches]
             done.append(self.frames(rows[index], places[index]).flatten(0, 1))
             order.append(of_cells.flatten())
         return Encoded([torch.cat(done)[torch.cat(order).argsort().to(at)]], None)
-
-
-def kept_per_tube(cells: CellPlan) -> list[int]:
-    """Kept cells of each tube of all videos, in order."""
-    videos = zip(cells.keep.split(cells.cells_per_video), cells.shapes, strict=True)
-    return torch.cat([keep.view(shape[0], -1).sum(1) for keep, shape in videos]).tolist()
 
 
 def spans_alike(lengths: list[int]) -> list[tuple[np.ndarray[Any, np.dtype[np.int64]], int]]:

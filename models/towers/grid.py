@@ -50,6 +50,7 @@ class GridTower:
 
     consumed: tuple[str, ...] = ("pixel_values",)
     columns: tuple[str, ...] = ()
+    encodes_tubes_apart = True
     # keyword arguments of a call that have one value alone on kept cells
     only: Mapping[str, Any] = MappingProxyType({})
 
@@ -165,6 +166,14 @@ class GridTower:
                 f"pixel_values_videos is {tuple(pixels.shape)}; {NOTES_KEY} and {PLAN_KEY} ask for {wanted} "
                 f"patches of {width} values. Pass all keys of one processor call."
             )
+
+    def tube_rows(self, pixels: Tensor, cells: CellPlan) -> list[Tensor]:
+        """Rows of each frame; of whole frames each as a video of its own, [1, 1, C, h, w]."""
+        if pixels.ndim == _WHOLE:
+            return list(pixels.flatten(0, 1)[:, None].split(1))
+        # rows of a processor may have empty ones behind them
+        counts = self._needed(cells).flatten(1).sum(1).tolist()
+        return list(pixels[: sum(counts)].split(counts))
 
     def stock_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor | None:
         """Frames [V, F, C, h, w] in which every skipped patch has its anchor's; None where videos differ in length."""

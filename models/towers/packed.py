@@ -15,6 +15,7 @@ from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
 from framegate.models.mechanism import Encoded, JudgedFrames
 from framegate.models.prompt import full_positions, has_stamps, token_types
+from framegate.models.towers.grid_geometry import MediaFeatures
 from framegate.models.towers.offloaded import device_for
 from framegate.models.towers.packed_anchored import anchor_rows, cells_with_keys
 from framegate.models.towers.packed_layout import layout, packed_kwargs
@@ -43,6 +44,7 @@ class PackedTower:
         "mm_token_type_ids",
     )
     columns: tuple[str, ...] = ()
+    encodes_tubes_apart = True
 
     def __init__(self, inner: Any, family: Family, scaling: Scaling) -> None:
         self.inner, self.family, self.scaling = inner, family, scaling
@@ -138,6 +140,10 @@ class PackedTower:
         """Check the rows that a processor handed over against its cells."""
         self._check_rows(call, cells.num_kept * self.layout.patches_per_cell)
 
+    def tube_rows(self, pixels: Tensor, cells: CellPlan) -> list[Tensor]:
+        """Rows of the kept cells of each tube."""
+        return list(pixels.split([kept * self.layout.patches_per_cell for kept in cells.kept_per_tube]))
+
     def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:
         """Rows [dense patches, C * t * p * p] in which every skipped cell has its anchor's."""
         rows_per_cell = self.layout.patches_per_cell
@@ -173,7 +179,8 @@ class PackedTower:
 
     def media(self, encoded: Encoded, tokens: VideoTokens, call: dict[str, Any]) -> dict[str, Any]:
         """Tokens of the videos, and the features of images, as the stock model takes them."""
-        video = encoded.output
+        # no output where the tower did not run, for every tube was remembered
+        video = MediaFeatures() if encoded.output is None else encoded.output
         video.pooler_output = list(tokens.features.split(tokens.counts))
         if len(tokens.layers) > 1:
             video.deepstack_features = [list(layer.split(tokens.counts)) for layer in tokens.layers[1:]]

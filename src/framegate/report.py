@@ -40,6 +40,7 @@ class Report:
         video_seconds: their duration together, None when time stamps are unknown.
         dense_tokens: video tokens the stock model would have had, one per cell.
         encoded_cells: cells that the tower encoded.
+        reused_cells: cells whose features an earlier call had encoded (`front_end.remember`).
         kept_tokens: video tokens the language model got.
         dense_time_tokens: text tokens of time, with what sets them apart, in the stock prompt.
         kept_time_tokens: the same in the prompt that the language model got.
@@ -55,6 +56,7 @@ class Report:
     video_seconds: float | None = None
     dense_tokens: int = 0
     encoded_cells: int = 0
+    reused_cells: int = 0
     kept_tokens: int = 0
     dense_time_tokens: int = 0
     kept_time_tokens: int = 0

@@ -106,6 +106,29 @@ def test_a_gated_prompt_is_the_full_one_with_the_rest_masked(pair):
     torch.testing.assert_close(got[shown], want[mask[:, read].bool()], **CLOSE)
 
 
+# in the main suite test_remember.py stands for all
+@pytest.mark.families
+@torch.no_grad()
+def test_tubes_that_are_remembered_are_as_encoded_anew(pair):
+    model, processor = pair
+    with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
+        inputs = called(processor, moving_frames(), moving_frames(seed=1))
+        want, cells = model(**inputs).logits, front_end.report.encoded_cells
+        with front_end.remember() as store:
+            model(**called(processor, moving_frames()))
+            got, report = model(**inputs).logits, front_end.report
+            again = model(**inputs).logits
+        shown = inputs["attention_mask"].bool()
+        torch.testing.assert_close(got[shown], want[shown], **CLOSE)
+        torch.testing.assert_close(again[shown], want[shown], **CLOSE)
+        if front_end._attached.mechanism.encodes_tubes_apart:
+            assert (report.encoded_cells, report.reused_cells) == (cells // 2, cells // 2)
+            assert front_end.report.encoded_cells == 0
+        else:
+            assert (report.encoded_cells, store.num_tubes) == (cells, 0)
+            assert "nothing is remembered of this call: " in str(report.notes)
+
+
 def leaves_traces(model):
     """True where layers of linear attention keep a running state."""
     return "linear_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ())
