@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLOOR := .venv-floor
 CLIENTS := .venv-clients
+DOCS := .venv-docs
 # where torch comes from: PyPI, or https://download.pytorch.org/whl/cpu for a small CPU build on Linux
 TORCH_INDEX ?=
 INSTALLED_FROM := pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
@@ -17,7 +18,7 @@ $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
 endef
 
-.PHONY: help venv demo test test-families test-slow test-clients test-floor test-floor-full fuzz bench check format clean
+.PHONY: help venv demo test test-families test-slow test-clients test-floor test-floor-full fuzz bench docs check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -63,6 +64,14 @@ bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew 
 	$(BIN)/framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results
 	$(BIN)/python benchmarks/tables.py
 
+$(DOCS)/.installed: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	touch $@
+
+docs: $(DOCS)/.installed  ## the site, in out/site (under a minute); needs nothing of framegate installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
 check: $(STAMP)  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,4 +82,4 @@ format: $(STAMP)  ## put the format right
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built
-	rm -rf $(VENV) $(FLOOR) $(CLIENTS) out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(FLOOR) $(CLIENTS) $(DOCS) out build dist .mypy_cache .ruff_cache .pytest_cache

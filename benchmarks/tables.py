@@ -1,4 +1,4 @@
-"""Writes docs/results.md and the headline of README.md from the committed CSVs.
+"""Writes docs/results.md, docs/claims.md and the headline of README.md from the committed CSVs.
 
     python benchmarks/tables.py
 
@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import claims
 import kernel_tables as kernels
 from answers import tables as answers
 from information import summary
@@ -235,7 +236,9 @@ SECTIONS = [
         "frames a second. Questions for a text at a time and for a marker's place at a time, the kinds that the dense "
         "model answers at least twice as well as chance; the others are on the results page. Shares of tower and "
         "prompt as spent; 95 % intervals over videos; `of dense` is "
-        "paired. Command: `python benchmarks/answers/bench_answers.py --clips clips`.",
+        "paired. `first token`: from the file on, beside dense, of a model of Qwen3-VL-2B's shape with random weights "
+        "on 2 CPU cores, `python benchmarks/answers/bench_first_token.py --wide`. "
+        "Command: `python benchmarks/answers/bench_answers.py --clips clips`.",
         lambda: answers.headline(table),
     ),
     (
@@ -431,9 +434,10 @@ def readme_page():
 
 
 def main():
-    """Write both pages."""
+    """Write the pages."""
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs/results.md").write_text(results_page())
+    (ROOT / "docs/claims.md").write_text(claims.claims_page(table))
     (ROOT / "README.md").write_text(readme_page())
 
 

@@ -1,4 +1,4 @@
-"""What the README promises is there: its Python runs as printed, its commands and settings exist."""
+"""What the README and the guides promise is there: their Python runs as printed, their commands and settings exist."""
 
 import re
 from importlib import resources
@@ -12,6 +12,13 @@ from framegate.cli import app
 from framegate.models.tiny import tiny_pair
 
 CLIP = str(resources.files("framegate") / "assets" / "slides.mp4")
+CODES = str(resources.files("framegate") / "assets" / "codes.mp4")
+GUIDES = [README, ROOT / "docs/index.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+# runs for a minute: tests/training/test_recipe.py
+ELSEWHERE = ("train.md",)
+RUN = [
+    page for page in GUIDES if page.name not in ELSEWHERE and "```python" in page.read_text(encoding="utf-8")
+]
 
 
 @pytest.fixture
@@ -28,14 +35,15 @@ def names(tmp_path, monkeypatch):
     return {"framegate": framegate, "model": model, "processor": processor, "messages": messages}
 
 
-def test_every_snippet_runs(names):
-    """One after the other, with the names that those before have made."""
-    found = blocks_in(README.read_text(), "python")
-    assert found
-    for code in found:
-        code = code.replace("path/or/hub-id", "checkpoint").replace('"clip.mp4"', repr(CLIP))
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_every_snippet_runs(names, page):
+    """Those of a page one after the other, with the names that those before have made; on a tiny model."""
+    for code in blocks_in(page.read_text(), "python"):
+        for name in ("path/or/hub-id", "framegate/nano"):
+            code = code.replace(name, "checkpoint")
+        code = code.replace('"clip.mp4"', repr(CLIP)).replace('"codes.mp4"', repr(CODES))
         code = code.replace('"rtsp://camera/stream", live_fps=4', f'{CLIP!r}, format="mov", live_fps=4')
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, page.name, "exec"), names)
 
 
 def test_every_command_exists():
@@ -46,7 +54,7 @@ def test_every_command_exists():
     }
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     missing, programs = [], set()
-    for program, *words in commands_in(README.read_text()):
+    for program, *words in (words for page in GUIDES for words in commands_in(page.read_text())):
         programs.add(program)
         if program == "framegate":
             options = known.get(words[0], set())

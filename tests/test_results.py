@@ -2,6 +2,7 @@
 
 import csv
 
+import claims
 import pytest
 import tables
 from answers.rows import CHANCE, HEADLINE
@@ -62,3 +63,26 @@ def test_every_row_names_the_commit_it_was_measured_at():
         found[str(path.relative_to(ROOT))] = bool(commits) and not {"", "unknown"} & set(commits)
     assert len(found) >= 10
     assert [name for name, sound in found.items() if not sound] == []
+
+
+def test_figures_in_sentences_are_those_of_their_rows():
+    found = claims.read()
+    assert len(found) > 60
+    assert [claim.words for claim in found if claim.place is None] == [], "the page says it in other words"
+    assert [claim.words for claim in found if not claim.agrees()] == []
+
+
+def test_no_page_has_a_figure_without_a_row():
+    assert claims.unclaimed() == [], "give it a line in docs/claims.csv"
+
+
+def test_the_page_of_claims_is_what_the_lines_say():
+    page = (ROOT / "docs/claims.md").read_text()
+    assert page == claims.claims_page(tables.table), "run python benchmarks/tables.py"
+
+
+def test_a_claim_that_rests_on_no_row_or_another_figure_is_told():
+    good = claims.read()[0]
+    assert not claims.Claim(good.page, "| {.599} |", good.csv, good.where, good.column).agrees()
+    with pytest.raises(ValueError, match="0 rows of .* a claim rests on one"):
+        claims.Claim(good.page, good.words, good.csv, "name=nobody", good.column).row()

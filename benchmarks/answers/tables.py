@@ -20,7 +20,8 @@ HEADLINE = (
     ("uniform_frames", (None, "0.25"), "every fourth tube whole"),
 )
 OVER_RIVAL = ("over_rival", "over_rival_low", "over_rival_high")
-COLUMNS = ["", "tower", "prompt", "right answers", "of dense"]
+COLUMNS = ["", "tower", "prompt", "right answers", "of dense", "first token, sooner"]
+WIDE = "Qwen3-VL-2B's shape"
 UNBUDGETED = ("dense", "no video")
 
 
@@ -44,7 +45,23 @@ def _found(rows):
 
 def _line(row, what):
     kept = "" if row["name"] == "dense" else interval(row, OF_DENSE)
-    return [what, percent(row["tower_share"]), percent(row["prompt_share"]), interval(row), kept]
+    return [
+        what,
+        percent(row["tower_share"]),
+        percent(row["prompt_share"]),
+        interval(row),
+        kept,
+        _sooner(row),
+    ]
+
+
+def _sooner(row):
+    """How much sooner the first token of a model of useful size comes at these shares; empty where it was not timed."""
+    shares = ("tower_ratio", "keep_ratio")
+    for timed in read(FIRST_TOKEN) if row["name"] == "framegate" else ():
+        if timed["model"] == WIDE and all(float(timed[name]) == float(row[name]) for name in shares):
+            return f"{float(timed['sooner_from_file']):.1f} times"
+    return ""
 
 
 def shares(table):
