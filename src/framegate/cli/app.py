@@ -279,6 +279,72 @@ def evaluate(
 
 
 @app.command()
+def agent(
+    context: typer.Context,
+    video: Video,
+    question: Annotated[str, typer.Argument(help="What to ask about it.", metavar="QUESTION")],
+    policy: Annotated[
+        str, typer.Option(help="Who looks: frame_thinker, love_r1, earl, chronoforge or sevila.")
+    ],
+    policy_settings: Annotated[
+        list[str] | None,
+        typer.Option("--policy-set", help="A setting of the policy, name=value; repeatable."),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            help="Say the turns of this file in place of a model: a JSON list, or --- between them."
+        ),
+    ] = None,
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="Let the model write legal turns alone.")
+    ] = False,
+    model: Model = None,
+    family: Annotated[
+        str | None, typer.Option(help="A tiny random model of this family in place of --model.")
+    ] = None,
+    preset: Preset = DEFAULT_PRESET,
+    keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="Localizer of sevila: yes_logit, tower or screen_text.")
+    ] = None,
+    settings: Setting = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest turn, in tokens; the policy's where none is given.")
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="Video tokens of all turns, after which the answer is forced."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of turns that are sampled.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a video agent look more than once: prints its turns, and says why it stopped."""
+    from framegate.cli.agent import AgentOptions, agent_command
+    from framegate.cli.options import parse_settings
+
+    options = AgentOptions(
+        video=video,
+        question=question,
+        policy=policy,
+        settings=parse_settings(policy_settings),
+        model=model,
+        family=family,
+        preset=preset,
+        overrides=overrides_of(context.params),
+        script=script,
+        scorer=scorer,
+        is_constrained=constrained,
+        max_new_tokens=max_new_tokens,
+        max_video_tokens=budget,
+        seed=seed,
+    )
+    agent_command(options, as_json=as_json, html=html)
+
+
+@app.command()
 def bench(
     ops: Annotated[
         list[str] | None,

@@ -74,7 +74,7 @@ class PlanOptions:
 
 def overrides_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the settings that replace the preset's: those with an option of their own, and those of --set."""
-    named = {name: given[name] for name in NAMED_SETTINGS if given[name] is not None}
+    named = {name: given[name] for name in NAMED_SETTINGS if given.get(name) is not None}
     return named | parse_settings(given["settings"])
 
 

@@ -1,0 +1,113 @@
+"""LOVE-R1 on the loop: padded intervals, the prompt of two resolutions, and what forces the answer."""
+
+from itertools import repeat
+
+import numpy as np
+import pytest
+from known_video import steady_video
+
+from framegate.tools.agents.grammar import Answer, Invalid, Zoom
+from framegate.tools.agents.loop import run_agent
+from framegate.tools.agents.policies import policy_named
+from framegate.tools.agents.policies.love_r1 import ANSWER_PREFIX, ZOOM_PREFIX, overlap
+from framegate.tools.agents.speakers import scripted
+
+VA = steady_video(349, 30)
+FAST = [
+    *(0, 16, 32, 47, 63, 79, 95, 111, 127, 142, 158, 174),
+    *(190, 206, 221, 237, 253, 269, 285, 301, 316, 332, 348),
+]
+
+
+def zoom(start, end):
+    return f"{ZOOM_PREFIX}\\boxed{{[{start},{end}]}}"
+
+
+def group(plan, number):
+    return plan.indices[plan.group == number].tolist()
+
+
+def test_golden_trajectory():
+    episode = run_agent(scripted([zoom(3, 8), "\\boxed{B}"]), VA, "What happens?", "love_r1")
+    assert (episode.answer, episode.stopped) == ("B", "answered")
+    assert [turn.action for turn in episode.turns] == [Zoom(3, 8), Answer("B")]
+    assert group(episode.turns[0].looked_at, 0) == group(episode.turns[1].looked_at, 0) == FAST
+    # padded to [0, 11] and seen at 2 frames per second
+    assert group(episode.turns[1].looked_at, 1) == np.rint(np.linspace(0, 330, 22)).astype(int).tolist()
+
+
+def test_an_interval_seen_before_forces_the_answer():
+    requests, texts = [], [zoom(3, 8), zoom(4, 9), ANSWER_PREFIX + "\\boxed{C}"]
+
+    def speak(request):
+        requests.append(request)
+        return texts[len(requests) - 1]
+
+    episode = run_agent(speak, VA, "?", "love_r1")
+    assert (episode.answer, episode.stopped) == ("C", "seen_before")
+    assert [request.begin for request in requests] == ["", "", ANSWER_PREFIX]
+    assert episode.turns[2].is_forced
+    assert set(episode.turns[2].looked_at.group.tolist()) == {0, 1}
+
+
+def test_slow_clips_gather_in_order_of_time_and_the_third_turn_answers():
+    requests = []
+
+    def speak(request):
+        requests.append(request)
+        return zoom(100, 110) if len(requests) == 1 else zoom(20, 30)
+
+    episode = run_agent(speak, steady_video(240, 1), "What?", "love_r1")
+    texts = [block["text"] for block in requests[2].messages[-1]["content"] if block["type"] == "text"]
+    # 10 seconds and 5 on both sides, widened to 30
+    clips = ["Subset zoom-in video clip [10, 40]:", "Subset zoom-in video clip [90, 120]:"]
+    assert texts[:3] == ["Full video [0, 240]:", *clips]
+    assert texts[3].startswith("What?\n")
+    assert len(requests) == 3
+    assert not requests[2].grows
+    assert (episode.answer, episode.stopped) == (None, "invalid")
+    assert isinstance(episode.turns[2].action, Invalid)
+
+
+def test_sizes_are_the_papers_and_seconds_are_drawn():
+    policy = policy_named("love_r1")
+    for seconds, factor in ((59, 2), (60, 1)):
+        state = policy.begin(steady_video(seconds, 1), "clip.mp4", "?")
+        state = policy.update(state, Zoom(10, 30))
+        videos = [block for block in policy.prompt(state)[-1]["content"] if block["type"] == "video"]
+        assert [block["max_pixels"] for block in videos] == [32 * 784 * factor, 256 * 784 * factor]
+        assert {block["plan"].time_code for block in videos} == {"burned"}
+        assert {float(scale) for block in videos for scale in block["plan"].scale} == {1.0}
+
+
+def test_an_hour_stays_within_the_papers_tokens():
+    state = policy_named("love_r1").begin(steady_video(3600, 4), "clip.mp4", "?")
+    state = policy_named("love_r1").update(state, Zoom(100, 200))
+    fast, slow = np.bincount(state.plan.group)
+    assert (fast, slow) == (768, 32)
+    assert fast // 2 * 32 + slow // 2 * 256 == 16_384
+
+
+@pytest.mark.parametrize("text", [zoom(50, 60), zoom(-20, -10)])
+def test_an_interval_outside_forces_the_answer_over_the_whole_video(text):
+    episode = run_agent(scripted([text, "\\boxed{A}"]), VA, "?", "love_r1")
+    assert isinstance(episode.turns[0].action, Invalid)
+    assert "of the video's 11.6" in episode.turns[0].action.reason
+    assert (episode.answer, episode.stopped) == ("A", "too_short")
+    assert group(episode.turns[1].looked_at, 1)[0] == 0
+    assert group(episode.turns[1].looked_at, 1)[-1] == 348
+
+
+@pytest.mark.parametrize("text", ["", "I need to zoom in", "\\boxed{[a, b]}", "\\boxed{[3, 8", "\\boxed{}"])
+def test_a_malformed_turn_forces_the_answer(text):
+    episode = run_agent(scripted([text, "\\boxed{A}"]), VA, "?", "love_r1")
+    assert isinstance(episode.turns[0].action, Invalid)
+    assert (episode.answer, episode.stopped) == ("A", "invalid_turn")
+    endless = run_agent(scripted(repeat(text)), VA, "?", "love_r1")
+    assert (endless.answer, endless.stopped, len(endless.turns)) == (None, "invalid", 2)
+
+
+def test_overlap():
+    assert overlap((0, 10), (5, 15)) == pytest.approx(1 / 3)
+    assert overlap((0, 10), (10, 15)) == 0
+    assert overlap((2, 4), (0, 10)) == pytest.approx(0.2)
