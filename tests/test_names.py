@@ -11,6 +11,7 @@ from framegate.models.stages.registry import stages
 from framegate.models.stages.select import select_rules
 from framegate.tokenizers.gate.weights import WEIGHTS
 from framegate.tokenizers.samplers import sampler, sampler_names
+from framegate.tools.agents.policies import policy_names
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,6 +74,14 @@ def test_every_file_of_the_gate_has_its_place():
     assert set(re.findall(r"`(\S+)`", " ".join(rows))) == places
     planners = {path.stem for path in (ROOT / "tokenizers/gate/planners").glob("[!_]*.py")}
     assert {name for name in planners if f"`{name}`" not in text} == set()
+
+
+def test_policies_are_the_rows_of_their_page_and_have_tests():
+    text = (ROOT / "docs/agents.md").read_text()
+    table = text[text.index("| policy |") :].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE)) == policy_names()
+    for name in policy_names():
+        assert (ROOT / "tests/agents" / f"test_{name}.py").is_file()
 
 
 @pytest.mark.parametrize("name", sampler_names())

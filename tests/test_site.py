@@ -12,7 +12,7 @@ import framegate
 
 DOCS = ROOT / "docs"
 # of open issues, whose authors put them into the navigation
-COMING = {"agents.md", "learned.md", "scale.md"}
+COMING = {"learned.md", "scale.md"}
 
 
 @pytest.fixture(scope="module")

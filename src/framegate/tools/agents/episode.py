@@ -26,6 +26,7 @@ class Turn:
         prompt_tokens: all that it read for this turn; those that stood in its cache are not read again.
         new_tokens: of the text.
         encoded_cells: that the vision tower encoded for this turn.
+        reused_cells: whose features an earlier turn had encoded.
         seconds: from the prompt to the text.
         notes: of the speaker and of the front end's report.
     """
@@ -41,6 +42,7 @@ class Turn:
     prompt_tokens: int | None = None
     new_tokens: int | None = None
     encoded_cells: int | None = None
+    reused_cells: int | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
@@ -55,7 +57,7 @@ class Turn:
         }
 
 
-COUNTS = ("video_tokens", "prompt_tokens", "new_tokens", "encoded_cells")
+COUNTS = ("video_tokens", "prompt_tokens", "new_tokens", "encoded_cells", "reused_cells")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

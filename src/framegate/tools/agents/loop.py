@@ -120,6 +120,7 @@ def _turn(speak: Speak, policy: BasePolicy, state: State, number: int) -> State:
         prompt_tokens=reply.prompt_tokens,
         new_tokens=reply.new_tokens,
         encoded_cells=reply.encoded_cells,
+        reused_cells=reply.reused_cells,
         seconds=seconds,
         notes=reply.notes,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import framegate
 from framegate.errors import AttachmentError
+from framegate.models.feature_store import FeatureStore
 from framegate.models.prompt.cached import CACHE_NAMES
 from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.tools.agents.constrained import LegalTurns, SpelledTokens
@@ -19,13 +20,15 @@ from framegate.tools.agents.state import Message, said, text_block
 READ_AGAIN = "the conversation was read again: its chat template does more than join messages"
 # of the report of a front end that had nothing to leave out
 STOCK = "the stock path ran"
+STORE_BYTES = 1 << 30
 
 
 class ModelSpeaker:
     """Writes turns with `generate`, in a batch of one.
 
     Where a request adds one message to the conversation, only that is read: the language model's cache of what was
-    before is kept. Where it cannot be, the whole conversation is read again, with a note.
+    before is kept. Where it cannot be, the whole conversation is read again, with a note. What of the video an earlier
+    turn encoded is not encoded again.
 
     Args:
         model: with a front end attached.
@@ -33,6 +36,7 @@ class ModelSpeaker:
         is_constrained: write legal turns alone.
         max_new_tokens: longest turn; None for the policy's.
         keeps_cache: keep the language model's cache where a prompt grows.
+        store: features that turns share, also those of other speakers; None for an empty one of its own.
         seed: of the first turn where the policy samples; each turn has the next.
 
     Raises:
@@ -47,6 +51,7 @@ class ModelSpeaker:
         is_constrained: bool = False,
         max_new_tokens: int | None = None,
         keeps_cache: bool = True,
+        store: FeatureStore | None = None,
         seed: int = 0,
     ) -> None:
         front_end = framegate.front_end_of(model)
@@ -58,6 +63,7 @@ class ModelSpeaker:
         self.model, self.processor, self.front_end = model, processor, front_end
         self.max_new_tokens, self.keeps_cache, self.seed = max_new_tokens, keeps_cache, seed
         self._tokens = SpelledTokens(processor.tokenizer) if is_constrained else None
+        self.store = FeatureStore(STORE_BYTES) if store is None else store
         self._before: _Read | None = None
         self._turns = 0
 
@@ -91,6 +97,7 @@ class ModelSpeaker:
             prompt_tokens=length - cached - left_out,
             new_tokens=len(new),
             encoded_cells=0 if report is None else report.encoded_cells,
+            reused_cells=0 if report is None else report.reused_cells,
             notes=note if report is None else (*note, *report.notes),
         )
 
@@ -108,7 +115,7 @@ class ModelSpeaker:
             options |= {"temperature": request.temperature, "top_p": request.top_p}
         if self._tokens is not None:
             options["logits_processor"] = [LegalTurns(self._tokens, request.legal, begun=request.begin)]
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), self.front_end.remember(self.store):
             torch.manual_seed(self.seed + self._turns)
             self._turns += 1
             return self.model.generate(

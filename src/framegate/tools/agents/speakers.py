@@ -51,6 +51,7 @@ class Said:
     prompt_tokens: int | None = None
     new_tokens: int | None = None
     encoded_cells: int | None = None
+    reused_cells: int | None = None
     notes: tuple[str, ...] = ()
 
 
