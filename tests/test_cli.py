@@ -1,6 +1,7 @@
 """The command line on the shipped clip: what it prints is what the plan and the report say."""
 
 import json
+import runpy
 import subprocess
 import sys
 from importlib import resources
@@ -14,6 +15,9 @@ from framegate.cli import app
 from framegate.cli.options import parse_settings
 from framegate.cli.run import printable
 from framegate.errors import ConfigError
+from framegate.models.nano.asked import advice_on
+from framegate.tools.evaluation.generator.asking import KINDS, ask_about
+from framegate.tools.evaluation.generator.script import write_script
 
 CLIP = str(resources.files("framegate") / "assets" / "slides.mp4")
 DEMO = str(resources.files("framegate") / "assets" / "codes.mp4")
@@ -242,6 +246,33 @@ def test_run_asks_the_model_that_ships_dense_and_compressed():
         account["runs"]["framegate"]["report"]["kept_tokens"]
         < account["runs"]["dense"]["report"]["kept_tokens"]
     )
+
+
+def test_nano_says_what_it_cannot_be_asked():
+    """Kinds that the generator asks are known; those of the benchmark's headline without a word."""
+    asked = {
+        one.kind: one.question
+        for seed in range(4)
+        for one in ask_about(write_script(seed, split="test"), seed, KINDS, 16)
+    }
+    assert asked.keys() == set(KINDS)
+    said = {kind: advice_on(question) for kind, question in asked.items()}
+    assert {kind for kind, advice in said.items() if advice is None} == {
+        "text_at",
+        "grid",
+        "order",
+        "changed",
+    }
+    assert all("hardly better" in advice for advice in said.values() if advice is not None)
+    assert "never asked this" in advice_on("What happens?")
+
+
+def test_framegate_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["framegate", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("framegate", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"framegate {framegate.__version__}\n"
 
 
 def test_doctor_json():

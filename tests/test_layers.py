@@ -6,7 +6,7 @@ import sys
 import pytest
 from import_graph import circle, crossings, import_graph, product_files, within
 
-TOOLS = ("framegate.cli", "framegate.tools")
+TOOLS = ("framegate.__main__", "framegate.cli", "framegate.tools")
 MAY_KNOW_THE_CONFIGURATION = (
     *TOOLS,
     "framegate.api",

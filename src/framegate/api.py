@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from framegate.config import FrontEndConfig
 from framegate.configs.loader import DEFAULT_PRESET, learned_weights, load_config
 from framegate.errors import ConfigError
+from framegate.notebook import Rows
 from framegate.settings import read
 from framegate.types import FramePlan
 
@@ -92,12 +93,12 @@ def supported_models(*, refused: bool = False) -> list[dict[str, Any]]:
 
     Returns:
         A dict per supported family: class, mechanism, positions, timestamps, notes and more; of a refused class its
-        name, the reason, and the supported family that comes closest.
+        name, the reason, and the supported family that comes closest. A notebook shows them as a table.
     """
     from framegate.models.families import table
     from framegate.models.unsupported import refused_table
 
-    return refused_table() if refused else table()
+    return Rows(refused_table() if refused else table())
 
 
 def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:

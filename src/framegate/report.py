@@ -6,6 +6,8 @@ import io
 import json
 from dataclasses import asdict, dataclass, field
 
+from framegate.notebook import html_notes, html_table
+
 
 @dataclass(kw_only=True)
 class StageReport:
@@ -124,15 +126,33 @@ class Report:
         for column in ("patches", "tokens", "ms"):
             table.add_column(column, justify="right")
         table.add_column("note", overflow="fold")
-        for stage in self.stages:
-            patches = _flow(stage.patches_in, stage.patches_out)
-            tokens = _flow(stage.tokens_in, stage.tokens_out)
-            elapsed = "" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}"
-            table.add_row(stage.name, patches, tokens, elapsed, Text(stage.note))
+        for *cells, note in self._rows():
+            table.add_row(*cells, Text(note))
+        return Group(table, *map(Text, self._lines()))
+
+    def _repr_html_(self) -> str:
+        table = html_table(("stage", "patches", "tokens", "ms", "note"), self._rows())
+        return html_notes(self._headline(), ()) + table + html_notes("", self._lines())
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+        """A row of text per stage."""
+        return [
+            (
+                stage.name,
+                _flow(stage.patches_in, stage.patches_out),
+                _flow(stage.tokens_in, stage.tokens_out),
+                "" if stage.milliseconds is None else f"{stage.milliseconds:,.1f}",
+                stage.note,
+            )
+            for stage in self.stages
+        ]
+
+    def _lines(self) -> list[str]:
+        """What stands below the table."""
         lines = [f"note: {note}" for note in self.notes]
         if any(not path.endswith(": torch") for path in self.kernels):
             lines.append(f"kernels: {', '.join(f'{path} x {count}' for path, count in self.kernels.items())}")
-        return Group(table, *map(Text, lines))
+        return lines
 
     def _headline(self) -> str:
         parts = [

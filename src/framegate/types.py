@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.errors import FrameError
+from framegate.notebook import html_bars, html_notes
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
@@ -127,6 +128,15 @@ class FramePlan:
     def __repr__(self) -> str:
         first, last = self.timestamps_seconds[[0, -1]]
         return f"FramePlan({len(self)} frames, {first:.2f} to {last:.2f} s)"
+
+    def _repr_html_(self) -> str:
+        labels = [
+            f"frame {index}, {time:.2f} s"
+            for index, time in zip(self.indices, self.timestamps_seconds, strict=True)
+        ]
+        bars = html_bars(self.scale.tolist(), labels, "the size of each chosen frame")
+        told = f"{repr(self)[len('FramePlan(') : -1]}; a bar is a frame's size"
+        return html_notes(told, ()) + bars + html_notes("", self.notes)
 
     def part(self, positions: Int64Array | BoolArray) -> FramePlan:
         """Take some of the frames.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from framegate.errors import PlanError
+from framegate.notebook import html_bars, html_notes
 from framegate.tokenizers.gate.grid import CellGrid, tubes_of
 from framegate.tokenizers.gate.shown import ShownContent, ring_tubes_for
 from framegate.tokenizers.gate.trace import traced_anchors
@@ -152,6 +153,17 @@ class GatePlan:
     def __repr__(self) -> str:
         tubes, rows, columns = self.keep.shape
         return f"GatePlan({self.num_kept} of {self.num_cells} cells, {tubes} tubes of {rows} x {columns})"
+
+    def _repr_html_(self) -> str:
+        tubes, rows, columns = self.keep.shape
+        shares = self.keep.mean((1, 2)).tolist()
+        times = ["" if np.isnan(time) else f" at {time:.2f} s" for time in self.timestamps_seconds]
+        labels = [
+            f"tube {n}{time}: {share:.0%}" for n, (time, share) in enumerate(zip(times, shares, strict=True))
+        ]
+        told = f"{self.num_kept:,} of {self.num_cells:,} cells are encoded ({self.keep_ratio:.1%})"
+        told += f", in {tubes} tubes of {rows} x {columns}; a bar is a tube's share"
+        return html_notes(told, ()) + html_bars(shares, labels, told) + html_notes("", self.notes)
 
     @property
     def anchor(self) -> Int32Array:

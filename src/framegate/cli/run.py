@@ -38,21 +38,24 @@ def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> 
     """Answer and print; compare None asks the dense model too where the model is framegate/nano."""
     from framegate import load_config
     from framegate.models.nano import NANO
+    from framegate.models.nano.asked import advice_on
     from framegate.models.scorers import check_name
 
     # a mistyped setting is told before a model is loaded
     load_config(options.preset, **options.overrides)
     check_name(options.scorer)
     model, processor = load_pair(options.model, options.family)
-    if compare is None:
-        compare = options.model in (None, NANO) and options.family is None
+    is_nano = options.model in (None, NANO) and options.family is None
+    compare = is_nano if compare is None else compare
     presets = [("dense", _frame_settings(options)), (options.preset, options.overrides)]
     # with --preset dense there is nothing to compare
     answers = {
         preset: attached_answer(model, processor, options, preset=preset, overrides=overrides)
         for preset, overrides in presets[0 if compare and options.preset != "dense" else 1 :]
     }
-    warning = None if options.family is None else TINY_MODEL_WARNING.format(family=options.family)
+    warning = advice_on(options.question) if is_nano else None
+    if options.family is not None:
+        warning = TINY_MODEL_WARNING.format(family=options.family)
     if as_json:
         runs = {preset: _spelled(answer) for preset, answer in answers.items()}
         print(json.dumps({"video": options.video, "warning": warning, "runs": runs}, indent=2))
