@@ -144,3 +144,8 @@ def test_everything_works_without_triton():
     run = subprocess.run([sys.executable, "-c", WITHOUT_TRITON], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "7"
+
+
+def test_poisoned_memory_still_follows_a_device_context():
+    with torch.device("meta"):
+        assert torch.empty(1).device.type == "meta"
