@@ -126,7 +126,6 @@ class ProcessorRecipe:
             the others, whose processors say it.
         square: settings to how frames are brought to that size and cut, where checkpoints differ in it; None for the
             one size, `cell_patches` and the patches of `model_values`.
-        resamples: ways of resizing that its stock processor has, by their numbers in PIL.
         told: what files of its checkpoints say, to settings by their names in transformers, where files use others.
         caps_frames: num_frames is the most frames beside an fps, and chat templates pass both on in every call.
         size_rule: how large the tower sees a video.
@@ -155,7 +154,6 @@ class ProcessorRecipe:
     model_values: Mapping[str, Any] = field(default_factory=dict)
     cell_patches: int | None = None
     square: Callable[[Mapping[str, Any]], Square] | None = None
-    resamples: Mapping[int, Resample] = field(default_factory=lambda: {2: "bilinear", 3: "bicubic"})
     told: Callable[[Mapping[str, Any]], Values] = dict
     caps_frames: bool = False
     size_rule: SizeRule
@@ -227,7 +225,6 @@ class Family:
             the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
         contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
-        saves: where skipped cells cost nothing, of "tower" and "prompt".
         notes: what a user should know.
     """
 
@@ -252,8 +249,12 @@ class Family:
     video_size: Mapping[str, int] = field(default_factory=dict)
     learned_positions: bool = False
     contexts: tuple[str, ...] = ("kept", "anchored")
-    saves: tuple[str, ...] = ("tower", "prompt")
     notes: str = ""
+
+    @property
+    def saves(self) -> tuple[str, ...]:
+        """Where skipped cells cost nothing: the same of every family, by the contract that all are held to."""
+        return "tower", "prompt"
 
     @property
     def scales_frames(self) -> bool:

@@ -220,7 +220,6 @@ FAMILY = Family(
         model_values=SQUARE_FRAMES,
         cell_patches=4,
         square=_square,
-        resamples={1: "lanczos", 2: "bilinear", 3: "bicubic"},
         told=_told,
         caps_frames=True,
         size_rule=square_rule,

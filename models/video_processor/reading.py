@@ -12,6 +12,7 @@ import numpy as np
 from transformers.video_utils import VideoMetadata
 
 from framegate.errors import FrameError
+from framegate.models.families import family_of_type
 from framegate.models.family import VideoSettings
 from framegate.models.video_processor.message import NOTHING_ASKED, Asked
 from framegate.models.video_processor.metadata import (
@@ -24,12 +25,18 @@ from framegate.models.video_processor.metadata import (
 )
 from framegate.models.video_processor.sampling import (
     frames_config,
+    not_sampled,
     set_aside,
     stock_indices,
     thinned,
     too_few,
 )
-from framegate.models.video_processor.settings import sizes_of, stock_values, video_settings
+from framegate.models.video_processor.settings import (
+    not_followed,
+    sizes_of,
+    stock_values,
+    video_settings,
+)
 from framegate.models.video_processor.sources import is_file
 from framegate.settings import read
 from framegate.tokenizers.clip import Clip, VideoStream
@@ -44,6 +51,10 @@ from framegate.types import FramePlan, VideoInfo
 
 Layout = Literal["channels_first", "channels_last"]
 _FRAMES_WORTH_A_BAR = 512
+# why settings that would choose frames do not
+_PLANNED = "a plan says which frames"
+_ALL = "do_sample_frames is off, and every frame is taken"
+_BY_RATE = "the window of these frames is thinned by what their message says alone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +192,7 @@ def opened(
         open_video.clip.burns_seconds = asked.burns_seconds
         notes = (
             *asked.notes,
+            *not_followed(request.model_type, request.call),
             *asked.not_followed(request.settings),
             *_sizes_not_followed(open_video.clip, is_followed=asked.scale != 1),
         )
@@ -199,7 +211,7 @@ def _sizes_not_followed(clip: Clip, *, is_followed: bool) -> tuple[str, ...]:
 @contextmanager
 def _opened_file(video: Any, request: Request, asked: Asked) -> Iterator[OpenVideo]:
     window, given = asked.window_seconds, asked.plan
-    notes: list[str] = []
+    notes = [] if given is None else list(not_sampled(request.call, _PLANNED))
 
     def choose(stream: VideoStream) -> FramePlan:
         return chosen_frames(stream, given, lambda: _file_frames(stream, window, request, notes))
@@ -237,13 +249,17 @@ def _opened_frames(
             thinned(inside, asked),
             (*notes, *too_few(asked.sampling, len(inside), asked.rate_fps)),
         )
+        notes += () if asked.sampling else not_sampled(request.call, _BY_RATE)
         metadata = picked_metadata(metadata, info.frame_times_seconds, indices)
     elif settings.do_sample_frames and given is None:
         indices = stock_indices(count, metadata.fps, settings)
-        times = _all_times(metadata, count)
+        times, notes = _all_times(metadata, count), (*notes, *_not_of_stock(request))
         metadata = sampled_metadata(metadata, indices)
     else:
         indices, times = np.arange(count), frame_times_seconds(metadata, count)
+        # the rate of a call may be that of the frames
+        told = ("fps",) if request.call.get("fps") == metadata.fps else ()
+        notes += not_sampled(request.call, _ALL if given is None else _PLANNED, but=told)
 
     def choose(stream: VideoStream) -> FramePlan:
         every = FramePlan.from_indices(indices, stream.info.frame_times_seconds)
@@ -293,6 +309,13 @@ def _all_times(metadata: VideoMetadata, count: int) -> Any:
     return np.arange(count) / (metadata.fps or ASSUMED_FPS) if times is None else np.asarray(times)
 
 
+def _not_of_stock(request: Request) -> tuple[str, ...]:
+    """Settings of a call that the stock rule of the family does not read."""
+    recipe = family_of_type(request.model_type).recipe
+    own = {*recipe.video_values, *(("max_frames",) if recipe.caps_frames else ())}
+    return not_sampled(request.call, f"the own sampling of {request.model_type} reads none", but=own)
+
+
 def _takes_stock_frames(request: Request) -> bool:
     """True where nothing is reduced and nobody chose frames: the checkpoint's own processor then chooses."""
     return request.config.reduces_nothing and request.config.frames.is_left_open
@@ -303,6 +326,7 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
     sampling = frames_config(request.config.frames, call)
     inside = window_frames(info, window)
     if call.get("do_sample_frames") is False:
+        notes.extend(not_sampled(call, _ALL))
         return all_frames(stream, window)
     if _takes_stock_frames(request):
         sampled = settings.do_sample_frames or any(
@@ -313,6 +337,7 @@ def _file_frames(stream: VideoStream, window: Window, request: Request, notes: l
             f"frames: {len(chosen):,} of {len(inside):,}, as the checkpoint's own processor chooses; "
             "set frames.fps for others"
         )
+        notes.extend(_not_of_stock(request))
         asked = _asked_of_players(info)
         if asked:
             notes.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,12 @@ def set_aside(
         f"{spelled} of the checkpoint's own processor: not followed, frames are chosen by sampler "
         f"{frames.sampler!r}; say so in the call or the message",
     )
+
+
+def not_sampled(call: Mapping[str, Any], why: str, *, but: Container[str] = ()) -> tuple[str, ...]:
+    """Name the settings of a call that would choose frames and do not, `but` those that do."""
+    left = [f"{name}={call[name]:g}" for name in SAMPLING if call.get(name) is not None and name not in but]
+    return (f"{', '.join(left)}: not followed, for {why}",) if left else ()
 
 
 def thinned(inside: Int64Array, asked: Asked) -> Int64Array:

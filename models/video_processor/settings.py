@@ -14,7 +14,9 @@ from framegate.models.families import family_of_type
 from framegate.models.family import ProcessorRecipe, Square, VideoSettings
 from framegate.models.towers.grid_geometry import judged_size
 from framegate.models.towers.patches import PatchLayout
+from framegate.models.video_processor.message import SAMPLING
 from framegate.settings import read
+from framegate.tokenizers.clip.pixels import Resample
 
 
 class OwnVideoKwargs(TypedDict, total=False):
@@ -38,6 +40,12 @@ class QwenVideoKwargs(OwnVideoKwargs, VideosKwargs, total=False):  # type: ignor
 
 
 _OWN = get_type_hints(OwnVideoKwargs)
+# what the size rule may be bounded by, of families whose towers take frames of any size
+_BOUNDS = ("min_pixels", "max_pixels")
+# what is read of every call, whatever the family; which frames are asked for is looked at where they are chosen
+_READ = {*SAMPLING, "device", "input_data_format", "return_metadata", "return_tensors", "video_metadata"}
+# ways of resizing that stock video processors have, by their numbers in PIL
+_RESAMPLES: dict[int, Resample] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _WHOLE = "frames of this family are not cropped; leave it out, or crop them before"
 
 
@@ -66,6 +74,11 @@ def stock_values(model_type: str, found: Mapping[str, Any] | None = None) -> dic
     return values
 
 
+def layout_values(model_type: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a stock video processor beside those that it leaves to the model."""
+    return dict(family_of_type(model_type).recipe.model_values) | stock_values(model_type, found)
+
+
 def sizes_of(model_type: str, size: Mapping[str, int] | None) -> dict[str, Any]:
     """Spell one size as the settings of a stock video processor that depend on it; none for none."""
     if not size:
@@ -89,6 +102,21 @@ def check_followed(model_type: str, setting: Callable[[str], Any]) -> None:
             raise AttachmentError(f"The video processor has {name}={setting(name)!r}: {why}.")
 
 
+def not_followed(model_type: str, call: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the settings of a call that nothing of a family reads; switches that are off ask for nothing."""
+    family = family_of_type(model_type)
+    known = {*family.recipe.video_values, *_READ, *(_BOUNDS if family.scales_frames else ())}
+    left = {
+        name: value
+        for name, value in call.items()
+        if name not in known and value is not False and family.recipe.model_values.get(name) != value
+    }
+    return tuple(
+        f"{name}={value!r}: not followed, for the video processor of {model_type} reads no such setting"
+        for name, value in left.items()
+    )
+
+
 def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     """Check the settings of one call, by their names in transformers.
 
@@ -110,9 +138,9 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
         if not size.get("shortest_edge") or not size.get("longest_edge"):
             raise ConfigError(f"size is {size}; it needs 'shortest_edge' and 'longest_edge', in pixels.")
     try:
-        resample = recipe.resamples[int(values["resample"])]
+        resample = _RESAMPLES[int(values["resample"])]
     except (KeyError, TypeError, ValueError):
-        known = " or ".join(f"{number} ({name})" for number, name in recipe.resamples.items())
+        known = " or ".join(f"{number} ({name})" for number, name in _RESAMPLES.items())
         raise ConfigError(f"resample is {values['resample']!r}; it must be {known}.") from None
     return VideoSettings(
         layout=_layout(values),
