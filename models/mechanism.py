@@ -11,7 +11,7 @@ from torch import Tensor
 from framegate.kernels.backend import Backend
 from framegate.models.cell_plan import CellPlan
 from framegate.models.family import Family
-from framegate.models.towers.patches import Scaling
+from framegate.models.towers.patches import PatchLayout, Scaling
 from framegate.models.video_tokens import Shape, VideoTokens
 from framegate.types import UInt8Array
 
@@ -67,6 +67,11 @@ class Mechanism(Protocol):
     @property
     def tower(self) -> Any:
         """The vision tower, a module."""
+        ...
+
+    @property
+    def layout(self) -> PatchLayout | None:
+        """How a processor has to cut frames for the tower; None where it cuts frames of one size itself."""
         ...
 
     @property

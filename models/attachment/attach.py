@@ -44,10 +44,11 @@ def attach_front_end(
             f"{type(outer).__name__} has a front end already; call its detach() before attaching another."
         )
     # what does not fit is refused before anything is put on
-    tower = mechanism_of(outer.base_model, family).tower
+    mechanism = mechanism_of(outer.base_model, family)
+    tower = mechanism.tower
     check_brought(outer, tower)
     if processor is not None:
-        check_processor(processor, family.model_type)
+        check_processor(processor, family.model_type, mechanism.layout)
     front_end = FrontEnd(outer, family, config)
     front_end._scaling = scaling_of(outer, processor, family)
     front_end.modules = build_modules(outer, tower, config, weights)

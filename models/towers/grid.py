@@ -93,6 +93,11 @@ class GridTower:
         return getattr(self.inner, self.family.tower_modules[0])
 
     @property
+    def layout(self) -> None:
+        """The tower cuts frames itself."""
+        return None
+
+    @property
     def cell_px(self) -> int:
         """Side of a cell in the frames that the gate judges."""
         return self._judged_size.cell_px

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from framegate.errors import AttachmentError
 from framegate.models.families import families, family_of_type, processor_families
+from framegate.models.towers.patches import PatchLayout
 from framegate.models.transformers_private import LAYOUT_METHOD, PLACEHOLDER_METHOD, VIDEOS_METHOD
 from framegate.models.video_processor.hooks import (
     MethodHook,
@@ -18,7 +19,7 @@ from framegate.models.video_processor.hooks import (
 )
 from framegate.models.video_processor.message import SAMPLING
 from framegate.models.video_processor.processor import GatedVideoProcessor
-from framegate.models.video_processor.settings import check_followed
+from framegate.models.video_processor.settings import check_followed, layout_values
 from framegate.models.video_processor.sources import (
     carried,
     flat_videos,
@@ -185,12 +186,14 @@ def _remove_hooks(processor: Any) -> None:
                 setattr(processor, name, current.previous)
 
 
-def check_processor(processor: Any, model_type: str) -> tuple[Any, str]:
+def check_processor(processor: Any, model_type: str, layout: PatchLayout | None = None) -> tuple[Any, str]:
     """Refuse a processor that does not go with a family.
 
     Args:
         processor: a processor.
         model_type: of the family.
+        layout: patches and cells that the model's tower reads; None where no model is at hand, or where frames of one
+            size are cut by the tower itself.
 
     Returns:
         Its video processor, and the model type of the family that it came with.
@@ -209,15 +212,13 @@ def check_processor(processor: Any, model_type: str) -> tuple[Any, str]:
         raise AttachmentError(
             f"This {type(processor).__name__} carries a front end already; detach it first."
         )
-    # asked before its settings are, which a stock processor may refuse to spell
-    check_followed(model_type, lambda name: getattr(found, name, None))
     expected = {
         family.recipe.video_values["video_processor_type"]: family.model_type
         for family in processor_families(model_type)
     }
     kinds = [cls.__name__ for cls in type(found).__mro__]
     # ours stands in for the one that it names
-    kinds.insert(0, found.to_dict().get("video_processor_type") or kinds[0])
+    kinds.insert(0, getattr(found, "video_processor_type", None) or kinds[0])
     came_with = [owner for kind, owner in expected.items() if kind in kinds]
     if not came_with:
         raise AttachmentError(
@@ -225,7 +226,29 @@ def check_processor(processor: Any, model_type: str) -> tuple[Any, str]:
             f"{type(processor).__name__} has a {kinds[0]}; supported are the processors of "
             f"{', '.join(families())}."
         )
+    # asked before its settings are, which a stock processor may refuse to spell
+    check_followed(model_type, lambda name: getattr(found, name, None))
+    if layout is not None:
+        _check_cut(processor, came_with[0], model_type, layout)
     return found, came_with[0]
+
+
+def _check_cut(processor: Any, came_with: str, model_type: str, layout: PatchLayout) -> None:
+    """Refuse a processor of a class that fits, and that cuts frames as the tower of another family reads them."""
+    values = layout_values(came_with, processor.video_processor.to_dict())
+    reads = {
+        "patch_size": layout.patch_size_px,
+        "temporal_patch_size": layout.temporal_patch_size,
+        "merge_size": layout.merge_size,
+    }
+    wrong = [name for name, value in reads.items() if values[name] != value]
+    if wrong:
+        cuts = ", ".join(f"{name}={values[name]}" for name in wrong)
+        wants = ", ".join(f"{name}={reads[name]}" for name in wrong)
+        raise AttachmentError(
+            f"This {type(processor).__name__} cuts frames by {cuts}, and the tower of this {model_type} reads {wants}: "
+            "it came with another model; load the processor from this model's own folder."
+        )
 
 
 def processor_note(processor: Any, model_type: str) -> str:

@@ -1,14 +1,21 @@
 """Models and processors that do not go together: a clear error with nothing half attached, or a note."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
-from family_cases import called, family_pair
+from family_cases import NAMES, called, family_pair
 from tiny import moving_frames
 
 import framegate
 from framegate.errors import AttachmentError
+from framegate.models.families import families, processor_families
+from framegate.models.towers.patches import PatchLayout
+from framegate.models.video_processor.attach import check_processor
+from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.models.video_processor.settings import layout_values
+from framegate.tokenizers.plan_config import PlanConfig
 
 pytestmark = pytest.mark.floor
 
@@ -43,6 +50,50 @@ def test_a_processor_of_another_family_is_refused_by_name(pair, other):
     name = swapped.video_processor.to_dict()["video_processor_type"]
     refused(model, swapped, rf"qwen2_vl expects a Qwen2VLVideoProcessor, and this \w+ has a {name}")
     assert torch.equal(model(**inputs).logits, want)
+
+
+def cut(name):
+    """How a family's processor cuts frames where its files say nothing."""
+    values = layout_values(name, {})
+    return tuple(values[key] for key in ("patch_size", "temporal_patch_size", "merge_size"))
+
+
+def processor_of(name):
+    reader = GatedVideoProcessor(name, None, PlanConfig(preset="dense"))
+    return SimpleNamespace(video_processor=reader, tokenizer=object())
+
+
+def test_every_familys_processor_goes_with_towers_that_read_frames_as_it_cuts_them():
+    processors, mixed = {name: processor_of(name) for name in NAMES}, 0
+    for name in NAMES:
+        patch_px, tube, cell = cut(name)
+        layout = PatchLayout(
+            patch_size_px=patch_px, temporal_patch_size=tube, merge_size=cell, mean=(0,) * 3, std=(1,) * 3
+        )
+        layout = None if families()[name].recipe.cell_patches else layout
+        kinds = {one.recipe.video_values["video_processor_type"] for one in processor_families(name)}
+        for other, processor in processors.items():
+            fits = families()[other].recipe.video_values["video_processor_type"] in kinds
+            mixed += fits and cut(other) != cut(name)
+            if fits and (layout is None or cut(other) == cut(name)):
+                check_processor(processor, name, layout)
+                continue
+            words = r"cuts frames by \w+=\d.*the tower of this \w+ reads" if fits else f"{name} expects a"
+            with pytest.raises(AttachmentError, match=words):
+                check_processor(processor, name, layout)
+    assert mixed
+
+
+@pytest.mark.families
+@pytest.mark.skipif("dots3_note" not in NAMES, reason="came with transformers 5.24")
+def test_a_processor_that_cuts_frames_for_another_tower_is_refused():
+    model, _ = family_pair("dots3_note")
+    _, swapped = family_pair("qwen3_vl")
+    refused(
+        model,
+        swapped,
+        r"Qwen3VLProcessor cuts frames by patch_size=16, temporal_patch_size=2.*reads patch_size=14",
+    )
 
 
 @torch.no_grad()
