@@ -48,8 +48,8 @@ REFUSED: dict[str, Refusal] = {
         "qwen2_vl",
     ),
     "InstructBlipVideoForConditionalGeneration": Refusal(
-        "its Q-Former turns each frame into a fixed number of tokens that stand for no area, so that whole frames "
-        "alone could be left out",
+        "its Q-Former turns each of exactly four frames, for which its processor writes placeholders, into a fixed "
+        "number of tokens that stand for no area, so that whole frames alone could be left out, of four",
         "internvl",
     ),
     "Kimi_K25ForConditionalGeneration": Refusal(
