@@ -138,12 +138,18 @@ def _only(cells: CellPlan, keeps: list[Tensor], tubes: set[int]) -> CellPlan:
 def _key(rows: Tensor, keep: Tensor, call: dict[str, Any], mechanism: Mechanism) -> bytes:
     """Digest of all that the features of a tube come from, beside the tower."""
     asked = {name: call.get(name) for name in mechanism.consumed}
-    settings = {name: value for name, value in asked.items() if not isinstance(value, Tensor)}
-    told = (tuple(rows.shape), str(rows.dtype), tuple(keep.shape), sorted(settings.items()))
+    # which layers are read, and the like; tensors and times are of videos, and what is left out says nothing
+    settings = [(name, value) for name, value in asked.items() if _is_setting(value)]
+    told = (tuple(rows.shape), str(rows.dtype), tuple(keep.shape), settings)
     digest = hashlib.blake2b(repr(told).encode(), digest_size=16)
     digest.update(keep.numpy().tobytes())
     digest.update(_bytes_of(rows))
     return digest.digest()
+
+
+def _is_setting(value: Any) -> bool:
+    several = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(one, int | str) for one in several)
 
 
 def _bytes_of(values: Tensor) -> bytes:

@@ -251,6 +251,7 @@ def plan_for_processor(
     *,
     window_seconds: Window = WHOLE,
     given: Given = None,
+    before: GatePlan | None = None,
     video_stream: int | None = None,
 ) -> GatePlan:
     """Plan a video as a processor would, with its settings.
@@ -261,6 +262,7 @@ def plan_for_processor(
         config: what decides on frames and cells.
         window_seconds: clip window, of a file.
         given: frames or cells planned before.
+        before: a plan of other frames of the same video; tubes of it that come back keep their cells.
         video_stream: number of a file's video stream, as `open_video` takes it.
 
     Returns:
@@ -277,7 +279,9 @@ def plan_for_processor(
     request, video = reader.request(config, getattr(processor, "videos_kwargs", {})), fetched(video)
     asked = Asked(window_seconds=window_seconds, plan=given, video_stream=video_stream)
     with opened(video, None, request, asked) as source:
-        plan = plan_clip(source.clip, config, given=given if isinstance(given, GatePlan) else None)
+        plan = plan_clip(
+            source.clip, config, given=given if isinstance(given, GatePlan) else None, before=before
+        )
         frames = source.clip.frames
     assert frames is not None
 

@@ -138,6 +138,7 @@ def plan_video(
     processor: Any = None,
     frames: FramePlan | Mapping[str, Any] | None = None,
     plan: FramePlan | GatePlan | None = None,
+    before: GatePlan | None = None,
     video_stream: int | None = None,
     show_progress: bool = False,
     **overrides: Any,
@@ -160,6 +161,9 @@ def plan_video(
             this configuration, and it takes the plan in a message.
         frames: frames to use (`plan_frames` makes them); a mapping is the configuration's section of that name.
         plan: frames to use, or a plan made before, to be brought together with its video.
+        before: a plan of other frames of this video, for turns that add frames: tubes of it that come back, frames and
+            size as they were, keep their cells; the others are planned by themselves. A front end that remembers
+            (`front_end.remember`) then encodes these alone.
         video_stream: number of the video stream of a file that has several, as `open_video` takes it.
         show_progress: draw a progress bar on a terminal.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=8.
@@ -173,9 +177,11 @@ def plan_video(
             planned for another video.
         PlanError: a plan for frames of another size, number or time.
         BudgetError: the budget is out of range or below one token.
-        ConfigError: family beside processor, frames beside plan, or a setting of another kind.
+        ConfigError: family beside processor, frames beside plan, before beside a plan of cells, or a setting of
+            another kind.
         UnsupportedModelError: no such family; the message lists them.
     """
+    from framegate.tokenizers.gate.plan import GatePlan
     from framegate.tokenizers.gate.video import TowerView
     from framegate.tokenizers.gate.video import plan_video as planned
 
@@ -186,12 +192,18 @@ def plan_video(
             "family and processor both say how frames are cut, frames and plan which: give one of each."
         )
     wanted, given = load_config(config, **overrides).plan, frames if plan is None else plan
+    if before is not None and (isinstance(given, GatePlan) or not isinstance(before, GatePlan)):
+        raise ConfigError(
+            f"before is a {type(before).__name__} beside plan, a {type(given).__name__}: before is the GatePlan of an "
+            "earlier turn, and plan or frames say which frames are planned now."
+        )
     source = {
         "window_seconds": (
             read(start_seconds, float | None, "start_seconds"),
             read(end_seconds, float | None, "end_seconds"),
         ),
         "given": given,
+        "before": before,
         "video_stream": read(video_stream, int | None, "video_stream"),
     }
     if processor is not None:

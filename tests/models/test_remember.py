@@ -14,6 +14,7 @@ from tiny import moving_frames
 import framegate
 from framegate.errors import ConfigError
 from framegate.models.feature_store import FeatureStore
+from framegate.types import FramePlan
 
 A, B = (moving_frames(8, 84, 112, seed=seed) for seed in range(2))
 
@@ -206,6 +207,60 @@ def test_generate_remembers(attached):
         model.generate(**inputs, **NEW)
         assert torch.equal(model.generate(**inputs, **NEW), want)
         assert front_end.report.encoded_cells == 0
+
+
+@torch.no_grad()
+def test_a_video_after_a_kept_cache_and_the_same_conversation_without(attached):
+    """Where the prompt only grows, the new video alone is read; where it is read anew, the old one is remembered."""
+    model, processor, front_end = attached
+    first, second = called(processor, A), called(processor, B)
+    along = ("input_ids", "attention_mask", "mm_token_type_ids")
+    whole = {name: torch.cat([first[name], second[name]], 1 if name in along else 0) for name in first}
+    want = model.generate(**whole, **NEW)
+    cells = front_end.report.encoded_cells
+    with front_end.remember():
+        cache = model(**first, use_cache=True).past_key_values
+        again = model.generate(**whole, **NEW)
+        anew = front_end.report
+        media = {name: value for name, value in second.items() if name not in along}
+        grown = {name: whole[name] for name in ("input_ids", "attention_mask")}
+        kept = model.generate(**media, **grown, past_key_values=cache, **NEW)
+    assert torch.equal(again, want)
+    assert torch.equal(kept, want)
+    assert (anew.encoded_cells, anew.reused_cells) == (cells // 2, cells // 2)
+    # the new video was remembered by then
+    assert (front_end.report.encoded_cells, front_end.report.reused_cells) == (0, cells // 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_onevision"])
+def test_a_plan_that_goes_on_costs_its_new_tubes(name):
+    model, processor = family_pair(name)
+    frames = np.concatenate([A, B])
+
+    def asked(plan):
+        content = [{"type": "video", "video": frames, "plan": plan}, {"type": "text", "text": "What moves?"}]
+        return processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=True, return_dict=True, return_tensors="pt"
+        )
+
+    def planned(indices, **before):
+        chosen = FramePlan.from_indices(np.array(indices), np.arange(16) / 24)
+        return framegate.plan_video(frames, processor=processor, plan=chosen, tower_ratio=0.5, **before)
+
+    with framegate.attach(model, processor, tower_ratio=0.5) as front_end:
+        plan = planned([0, 1, 4, 5, 8, 9, 12, 13])
+        grown = planned(range(16), before=plan)
+        fresh = planned(range(16))
+        assert grown.num_kept == fresh.num_kept
+        inputs = asked(grown)
+        want = model(**inputs).logits
+        with front_end.remember():
+            model(**asked(plan))
+            got, report = model(**inputs).logits, front_end.report
+        torch.testing.assert_close(got, want, **CLOSE)
+        assert report.encoded_cells + report.reused_cells == fresh.num_kept
+        assert report.encoded_cells <= 0.55 * fresh.num_kept
 
 
 def test_copies_and_other_threads_remember_nothing(attached):

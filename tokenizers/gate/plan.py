@@ -245,6 +245,11 @@ class GatePlan:
 
     def iter_reconstruction(self) -> Iterator[UInt8Array]:
         """Show what kept cells alone can show, tube by tube: uint8 [k, h, w, 3]; read it before the next step."""
+        if self.traced is not None and self.open_frames is not None:
+            raise PlanError(
+                "This plan goes on from one before, and its tubes are shown in two orders: reconstruct the plans of "
+                "its turns one by one."
+            )
         ring_tubes = ring_tubes_for(self.grid) if self.moved.any() else 0
         shown = ShownContent(self.grid, ring_tubes=ring_tubes, channels=3)
         for tube, frames in enumerate(self.iter_source()):

@@ -17,6 +17,7 @@ from framegate.tokenizers.clip.pixels import Resample, Size, rgb
 from framegate.tokenizers.clip.same_video import SAME_TIME_SECONDS, check_same_video
 from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
 from framegate.tokenizers.gate.grid import CellGrid, grid_for, one_size_notes, scaled_px, tubes_of
+from framegate.tokenizers.gate.held import plan_after
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.planners import never, plan_gate, progress_bar
 from framegate.tokenizers.gate.replay import whole_plan
@@ -116,6 +117,7 @@ def plan_clip(
     config: PlanConfig,
     *,
     given: GatePlan | None = None,
+    before: GatePlan | None = None,
     reading: Callable[[Pixels], Pixels] = iter,
 ) -> GatePlan:
     """Decide which cells of an open clip are encoded.
@@ -124,6 +126,7 @@ def plan_clip(
         clip: read once, in the pixels that decide.
         config: gate and budget; without a gate every cell is encoded.
         given: a plan made before, which is checked against the clip instead.
+        before: a plan of other frames of the same video; tubes of it that come back keep their cells.
         reading: passes the pixels on; whoever measures time stands here.
 
     Returns:
@@ -131,7 +134,7 @@ def plan_clip(
 
     Raises:
         BudgetError: the budget is below one token.
-        PlanError: a plan of another size, length or time.
+        PlanError: a plan of another size, length or time, or a plan before that does not know its frames.
         VideoError: the file cannot be read.
     """
     grid = CellGrid.of(*clip.judged_px, cell_px=clip.cell_px, tube_frames=clip.tube_frames)
@@ -141,12 +144,14 @@ def plan_clip(
     if config.gate is None:
         plan = whole_plan(tubes_of(pixels, grid.tube_frames), grid)
     else:
-        codec = config.gate.codec_keyframes
-        forced = clip.has_codec_keyframe if codec else never
+        forced = clip.has_codec_keyframe if config.gate.codec_keyframes else never
         with progress_bar(show=clip.show_progress) as progress:
-            plan = plan_gate(
-                pixels, grid, config.gate, config.budget, forced_keyframe=forced, progress=progress
-            )
+            how: Any = {"forced_keyframe": forced, "progress": progress}
+            if before is None:
+                plan = plan_gate(pixels, grid, config.gate, config.budget, **how)
+            else:
+                assert clip.frames is not None
+                plan = plan_after(before, clip.frames, pixels, grid, config.gate, config.budget, **how)
     small, full = clip.size_px, clip.full_px or clip.size_px
     dense = None
     if small != full:
@@ -167,6 +172,7 @@ def plan_video(
     tower: TowerView,
     window_seconds: Window = WHOLE,
     given: Given = None,
+    before: GatePlan | None = None,
     video_stream: int | None = None,
     show_progress: bool = False,
 ) -> GatePlan:
@@ -179,6 +185,7 @@ def plan_video(
         tower: size rule and cells.
         window_seconds: clip window.
         given: the frames to use, or a plan to bring together with its video.
+        before: as `plan_clip`.
         video_stream: number of a file's video stream, as `open_video` takes it.
         show_progress: draw a progress bar on a terminal.
 
@@ -206,7 +213,7 @@ def plan_video(
         **described,
     }
     with open_clip(video, config, tower, choose, **settings) as clip:
-        plan = plan_clip(clip, config, given=given if isinstance(given, GatePlan) else None)
+        plan = plan_clip(clip, config, given=given if isinstance(given, GatePlan) else None, before=before)
         frames = clip.frames
     assert frames is not None
 
