@@ -9,19 +9,28 @@ import pytest
 import torch
 from family_cases import CLOSE, NEW, called, dense, family_pair
 from noted import plans_of
-from tiny import moving_frames
+from tiny import cache_name, moving_frames
 
 import framegate
 from framegate.errors import ConfigError
 from framegate.models.feature_store import FeatureStore
 from framegate.types import FramePlan
 
+CACHE = cache_name()
 A, B = (moving_frames(8, 84, 112, seed=seed) for seed in range(2))
+
+
+def small_pair(name):
+    """A pair whose frames have few cells, where the size rule can be told."""
+    model, processor = family_pair(name)
+    if name.startswith("qwen"):
+        processor.video_processor.size = {"shortest_edge": 32 * 32 * 4, "longest_edge": 32 * 32 * 24 * 8}
+    return model, processor
 
 
 @pytest.fixture
 def attached():
-    model, processor = family_pair("qwen2_5_vl")
+    model, processor = small_pair("qwen2_5_vl")
     with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
         yield model, processor, front_end
 
@@ -46,7 +55,7 @@ class Rows:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_onevision"])
 def test_a_second_turn_encodes_what_is_new_alone(name):
-    model, processor = family_pair(name)
+    model, processor = small_pair(name)
     rows = Rows(model.model.visual if hasattr(model.model, "visual") else model.model.vision_tower)
     with framegate.attach(model, processor, "gate", keep_ratio=0.5) as front_end:
         first, second = called(processor, A), called(processor, A, B)
@@ -77,7 +86,7 @@ def test_a_second_turn_encodes_what_is_new_alone(name):
     "shares", [{"keep_ratio": 0.25}, {"keep_ratio": 0.25, "tower_ratio": 1.0}, {"keep_ratio": 1.0}]
 )
 def test_the_default_remembers_every_level(shares):
-    model, processor = family_pair("qwen3_vl")
+    model, processor = small_pair("qwen3_vl")
     with framegate.attach(model, processor, **shares) as front_end:
         first, second = called(processor, A), called(processor, A, B)
         want = model(**second).logits
@@ -93,7 +102,7 @@ def test_the_default_remembers_every_level(shares):
 
 @torch.no_grad()
 def test_pixels_of_a_stock_processor_are_remembered_whole():
-    model, processor = family_pair("llava_onevision")
+    model, processor = small_pair("llava_onevision")
     first, second = dense(processor, A), dense(processor, A, B)
     with framegate.attach(model, None, keep_ratio=0.25, tower_ratio=1.0) as front_end:
         want = model(**second).logits
@@ -130,11 +139,11 @@ def test_another_size_pairing_or_plan_is_encoded_anew(attached):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("change", ["step", "merge", "replace", "autocast"])
+@pytest.mark.parametrize("change", ["step", "merge", "autocast"])
 def test_a_changed_tower_forgets(attached, change):
     model, processor, front_end = attached
     weight = model.model.visual.blocks[1].mlp.down_proj.weight
-    inputs, before = called(processor, A), weight.clone()
+    inputs = called(processor, A)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast")
     with front_end.remember():
         model(**inputs)
@@ -143,8 +152,6 @@ def test_a_changed_tower_forgets(attached, change):
         elif change == "merge":
             # past the version, as PEFT merges
             weight.data += 0.5
-        elif change == "replace":
-            model.model.visual.blocks[1].mlp.down_proj.weight = torch.nn.Parameter(before + 0.5)
         with autocast:
             got = model(**inputs).logits
         report = front_end.report
@@ -169,7 +176,7 @@ def test_nothing_is_remembered_where_gradients_are_asked_for(attached):
 
 @torch.no_grad()
 def test_context_anchored_remembers_nothing():
-    model, processor = family_pair("qwen2_5_vl")
+    model, processor = small_pair("qwen2_5_vl")
     with framegate.attach(model, processor, "gate", keep_ratio=0.5, context="anchored") as front_end:
         with front_end.remember() as store:
             model(**called(processor, A))
@@ -219,12 +226,12 @@ def test_a_video_after_a_kept_cache_and_the_same_conversation_without(attached):
     want = model.generate(**whole, **NEW)
     cells = front_end.report.encoded_cells
     with front_end.remember():
-        cache = model(**first, use_cache=True).past_key_values
+        cache = model(**first, use_cache=True)[CACHE]
         again = model.generate(**whole, **NEW)
         anew = front_end.report
         media = {name: value for name, value in second.items() if name not in along}
         grown = {name: whole[name] for name in ("input_ids", "attention_mask")}
-        kept = model.generate(**media, **grown, past_key_values=cache, **NEW)
+        kept = model.generate(**media, **grown, **{CACHE: cache}, **NEW)
     assert torch.equal(again, want)
     assert torch.equal(kept, want)
     assert (anew.encoded_cells, anew.reused_cells) == (cells // 2, cells // 2)
@@ -235,7 +242,7 @@ def test_a_video_after_a_kept_cache_and_the_same_conversation_without(attached):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_onevision"])
 def test_a_plan_that_goes_on_costs_its_new_tubes(name):
-    model, processor = family_pair(name)
+    model, processor = small_pair(name)
     frames = np.concatenate([A, B])
 
     def asked(plan):
