@@ -66,13 +66,14 @@ def load_config(
 def learned_weights(config: Any) -> Path | None:
     """Find the weights beside a saved configuration that learns, else None; ConfigError where they are gone."""
     saved = _saved_file(config)
-    if saved is None or load_config(saved).spatiotemporal is None:
+    stage = None if saved is None else load_config(saved).learning
+    if saved is None or stage is None:
         return None
     path = saved.parent / WEIGHTS_NAME
     if not path.is_file():
         raise ConfigError(
-            f"{saved} has a spatiotemporal module, and {path} with its weights is missing; copy the whole folder, or "
-            "attach the configuration's preset to start anew."
+            f"{saved} has stage {stage!r}, which learns, and {path} with its weights is missing; copy the whole "
+            "folder, or attach the configuration's preset to start anew."
         )
     return path
 

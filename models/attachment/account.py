@@ -56,13 +56,13 @@ def account_for_settings(
 
 FROZEN = (
     "the front end's parameters do not learn: they were frozen after attach, as PEFT freezes all that is not its own. "
-    f"Attach after get_peft_model, give it modules_to_save=[{SPATIOTEMPORAL_NAME!r}], or call "
+    f"Attach after get_peft_model, give it modules_to_save=[{SPATIOTEMPORAL_NAME!r}] (the stage that learns), or call "
     "front_end.modules.requires_grad_(True)"
 )
 BESIDE_ADAPTER = (
     "the front end learns, and PEFT's save_pretrained writes the adapter alone: write the front end beside it by "
     "front_end.save_pretrained, save_finetuned or FrontEndCallback of framegate.tools.training, or attach before "
-    f"get_peft_model and give it modules_to_save=[{SPATIOTEMPORAL_NAME!r}]"
+    f"get_peft_model and give it modules_to_save=[{SPATIOTEMPORAL_NAME!r}] (the stage that learns)"
 )
 
 

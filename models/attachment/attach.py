@@ -26,7 +26,7 @@ def attach_front_end(
         model: a supported model, possibly wrapped by PEFT, torch.compile or data parallelism.
         processor: its processor, or None.
         config: the validated configuration.
-        weights: file of what its spatiotemporal module had learned; None starts it as the identity.
+        weights: file of what its stage that learns had learned; None starts it anew.
 
     Returns:
         The attached front end.

@@ -43,7 +43,6 @@ from framegate.models.attachment.video_call import VideoCall
 from framegate.models.family import Family
 from framegate.models.feature_store import FeatureStore
 from framegate.models.mechanism import mechanism_of
-from framegate.models.stages.spatiotemporal.module import SpatiotemporalModule
 from framegate.models.transformers_private import LOSS_NAME
 from framegate.models.video_processor import ProcessorAttachment
 from framegate.models.video_processor.sources import SHARES
@@ -104,8 +103,8 @@ class FrontEnd:
         )
 
     @property
-    def module(self) -> SpatiotemporalModule | None:
-        """The trainable spatiotemporal module, None for none."""
+    def module(self) -> torch.nn.Module | None:
+        """The module of the stage that learns, None for none."""
         return module_that_learns(self.modules)
 
     def state_dict(self) -> dict[str, torch.Tensor]:

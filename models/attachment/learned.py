@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from framegate.config import CONFIG_NAME, WEIGHTS_NAME, FrontEndConfig
-from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
-from framegate.models.stages.spatiotemporal.module import (
-    SpatiotemporalModule,
-    load_spatiotemporal,
-    save_spatiotemporal,
-)
+from framegate.models.stages.registry import learning, stages
 
 
-def module_that_learns(modules: torch.nn.ModuleDict) -> SpatiotemporalModule | None:
-    """Find the spatiotemporal module among a front end's modules, None for none.
+def module_that_learns(modules: torch.nn.ModuleDict) -> torch.nn.Module | None:
+    """Find the module that learns among a front end's modules, None for none; a configuration allows one.
 
     PEFT, told to train it (modules_to_save), wraps it and trains a copy for each adapter.
     """
-    found: Any = dict(modules.items()).get(SPATIOTEMPORAL_NAME)
+    found: Any = dict(modules.items()).get(_name_of(modules))
     copies = getattr(found, "modules_to_save", None)
     if copies is None:
         return found  # type: ignore[no-any-return]
@@ -38,14 +34,19 @@ def learned_values(modules: torch.nn.ModuleDict) -> dict[str, torch.Tensor]:
     module = module_that_learns(modules)
     if module is None:
         return {}
-    state = module.state_dict()
+    state, name = module.state_dict(), _name_of(modules)
     if any(value.is_meta for value in state.values()):
         from accelerate.utils.modeling import get_state_dict_offloaded_model
 
         # it knows a module's values by their names under another
-        around = torch.nn.ModuleDict({SPATIOTEMPORAL_NAME: module})
+        around = torch.nn.ModuleDict({name: module})
         return dict(get_state_dict_offloaded_model(around))
-    return {f"{SPATIOTEMPORAL_NAME}.{name}": _whole(value) for name, value in state.items()}
+    return {f"{name}.{key}": _whole(value) for key, value in state.items()}
+
+
+def _name_of(modules: torch.nn.ModuleDict) -> str:
+    """Name of the stage that learns, "" for none."""
+    return next((name for name in learning() if name in modules), "")
 
 
 def write_learned(values: dict[str, torch.Tensor], config: FrontEndConfig, folder: Path) -> None:
@@ -63,17 +64,24 @@ def write_learned(values: dict[str, torch.Tensor], config: FrontEndConfig, folde
         path.unlink(missing_ok=True)
         return
     part = path.with_suffix(".part")
-    save_spatiotemporal({name.partition(".")[2]: value for name, value in values.items()}, part)
+    weights = {name.partition(".")[2]: value.detach().cpu().contiguous() for name, value in values.items()}
+    save_file(weights, part, metadata={"format": "pt"})
     part.replace(path)
 
 
-def put_back(module: SpatiotemporalModule, folder: Path) -> None:
-    """Put what a folder holds into a module, in place, so that optimisers still know its parameters.
+def put_back(modules: torch.nn.ModuleDict, folder: Path) -> None:
+    """Put what a folder holds into the module that learns, in place, so that optimisers still know its parameters.
+
+    Without such a module nothing is done.
 
     Raises:
         ConfigError: weights that are missing or do not fit.
     """
-    saved = load_spatiotemporal(folder / WEIGHTS_NAME, module.width, module.config).state_dict()
+    module: Any = module_that_learns(modules)
+    if module is None:
+        return
+    spec = stages()[_name_of(modules)]
+    saved = spec.load(folder / WEIGHTS_NAME, module.config, module.width).state_dict()
     with torch.no_grad():
         for name, weight in module.named_parameters():
             weight.copy_(_as_kept(saved[name], weight))

@@ -17,9 +17,7 @@ from torch import nn
 from framegate.config import FrontEndConfig
 from framegate.models.attachment.generation import named_call
 from framegate.models.gated_residual_tokenizer import GatedResidualTokenizer
-from framegate.models.stages.registry import stages
-from framegate.models.stages.spatiotemporal import SPATIOTEMPORAL_NAME
-from framegate.models.stages.spatiotemporal.module import load_spatiotemporal
+from framegate.models.stages.registry import learning, stages
 from framegate.tokenizers.gate.packing import PLAN_KEY
 
 # under this name, and so this prefix, on the model
@@ -106,7 +104,7 @@ def build_modules(
         model: the model.
         tower: its vision tower, which stays its own.
         config: the front end's configuration.
-        weights: file of what its spatiotemporal module had learned; None starts it as the identity.
+        weights: file of what its stage that learns had learned; None starts it anew.
 
     Returns:
         The modules, in order: the tokenizer, refill where the gate refills, what the configuration names, and the exact
@@ -123,9 +121,11 @@ def build_modules(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for name in switched_on(config):
-            modules[name] = stages()[name].build(getattr(config, name, None), width)
-    if weights is not None and config.spatiotemporal is not None:
-        modules[SPATIOTEMPORAL_NAME] = load_spatiotemporal(weights, width, config.spatiotemporal)
+            spec, settings = stages()[name], getattr(config, name, None)
+            has_learned = weights is not None and name in learning()
+            modules[name] = (
+                spec.load(weights, settings, width) if has_learned else spec.build(settings, width)
+            )
     embeddings = model.get_input_embeddings().weight
     dtype = embeddings.dtype if embeddings.is_floating_point() else None
     # weights that accelerate keeps elsewhere are on no device; what is attached stays where it was made

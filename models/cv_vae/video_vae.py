@@ -225,7 +225,7 @@ def _residual_blocks(coder: Any) -> list[Any]:
 
 
 def _check_image_vae(image_vae: Any) -> None:
-    encoder = getattr(image_vae, "encoder", None)
+    encoder: Any = getattr(image_vae, "encoder", None)
     blocks = getattr(encoder, "down_blocks", None)
     if blocks is None or not hasattr(encoder.mid_block, "resnets"):
         raise ConfigError(f"{type(image_vae).__name__} is no image VAE; give diffusers' AutoencoderKL.")

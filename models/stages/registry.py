@@ -32,17 +32,30 @@ class StageSpec:
         module: "module.path:Class" of its `nn.Module`, made as Class(settings, width).
         order: stages run by rising order.
         reduces: it may make fewer tokens, so it stands aside where nothing is to be reduced.
+        learns: "module.path:function" that reads its learned weights, called as f(path, width, settings); None for a
+            stage without any. Its module has a `width` and the settings as `config`.
     """
 
     config: type[Any] | None
     module: str
     order: int
     reduces: bool = True
+    learns: str | None = None
 
     def build(self, settings: Any, width: int) -> Any:
         """Make the stage's `nn.Module` for a model whose tokens have `width` features."""
-        path, name = self.module.split(":")
-        return getattr(import_module(path), name)(settings, width)
+        return _found(self.module)(settings, width)
+
+    def load(self, path: Path, settings: Any, width: int) -> Any:
+        """Make it with weights that were learned; ConfigError where they do not fit."""
+        assert self.learns is not None, "the stage learns nothing"
+        return _found(self.learns)(path, width, settings)
+
+
+def _found(place: str) -> Any:
+    """What stands at "module.path:name"."""
+    path, name = place.split(":")
+    return getattr(import_module(path), name)
 
 
 @dataclass(kw_only=True)
@@ -108,6 +121,11 @@ def sections(*, reducing: bool = False) -> dict[str, type[Any]]:
         for name, spec in stages().items()
         if spec.config is not None and (spec.reduces or not reducing)
     }
+
+
+def learning() -> tuple[str, ...]:
+    """Names of the stages that learn, in order."""
+    return tuple(name for name, spec in stages().items() if spec.learns is not None)
 
 
 def run_stages(tokens: VideoTokens, modules: Mapping[str, Any], call: StageCall) -> VideoTokens:

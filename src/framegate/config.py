@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from framegate.errors import BudgetError, ConfigError
 from framegate.kernels.backend import Backend, check_backend
+from framegate.models.stages.registry import learning
 from framegate.models.stages.registry import sections as stage_sections
 from framegate.settings import laid_over, make, names, sections, spelled, unknown
 from framegate.tokenizers.gate.config import Budget, GateConfig
@@ -36,7 +37,7 @@ class FrontEndConfig(_StageSections):
     """Everything that decides what a front end does.
 
     Beside the settings below every stage after the tower has a section under its own name, None where it does not run:
-    scene_merge, condensation, select, spatiotemporal.
+    apollo, scene_merge, condensation, select, spatiotemporal.
 
     Args:
         preset: name it started from, for the report.
@@ -85,6 +86,11 @@ class FrontEndConfig(_StageSections):
             raise ConfigError(
                 "down_scaling spends the whole budget on the size of frames: set gate, scene_merge, condensation and "
                 "select to None, or down_scaling to False."
+            )
+        learn = self._learning
+        if len(learn) > 1:
+            raise ConfigError(
+                f"{' and '.join(learn)} both learn, and a front end keeps the weights of one: set one of them to None."
             )
         self._check_ranges()
         self._check_budgets()
@@ -141,6 +147,15 @@ class FrontEndConfig(_StageSections):
         if self.select is not None and self.gate is None:
             return f"select by {self.select.select_rule!r} without a gate"
         return "down_scaling" if self.down_scaling else None
+
+    @property
+    def _learning(self) -> list[str]:
+        return [name for name in learning() if getattr(self, name) is not None]
+
+    @property
+    def learning(self) -> str | None:
+        """Name of the stage that learns, None for none."""
+        return next(iter(self._learning), None)
 
     @property
     def is_identity(self) -> bool:

@@ -12,7 +12,6 @@ from framegate.models.stages.spatiotemporal import SpatiotemporalConfig
 from framegate.models.stages.spatiotemporal.module import (
     SpatiotemporalModule,
     load_spatiotemporal,
-    save_spatiotemporal,
     side_embedding,
     time_embedding,
 )
@@ -178,7 +177,7 @@ def test_times_are_seconds_to_the_tenth_in_bfloat16():
 def test_round_trip(tmp_path):
     module = opened(SpatiotemporalModule(CONFIG, WIDTH))
     path = tmp_path / "front_end.safetensors"
-    save_spatiotemporal(module.state_dict(), path)
+    save_file(module.state_dict(), path)
     again = load_spatiotemporal(path, WIDTH, CONFIG)
     assert again.state_dict().keys() == module.state_dict().keys()
     tokens = random_tokens((3, 2, 4))
@@ -187,15 +186,13 @@ def test_round_trip(tmp_path):
 
 
 def test_the_dtype_of_the_weights_is_kept(tmp_path):
-    save_spatiotemporal(
-        SpatiotemporalModule(CONFIG, WIDTH).bfloat16().state_dict(), tmp_path / "w.safetensors"
-    )
+    save_file(SpatiotemporalModule(CONFIG, WIDTH).bfloat16().state_dict(), tmp_path / "w.safetensors")
     assert load_spatiotemporal(tmp_path / "w.safetensors", WIDTH, CONFIG).rows.dtype == torch.bfloat16
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
-    save_spatiotemporal(SpatiotemporalModule(CONFIG, WIDTH).state_dict(), path)
+    save_file(SpatiotemporalModule(CONFIG, WIDTH).state_dict(), path)
     with pytest.raises(ConfigError, match="weights of another width.*16 features.*has 32"):
         load_spatiotemporal(path, 32, CONFIG)
     with pytest.raises(ConfigError, match="set max_side=8"):

@@ -39,4 +39,5 @@ STAGE = StageSpec(
     module="framegate.models.stages.spatiotemporal.module:SpatiotemporalModule",
     order=50,
     reduces=False,
+    learns="framegate.models.stages.spatiotemporal.module:load_spatiotemporal",
 )

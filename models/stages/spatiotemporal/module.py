@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from framegate.errors import ConfigError
@@ -169,18 +169,12 @@ def side_embedding(table: Tensor, position: Tensor, side: int) -> Tensor:
     return torch.lerp(table[below], table[below + 1], (place - below)[:, None])
 
 
-def save_spatiotemporal(learned: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write the weights of a module, its state dict."""
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in learned.items()}
-    save_file(weights, path, metadata={"format": "pt"})
-
-
 # as 0.1 wrote them, its gates of no dimension
 _NAMES_TO_0_1 = {f"attention.out_proj.{part}": f"attention.out_proj_{part}" for part in ("weight", "bias")}
 
 
 def load_spatiotemporal(path: str | Path, width: int, config: SpatiotemporalConfig) -> SpatiotemporalModule:
-    """Read a module back from the weights that `save_spatiotemporal` wrote.
+    """Read a module back from the weights that a front end saved.
 
     Args:
         path: the safetensors file.

@@ -54,7 +54,7 @@ def load_finetuned(
         folder: with an adapter and a front end, or with a whole model.
         base: checkpoint that an adapter was trained on; None takes the one that the adapter names.
         model_options: handed to the model's `from_pretrained`, for example {"dtype": "auto"}.
-        trainable: switch the gradients of adapter and spatiotemporal module on.
+        trainable: switch the gradients of adapter and front end on.
 
     Returns:
         Model and processor, attached; the model is in evaluation mode unless trainable.
@@ -89,8 +89,7 @@ def restore_front_end(front_end: FrontEnd, folder: str | Path) -> None:
     Raises:
         ConfigError: weights that are missing or do not fit.
     """
-    if front_end.module is not None:
-        put_back(front_end.module, Path(folder))
+    put_back(front_end.modules, Path(folder))
 
 
 class FrontEndCallback(TrainerCallback):

@@ -44,11 +44,11 @@ class FinetuneConfig:
         freeze_tower: leave the vision tower as it is.
         freeze_merger: leave what brings the tower's features to the language model's width as it is.
         freeze_llm: leave the language model as it is.
-        freeze_front_end: leave the spatiotemporal module as it is.
+        freeze_front_end: leave the front end's module that learns as it is.
         learning_rate: of all that has none of its own.
         tower_learning_rate: of the tower; None for learning_rate.
         merger_learning_rate: of the merger; None for learning_rate.
-        front_end_learning_rate: of the spatiotemporal module, which starts as the identity; None for learning_rate.
+        front_end_learning_rate: of the front end's module, which starts as a residual of 0; None for learning_rate.
         weight_decay: of matrices, not of vectors and scalars.
         scheduler: transformers' name of the learning rate's course.
         warmup_steps: steps over which the learning rate rises.

@@ -1,0 +1,127 @@
+"""Encoders of clips behind one face: image towers frame by frame, and video towers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from framegate.errors import ConfigError, FrameError
+
+
+class FrameEncoder(nn.Module):
+    """An image tower of transformers or timm, run on every frame of a clip.
+
+    Args:
+        tower: a vision model of transformers (SigLIP, CLIP, DINOv2, ...) or a vision transformer of timm.
+        mean: of pixels in [0, 1], by which its training scaled them.
+        deviation: the same.
+
+    Raises:
+        ConfigError: a tower that tells no size of picture, or no patch.
+    """
+
+    def __init__(
+        self, tower: nn.Module, *, mean: Sequence[float] = (0.5,) * 3, deviation: Sequence[float] = (0.5,) * 3
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.side_px, self.side = _sizes(tower)
+        self.channels = _channels(tower)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Encode clips [N, F, 3, h, w] in [0, 1] into features [N, C, F, rows, columns]."""
+        frames = _scaled(clips.flatten(0, 1), self)
+        if hasattr(self.tower, "forward_features"):
+            rows = self.tower.forward_features(frames)
+        else:
+            rows = self.tower(pixel_values=frames).last_hidden_state
+        # a tower's class and register tokens stand before its patches
+        patches = rows[:, -(self.side**2) :].unflatten(1, (self.side, self.side))  # [N*F, rows, columns, C]
+        return patches.unflatten(0, clips.shape[:2]).permute(0, 4, 1, 2, 3)
+
+
+class ClipEncoder(nn.Module):
+    """A video tower of transformers (VideoMAE, V-JEPA 2, ViViT, ...), run on whole clips.
+
+    A clip of another length than the tower's has frames repeated, or left out, evenly.
+
+    Args:
+        tower: its tokens are those of tubes, tube by tube, maybe behind a class token.
+        mean: of pixels in [0, 1], by which its training scaled them.
+        deviation: the same.
+
+    Raises:
+        ConfigError: a tower that tells no size of picture, patch or tube, or no number of frames.
+    """
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        *,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        deviation: Sequence[float] = (0.229, 0.224, 0.225),
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.side_px, self.side = _sizes(tower)
+        self.channels = _channels(tower)
+        config: Any = tower.config
+        self.frames = _told(config, "num_frames", "frames_per_clip")
+        self.tubes = self.frames // _told(config, "tubelet_size", "temporal_patch_size")
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Encode clips [N, F, 3, h, w] in [0, 1] into features [N, C, tubes, rows, columns]."""
+        count = clips.shape[1]
+        places = (torch.arange(self.frames, device=clips.device) * count + count // 2) // self.frames
+        frames = _scaled(clips[:, places].flatten(0, 1), self).unflatten(0, (len(clips), self.frames))
+        name: Any = self.tower.main_input_name
+        rows = self.tower(**{name: frames}).last_hidden_state
+        shape = (self.tubes, self.side, self.side)
+        return rows[:, -(self.tubes * self.side**2) :].unflatten(1, shape).permute(0, 4, 1, 2, 3)
+
+
+def _scaled(frames: Tensor, encoder: Any) -> Tensor:
+    """Frames [M, 3, h, w] at an encoder's size, as its training scaled them."""
+    size = (encoder.side_px, encoder.side_px)
+    resized = nn.functional.interpolate(frames, size, mode="bilinear", antialias=True, align_corners=False)
+    return (resized - encoder.mean) / encoder.deviation
+
+
+def _sizes(tower: Any) -> tuple[int, int]:
+    """Pixels and patches along the side of a tower's pictures."""
+    if hasattr(tower, "patch_embed") and hasattr(tower, "forward_features"):
+        return int(tower.patch_embed.img_size[0]), int(tower.patch_embed.grid_size[0])
+    side_px = _told(tower.config, "image_size", "crop_size")
+    return side_px, side_px // _told(tower.config, "patch_size")
+
+
+def _channels(tower: Any) -> int:
+    return int(tower.num_features) if hasattr(tower, "forward_features") else int(tower.config.hidden_size)
+
+
+def _told(config: Any, *names: str) -> int:
+    """The first of some settings that a tower's configuration has; the last number where it is one per side."""
+    for name in names:
+        value = getattr(config, name, None)
+        if value is not None:
+            last: Any = value[-1] if isinstance(value, list | tuple) else value
+            return int(last)
+    raise ConfigError(
+        f"{type(config).__name__} has no {' or '.join(names)}, so how the tower cuts a clip is not known; wrap it in a "
+        "module with `channels` that gives features [N, C, T, rows, columns]."
+    )
+
+
+def check_clips(clips: Tensor) -> None:
+    """Raise FrameError for what is no batch of clips."""
+    if clips.ndim != 5 or clips.shape[2] != 3 or 0 in clips.shape or not clips.is_floating_point():
+        raise FrameError(
+            f"Clips are {clips.dtype} {tuple(clips.shape)}; give floats [N, F, 3, h, w] in [0, 1], F at least 1."
+        )
