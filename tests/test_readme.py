@@ -79,7 +79,7 @@ def test_every_setting_of_a_table_exists():
         for name in re.findall(r"`(\w+)`", row)
     }
     assert len(names) >= 12
-    sections = {"scene_merge": {}, "condensation": {}, "timestamps": {}}
+    sections = {"apollo": {}, "scene_merge": {}, "condensation": {}, "timestamps": {}}
     known = set()
     for sampler in ("fps", "keyframes", "tass"):
         config = framegate.load_config("framegate", sampler=sampler, **sections).to_dict()

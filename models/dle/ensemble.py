@@ -113,8 +113,8 @@ class SpoofEnsemble(nn.Module):
         """
         if min(epochs, meta_epochs, check_every, patience) < 1:
             raise ConfigError(
-                f"epochs {epochs}, meta_epochs {meta_epochs}, check_every {check_every} and patience {patience} must be "
-                "1 or more."
+                f"epochs {epochs}, meta_epochs {meta_epochs}, check_every {check_every} and patience {patience} must "
+                "be 1 or more."
             )
         labels, wanted = _labels(train, "training data"), _labels(development, "development data")
         with torch.random.fork_rng(devices=[]):
