@@ -12,7 +12,7 @@ import framegate
 
 DOCS = ROOT / "docs"
 # of open issues, whose authors put them into the navigation
-COMING = {"learned.md", "scale.md"}
+COMING = {"scale.md"}
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ class ApolloConnector(nn.Module):
         head_dim: int = 96,
     ) -> None:
         super().__init__()
-        channels = [getattr(encoder, "channels", None) for encoder in encoders]
+        channels: list[Any] = [getattr(encoder, "channels", None) for encoder in encoders]
         if not channels or None in channels or min(grid) < 1:
             raise ConfigError(
                 f"The encoders' channels are {channels} and the grid is {grid}; give at least one encoder that has "

@@ -27,7 +27,7 @@ class FrameEncoder(nn.Module):
         self, tower: nn.Module, *, mean: Sequence[float] = (0.5,) * 3, deviation: Sequence[float] = (0.5,) * 3
     ) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower: Any = tower
         self.side_px, self.side = _sizes(tower)
         self.channels = _channels(tower)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
@@ -67,7 +67,7 @@ class ClipEncoder(nn.Module):
         deviation: Sequence[float] = (0.229, 0.224, 0.225),
     ) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower: Any = tower
         self.side_px, self.side = _sizes(tower)
         self.channels = _channels(tower)
         config: Any = tower.config

@@ -122,10 +122,10 @@ def build_modules(
         torch.manual_seed(0)
         for name in switched_on(config):
             spec, settings = stages()[name], getattr(config, name, None)
-            has_learned = weights is not None and name in learning()
-            modules[name] = (
-                spec.load(weights, settings, width) if has_learned else spec.build(settings, width)
-            )
+            if weights is not None and name in learning():
+                modules[name] = spec.load(weights, settings, width)
+            else:
+                modules[name] = spec.build(settings, width)
     embeddings = model.get_input_embeddings().weight
     dtype = embeddings.dtype if embeddings.is_floating_point() else None
     # weights that accelerate keeps elsewhere are on no device; what is attached stays where it was made
