@@ -112,7 +112,7 @@ def test_a_few_steps_lower_the_loss_and_leave_the_image_vae_alone(stock, inflate
     torch.manual_seed(3)
     optimiser = torch.optim.Adam(inflated.parameters(), lr=3e-3)
     losses = []
-    for _ in range(4):
+    for _ in range(3):
         latents, spread = inflated.moments(clip)
         loss = (inflated.decode(latents) - clip).abs().mean() + 1e-6 * spread.square().mean()
         loss = loss + decoder_regularisation(latents, clip, image_vae=stock, mapping="slice")
