@@ -23,6 +23,8 @@ Stamps = list[tuple[int | None, int | None]]
 # behind the last of pictures in parts, by RFC 2046: one that says so, an empty one, and one to spare
 _CLOSING_LINES = 3
 _VP8_SHOW_FRAME_BIT, _VP8_HEADER, _THEORA_HEADER_BIT = 0x10, b"OVP80", 0x80
+# codecs with frames that are never shown, and those that may begin anew with a header
+HIDING_CODECS, _CHAINED_CODECS = ("vp8",), ("theora", "vp8")
 # decoders whose frame threads give damaged frames without a word, or not twice the same
 _UNSAFE_FRAME_THREADS = ("ffv1", "vp8")
 # a stream of less than this share of the largest one's pixels is a preview of it
@@ -214,7 +216,7 @@ def is_shown(packet: Any, codec: str) -> bool:
     """Tell whether a packet gives a frame to show: no flush, not discarded, no hidden VP8 frame."""
     if packet.size == 0 or packet.is_discard:
         return False
-    return codec != "vp8" or bool(bytes(packet)[0] & _VP8_SHOW_FRAME_BIT)
+    return codec not in HIDING_CODECS or bool(bytes(packet)[0] & _VP8_SHOW_FRAME_BIT)
 
 
 def packets_tell_times(stream: Any) -> bool:
@@ -245,7 +247,7 @@ def ends_with_boundary(container: Any, stream: Any) -> bool:
 
 def _is_header(packet: Any, codec: str) -> bool:
     """Tell whether a packet is what the next part of a chained Ogg begins with; decoders take it for damage."""
-    begin = memoryview(packet)[: len(_VP8_HEADER)].tobytes() if codec in ("theora", "vp8") else b""
+    begin = memoryview(packet)[: len(_VP8_HEADER)].tobytes() if codec in _CHAINED_CODECS else b""
     return begin == _VP8_HEADER if codec == "vp8" else bool(begin and begin[0] & _THEORA_HEADER_BIT)
 
 
@@ -267,22 +269,19 @@ class Packets:
         self.problem: str | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        number = 0
-        while True:
-            try:
-                packet = next(self._packets, None)
-            except (av.FFmpegError, ValueError) as problem:
-                self.problem = str(problem)
-                return
-            if packet is None:
-                return
-            if _is_header(packet, self._codec):
-                continue
-            # the empty packet at the end flushes the decoder
-            if self._stamps is not None and packet.size > 0 and number < len(self._stamps):
-                packet.pts, packet.dts = self._stamps[number]
-            number += packet.size > 0
-            yield packet
+        number, may_begin_anew = 0, self._codec in _CHAINED_CODECS
+        try:
+            for packet in self._packets:
+                if may_begin_anew and _is_header(packet, self._codec):
+                    continue
+                # the empty packet at the end flushes the decoder
+                if self._stamps is not None and packet.size > 0:
+                    if number < len(self._stamps):
+                        packet.pts, packet.dts = self._stamps[number]
+                    number += 1
+                yield packet
+        except (av.FFmpegError, ValueError) as problem:
+            self.problem = str(problem)
 
 
 def use_threads(stream: Any) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
 from framegate.tokenizers.clip.clock import (
     FREE_CLOCKS,
@@ -21,6 +22,7 @@ from framegate.tokenizers.clip.clock import (
     mended_clock,
 )
 from framegate.tokenizers.clip.container import (
+    HIDING_CODECS,
     Packets,
     Stamps,
     counted,
@@ -33,6 +35,9 @@ from framegate.tokenizers.clip.container import (
     video_stream_of,
 )
 
+Times = list[int | None]
+
+_ASKED = attrgetter("size", "pts", "dts", "duration", "is_keyframe", "is_corrupt", "is_discard")
 # packets before a seam that the end of a file may fall on
 _AT_A_SEAM = 3
 
@@ -58,37 +63,43 @@ class FilePackets:
 
 def read_packets(container: Any, stream: Any, data: str | bytes) -> FilePackets:
     """Read all packets of an open file; nothing is decoded unless stamps are wild."""
-    stamps: Stamps = []
+    pts: Times = []
+    dts: Times = []
     shown: list[int] = []
     durations: list[int] = []
     keyed: list[bool] = []
     corrupt: list[int] = []
     discarded = 0
-    source = Packets(container, stream)
+    source, codec = Packets(container, stream), stream.codec_context.name
+    # an hour has a hundred thousand: each is asked once, and none is kept
     for packet in source:
-        if packet.size == 0:
+        size, shown_tick, decoded_tick, duration, is_key, is_corrupt, is_discard = _ASKED(packet)
+        if size == 0:
             continue
-        stamps.append((packet.pts, packet.dts))
-        keyed.append(packet.is_keyframe)
-        corrupt += [len(stamps) - 1] * packet.is_corrupt
-        discarded += packet.is_discard
-        if not is_shown(packet, stream.codec_context.name):
-            continue
-        shown.append(len(stamps) - 1)
-        durations.append(packet.duration or 0)
-    mended, seams, notes = _mended(stamps, keyed, container, stream, data)
-    used = mended or stamps
-    pts, dts = [used[place][0] for place in shown], [used[place][1] for place in shown]
-    keys = [keyed[place] for place in shown]
+        number = len(pts)
+        pts.append(shown_tick)
+        dts.append(decoded_tick)
+        keyed.append(is_key)
+        if is_corrupt:
+            corrupt.append(number)
+        if is_discard:
+            discarded += 1
+        elif codec not in HIDING_CODECS or is_shown(packet, codec):
+            shown.append(number)
+            durations.append(duration or 0)
+    mended, seams, notes = _mended(pts, dts, keyed, container, stream, data)
+    if mended is not None:
+        pts, dts = (list(column) for column in zip(*mended, strict=True))
     problem = None if source.problem and ends_with_boundary(container, stream) else source.problem
     # where another file begins its counter does too, which falls on one of the packets that are being put together
     at_seams = {seam + place for seam in seams for place in range(-_AT_A_SEAM, 1)}
     num_corrupt = len(set(corrupt) - at_seams)
-    return FilePackets(pts, dts, durations, keys, discarded, num_corrupt, problem, mended, notes)
+    shown_pts, shown_dts, keys = ([series[place] for place in shown] for series in (pts, dts, keyed))
+    return FilePackets(shown_pts, shown_dts, durations, keys, discarded, num_corrupt, problem, mended, notes)
 
 
 def _mended(
-    stamps: Stamps, keyed: list[bool], container: Any, stream: Any, data: str | bytes
+    pts: Times, dts: Times, keyed: list[bool], container: Any, stream: Any, data: str | bytes
 ) -> tuple[Stamps | None, list[int], tuple[str, ...]]:
     """Bring stamps into an order that can be true.
 
@@ -97,7 +108,8 @@ def _mended(
     are shown as they are decoded.
 
     Args:
-        stamps: of all packets that are not empty.
+        pts: stamps of showing, of all packets that are not empty.
+        dts: their stamps of decoding.
         keyed: which of them are keyframes.
         container: the open one.
         stream: its video stream.
@@ -112,37 +124,38 @@ def _mended(
     def clock_of(series: Sequence[int | None]) -> MendedClock:
         return mended_clock(series, unit, clock_is_free=is_free)
 
-    def by(clock: MendedClock, order: Sequence[int]) -> Stamps:
-        moved = list(stamps)
-        for number, shift in zip(order, clock.shifts.tolist(), strict=True):
-            moved[number] = _shifted(stamps[number], shift)
-        return moved
-
-    order: Sequence[int] = range(len(stamps))
-    clock = of_decoding = clock_of([decoded for _, decoded in stamps])
+    order: Sequence[int] = range(len(pts))
+    clock = of_decoding = clock_of(dts)
     seams = [after for _, after in of_decoding.restarts]
-    if all(shown is not None for shown, _ in stamps) and packets_tell_times(stream):
-        by_stamp = [(bisect_right(seams, number), shown) for number, (shown, _) in enumerate(stamps)]
-        order = sorted(order, key=by_stamp.__getitem__)
-        clock = clock_of([stamps[number][0] for number in order])
+    if None not in pts and packets_tell_times(stream):
+        ticks = np.array(pts, np.int64)
+        parts = np.searchsorted(np.array(seams, np.int64), np.arange(len(pts)), side="right")
+        in_time = np.lexsort((ticks, parts))
+        order = in_time.tolist()
+        clock = clock_of(ticks[in_time].tolist())
         is_clean = not len(of_decoding.wild) and not len(clock.wild) and all(keyed[seam] for seam in seams)
-        if not is_clean or displaced([shown for shown, _ in by(clock, order)]):
-            order = range(len(stamps))
-            if any(shown != decoded for shown, decoded in stamps):
-                order = _with_lost(_decoded_order(data, stream.index, len(stamps)), by_stamp)
-            clock = clock_of([stamps[number][0] for number in order])
-    told = [
-        next(
-            (as_written(tick * unit, clock_is_free=is_free) for tick in stamps[number] if tick is not None),
-            0.0,
-        )
-        for number in order
-    ]
-    return (
-        (by(clock, order) if clock.changes else None),
-        seams,
-        _notes(clock, told, unit, Path(named(data)).name),
-    )
+        moved = ticks.copy()
+        moved[in_time] += clock.shifts
+        if not is_clean or displaced(moved.tolist()):
+            order = range(len(pts))
+            if pts != dts:
+                by_stamp = list(zip(parts.tolist(), pts, strict=True))
+                order = _with_lost(_decoded_order(data, stream.index, len(pts)), by_stamp)
+            clock = clock_of([pts[number] for number in order])
+
+    def told_seconds(place: int) -> float:
+        """A packet's stamp as it stands in the file, by its place in the order."""
+        both = pts[order[place]], dts[order[place]]
+        tick = next((tick for tick in both if tick is not None), None)
+        return 0.0 if tick is None else as_written(tick * unit, clock_is_free=is_free)
+
+    notes = _notes(clock, told_seconds, unit, Path(named(data)).name)
+    if not clock.changes:
+        return None, seams, notes
+    stamps = list(zip(pts, dts, strict=True))
+    for number, shift in zip(order, clock.shifts.tolist(), strict=True):
+        stamps[number] = _shifted(stamps[number], shift)
+    return stamps, seams, notes
 
 
 def _decoded_order(data: str | bytes, video_stream: int, count: int) -> list[int]:
@@ -190,9 +203,9 @@ def _shifted(own: tuple[int | None, int | None], shift: int) -> tuple[int | None
     return (None if shown is None else shown + shift), (None if decoded is None else decoded + shift)
 
 
-def _notes(clock: MendedClock, seconds: list[float], unit: float, name: str) -> tuple[str, ...]:
+def _notes(clock: MendedClock, seconds: Callable[[int], float], unit: float, name: str) -> tuple[str, ...]:
     notes = [
-        f"The time stamps of {name} go from {seconds[before]:g} to {seconds[after]:g} seconds; what follows was put "
+        f"The time stamps of {name} go from {seconds(before):g} to {seconds(after):g} seconds; what follows was put "
         "behind what came before."
         for before, after in clock.restarts
     ]
@@ -201,7 +214,7 @@ def _notes(clock: MendedClock, seconds: list[float], unit: float, name: str) -> 
         one = f"frame of {name} has a time stamp that does not fit its neighbours', number"
         many = f"frames of {name} have a time stamp that does not fit their neighbours', the first is number"
         put = "it was put between them" if len(clock.wild) == 1 else "they were put between their neighbours"
-        notes.append(f"{counted(len(clock.wild), one, many)} {first} at {seconds[first]:g} seconds; {put}.")
+        notes.append(f"{counted(len(clock.wild), one, many)} {first} at {seconds(first):g} seconds; {put}.")
     return (*notes, *(_pause_note(pause, unit, name) for pause in clock.pauses))
 
 
