@@ -2,11 +2,13 @@
 
     python benchmarks/answers/bench_answers.py --clips clips                               (hours on 2 cores)
     python benchmarks/answers/bench_answers.py --clips clips --series choices --split validation
+    python benchmarks/answers/bench_answers.py --clips clips --series plans --videos 2
 
 Renders a set for each size of frames and seed of the generator (fonts and backgrounds that the model has not been
 trained on; every third video has a real clip behind it), asks it under every run of series.py, and puts rows into
 results/answers.csv: a row per size, all sizes together, cameras apart, per kind of question. Runs are taken up again
 where they were cut off. Intervals: 95 %, videos resampled; shares of dense are paired, over the same resampled videos.
+The series `plans` has long videos of one size instead (plans.py); its rows are told by their length.
 """
 
 import argparse
@@ -14,9 +16,11 @@ import csv
 import shlex
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from answers import plans
 from answers.rows import pooled, rows_of
 from answers.series import SERIES, Run, rival_of
 from common import environment
@@ -41,7 +45,7 @@ COLUMNS = (
     *("refill", "weight", "context", "select", "motion", "fps", "kind", "metric", "n", "errors"),
     *("value", "low", "high", "of_dense", "of_dense_low", "of_dense_high"),
     *("difference", "difference_low", "difference_high"),
-    # the paired difference to VidCom2's rule behind the whole tower at the same share of the prompt
+    # the paired difference to VidCom2 behind the whole tower at the same share of the prompt; of plans, to uniform
     *("over_rival", "over_rival_low", "over_rival_high", "tower_share", "prompt_share"),
     # times to the first token are taken apart (bench_first_token.py)
     *("tokens_dense", "cells_encoded", "tokens_kept", "input_seconds", "after_tower_ms"),
@@ -50,16 +54,27 @@ COLUMNS = (
 # whose rows are told by kind and metric; of the others hundreds of rows a run would hide the few that decide
 TOLD_BY_KIND = ("dense", "no video", "framegate")
 OF_ALL, SHARES = ("headline", "all"), ("correct", "still_right")
+ALL_SERIES = SERIES | {"plans": plans.plans}
 # sizes whose tubes hold more than a few tokens at a tenth of the prompt
 WIDE = ("6x10", "8x14")
 
 
-def question_sets(options):
-    """Rendered questions by size and seed; the same options find the same folders again."""
+def drawn(series, options):
+    """What is rendered for a series: settings of the generator by the name that rows have for it."""
+    if series == "plans":
+        asked = {"questions": plans.QUESTIONS, "kinds": plans.KINDS, "pace": plans.PACE, "size": plans.SIZE}
+        return {f"{seconds} s": asked | {"duration_seconds": seconds} for seconds in plans.SECONDS}
+    asked = {"questions": len(KINDS), "kinds": KINDS}
+    asked |= {"duration_seconds": SHORTEST_SECONDS, "longest_seconds": LONGEST_SECONDS}
+    return {size: asked | {"size": size} for size in options.sizes}
+
+
+def question_sets(series, options):
+    """Rendered questions of a series by size and seed; the same options find the same folders again."""
     sets = {}
-    for size in options.sizes:
+    for size, settings in drawn(series, options).items():
         for seed in options.seeds:
-            name = f"{options.split}{GENERATOR_VERSION}-{size}-{seed}-{options.videos}"
+            name = f"{options.split}{GENERATOR_VERSION}-{_file_name(size)}-{seed}-{options.videos}"
             folder = options.out / f"{name}{'-clips' if options.clips else ''}"
             if not (folder / "questions.jsonl").exists():
                 part = folder.with_name(folder.name + ".part")
@@ -68,16 +83,16 @@ def question_sets(options):
                     split=options.split,
                     videos=options.videos,
                     seed=seed,
-                    questions=len(KINDS),
-                    kinds=KINDS,
-                    size=size,
-                    duration_seconds=SHORTEST_SECONDS,
-                    longest_seconds=LONGEST_SECONDS,
                     clips=[options.clips / clip for clip in CLIPS] if options.clips else [],
+                    **settings,
                 )
                 part.rename(folder)
             sets[size, seed] = read_folder(folder)
     return sets
+
+
+def _file_name(size):
+    return size.replace(" ", "")
 
 
 def without_markers(processor):
@@ -90,12 +105,13 @@ def without_markers(processor):
     )
 
 
-def pair(model_name, *, markers):
-    """Model and processor without a front end."""
+@cache
+def asking_of(model_name, out, *, markers):
+    """Model and processor without a front end, and what chooses frames by a question."""
     model, processor = load_pair(model_name)
     if not markers:
         without_markers(processor)
-    return model, processor
+    return plans.Asking(model, processor, out)
 
 
 def of_camera(questions, camera):
@@ -108,10 +124,12 @@ def of_camera(questions, camera):
 
 def asked(run, sets, options):
     """Results of one run by size and seed, from their files if they are there."""
-    model, processor = pair(options.model, markers=run.markers)
+    asking = asking_of(options.model, options.out, markers=run.markers)
+    model, processor = asking.model, asking.processor
     results = {}
     for (size, seed), questions in sets.items():
-        out = options.out / options.weights / f"{options.split}-{size}-{seed}" / f"{run.label}.jsonl"
+        folder = f"{options.split}-{_file_name(size)}-{seed}"
+        out = options.out / options.weights / folder / f"{run.label}.jsonl"
         results[size, seed] = evaluate(
             model,
             processor,
@@ -121,6 +139,7 @@ def asked(run, sets, options):
             model_name="framegate/nano",
             max_new_tokens=8,
             videos=run.videos,
+            **asking.arguments(run),
             **run.settings,
         )
     return results
@@ -143,6 +162,7 @@ def settings_of(run):
 
 def table_rows(run, results, twins, options):
     """All rows of a run: all sizes, of those the cameras apart, and every size; twins: dense, and the rival or None."""
+    known = list(dict.fromkeys(size for size, _ in results))
     shared = {
         "weights": options.weights,
         "series": run.series,
@@ -155,9 +175,9 @@ def table_rows(run, results, twins, options):
         "command": shlex.join(["python", "benchmarks/answers/bench_answers.py", *sys.argv[1:]]),
     } | environment()
     rows = []
-    together = {"all": options.sizes, " ".join(WIDE): WIDE} | {size: (size,) for size in options.sizes}
+    together = {"all": known, " ".join(WIDE): WIDE} | {size: (size,) for size in known}
     for size, sizes in together.items():
-        if not set(sizes) <= set(options.sizes):
+        if not set(sizes) <= set(known):
             continue
         mine, dense, rival = (
             None if runs is None else pooled([found for (one, _), found in runs.items() if one in sizes])
@@ -168,7 +188,7 @@ def table_rows(run, results, twins, options):
             told = shared | {"size": size, "camera": run.camera or camera}
             chosen = None if camera == "all" else camera
             rows += [told | row for row in rows_of(mine, dense, chosen, rival=rival)]
-    if run.series == "budget" and run.name in TOLD_BY_KIND:
+    if run.series == "plans" or (run.series == "budget" and run.name in TOLD_BY_KIND):
         return rows
     return [row for row in rows if row["kind"] in OF_ALL and row["metric"] in SHARES]
 
@@ -210,7 +230,7 @@ def options_of(parser):
     """Declare and read the command line."""
     parser.add_argument("--model", default="framegate/nano")
     parser.add_argument("--weights", default="training_free", help="what the rows call the weights")
-    parser.add_argument("--series", nargs="+", default=["budget"], choices=list(SERIES))
+    parser.add_argument("--series", nargs="+", default=["budget"], choices=list(ALL_SERIES))
     parser.add_argument("--only", nargs="+", help="names of the runs to do; all of the series without it")
     parser.add_argument("--towers", type=float, nargs="+", help="shares of the tower to do; all without it")
     parser.add_argument("--prompts", type=float, nargs="+", help="shares of the prompt to do; all without it")
@@ -231,13 +251,20 @@ def main():
     options = options_of(
         argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     )
-    sets = question_sets(options)
-    runs = [run for series in options.series for run in SERIES[series]() if wanted(run, options)]
-    for number, run in enumerate(runs, 1):
-        print(f"{number}/{len(runs)} {run.label}", flush=True)
-        twin = Run(run.series, "dense", "dense", {"fps": run.fps}, camera=run.camera)
-        twins = [one and asked(one, sets, options) for one in (twin, rival_of(run))]
-        put(options.csv, table_rows(run, asked(run, sets, options), twins, options))
+    for series in options.series:
+        sets = question_sets(series, options)
+        runs = [run for run in ALL_SERIES[series]() if wanted(run, options)]
+        for number, run in enumerate(runs, 1):
+            print(f"{number}/{len(runs)} {run.label}", flush=True)
+            twins = [one and asked(one, sets, options) for one in twins_of(run)]
+            put(options.csv, table_rows(run, asked(run, sets, options), twins, options))
+
+
+def twins_of(run):
+    """What a run is held against, run by run: dense, and a rival or None."""
+    if run.series == "plans":
+        return plans.twins_of(run)
+    return Run(run.series, "dense", "dense", {"fps": run.fps}, camera=run.camera), rival_of(run)
 
 
 if __name__ == "__main__":

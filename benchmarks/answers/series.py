@@ -36,7 +36,7 @@ class Run:
 
     preset and overrides go to `framegate.attach`; camera keeps the questions about videos of that camera alone; markers
     False takes the model's own markers of time out of the prompt; videos as for `evaluate`: what reads the question
-    cannot share a video.
+    cannot share a video. scorer and sampling are names of answers/plans.py, for frames that are chosen by the question.
     """
 
     series: str
@@ -46,21 +46,24 @@ class Run:
     camera: str | None = None
     markers: bool = True
     videos: str = "shared"
+    scorer: str | None = None
+    sampling: str | None = None
 
     @property
     def fps(self):
-        """Frames a second."""
-        return self.overrides.get("fps", FPS)
+        """Frames a second; empty where another sampler has none."""
+        return self.settings.get("fps", "")
 
     @property
     def settings(self):
         """Keywords of `attach`."""
-        return {"fps": FPS} | self.overrides
+        return ({"fps": FPS} if self.overrides.get("sampler", "fps") == "fps" else {}) | self.overrides
 
     @property
     def label(self):
         """Name of the file of results; a plain dense run is the same in every series."""
-        if self.preset == "dense" and self.markers and self.videos == "shared":
+        plain = self.markers and self.videos == "shared" and "sampler" not in self.overrides
+        if self.preset == "dense" and plain:
             return f"dense_{self.camera or 'all'}_{self.fps}"
         shares = [self.overrides.get(name, "") for name in ("tower_ratio", "keep_ratio")]
         parts = [self.series, self.name, *shares, self.fps]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framegate.errors import ConfigError
+from framegate.settings import Count, checked
 from framegate.tokenizers.relevance import as_array, similarity
 from framegate.types import Float64Array, UInt8Array
 
@@ -64,14 +65,24 @@ class ScreenText:
         )
 
 
-def rapid_reader() -> Read:
+@checked
+def rapid_reader(*, enlarged_px: Count = 736) -> Read:
     """Make RapidOCR, PP-OCR with the weights of its package; lines it is sure of, in its order.
 
+    Args:
+        enlarged_px: frames are brought to this shorter side where they are smaller; less is quicker where letters are
+            large.
+
     Raises:
-        ConfigError: the package is missing.
+        ConfigError: the package is missing, or a number out of range.
     """
     engine = _package("rapidocr").RapidOCR(
-        params={"Global.log_level": "error", "Global.use_cls": False, "Det.limit_type": "min"}
+        params={
+            "Global.log_level": "error",
+            "Global.use_cls": False,
+            "Det.limit_type": "min",
+            "Det.limit_side_len": enlarged_px,
+        }
     )
 
     def read(frame: UInt8Array) -> list[str]:

@@ -60,10 +60,12 @@ def ask(
     window_seconds: tuple[float | None, float | None] = (None, None),
     max_new_tokens: int,
     scorer: Any = None,
+    sampling: Mapping[str, Any] | None = None,
 ) -> Answer:
     """Ask one question about a part of one video, greedily, in a batch of one, of an attached pair.
 
-    `scorer` scores the frames that the front end's sampler chooses from, by the question.
+    `scorer` scores the frames that the front end's sampler chooses from, by the question; `sampling` are settings of
+    that sampler for this question alone.
     The time to the first token is that of a streamer in the one call that also gives the answer. Raises FramegateError
     for a video that cannot be read, a budget that cannot be met, and what else the pair refuses.
     """
@@ -72,7 +74,8 @@ def ask(
     front_end = framegate.front_end_of(model)
     assert front_end is not None
     began = time.perf_counter()
-    plan = None if scorer is None else front_end.config.frames.to_dict() | {"scorer": scorer}
+    beside = {**(sampling or {}), **({} if scorer is None else {"scorer": scorer})}
+    plan = front_end.config.frames.to_dict() | beside if beside else None
     inputs = question_inputs(processor, video, question, window_seconds=window_seconds, plan=plan)
     inputs = inputs.to(model.device)
     return generated(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 from framegate.configs.loader import learned_weights, load_config
 from framegate.errors import ConfigError
 from framegate.provenance import commit
+from framegate.tokenizers.scoring import unwrapped
 from framegate.tools.evaluation.questions import QuestionSet
 from framegate.version import __version__
 
@@ -32,6 +33,7 @@ RESUMES_ON = (
     "config",
     "learned",
     "scorer",
+    "sampling",
     "questions",
     "max_new_tokens",
     "versions",
@@ -187,6 +189,7 @@ def run_header(
     max_new_tokens: int,
     command: str,
     scorer: object | None = None,
+    sampling: Callable[..., Any] | None = None,
 ) -> dict[str, Any]:
     """Say what a run is: model, settings, questions and where it runs; see `evaluate` for the arguments."""
     config = load_config(preset, **overrides)
@@ -203,7 +206,8 @@ def run_header(
         "fps": config.frames.fps if "fps" in config.frames.settings else None,
         "config": _digest(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()),
         "learned": None if learned is None else _digest(learned.read_bytes()),
-        "scorer": None if scorer is None else type(scorer).__name__,
+        "scorer": None if scorer is None else type(unwrapped(scorer)).__name__,
+        "sampling": None if sampling is None else sampling.__name__,
         "questions": questions.digest(),
         "num_questions": len(questions.questions),
         "source": str(questions.source),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from framegate.api import ConfigLike
 
 Asking = Callable[..., Answer]
+Sampling = Callable[[Question], Mapping[str, Any]]
 Videos = Literal["each", "shared", "none"]
 
 
@@ -43,7 +44,8 @@ def evaluate(
     videos: Videos = "each",
     on_error: OnFault = "skip",
     show_progress: bool = True,
-    scorer: Scorer | None = None,
+    scorer: Scorer | ScoredOnce | None = None,
+    sampling: Sampling | None = None,
     **overrides: Any,
 ) -> Results:
     """Ask every question and write what came back, going on where an earlier run of the same kind was cut off.
@@ -69,7 +71,9 @@ def evaluate(
         on_error: "skip" goes on behind a question that fails, counted and listed by its row; "raise" ends the run.
         show_progress: draw a progress bar on a terminal.
         scorer: of framegate.models.scorers, scores the frames that the sampler chooses from by each question; what it
-            made of a video's frames is remembered.
+            made of a video's frames is remembered, by a ScoredOnce from run to run.
+        sampling: gives settings of the sampler for a question alone, for example the intervals of "slow_fast"; its
+            name stands in the header.
         overrides: settings replaced by keyword, for example keep_ratio=0.25, fps=4.
 
     Returns:
@@ -77,7 +81,7 @@ def evaluate(
 
     Raises:
         ConfigError: the configuration is not valid, `out` holds something else than an earlier part of this run, or a
-            scorer where videos are not read for each question.
+            scorer or `sampling` where videos are not read for each question.
         UnsupportedModelError: the model's class is in no row of the family table.
         AttachmentError: a front end is attached already.
         VideoError: and what else a question may raise, under on_error="raise".
@@ -96,9 +100,10 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         command=command,
         scorer=scorer,
+        sampling=sampling,
     )
     seen: dict[Path, float] = {}
-    asking = _asking(model, processor, videos, scorer)
+    asking = _asking(model, processor, videos, scorer, sampling)
     with (
         framegate.attach(model, processor, preset, **overrides),
         last_video(processor.video_processor) as memory,
@@ -108,7 +113,7 @@ def evaluate(
         for number, question in enumerate(questions.questions):
             if question.id not in file.done:
                 before = memory.num_read
-                outcome = _outcome(asking, question, seen, max_new_tokens)
+                outcome = _outcome(asking, question, seen, max_new_tokens, sampling)
                 if on_error == "raise" and isinstance(outcome, Exception):
                     raise outcome
                 row = _row(number, question, outcome, max_new_tokens)
@@ -120,29 +125,43 @@ def evaluate(
     return read_results(out)
 
 
-def _asking(model: Any, processor: Any, videos: Videos, scorer: Scorer | None) -> Asking:
-    if scorer is not None and videos != "each":
+def _asking(
+    model: Any,
+    processor: Any,
+    videos: Videos,
+    scorer: Scorer | ScoredOnce | None,
+    sampling: Sampling | None,
+) -> Asking:
+    if (scorer is not None or sampling is not None) and videos != "each":
         raise ConfigError(
-            f'videos is {videos!r}, and frames are scored by the question; with a scorer it is "each".'
+            f"videos is {videos!r}, and frames are chosen by the question; with scorer or sampling it is "
+            '"each".'
         )
     if videos == "shared":
         return SharedVideo(model, processor).ask
     if videos == "none":
         return lambda *, video, **asked: ask(model, processor, video=None, **asked)
     if videos == "each":
-        return partial(ask, model, processor, scorer=None if scorer is None else ScoredOnce(scorer))
+        if scorer is not None and not isinstance(scorer, ScoredOnce):
+            scorer = ScoredOnce(scorer)
+        return partial(ask, model, processor, scorer=scorer)
     raise ConfigError(f"videos is {videos!r}; it must be one of {', '.join(get_args(Videos))}.")
 
 
 def _outcome(
-    asking: Asking, question: Question, seen: dict[Path, float], max_new_tokens: int
+    asking: Asking,
+    question: Question,
+    seen: dict[Path, float],
+    max_new_tokens: int,
+    sampling: Sampling | None,
 ) -> Answer | Exception:
     """The answer, or what stood against it; a bug of ours is raised."""
     import torch
 
     try:
         path = check_answerable(question, seen)
-        return asking(video=str(path), question=question.question, max_new_tokens=max_new_tokens)
+        chosen = {} if sampling is None else {"sampling": sampling(question)}
+        return asking(video=str(path), question=question.question, max_new_tokens=max_new_tokens, **chosen)
     except (FramegateError, OSError, MemoryError, torch.OutOfMemoryError) as error:
         return error
 
