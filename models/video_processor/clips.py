@@ -11,7 +11,7 @@ import numpy as np
 from framegate.errors import ConfigError
 from framegate.models.video_processor.message import Asked
 from framegate.tokenizers.plan_frames import planned_frames
-from framegate.tokenizers.samplers import FramesConfig, tells_clips
+from framegate.tokenizers.samplers import FramesConfig, limited, tells_clips
 from framegate.tokenizers.scoring import reads_query
 from framegate.tokenizers.time_code import clip_text, frame_text
 from framegate.types import FramePlan
@@ -30,7 +30,7 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
             any other does when the video is read.
 
     Returns:
-        The same with the plan of frames.
+        The same with the plan of frames, of 768 at most where the options say nothing else.
 
     Raises:
         ConfigError: no sampler is named, or a setting that it does not have.
@@ -51,7 +51,7 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
         settings["query"] = question
     window = zip(("start_seconds", "end_seconds"), asked.window_seconds, strict=True)
     settings |= {end: seconds for end, seconds in window if seconds is not None}
-    frames_of = planned_frames(source, name, settings, video_stream=asked.video_stream)
+    frames_of = planned_frames(source, name, limited(settings), video_stream=asked.video_stream)
     return replace(asked, plan=frames_of)
 
 

@@ -114,7 +114,8 @@ def plan_frames(video: Any, sampler: str = "fps", **settings: Any) -> FramePlan:
             for "spotlight"; current=plan and selected=[10, 11] for "local_resample".
 
     Returns:
-        The chosen frames in order of time; `plan_video` and a message of an attached processor take them.
+        The chosen frames in order of time; `plan_video` and a message of an attached processor take them. There are as
+        many as the settings say: the limit of 768 frames is that of configurations and messages.
 
     Raises:
         VideoError: the file cannot be read.

@@ -1,9 +1,12 @@
 """A plan of several clips in a message: each is a video of its own size and time text, and one prompt holds all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from clips import write_clip, write_streams
+from known_video import steady_video
 from noted import accounts_of
 from processor_cases import GATE, chat, text_of
 from tiny import moving_frames
@@ -12,6 +15,8 @@ import framegate
 from framegate.errors import ConfigError, FrameError
 from framegate.models.tiny import tiny_pair
 from framegate.models.video_processor import attach_processor
+from framegate.models.video_processor.clips import planned
+from framegate.models.video_processor.message import NOTHING_ASKED
 from framegate.tokenizers.clip import probe
 from framegate.tokenizers.scoring import ScoredOnce
 from framegate.tokenizers.time_code import burned
@@ -148,6 +153,28 @@ def test_a_sampler_by_name_in_a_message(path):
         chat(processor, [{"type": "video", "video": path, "plan": {"num_frames": 6}}])
     with pytest.raises(ConfigError, match="Unknown frame sampler 'unifrom'"):
         chat(processor, [{"type": "video", "video": path, "plan": {"sampler": "unifrom"}}])
+
+
+def test_a_sampler_by_name_takes_as_many_frames_as_a_configuration():
+    hour = steady_video(7200, 2.0)
+
+    def frames_of(**options):
+        return planned(replace(NOTHING_ASKED, plan=options), hour, "", None).plan
+
+    for options in (
+        {"sampler": "fps"},
+        {"sampler": "apollo"},
+        {"sampler": "slow_fast", "intervals": [[3, 9]]},
+    ):
+        found = frames_of(**options)
+        assert len(found) == 768
+        assert "max_frames 768" in found.notes[0]
+    # who names a number, or says that there is no limit, has it
+    assert len(frames_of(sampler="uniform", num_frames=900)) == 900
+    assert len(frames_of(sampler="fps", max_frames=None)) == 7200
+    assert frames_of(sampler="uniform", num_frames=900, max_frames=800).notes == (
+        "max_frames 800: fewer than num_frames 900",
+    )
 
 
 def test_the_front_ends_own_sampler_shows_its_clips_one_by_one(path):

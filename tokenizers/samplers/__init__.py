@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Sampler = Callable[..., "FramePlan"]
 
 DEFAULT_SAMPLER = "fps"
-# a configuration does not let a long file flood the memory unless it says so
+# a configuration or a message does not let a long file flood the memory unless it says so
 MAX_FRAMES = 768
 # frames without times are taken to be so many per second where the sampler has no rate
 ASSUMED_FPS = 2.0
@@ -44,6 +44,16 @@ def tells_clips(name: str) -> bool:
     return bool(getattr(import_module(f"{__name__}.{name}"), "CLIPS", False))
 
 
+def limited(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a sampler's settings the limit for frames that go to a model, where they have none.
+
+    768, or as many as num_frames asks for; "max_frames": None says that there is no limit.
+    """
+    asked = settings.get("num_frames")
+    most = max(MAX_FRAMES, asked) if isinstance(asked, int) else MAX_FRAMES
+    return {"max_frames": most, **settings}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FramesConfig:
     """Which frames are taken from a file or a live source (frames the caller sampled are all used).
@@ -52,7 +62,7 @@ class FramesConfig:
 
     Args:
         sampler: name of the sampler.
-        settings: that sampler's own; what is left out takes the sampler's default, `max_frames` 768.
+        settings: that sampler's own; what is left out takes the sampler's default, `max_frames` as `limited` says.
 
     Raises:
         ConfigError: an unknown sampler, a setting that it does not have or that is out of range, or one that it needs
@@ -68,7 +78,7 @@ class FramesConfig:
         for name in self.settings:
             if name not in known:
                 raise _not_of_this_sampler(name, self.sampler, list(known))
-        whole = defaults(function) | {"max_frames": MAX_FRAMES} | read_all(self.settings, known, "frames")
+        whole = defaults(function) | limited(read_all(self.settings, known, "frames"))
         missing = [name for name in known if name not in whole]
         if missing:
             raise ConfigError(

@@ -59,12 +59,17 @@ def sample(
     start, end = window_bounds(stamped, inside, window)
     times = info.frame_times_seconds[inside]
     wanted = max(1, math.ceil((end - start - SLACK_SECONDS) * fps / clip_frames))
+    notes = tuple[str, ...]()
     if max_frames is not None:
-        wanted = min(wanted, max(1, max_frames // clip_frames))
+        most, wanted_in_all = max(1, max_frames // clip_frames), wanted
+        wanted = min(wanted, most)
         clip_frames = min(clip_frames, max_frames)
+        notes = (f"max_frames {max_frames}: {most} of {wanted_in_all} clips",) * (wanted_in_all > most)
     clips = clip_ranks(len(inside), wanted, clip_frames, _step(times, fps, info))
     ranks = in_time(times, clips.ravel()).reshape(clips.shape)
-    return FramePlan.from_groups(list(inside[ranks]), stamped.frame_times_seconds, time_code="clip")
+    return FramePlan.from_groups(
+        list(inside[ranks]), stamped.frame_times_seconds, notes=notes, time_code="clip"
+    )
 
 
 def _step(times: Float64Array, fps: float, info: VideoInfo) -> float:

@@ -74,9 +74,10 @@ def sample(
         evenly(times, _shown(times, a), _shown(times, b), min(_count(fps, b - a), slow_frames), np.rint)
         for a, b in sorted(cut)
     ]
-    most = min(_count(fps, end - start), fast_frames)
-    if max_frames is not None:
-        most = min(most, max_frames - sum(map(len, slow)))
+    most, notes = min(_count(fps, end - start), fast_frames), tuple[str, ...]()
+    if max_frames is not None and most > max_frames - sum(map(len, slow)):
+        wanted, most = most, max_frames - sum(map(len, slow))
+        notes = (f"max_frames {max_frames}: {most} fast frames, not {wanted}",)
     if most < 1:
         raise FrameError(
             f"slow_fast.max_frames is {max_frames}, and {len(slow)} intervals take {sum(map(len, slow))} slow frames; "
@@ -87,6 +88,7 @@ def sample(
         [inside[ranks] for ranks in (fast, *slow)],
         stamped.frame_times_seconds,
         scales=[fast_scale, *[1.0] * len(slow)],
+        notes=notes,
         time_code="clip",
     )
 

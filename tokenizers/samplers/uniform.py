@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from framegate.settings import Count, PerCall, checked
@@ -42,7 +44,10 @@ def sample(
     start, end = window_bounds(info, inside, window)
     centres = start + (np.arange(count) + 0.5) * (end - start) / count
     ranks = _shown_at(info.frame_times_seconds[inside], centres)
-    return FramePlan.from_indices(inside[made_distinct(ranks, len(inside))], info.frame_times_seconds)
+    plan = FramePlan.from_indices(inside[made_distinct(ranks, len(inside))], info.frame_times_seconds)
+    if count == min(num_frames, len(inside)):
+        return plan
+    return replace(plan, notes=(f"max_frames {max_frames}: fewer than num_frames {num_frames}",))
 
 
 def _shown_at(times_seconds: np.ndarray, moments_seconds: np.ndarray) -> Int64Array:
