@@ -243,6 +243,17 @@ def test_page_needs_no_network_and_holds_all(plan, view):
         assert f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}" in page
 
 
+def test_page_shows_the_chosen_frames_where_some_were_chosen(plan, view, tmp_path):
+    assert view.frames is None
+    assert "<section hidden>\n<h2>Which frames" in view.page.read_text()
+    times = np.arange(12) / 5.0
+    chosen = replace(FramePlan.from_indices(np.array([0, 4, 8]), times), scores=np.array([0.1, 0.5, 0.3]))
+    files = write_view(replace(plan, frames=chosen), tmp_path)
+    page = files.page.read_text()
+    assert "<section >\n<h2>Which frames" in page
+    assert base64.b64encode(files.frames.read_bytes()).decode() in page
+
+
 def test_page_escapes_what_users_wrote(view):
     page = view.page.read_text()
     assert "a &lt;b&gt; &amp; c.mp4" in page

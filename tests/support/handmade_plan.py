@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from framegate.types import FramePlan
+
 
 @dataclass
 class HandmadePlan:
@@ -13,10 +15,9 @@ class HandmadePlan:
     keyframes: np.ndarray  # [T]
     motion_px: np.ndarray  # [T, H, W, 2]
     notes: list[str] = field(default_factory=list)
+    frames: FramePlan | None = None
 
     cell_px = 28
-
-    frames = None
 
     @property
     def num_cells(self):

@@ -76,16 +76,20 @@ def write_view(
         plan, files.overlay, config=config, side_by_side=side_by_side, show_progress=show_progress
     )
     write_sheet(tiles, files.sheet)
-    write_timeline(plan, files.timeline, palette=LIGHT, config=config)
-    if plan.frames is not None and files.frames is not None:
-        ends = tube_ends_seconds(plan.timestamps_seconds)
-        span = (float(plan.timestamps_seconds[0]), float(ends[-1]))
-        write_frames(plan.frames, files.frames, window_seconds=span)
     with tempfile.TemporaryDirectory() as scratch:
-        dark = Path(scratch) / "timeline.png"
-        write_timeline(plan, dark, palette=DARK, config=config)
+        dark = Path(scratch)
+        for path, palette in ((files.timeline, LIGHT), (dark / "timeline.png", DARK)):
+            write_timeline(plan, path, palette=palette, config=config)
+        if plan.frames is not None and files.frames is not None:
+            ends = tube_ends_seconds(plan.timestamps_seconds)
+            span = (float(plan.timestamps_seconds[0]), float(ends[-1]))
+            for path, palette in ((files.frames, LIGHT), (dark / "frames.png", DARK)):
+                write_frames(plan.frames, path, window_seconds=span, palette=palette)
         parts = PageParts(
-            overlay=files.overlay, sheet=files.sheet, timeline_light=files.timeline, timeline_dark=dark
+            overlay=files.overlay,
+            sheet=files.sheet,
+            timelines=(files.timeline, dark / "timeline.png"),
+            frames=None if files.frames is None else (files.frames, dark / "frames.png"),
         )
         write_html(plan, figures, parts, files.page, title=title, settings=settings or {})
     return files

@@ -25,12 +25,19 @@ LARGEST_EMBEDDED_BYTES = 8 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class PageParts:
-    """The files a page is made of."""
+    """The files a page is made of; pictures as they are on a light and on a dark page.
+
+    Args:
+        overlay: the video.
+        sheet: the contact sheet.
+        timelines: tokens over time.
+        frames: the chosen frames; None where all were taken.
+    """
 
     overlay: Path
     sheet: Path
-    timeline_light: Path
-    timeline_dark: Path
+    timelines: tuple[Path, Path]
+    frames: tuple[Path, Path] | None = None
 
 
 def write_html(
@@ -50,8 +57,8 @@ def write_html(
         "summary": escape(_summary(figures)),
         "tiles": "".join(_tile(*tile) for tile in _tiles(figures)),
         "video": _video_source(parts.overlay),
-        "timeline_light": _data_url(parts.timeline_light, "image/png"),
-        "timeline_dark": _data_url(parts.timeline_dark, "image/png"),
+        **_pictures("timeline", parts.timelines),
+        **_pictures("frames", parts.frames),
         "sheet": _data_url(parts.sheet, "image/png"),
         "rows": "".join(_row(*row) for row in rows),
         "notes": "".join(f"<li>{escape(str(note))}</li>" for note in plan.notes),
@@ -160,6 +167,12 @@ def _video_source(path: Path) -> str:
     if path.stat().st_size > LARGEST_EMBEDDED_BYTES:
         return escape(path.name, quote=True)
     return _data_url(path, "video/mp4")
+
+
+def _pictures(name: str, paths: tuple[Path, Path] | None) -> dict[str, str]:
+    """A picture for light pages and for dark ones, and whether its section is hidden."""
+    light, dark = ("", "") if paths is None else (_data_url(path, "image/png") for path in paths)
+    return {f"{name}_light": light, f"{name}_dark": dark, f"{name}_hidden": "hidden" if paths is None else ""}
 
 
 def _data_url(path: Path, kind: str) -> str:
