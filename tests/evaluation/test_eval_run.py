@@ -11,10 +11,12 @@ from clips import cut_in_half
 import framegate
 from framegate.errors import AttachmentError, ConfigError, VideoError
 from framegate.models.tiny import tiny_pair
+from framegate.tokenizers.scoring import ScoredOnce
 from framegate.tools.evaluation import compare, evaluate, read_folder, read_results, summarise
 
 LMMS_COLUMNS = {"doc_id", "doc", "target", "input", "arguments", "resps", "filtered_resps", "token_counts"}
 QUICK = {"fps": 4, "max_new_tokens": 3, "show_progress": False}
+SHORT = {"max_new_tokens": 1, "show_progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,29 @@ def test_frames_are_scored_by_each_question(pair, good, tmp_path):
         evaluate(*pair, good, out=tmp_path / "a.jsonl", max_new_tokens=1, **settings)
     with pytest.raises(ConfigError, match="videos is 'shared'"):
         evaluate(*pair, good, out=tmp_path / "b.jsonl", scorer=scorer, videos="shared", **settings)
+
+
+def test_a_question_has_settings_of_the_sampler_for_itself(pair, good, tmp_path):
+    def whole(question):
+        return {"intervals": ((0.0, 0.5),)} if question == good.questions[0] else {}
+
+    settings = {"sampler": "slow_fast", "fast_frames": 2, "fast_scale": 1.0}
+    rows = evaluate(*pair, good, "dense", out=tmp_path / "a.jsonl", sampling=whole, **settings, **SHORT).rows
+    assert rows[0]["video_tokens_dense"] > rows[1]["video_tokens_dense"]
+    with pytest.raises(ConfigError, match="sampling 'whole', now None"):
+        evaluate(*pair, good, "dense", out=tmp_path / "a.jsonl", **settings, **SHORT)
+    with pytest.raises(ConfigError, match="videos is 'none', and frames are chosen by the question"):
+        evaluate(*pair, good, "dense", out=tmp_path / "b.jsonl", sampling=whole, videos="none", **settings)
+
+
+def test_a_scorer_is_kept_from_run_to_run(pair, good, tmp_path):
+    scorer = ByWords()
+    kept, settings = ScoredOnce(scorer), {"sampler": "tass", "num_frames": 2, "fps": 4}
+    asked = []
+    for name in ("a", "b"):
+        evaluate(*pair, good, "dense", out=tmp_path / name, scorer=kept, **settings, **SHORT)
+        asked.append(len(scorer.asked))
+    assert asked[0] == asked[1] > 0
 
 
 def test_the_first_token_is_timed_after_one_forward_and_the_whole_after_all(pair, good, monkeypatch):
