@@ -3,12 +3,12 @@
 import csv
 
 import pytest
-from answers import summary, tables
-from answers.bench_answers import COLUMNS, pair, put
+from answers import plans, summary, tables
+from answers.bench_answers import ALL_SERIES, COLUMNS, asking_of, put, twins_of
 from answers.rows import pooled, rows_of
-from answers.series import SERIES
 
 import framegate
+from framegate.tokenizers.samplers import sampler_names
 from framegate.tools.evaluation import read_folder
 from framegate.tools.evaluation.generator import write_dataset
 from framegate.tools.evaluation.results import Results
@@ -79,17 +79,35 @@ def test_a_run_again_takes_its_rows_place(tmp_path):
 
 
 def test_every_run_has_a_file_of_its_own():
-    runs = [run for series in SERIES.values() for run in series()]
-    plain = [run for run in runs if run.preset == "dense" and run.markers and run.videos == "shared"]
+    runs = [run for series in ALL_SERIES.values() for run in series()]
+    plain = [
+        run
+        for run in runs
+        if run.preset == "dense" and run.markers and run.videos == "shared" and "sampler" not in run.overrides
+    ]
     others = [run.label for run in runs if run not in plain]
     assert len(others) == len(set(others))
     assert len({run.label for run in plain}) == len({(run.camera, run.fps) for run in plain})
 
 
 def test_every_run_can_be_attached():
-    for series in SERIES.values():
+    for series in ALL_SERIES.values():
         for run in series():
             framegate.load_config(run.preset, **run.settings)
+
+
+def test_a_plan_is_held_against_uniform_frames_under_its_own_budget():
+    runs = list(plans.plans())
+    for run in runs:
+        dense, rival = twins_of(run)
+        assert dense.name == "dense"
+        if run.name == "uniform":
+            assert rival is None
+            continue
+        shares = [{name: one.overrides.get(name) for name in plans.GATE} for one in (run, rival)]
+        assert rival.name == "uniform"
+        assert shares[0] == shares[1]
+    assert {run.overrides["sampler"] for run in runs} == {*sampler_names()} - {"fps"}
 
 
 def answered(right, *, kind="text_at", camera="still"):
@@ -168,7 +186,8 @@ def test_without_markers_no_time_is_left_in_the_prompt(tmp_path):
     (question,) = read_folder(tmp_path / "set").questions
     said = {}
     for markers in (True, False):
-        model, processor = pair("framegate/nano", markers=markers)
+        asking = asking_of("framegate/nano", tmp_path, markers=markers)
+        model, processor = asking.model, asking.processor
         with framegate.attach(model, processor, "framegate", fps=4, keep_ratio=0.5):
             content = [{"type": "video", "path": str(question.path)}, {"type": "text", "text": "What?"}]
             inputs = processor.apply_chat_template(

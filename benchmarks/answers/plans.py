@@ -9,7 +9,7 @@ else the moment of the frame that `text` finds best.
 import hashlib
 import json
 import re
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from answers.series import Run
 
@@ -30,8 +30,8 @@ REFERENCE = Run("plans", "dense", "dense", {"sampler": "uniform", "num_frames": 
 # letters of the set are a fifth of a frame high
 ENLARGED_PX = 128
 CANDIDATES_FPS = 1.0
-# looked at around a moment
-AROUND_SECONDS = 3.0
+# looked at around a moment, on either side
+AROUND_SECONDS = 1.0
 _TIME = re.compile(r"at (\d+(?:\.\d+)?) seconds")
 
 
@@ -121,8 +121,8 @@ class Asking:
         named = _TIME.search(question.question)
         if named:
             return float(named[1])
-        best = partial(framegate.plan_frames, question.path, "tass", num_frames=1, fps=CANDIDATES_FPS)
-        found = best(query=question.question, scorer=self._scorer("text"))
+        best = {"num_frames": 1, "fps": CANDIDATES_FPS, "query": question.question}
+        found = framegate.plan_frames(looked_at(question.path), "tass", scorer=self._scorer("text"), **best)
         return float(found.timestamps_seconds[0])
 
     def intervals(self, question):
@@ -136,11 +136,16 @@ class Asking:
         return {"between": (tuple(min(int(end), len(times) - 1) for end in ends),)}
 
     def neighbours(self, question):
-        """For local_resample: the first look's frame nearest to the moment."""
-        own = next(settings for name, settings, _ in _choices(FRAMES) if name == "local_resample, moment")
-        first = framegate.plan_frames(looked_at(question.path), **own)
-        nearest = abs(first.timestamps_seconds - self.moment_seconds(question)).argmin()
-        return {"current": first, "selected": (int(nearest),)}
+        """For local_resample: a first look, a second around its frame nearest to the moment; the run takes a third."""
+        own = {"initial_frames": FRAMES, "num_frames": FRAMES}
+        moment, video = self.moment_seconds(question), looked_at(question.path)
+
+        def selected(plan):
+            nearest = int(abs(plan.timestamps_seconds - moment).argmin())
+            return {"current": plan, "selected": (nearest,)}
+
+        first = framegate.plan_frames(video, "local_resample", **own)
+        return selected(framegate.plan_frames(video, "local_resample", **own, **selected(first)))
 
     def _stretch_seconds(self, question):
         length = looked_at(question.path).duration_seconds

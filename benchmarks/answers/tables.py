@@ -5,6 +5,7 @@ from pathlib import Path
 from answers.summary import OF_DENSE, WEIGHTS, exponent, interval, percent, pick, read
 
 FIRST_TOKEN = Path(__file__).parent / "results" / "first_token.csv"
+PLANS = Path(__file__).parents[1] / "plans" / "results" / "answers.csv"
 VIDCOM2 = "vidcom2, whole tower"
 # rows of the first table: name in the CSV, shares that were asked for (tower, prompt), and what it is
 HEADLINE = (
@@ -198,6 +199,26 @@ def first_token(table):
     ]
     header = ["model", "clip", "tower", "prompt", "dense, ms from the file", "sooner from the inputs"]
     return table([*header, "sooner from the file"], body)
+
+
+def plans(table):
+    """Every frame sampler at the same prompt tokens, against uniform frames."""
+    if not PLANS.exists():
+        return "No row yet.\n"
+    rows = read(PLANS)
+    body = []
+    for tower in ("1", "0.25"):
+        mine = [row for row in rows if row["tower_ratio"] == tower]
+        for name in dict.fromkeys(row["name"] for row in mine):
+            what = "uniform, four times the tokens" if name == "dense" else name
+            line = [what, "" if tower == "1" else "yes"]
+            for place, kind in enumerate(("headline", "appears")):
+                (row,) = pick(mine, name=name, kind=kind)
+                line += [] if place else [row["videos"], f"{float(row['tokens_kept']):,.0f}"]
+                line += [interval(row), interval(row, OVER_RIVAL) if row["over_rival"] else ""]
+            body.append(line)
+    header = ["plan", "gate", "videos of each length", "video tokens", "at a time", "at a time, over uniform"]
+    return table([*header, "appears", "appears, over uniform"], body)
 
 
 def targets(table):
