@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from framegate.errors import ConfigError
 from framegate.models.video_processor.message import Asked
+from framegate.tokenizers.clip import indexed
+from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.plan_frames import planned_frames
 from framegate.tokenizers.samplers import FramesConfig, limited, tells_clips
 from framegate.tokenizers.scoring import reads_query
@@ -73,11 +76,31 @@ def clips_of(plan: FramePlan, *, by_frame: bool = False) -> list[FramePlan]:
     return clips
 
 
-def asked_by_clip(asked: Asked) -> list[tuple[str | None, Asked]]:
+class ReadOnce:
+    """A file whose packets are read when the first of its clips is opened, and known to the others.
+
+    Args:
+        source: path, address or bytes.
+        video_stream: number of its video stream, None for the one that a player would show.
+    """
+
+    def __init__(self, source: Any, video_stream: int | None) -> None:
+        self.source, self.video_stream = source, video_stream
+        self._index: Any = None
+
+    def __call__(self) -> Any:
+        """The file as `indexed` gives it."""
+        if self._index is None:
+            self._index = indexed(fetched(self.source), self.video_stream)
+        return self._index
+
+
+def asked_by_clip(asked: Asked, source: Any) -> list[tuple[str | None, Asked]]:
     """Say of each clip of a plan what is written before it, and what is asked of it.
 
     Args:
         asked: of a whole video.
+        source: path, address, bytes or frames.
 
     Returns:
         Pairs of the text before a clip, None for none, and what is asked of it. A plan is one clip where its time code
@@ -97,4 +120,6 @@ def asked_by_clip(asked: Asked) -> list[tuple[str | None, Asked]]:
         return [(None, asked)]
     write = _WRITERS.get(code or "", lambda _: None)
     clips = clips_of(plan, by_frame=code == "frame")
-    return [(write(clip), replace(asked, plan=clip, common_frames=len(plan))) for clip in clips]
+    is_file = isinstance(source, str | PathLike | bytes)
+    whole = replace(asked, read_once=ReadOnce(source, asked.video_stream)) if is_file else asked
+    return [(write(clip), replace(whole, plan=clip, common_frames=len(plan))) for clip in clips]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,6 +94,8 @@ class Asked:
         size: bounds of a frame's size, by their names in a message.
         video_stream: number of the video stream of a file; None for the one that a player would show.
         notes: what is not followed, and why.
+        read_once: gives the file as `framegate.tokenizers.clip.indexed` knows it, for all clips of a plan; None for
+            one that is opened by its own name.
     """
 
     window_seconds: Window = WHOLE
@@ -106,6 +108,7 @@ class Asked:
     size: Mapping[str, int] = field(default_factory=dict)
     video_stream: int | None = None
     notes: tuple[str, ...] = ()
+    read_once: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
 
     def call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Lay the sampling that the message asks for over that of the call."""

@@ -182,10 +182,10 @@ def opened(
         FrameError: frames or times that cannot be used.
         ConfigError: an unknown sampler or setting.
     """
-    source = fetched(video)
+    source = fetched(video) if asked.read_once is None else asked.read_once()
     opening = (
         _opened_file(source, request, asked)
-        if is_file(source)
+        if asked.read_once is not None or is_file(source)
         else _opened_frames(source, metadata, request, asked)
     )
     with opening as open_video:

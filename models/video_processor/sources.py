@@ -170,7 +170,7 @@ def _with_video(block: Any, notes: tuple[str, ...], question: str, frames: Frame
     asked = asked_of(block, in_memory=not is_file(source))
     asked = planned(replace(asked, notes=(*notes, *asked.notes)), source, question, frames)
     blocks: list[Any] = []
-    for text, of_clip in asked_by_clip(asked):
+    for text, of_clip in asked_by_clip(asked, source):
         blocks += [] if text is None else [{"type": "text", "text": text}]
         blocks.append(others | {place: CarriedVideo(source, of_clip)})
     return blocks

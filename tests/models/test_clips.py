@@ -17,7 +17,7 @@ from framegate.models.tiny import tiny_pair
 from framegate.models.video_processor import attach_processor
 from framegate.models.video_processor.clips import planned
 from framegate.models.video_processor.message import NOTHING_ASKED
-from framegate.tokenizers.clip import probe
+from framegate.tokenizers.clip import file_index, probe
 from framegate.tokenizers.scoring import ScoredOnce
 from framegate.tokenizers.time_code import burned
 from framegate.types import FramePlan
@@ -153,6 +153,16 @@ def test_a_sampler_by_name_in_a_message(path):
         chat(processor, [{"type": "video", "video": path, "plan": {"num_frames": 6}}])
     with pytest.raises(ConfigError, match="Unknown frame sampler 'unifrom'"):
         chat(processor, [{"type": "video", "video": path, "plan": {"sampler": "unifrom"}}])
+
+
+def test_the_clips_of_a_plan_share_what_is_read_of_the_file(path, monkeypatch):
+    seen = []
+    read = file_index.read_packets
+    monkeypatch.setattr(file_index, "read_packets", lambda *given: seen.append(1) or read(*given))
+    plan = {"sampler": "apollo", "fps": 2.0, "max_frames": 16}
+    inputs = chat(attached(), [{"type": "video", "video": path, "plan": plan}])
+    assert len(inputs["video_grid_thw"]) == 4
+    assert len(seen) == 2  # to plan, and to read
 
 
 def test_a_sampler_by_name_takes_as_many_frames_as_a_configuration():

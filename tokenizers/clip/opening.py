@@ -11,7 +11,7 @@ from framegate.errors import FrameError
 from framegate.settings import Positive, read_all, settings_of
 from framegate.tokenizers.clip.address import SCHEME, checked_name, located
 from framegate.tokenizers.clip.container import named
-from framegate.tokenizers.clip.file_index import index_file
+from framegate.tokenizers.clip.file_index import FileIndex, index_file
 from framegate.tokenizers.clip.live_reader import LiveReader
 from framegate.tokenizers.clip.live_source import LiveSource
 from framegate.tokenizers.clip.memory_source import MemoryFrames, describe
@@ -74,7 +74,8 @@ def open_video(
     """Open a video: a file, frames in memory, or a live source.
 
     Args:
-        source: path, file:// or data: address, a file's bytes or an open file; or frames in memory, array or tensor
+        source: path, file:// or data: address, a file's bytes or an open file, or what `indexed` knows of one; or
+            frames in memory, array or tensor
             [F, h, w, 3], [F, 3, h, w] or grey
             [F, h, w], whole numbers in 0 to 255 or floating point in [0, 1] or [0, 255], or a list of such frames, PIL
             images or paths of pictures; or a live source, an address such as rtsp:// or http://, or a device's name
@@ -117,7 +118,7 @@ def open_video(
     # a device has a name of its own
     source = checked_name(source) if format and isinstance(source, str | PathLike) else located(source)
     is_path = isinstance(source, str | PathLike)
-    is_file = is_path or isinstance(source, bytes)
+    is_file = is_path or isinstance(source, bytes | FileIndex)
     is_live = is_path and (format is not None or SCHEME.match(str(source)) is not None)
     _refuse(source, given, is_live=is_live, is_file=is_file)
     warnings: list[str] = []
@@ -134,8 +135,7 @@ def open_video(
         )
         opened = LiveSource(reader, note)
     elif is_file:
-        data = source if isinstance(source, bytes) else Path(source)
-        opened = FileSource(index_file(data, video_stream=video_stream), _once(warnings), window_seconds)
+        opened = FileSource(indexed(source, video_stream), _once(warnings), window_seconds)
     else:
         frames = MemoryFrames(source, channels_first=channels_first)
         opened = MemorySource(frames, describe(frames, timestamps_seconds, fps), window_seconds)
@@ -143,8 +143,28 @@ def open_video(
     return VideoStream(opened, window_seconds=window_seconds, live_fps=live_fps, warnings=warnings)
 
 
+def indexed(source: str | PathLike[str] | bytes | FileIndex, video_stream: int | None = None) -> FileIndex:
+    """Read a file's packets, so that it can be opened several times without reading them again.
+
+    Args:
+        source: path or bytes of the file, or its index.
+        video_stream: as for `open_video`; of an index that is what it was made with.
+
+    Returns:
+        The index, which `open_video` takes in place of the file.
+
+    Raises:
+        VideoNotFoundError: no such file.
+        VideoError: no video, unknown codec, no frame, or none that can be decoded.
+    """
+    if isinstance(source, FileIndex):
+        return source
+    return index_file(source if isinstance(source, bytes) else Path(source), video_stream=video_stream)
+
+
 def _refuse(source: Any, given: Mapping[str, Any], *, is_live: bool, is_file: bool) -> None:
     """Refuse settings that this kind of source cannot follow, rather than ignore them."""
+    source = source.data if isinstance(source, FileIndex) else source
     name = named(source) if is_file else f"a {type(source).__name__} in memory"
     follows = {"live sources": is_live, "frames in memory": not is_file, "files and live sources": is_file}
     for owner, settings in _OWN_SETTINGS.items():
