@@ -101,7 +101,7 @@ def mended_clock(
     shifts = np.zeros(len(stamps), np.int64)
     if len(known) < 2:
         return MendedClock(shifts, np.zeros(0, np.int64))
-    own = np.array(stamps if is_whole else [stamps[place] for place in known], np.int64)
+    own = np.array([stamp for stamp in stamps if stamp is not None], np.int64)
     steps = np.diff(own)
     step = max(1, int(np.median(steps[steps > 0]))) if np.any(steps > 0) else 1
     leap = _longest_gap(step, seconds_per_tick, clock_is_free)
