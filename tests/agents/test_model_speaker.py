@@ -6,14 +6,14 @@ import pytest
 from clips import gradient_frames, write_clip
 
 import framegate
-from framegate.errors import AttachmentError
+from framegate.errors import AttachmentError, ConfigError
 from framegate.models.tiny import tiny_pair
 from framegate.tokenizers.clip import probe
 from framegate.tools.agents.episode import Turn
 from framegate.tools.agents.grammar import Answer, Invalid
 from framegate.tools.agents.legal import Legal
 from framegate.tools.agents.loop import run_agent
-from framegate.tools.agents.model_speaker import ModelSpeaker
+from framegate.tools.agents.model_speaker import READ_AGAIN, ModelSpeaker
 from framegate.tools.agents.policies import policy_named
 from framegate.tools.agents.speakers import Request
 
@@ -40,6 +40,7 @@ def second_turn(pair, clip, policy, preset, look, *, keeps_cache):
         assert (first.text, first.is_cut) == (said, False)
         turn = Turn(text=said, action=Answer(said), looked_at=state.shown)
         state = replace(plays.update(state, plays.parse(look)), turns=(turn,))
+        # what is read anew is also encoded anew
         speak = speak if keeps_cache else ModelSpeaker(*pair, keeps_cache=False)
         speak._tokens = None
         return speak(Request(messages=plays.prompt(state), grows=True, max_new_tokens=6)), first
@@ -57,19 +58,33 @@ TIME = "<think>a</think><action>get frame number at time 00:01</action>"
     [
         (EARL, SELECT, "framegate"),
         (THINKER, TIME, "framegate"),
-        # nothing to leave out of single frames: the stock path
-        (THINKER, CHOOSE, "gate"),
-        pytest.param(EARL, SELECT, "dense", marks=pytest.mark.slow),
+        # nothing is left out
+        (EARL, SELECT, "dense"),
+        pytest.param(THINKER, CHOOSE, "gate", marks=pytest.mark.slow),
     ],
 )
 def test_a_growing_prompt_is_read_once(pair, clip, policy, look, preset):
     kept, first = second_turn(pair, clip, policy, preset, look, keeps_cache=True)
     anew, _ = second_turn(pair, clip, policy, preset, look, keeps_cache=False)
     assert kept.text == anew.text
-    if preset == "framegate":
-        assert kept.prompt_tokens < anew.prompt_tokens
-        assert kept.video_tokens == anew.video_tokens - first.video_tokens
-        assert kept.encoded_cells == anew.encoded_cells - first.encoded_cells
+    assert kept.prompt_tokens < anew.prompt_tokens
+    assert kept.video_tokens == anew.video_tokens - first.video_tokens
+    assert kept.encoded_cells == anew.encoded_cells - first.encoded_cells
+    assert READ_AGAIN not in kept.notes
+
+
+def test_what_was_encoded_is_not_encoded_again(pair, clip):
+    policy = policy_named("love_r1", {"fps": 1.0, "pad_seconds": 1})
+    state = policy.begin(probe(clip), clip, "What?")
+    with framegate.attach(*pair, "framegate", tower_ratio=0.5):
+        speak = ModelSpeaker(*pair)
+        first = speak(Request(messages=policy.prompt(state), max_new_tokens=1))
+        state = policy.update(state, policy.parse("\\boxed{[1, 2]}"))
+        second = speak(Request(messages=policy.prompt(state), max_new_tokens=1))
+    assert first.reused_cells == 0
+    # the whole video is shown again as it was, the interval is new
+    assert second.reused_cells == first.encoded_cells > 0
+    assert second.encoded_cells > 0
 
 
 @pytest.mark.parametrize(
@@ -108,3 +123,5 @@ def test_an_unconstrained_random_model_ends_cleanly(pair, clip):
 def test_without_an_attached_processor_it_is_refused(pair):
     with pytest.raises(AttachmentError, match="attach"):
         ModelSpeaker(*pair)
+    with framegate.attach(*pair, "dense"), pytest.raises(ConfigError, match="max_new_tokens is 0"):
+        ModelSpeaker(*pair, max_new_tokens=0)

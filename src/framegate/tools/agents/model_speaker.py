@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,13 +13,12 @@ from framegate.errors import AttachmentError
 from framegate.models.feature_store import FeatureStore
 from framegate.models.prompt.cached import CACHE_NAMES
 from framegate.models.video_processor.processor import GatedVideoProcessor
+from framegate.settings import Count, read
 from framegate.tools.agents.constrained import LegalTurns, SpelledTokens
 from framegate.tools.agents.speakers import Request, Said, plans_of
 from framegate.tools.agents.state import Message, said, text_block
 
 READ_AGAIN = "the conversation was read again: its chat template does more than join messages"
-# of the report of a front end that had nothing to leave out
-STOCK = "the stock path ran"
 STORE_BYTES = 1 << 30
 
 
@@ -40,6 +39,7 @@ class ModelSpeaker:
         seed: of the first turn where the policy samples; each turn has the next.
 
     Raises:
+        ConfigError: max_new_tokens below 1.
         AttachmentError: no front end is attached, or none with a processor: it reads the frame plans of the messages.
     """
 
@@ -61,6 +61,7 @@ class ModelSpeaker:
                 'framegate.attach(model, processor, "dense").'
             )
         self.model, self.processor, self.front_end = model, processor, front_end
+        read(max_new_tokens, Count | None, "max_new_tokens")
         self.max_new_tokens, self.keeps_cache, self.seed = max_new_tokens, keeps_cache, seed
         self._tokens = SpelledTokens(processor.tokenizer) if is_constrained else None
         self.store = FeatureStore(STORE_BYTES) if store is None else store
@@ -69,18 +70,12 @@ class ModelSpeaker:
 
     def __call__(self, request: Request) -> Said:
         """Write the next turn."""
-        grown = self._grown(request) if request.grows and self._keeps_cache else None
-        note = () if grown is not None or not (request.grows and self._keeps_cache) else (READ_AGAIN,)
+        wants_cache = request.grows and self.keeps_cache and self._before is not None
+        grown = self._grown(request) if wants_cache else None
+        note = (READ_AGAIN,) if wants_cache and grown is None else ()
         sent = request.messages[-1:] if grown is not None else request.messages
         inputs = self._rendered(request.messages, request.begin) if grown is None else grown
         output = self._generated(inputs, request)
-        if (
-            grown is not None
-            and plans_of(sent)
-            and any(STOCK in told for told in self.front_end.report.notes)
-        ):
-            # the stock model places no video behind one that its cache holds
-            return self(replace(request, grows=False))
         limit, length = self._limit(request), inputs["input_ids"].shape[1]
         new = output.sequences[0, length:]
         text = self.processor.batch_decode(new[None], skip_special_tokens=True)[0]
@@ -101,11 +96,6 @@ class ModelSpeaker:
             notes=note if report is None else (*note, *report.notes),
         )
 
-    @property
-    def _keeps_cache(self) -> bool:
-        """Identity runs the stock path, on which no video goes behind a cached one."""
-        return self.keeps_cache and self._before is not None and not self.front_end.config.is_identity
-
     def _limit(self, request: Request) -> int:
         return self.max_new_tokens or request.max_new_tokens
 
@@ -115,6 +105,7 @@ class ModelSpeaker:
             options |= {"temperature": request.temperature, "top_p": request.top_p}
         if self._tokens is not None:
             options["logits_processor"] = [LegalTurns(self._tokens, request.legal, begun=request.begin)]
+        # with a store the stock path, which places no video behind one that its cache holds, steps aside
         with torch.random.fork_rng(), self.front_end.remember(self.store):
             torch.manual_seed(self.seed + self._turns)
             self._turns += 1
@@ -150,11 +141,11 @@ class ModelSpeaker:
         _, end, joint = whole[: len(whole) - len(alone)].rpartition(tokenizer.eos_token)
         if self._before is None or request.begin or not whole.endswith(alone) or not end or joint.strip():
             return None
-        inputs, read = self._rendered(last), self._before.ids
+        inputs, known = self._rendered(last), self._before.ids
         # a turn that was cut has no end of its own
-        between = joint if read[0, -1] == tokenizer.eos_token_id else end + joint
+        between = joint if known[0, -1] == tokenizer.eos_token_id else end + joint
         gap = tokenizer.encode(between, add_special_tokens=False)
-        old = torch.cat([read, read.new_tensor(gap)[None]], 1) if gap else read
+        old = torch.cat([known, known.new_tensor(gap)[None]], 1) if gap else known
         ids = torch.cat([old, inputs["input_ids"]], 1)
         grown = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if "mm_token_type_ids" in inputs:
