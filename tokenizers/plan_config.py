@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from framegate.errors import ConfigError
+from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.samplers import FramesConfig
 from framegate.tokenizers.timestamps import TimestampsConfig
@@ -27,6 +28,7 @@ class PlanConfig:
         later_stages: names of the stages after the tower that reduce further, for notes.
         shares: keep_ratio and tower_ratio that one call or one video asked for in place of the configuration's; they
             travel with the inputs, so that the model side follows.
+        caps: the most that a video may take.
         with_shares: makes the plan's configuration for other shares, by keyword; None where nobody can say.
     """
 
@@ -39,6 +41,7 @@ class PlanConfig:
     timestamps: TimestampsConfig | None = None
     later_stages: tuple[str, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict)
+    caps: Caps = NO_CAPS
     with_shares: Callable[..., PlanConfig] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -83,4 +86,4 @@ class PlanConfig:
                 f"{', '.join(shares)} cannot be set here: attach a front end to the processor first, with "
                 "framegate.attach(model, processor) or framegate.AutoProcessor."
             )
-        return self.with_shares(**shares)
+        return replace(self.with_shares(**shares), caps=self.caps)

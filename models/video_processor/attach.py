@@ -26,6 +26,7 @@ from framegate.models.video_processor.sources import (
     with_carried_sources,
     with_carried_videos,
 )
+from framegate.tokenizers.caps import NO_CAPS
 from framegate.tokenizers.clip.window import WHOLE
 from framegate.tokenizers.plan_config import PlanConfig
 
@@ -46,8 +47,9 @@ class ChatTemplateHook(MethodHook):
         # frames that the call asks for are chosen when the video is read, as they are without clips
         named = {*kwargs, *(kwargs.get("processor_kwargs") or {})}
         asks = not _SAMPLING.isdisjoint(named)
-        frames = reader.config.frames if isinstance(reader, GatedVideoProcessor) and not asks else None
-        carried_over = with_carried_videos(conversation, notes, frames)
+        gated = isinstance(reader, GatedVideoProcessor)
+        frames, caps = (reader.config.frames, reader.config.caps) if gated else (None, NO_CAPS)
+        carried_over = with_carried_videos(conversation, notes, None if asks else frames, caps)
         return self.stock("apply_chat_template")(carried_over, *args, **kwargs)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from framegate.errors import ConfigError
 from framegate.models.video_processor.message import Asked
+from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.clip import indexed
 from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.plan_frames import planned_frames
@@ -22,7 +23,9 @@ from framegate.types import FramePlan
 _WRITERS = {"clip": clip_text, "frame": frame_text}
 
 
-def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | None) -> Asked:
+def planned(
+    asked: Asked, source: Any, question: str, frames: FramesConfig | None, caps: Caps = NO_CAPS
+) -> Asked:
     """Choose the frames of a video whose message names a sampler in place of a plan.
 
     Args:
@@ -31,6 +34,7 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
         question: the text of the message, for samplers that score frames by one and are given none.
         frames: the front end's own sampler, which chooses now where its plans tell clips apart (`CLIPS` in its file);
             any other does when the video is read.
+        caps: the most that the video may take.
 
     Returns:
         The same with the plan of frames, of 768 at most where the options say nothing else.
@@ -54,7 +58,7 @@ def planned(asked: Asked, source: Any, question: str, frames: FramesConfig | Non
         settings["query"] = question
     window = zip(("start_seconds", "end_seconds"), asked.window_seconds, strict=True)
     settings |= {end: seconds for end, seconds in window if seconds is not None}
-    frames_of = planned_frames(source, name, limited(settings), video_stream=asked.video_stream)
+    frames_of = planned_frames(source, name, limited(settings), video_stream=asked.video_stream, caps=caps)
     return replace(asked, plan=frames_of)
 
 
@@ -88,10 +92,10 @@ class ReadOnce:
         self.source, self.video_stream = source, video_stream
         self._index: Any = None
 
-    def __call__(self) -> Any:
-        """The file as `indexed` gives it."""
+    def __call__(self, caps: Caps) -> Any:
+        """The file as `indexed` gives it, within the caps of the call."""
         if self._index is None:
-            self._index = indexed(fetched(self.source), self.video_stream)
+            self._index = indexed(fetched(self.source, caps), self.video_stream, caps)
         return self._index
 
 

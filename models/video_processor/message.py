@@ -12,6 +12,7 @@ from framegate.errors import ConfigError, nearest
 from framegate.models.families._shared import frame_rule
 from framegate.models.family import SizeRule, VideoSettings
 from framegate.settings import Count, Positive, make, settings_of
+from framegate.tokenizers.caps import Caps
 from framegate.tokenizers.clip.window import WHOLE, Window, check_window
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.types import FramePlan, TimeCode
@@ -108,7 +109,7 @@ class Asked:
     size: Mapping[str, int] = field(default_factory=dict)
     video_stream: int | None = None
     notes: tuple[str, ...] = ()
-    read_once: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
+    read_once: Callable[[Caps], Any] | None = field(default=None, compare=False, repr=False)
 
     def call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Lay the sampling that the message asks for over that of the call."""

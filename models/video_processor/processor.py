@@ -32,6 +32,7 @@ from framegate.models.video_processor.settings import (
 )
 from framegate.models.video_processor.sources import CarriedVideo, carried, flat_videos, is_file
 from framegate.per_thread import PerThread
+from framegate.tokenizers.caps import CAPS
 from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.window import WHOLE, Window
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
@@ -90,6 +91,7 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             videos: a path, frames, or any nesting of them, as for the stock processor.
             call: the stock keyword arguments; fps, num_frames and max_frames choose the frames of paths. While attached
                 also keep_ratio and tower_ratio, for this call alone; the model side follows what the inputs say.
+                cap_frames, cap_pixels, cap_seconds and cap_bytes lower the caps of the configuration.
 
         Returns:
             `pixel_values_videos` of the kept patches, and `video_grid_thw` of the dense grids; families that pool
@@ -102,9 +104,12 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
             FrameError: frames or their metadata cannot be used.
             ConfigError: an unknown setting, or settings that contradict each other.
             PlanError: a plan of a video is for another size, number or time of frames.
+            CapError: a video beyond a cap.
         """
         shares = {name: call.pop(name) for name in SHARES if call.get(name) is not None}
+        caps = {name: checked_setting(name, call.pop(name)) for name in CAPS if call.get(name) is not None}
         config = (self.override.config or self.config).at(shares)
+        config = replace(config, caps=config.caps.lowered(caps))
         request = self.request(config, call)
         given = request.call
         flat = [carried(video) for video in flat_videos(videos)]
@@ -276,7 +281,10 @@ def plan_for_processor(
     stock = getattr(processor, "video_processor", processor)
     reader = stock if isinstance(stock, GatedVideoProcessor) else _reader_of(stock)
     # what a processor hands its video processor in every call
-    request, video = reader.request(config, getattr(processor, "videos_kwargs", {})), fetched(video)
+    request, video = (
+        reader.request(config, getattr(processor, "videos_kwargs", {})),
+        fetched(video, config.caps),
+    )
     asked = Asked(window_seconds=window_seconds, plan=given, video_stream=video_stream)
     with opened(video, None, request, asked) as source:
         plan = plan_clip(

@@ -182,7 +182,8 @@ def opened(
         FrameError: frames or times that cannot be used.
         ConfigError: an unknown sampler or setting.
     """
-    source = fetched(video) if asked.read_once is None else asked.read_once()
+    caps = request.config.caps
+    source = fetched(video, caps) if asked.read_once is None else asked.read_once(caps)
     opening = (
         _opened_file(source, request, asked)
         if asked.read_once is not None or is_file(source)
@@ -238,7 +239,7 @@ def _opened_frames(
     layout = request.call.get("input_data_format")
     layout = read(getattr(layout, "value", layout), Layout | None, "input_data_format")
     first = None if layout is None else layout == "channels_first"
-    frames = MemoryFrames(video, channels_first=first)
+    frames = MemoryFrames(video, channels_first=first, caps=request.config.caps)
     count = frames.count
     metadata, notes = _timed(described, count, request, asked)
     if given is None and (asked.sampling or asked.window_seconds != WHOLE):

@@ -15,7 +15,7 @@ from framegate.models.family import ProcessorRecipe, Square, VideoSettings
 from framegate.models.towers.grid_geometry import judged_size
 from framegate.models.towers.patches import PatchLayout
 from framegate.models.video_processor.message import SAMPLING
-from framegate.settings import read
+from framegate.settings import Count, Positive, read
 from framegate.tokenizers.clip.pixels import Resample
 
 
@@ -33,13 +33,17 @@ class OwnVideoKwargs(TypedDict, total=False):
     max_video_tokens: int
     keep_ratio: float
     tower_ratio: float
+    cap_frames: Count
+    cap_pixels: Count
+    cap_seconds: Positive
+    cap_bytes: Count
 
 
 class QwenVideoKwargs(OwnVideoKwargs, VideosKwargs, total=False):  # type: ignore[misc, call-arg]
     """All keyword arguments of a call."""
 
 
-_OWN = get_type_hints(OwnVideoKwargs)
+_OWN = get_type_hints(OwnVideoKwargs, include_extras=True)
 # what the size rule may be bounded by, of families whose towers take frames of any size
 _BOUNDS = ("min_pixels", "max_pixels")
 # what is read of every call, whatever the family; which frames are asked for is looked at where they are chosen

@@ -13,6 +13,7 @@ from framegate.errors import FrameError
 from framegate.models.video_processor.clips import asked_by_clip, planned
 from framegate.models.video_processor.message import KEYS, NOTHING_ASKED, PLACES, Asked, asked_of
 from framegate.models.video_processor.message import SHARES as SHARES
+from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.clip.address import NAME_MOST_BYTES, located, shown
 from framegate.tokenizers.clip.memory_source import CHANNELS
 from framegate.tokenizers.samplers import FramesConfig
@@ -58,7 +59,10 @@ def carried(video: Any) -> CarriedVideo:
 
 
 def with_carried_videos(
-    conversation: Any, notes: tuple[str, ...] = (), frames: FramesConfig | None = None
+    conversation: Any,
+    notes: tuple[str, ...] = (),
+    frames: FramesConfig | None = None,
+    caps: Caps = NO_CAPS,
 ) -> Any:
     """Replace the videos of a conversation by ones that carry what their blocks ask.
 
@@ -67,6 +71,7 @@ def with_carried_videos(
             keys of `framegate.models.video_processor.message.VideoKeys`.
         notes: on the whole of it, for the report of each video.
         frames: the front end's sampler, for files whose block names no frames; None where there is none.
+        caps: its caps, for files that are looked at here.
 
     Returns:
         The same with a CarriedVideo wherever a video block holds one; several, with texts before them, where its plan
@@ -81,10 +86,10 @@ def with_carried_videos(
         if not isinstance(content, list | tuple):
             return conversation
         question = " ".join(block["text"] for block in content if _is_text(block))
-        blocks = [part for block in content for part in _with_video(block, notes, question, frames)]
+        blocks = [part for block in content for part in _with_video(block, notes, question, frames, caps)]
         return {**conversation, "content": blocks}
     if isinstance(conversation, list | tuple):
-        return [with_carried_videos(part, notes, frames) for part in conversation]
+        return [with_carried_videos(part, notes, frames, caps) for part in conversation]
     return conversation
 
 
@@ -155,7 +160,9 @@ def _is_text(block: Any) -> bool:
     return isinstance(block, Mapping) and block.get("type") == "text" and isinstance(block.get("text"), str)
 
 
-def _with_video(block: Any, notes: tuple[str, ...], question: str, frames: FramesConfig | None) -> list[Any]:
+def _with_video(
+    block: Any, notes: tuple[str, ...], question: str, frames: FramesConfig | None, caps: Caps
+) -> list[Any]:
     """A block of a message as the blocks that stand for it: its video carries what is asked of it, clip by clip."""
     if isinstance(block, Mapping) and block.get("type") == "video_url":
         block = _from_url_block(block)
@@ -168,7 +175,7 @@ def _with_video(block: Any, notes: tuple[str, ...], question: str, frames: Frame
         return [others]
     source = _source_of(block[place])
     asked = asked_of(block, in_memory=not is_file(source))
-    asked = planned(replace(asked, notes=(*notes, *asked.notes)), source, question, frames)
+    asked = planned(replace(asked, notes=(*notes, *asked.notes)), source, question, frames, caps)
     blocks: list[Any] = []
     for text, of_clip in asked_by_clip(asked, source):
         blocks += [] if text is None else [{"type": "text", "text": text}]

@@ -12,6 +12,7 @@ from framegate.kernels.backend import Backend, check_backend
 from framegate.models.stages.registry import learning
 from framegate.models.stages.registry import sections as stage_sections
 from framegate.settings import laid_over, make, names, sections, spelled, unknown
+from framegate.tokenizers.caps import Caps
 from framegate.tokenizers.gate.config import Budget, GateConfig
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.tokenizers.samplers import FramesConfig
@@ -56,6 +57,7 @@ class FrontEndConfig(_StageSections):
             (no gate, no later stage that reduces), and on the attached processor.
         gate: the gate, before the tower; None for none.
         timestamps: stamps of time in the prompt; None for none.
+        caps: the most that a video may take before it is refused (`Caps`): frames, pixels, seconds, bytes.
         config_version: version of this layout.
 
     Raises:
@@ -75,6 +77,7 @@ class FrontEndConfig(_StageSections):
     down_scaling: bool = False
     gate: GateConfig | None = None
     timestamps: TimestampsConfig | None = None
+    caps: Caps = field(default_factory=Caps)
     config_version: int = CONFIG_VERSION
 
     def __post_init__(self) -> None:
@@ -246,6 +249,7 @@ class FrontEndConfig(_StageSections):
             prompt=self.budget,
             down_scaling=self.scales_frames,
             timestamps=self.timestamps,
+            caps=self.caps,
             later_stages=() if self.is_identity else self._reducing,
             with_shares=self.plan_at,
         )

@@ -54,8 +54,28 @@ class VideoNotFoundError(VideoError, FileNotFoundError):
     """There is no file at the given path."""
 
 
+class CapError(FramegateError, ValueError):
+    """A video of a request is beyond a cap (`framegate.tokenizers.caps.Caps`), whose name stands in `cap`."""
+
+    def __init__(self, message: str, *, cap: str = "") -> None:
+        super().__init__(message)
+        self.cap = cap
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _cap_error, (str(self), self.cap)
+
+
+class OutputError(FramegateError, OSError):
+    """What was made cannot be written: a full disk, say."""
+
+
 class UnanswerableError(FramegateError, ValueError):
     """A question has no video, or asks about a time outside it."""
+
+
+def _cap_error(message: str, cap: str) -> CapError:
+    """Make one anew, behind a process."""
+    return CapError(message, cap=cap)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

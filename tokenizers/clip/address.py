@@ -13,7 +13,9 @@ from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 from urllib.request import Request, urlopen
 
-from framegate.errors import VideoError, VideoNotFoundError
+from framegate.errors import CapError, VideoError, VideoNotFoundError
+from framegate.tokenizers.caps import NO_CAPS, Caps
+from framegate.tokenizers.clip.public_address import public_opener
 
 # of a server that says nothing
 FETCH_TIMEOUT_SECONDS, FETCH_LONGEST_SECONDS = 30.0, 600.0
@@ -93,16 +95,29 @@ def checked_name(source: str | PathLike[str]) -> str:
     return name
 
 
-def fetched(source: Any) -> Any:
+def fetched(source: Any, caps: Caps = NO_CAPS) -> Any:
     """Bring a source to what is opened as a file, as `located`; what an http(s) address holds is downloaded.
 
     Raises:
         VideoError: the network or the server does not give it, or it is a page, a playlist or a live stream.
+        CapError: it is larger than the caps allow, or named from outside and not public.
     """
-    source = located(source)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        return _download(source)
-    return source
+    if caps.public_only and isinstance(source, str | PathLike) and not _is_public(source):
+        # whether there is such a file is nobody's business out there
+        caps.check_file(source, shown(source))
+    found = located(source)
+    if isinstance(found, str) and found.startswith(("http://", "https://")):
+        return _download(found, caps)
+    if isinstance(found, bytes):
+        caps.check_bytes(len(found), shown(source))
+    elif isinstance(found, str | PathLike):
+        caps.check_file(found, shown(source))
+    return found
+
+
+def _is_public(source: str | PathLike[str]) -> bool:
+    """True of the spellings that name no file of this machine."""
+    return os.fsdecode(source).lower().startswith(("http://", "https://", _DATA))
 
 
 def shown(source: Any) -> str:
@@ -178,12 +193,13 @@ def _content(file: Any) -> bytes:
     return content
 
 
-def _download(address: str) -> Content:
+def _download(address: str, caps: Caps) -> Content:
     # spaces and letters beyond ASCII as browsers send them; what is encoded already stays
     request = Request(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), headers={"User-Agent": "framegate"})
     content, ends = bytearray(), time.monotonic() + FETCH_LONGEST_SECONDS
+    open_address = public_opener().open if caps.public_only else urlopen
     try:
-        with urlopen(request, timeout=FETCH_TIMEOUT_SECONDS) as answer:
+        with open_address(request, timeout=FETCH_TIMEOUT_SECONDS) as answer:
             kind = answer.headers.get_content_type()
             if any(part in kind for part in _NO_FILE):
                 raise VideoError(
@@ -191,8 +207,10 @@ def _download(address: str) -> Content:
                     "stream is opened with framegate.open_video and gated with framegate.gate_stream."
                 )
             promised = int(answer.headers.get("Content-Length") or 0)
+            caps.check_bytes(promised, shown(address))
             while part := answer.read1(_CHUNK_BYTES):
                 content += part
+                caps.check_bytes(len(content), shown(address))
                 if time.monotonic() > ends:
                     raise VideoError(
                         f"{shown(address)} took more than {FETCH_LONGEST_SECONDS:g} seconds for {len(content):,} "
@@ -207,7 +225,7 @@ def _download(address: str) -> Content:
                     f"{shown(address)} broke off: {len(content):,} of {promised:,} bytes came; try again, or download "
                     "it and give the path."
                 )
-    except VideoError:
+    except (VideoError, CapError):
         raise
     except (OSError, ValueError, HTTPException) as problem:
         raise VideoError(

@@ -70,13 +70,16 @@ def open_container(
 
     VideoError where it cannot be opened, is no video, or does not answer in time.
     """
-    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    opened, options = source, dict(options or {})
+    if isinstance(source, bytes):
+        # a playlist among them must not open what it names on this machine
+        opened, options = io.BytesIO(source), {"protocol_whitelist": "data", **options}
     began = time.monotonic()
     try:
         return av.open(
             opened,
             format=format,
-            options=dict(options or {}),
+            options=options,
             metadata_errors="replace",
             timeout=timeout_seconds,
         )

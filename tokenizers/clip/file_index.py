@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from framegate.errors import VideoError
+from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.clip.as_shown import PixelAspects, as_shown, odd_pixels_note
 from framegate.tokenizers.clip.clock import FREE_CLOCKS
 from framegate.tokenizers.clip.container import (
@@ -61,12 +62,13 @@ class FileIndex:
     stamps: Stamps | None = field(default=None, repr=False)
 
 
-def index_file(source: Path | bytes, *, video_stream: int | None = None) -> FileIndex:
+def index_file(source: Path | bytes, *, video_stream: int | None = None, caps: Caps = NO_CAPS) -> FileIndex:
     """Read all packets of a file, and decode its first frame to learn how it is shown.
 
     Args:
         source: the video file, or its bytes.
         video_stream: number of the stream among all of the container's; None for the one a player would show.
+        caps: the most pixels of a frame.
 
     Returns:
         The index. The first instant of the container (the earliest of its streams) is 0 seconds, so the first
@@ -75,12 +77,14 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None) -> File
     Raises:
         VideoNotFoundError: no such file.
         VideoError: no video, unknown codec, no frame, or none that can be decoded.
+        CapError: larger frames than the caps allow.
     """
     if isinstance(source, Path):
         check_file(source)
     data, name = source if isinstance(source, bytes) else str(source), named(source)
     with open_container(data) as container:
         stream = video_stream_of(container, name, video_stream)
+        caps.check_pixels(stream.codec_context.width, stream.codec_context.height, repr(name))
         packets = read_packets(container, stream, data)
         if not packets.pts:
             raise VideoError(f"{name!r} has a video stream but no frame in it; record it again.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from framegate.errors import FrameError, VideoError
+from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.clip.address import fetched
 from framegate.tokenizers.clip.pictures import (
     DEEP_WHITE,
@@ -52,22 +53,26 @@ class MemoryFrames:
         source: array or tensor [F, h, w, 3], [F, 3, h, w], [F, h, w] or with one channel; or a sequence of single
             frames, PIL images or paths, addresses (file://, data:) or bytes of pictures.
         channels_first: where the channels stand; None looks for an axis of 3 or 1, the last one first.
+        caps: the most frames, their pixels, and who may name pictures.
 
     Raises:
         FrameError: another kind or shape, no frame, frames of differing shapes, values that are not finite or
             outside 0 to 255; the message names the frame.
+        CapError: beyond the caps.
     """
 
-    def __init__(self, source: Any, *, channels_first: bool | None = None) -> None:
-        self._source, self._channels_first = _found(source), channels_first
+    def __init__(self, source: Any, *, channels_first: bool | None = None, caps: Caps = NO_CAPS) -> None:
+        count, name = _count(source), f"A {type(source).__name__} of frames"
+        caps.check_frames(count, name)
+        self._source, self._channels_first = _found(source, caps), channels_first
         self.notes: tuple[str, ...] = ()
-        count = _count(source)
         if count == 0:
             raise FrameError(
                 f"There are 0 frames in the {type(source).__name__}; {WHAT_WORKS}, with at least 1 frame."
             )
         self.count = count
         self.size_px = self._size(0)
+        caps.check_pixels(self.size_px[1], self.size_px[0], name)
         high = 0.0
         for place in range(count):
             if (size := self._size(place)) != self.size_px:
@@ -205,16 +210,16 @@ def _count(source: Any) -> int:
     )
 
 
-def _found(source: Any) -> Any:
+def _found(source: Any, caps: Caps) -> Any:
     """A list with its pictures' addresses brought to paths or bytes, once."""
     if not isinstance(source, list | tuple):
         return source
-    return [_fetched(item, place) for place, item in enumerate(source)]
+    return [_fetched(item, place, caps) for place, item in enumerate(source)]
 
 
-def _fetched(item: Any, place: int) -> Any:
+def _fetched(item: Any, place: int, caps: Caps) -> Any:
     try:
-        return fetched(item)
+        return fetched(item, caps)
     except VideoError as problem:
         raise FrameError(f"Frame {place}: {problem}") from problem
 

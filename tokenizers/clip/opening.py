@@ -9,6 +9,7 @@ from typing import Any
 
 from framegate.errors import FrameError
 from framegate.settings import Positive, read_all, settings_of
+from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.clip.address import SCHEME, checked_name, located
 from framegate.tokenizers.clip.container import named
 from framegate.tokenizers.clip.file_index import FileIndex, index_file
@@ -70,6 +71,7 @@ def open_video(
     channels_first: bool | None = None,
     video_stream: int | None = None,
     timeout_seconds: Positive | None = None,
+    caps: Caps = NO_CAPS,
 ) -> VideoStream:
     """Open a video: a file, frames in memory, or a live source.
 
@@ -90,6 +92,7 @@ def open_video(
         video_stream: number of the video stream among all streams of a file or live source; None for the one that a
             player would show: no cover, no still, no preview, the default one, the largest.
         timeout_seconds: how long a live source may be silent, above 0; None for 30.
+        caps: the most pixels of a frame, and frames where they are in memory.
 
     Returns:
         The stream; use it in a `with` statement.
@@ -100,6 +103,7 @@ def open_video(
         FrameError: frames or times in memory that cannot be used, a window that holds no frame, or a setting
             that does not belong to this kind of source.
         ConfigError: a setting of another kind, or a time limit that is not above 0.
+        CapError: beyond the caps.
     """
     check_window(window_seconds)
     given = read_all(
@@ -135,20 +139,23 @@ def open_video(
         )
         opened = LiveSource(reader, note)
     elif is_file:
-        opened = FileSource(indexed(source, video_stream), _once(warnings), window_seconds)
+        opened = FileSource(indexed(source, video_stream, caps), _once(warnings), window_seconds)
     else:
-        frames = MemoryFrames(source, channels_first=channels_first)
+        frames = MemoryFrames(source, channels_first=channels_first, caps=caps)
         opened = MemorySource(frames, describe(frames, timestamps_seconds, fps), window_seconds)
     warnings.extend(opened.info.warnings)
     return VideoStream(opened, window_seconds=window_seconds, live_fps=live_fps, warnings=warnings)
 
 
-def indexed(source: str | PathLike[str] | bytes | FileIndex, video_stream: int | None = None) -> FileIndex:
+def indexed(
+    source: str | PathLike[str] | bytes | FileIndex, video_stream: int | None = None, caps: Caps = NO_CAPS
+) -> FileIndex:
     """Read a file's packets, so that it can be opened several times without reading them again.
 
     Args:
         source: path or bytes of the file, or its index.
         video_stream: as for `open_video`; of an index that is what it was made with.
+        caps: as for `open_video`.
 
     Returns:
         The index, which `open_video` takes in place of the file.
@@ -159,7 +166,8 @@ def indexed(source: str | PathLike[str] | bytes | FileIndex, video_stream: int |
     """
     if isinstance(source, FileIndex):
         return source
-    return index_file(source if isinstance(source, bytes) else Path(source), video_stream=video_stream)
+    data = source if isinstance(source, bytes) else Path(source)
+    return index_file(data, video_stream=video_stream, caps=caps)
 
 
 def _refuse(source: Any, given: Mapping[str, Any], *, is_live: bool, is_file: bool) -> None:

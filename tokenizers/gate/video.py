@@ -15,7 +15,7 @@ from framegate.tokenizers.clip.address import SCHEME, fetched
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.clip.pixels import Resample, Size, rgb
 from framegate.tokenizers.clip.same_video import SAME_TIME_SECONDS, check_same_video
-from framegate.tokenizers.clip.window import WHOLE, Window, window_frames
+from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, window_frames
 from framegate.tokenizers.gate.grid import CellGrid, grid_for, one_size_notes, scaled_px, tubes_of
 from framegate.tokenizers.gate.held import plan_after
 from framegate.tokenizers.gate.plan import GatePlan
@@ -88,14 +88,21 @@ def open_clip(
         VideoError: the source cannot be read.
         FrameError: a live source, or frames that cannot be used.
         BudgetError: less than one token per tube, where frames are made smaller.
+        CapError: beyond the configuration's caps.
     """
     if isinstance(source, str) and SCHEME.match(source):
         raise FrameError(
             f"{source} is live and has no end to plan for; record a clip, or gate it as it comes with "
             "framegate.gate_stream."
         )
-    with open_video(source, window_seconds=window_seconds, **described) as stream:
+    caps = config.caps
+    with open_video(source, window_seconds=window_seconds, caps=caps, **described) as stream:
+        name = "The video in memory" if stream.in_memory else repr(str(stream.info.source))
+        inside = window_frames(stream.info, window_seconds)
+        start, end = window_bounds(stream.info, inside, window_seconds)
+        caps.check_seconds(end - start, name)
         frames = choose(stream)
+        caps.check_frames(len(frames), name)
         full_px = tower.size_px(stream.info, len(frames))
         yield Clip(
             stream=stream,
@@ -198,9 +205,10 @@ def plan_video(
             planned for another video.
         BudgetError: the budget is below one token.
         PlanError: a plan of another size, length or time.
+        CapError: beyond the configuration's caps.
     """
     # fetched once, for the plan reads it again
-    video = fetched(video)
+    video = fetched(video, config.caps)
     described = {} if _is_file(video) else {"fps": config.frames.fps}
 
     def choose(stream: VideoStream) -> FramePlan:

@@ -1,0 +1,101 @@
+"""Peak memory of the largest request that `framegate serve` takes by itself: 768 frames of 1080p, as a data: address.
+
+    python benchmarks/memory/bench_request.py
+
+Each family's processor, at the sizes of its class, reads the same rendered clip in a process of its own, at the default
+preset with a quarter of the tokens and the caps of the server; one frame more is refused. Peak resident memory is read
+at the end. Writes benchmarks/memory/results/request.csv.
+"""
+
+import argparse
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench_length import peak_mib
+from common import environment, write_csv
+
+FAMILIES, FRAMES, FPS = ("qwen2_5_vl", "qwen3_vl"), 768, 2
+
+
+def render(path):
+    """A still background and a moving block: 1080p, 2 fps."""
+    import av
+
+    rng = np.random.default_rng(0)
+    still = np.repeat(np.repeat(rng.integers(40, 200, (27, 48, 3), dtype=np.uint8), 40, 0), 40, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "30"}
+        for t in range(FRAMES):
+            frame = still.copy()
+            x = int(800 + 700 * np.sin(t / 6))
+            frame[400:600, x : x + 200] = 230
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def run_here(family, path):
+    """A row of one family, in this process."""
+    import framegate
+    from framegate.errors import CapError
+    from framegate.models.tiny import chat_template, tiny_tokenizer
+    from framegate.models.video_processor import attach_processor, build_processor
+
+    processor = build_processor(family, tiny_tokenizer(), chat_template=chat_template(family))
+    caps = {"cap_frames": FRAMES, "public_only": True}
+    config = framegate.load_config("framegate", keep_ratio=0.25, fps=FPS, caps=caps)
+    attach_processor(processor, family, config.plan)
+    imports_mib = peak_mib()
+    video = f"data:video/mp4;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
+    out = processor.video_processor(videos=[video], return_tensors="pt")
+    told = {
+        "family": family,
+        "frames": FRAMES,
+        "patches": len(out["pixel_values_videos"]),
+        "pixels_mib": round(out["pixel_values_videos"].nbytes / 2**20, 1),
+        "imports_mib": round(imports_mib, 1),
+        "peak_mib": round(peak_mib(), 1),
+    }
+    try:
+        processor.video_processor(videos=[video], cap_frames=FRAMES - 1, return_tensors="pt")
+    except CapError as error:
+        return told | {"one_frame_less": error.cap}
+    raise SystemExit("the cap did not hold")
+
+
+def main():
+    """Run one family, or all in turn, and write the CSV."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--family", choices=FAMILIES)
+    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/request.csv")
+    options = parser.parse_args()
+    if options.family:
+        print(json.dumps(run_here(options.family, options.clip)))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        render(clip)
+        for family in FAMILIES:
+            command = [sys.executable, __file__, "--family", family, "--clip", str(clip)]
+            run = subprocess.run(command, capture_output=True, text=True)
+            if run.returncode:
+                raise SystemExit(run.stderr)
+            rows.append(json.loads(run.stdout) | environment())
+            print(rows[-1])
+    write_csv(options.out, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Caps: what is beyond them is refused before it is decoded, by its name, wherever it comes in."""
+
+import base64
+import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from clips import gradient_frames, write_clip
+from PIL import Image
+
+import framegate
+from framegate.errors import CapError, ConfigError
+from framegate.models.tiny import tiny_pair
+from framegate.tokenizers.caps import Caps
+from framegate.tokenizers.clip import file_index
+from framegate.tokenizers.clip.address import fetched
+
+FRAMES = gradient_frames(20, height_px=56, width_px=84)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", FRAMES)
+
+
+@pytest.fixture(scope="module")
+def address(clip):
+    """A server of this machine that gives the clip, without saying how long it is."""
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp4")
+            self.end_headers()
+            self.wfile.write(clip.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/clip.mp4"
+    server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("cap", "most", "message"),
+    [
+        ("cap_frames", 9, "has 10 frames, and cap_frames is 9: take fewer"),
+        ("cap_pixels", 4703, r"has 4,704 pixels a frame \(84 x 56\), and cap_pixels is 4,703"),
+        ("cap_seconds", 1.9, "has 2 seconds, and cap_seconds is 1.9"),
+        ("cap_bytes", 100, "bytes, and cap_bytes is 100"),
+    ],
+)
+def test_a_cap_refuses_what_is_beyond_it_and_lets_pass_what_is_not(clip, cap, most, message):
+    with pytest.raises(CapError, match=message) as caught:
+        framegate.plan_video(clip, fps=5, **{cap: most})
+    assert caught.value.cap == cap
+    assert pickle.loads(pickle.dumps(caught.value)).cap == cap
+    room = {"cap_frames": 10, "cap_pixels": 4704, "cap_seconds": 2.0, "cap_bytes": clip.stat().st_size}
+    assert len(framegate.plan_video(clip, fps=5, **room).frames) == 10
+    with pytest.raises(CapError):
+        framegate.plan_video(clip.read_bytes(), fps=5, **{cap: most})
+
+
+def test_large_frames_are_refused_before_the_first_is_decoded(clip, monkeypatch):
+    monkeypatch.setattr(file_index, "_first_picture", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(CapError, match="cap_pixels"):
+        framegate.plan_video(clip, cap_pixels=1000)
+
+
+def test_seconds_and_frames_are_those_of_the_window(clip):
+    plan = framegate.plan_video(
+        clip, fps=10, start_seconds=0.5, end_seconds=1.5, cap_seconds=1, cap_frames=10
+    )
+    assert len(plan.frames) == 10
+
+
+def test_frames_and_pictures_in_memory(tmp_path):
+    with pytest.raises(CapError, match="A ndarray of frames has 20 frames, and cap_frames is 19"):
+        framegate.plan_video(FRAMES, cap_frames=19)
+    # counted before any is opened: these are not there
+    with pytest.raises(CapError, match="cap_frames"):
+        framegate.plan_video([f"{number}.png" for number in range(20)], cap_frames=19)
+    Image.fromarray(FRAMES[0]).save(tmp_path / "0.png")
+    with pytest.raises(CapError, match="cap_pixels"):
+        framegate.plan_video([tmp_path / "0.png"], cap_pixels=100)
+
+
+def test_a_download_ends_at_the_cap(address):
+    assert len(fetched(address, Caps(cap_bytes=1 << 20))) > 100
+    with pytest.raises(CapError, match=r"127.0.0.1.* bytes, and cap_bytes is 100"):
+        fetched(address, Caps(cap_bytes=100))
+
+
+def test_a_stranger_names_public_addresses_alone(address, clip):
+    public = Caps(public_only=True)
+    for source in (clip, str(clip), clip.as_uri(), "/no/such/file.mp4", "file:///etc/passwd"):
+        with pytest.raises(CapError, match="names no video on the public network") as caught:
+            fetched(source, public)
+        assert caught.value.cap == "public_only"
+    with pytest.raises(CapError, match=r"'127.0.0.1' is 127.0.0.1, no address of the public network"):
+        fetched(address, public)
+    with pytest.raises(CapError, match="public network"):
+        framegate.plan_video([str(clip)], caps={"public_only": True})
+    data = f"data:video/mp4;base64,{base64.b64encode(clip.read_bytes()).decode()}"
+    assert fetched(data, public) == clip.read_bytes()
+
+
+def test_a_playlist_in_bytes_opens_no_file(clip, monkeypatch):
+    monkeypatch.chdir(clip.parent)
+    with pytest.raises(framegate.errors.VideoError):
+        framegate.open_video(b"ffconcat version 1.0\nfile clip.mp4\n")
+
+
+def test_a_call_lowers_the_caps_of_the_configuration_and_never_raises_them(clip):
+    model, processor = tiny_pair("qwen2_5_vl")
+    messages = [{"role": "user", "content": [{"type": "video", "path": str(clip)}]}]
+    ask = {"tokenize": True, "return_dict": True}
+    with framegate.attach(model, processor, keep_ratio=0.5, cap_frames=12, fps=5):
+        processor.apply_chat_template(messages, **ask)
+        with pytest.raises(CapError, match="cap_frames is 4"):
+            processor.apply_chat_template(messages, processor_kwargs={"cap_frames": 4}, **ask)
+        # a share of the video's own keeps them
+        messages[0]["content"][0]["keep_ratio"] = 0.25
+        with pytest.raises(CapError, match="cap_frames is 4"):
+            processor.apply_chat_template(messages, cap_frames=4, **ask)
+        with pytest.raises(CapError, match="cap_frames is 12"):
+            processor.apply_chat_template(messages, cap_frames=1000, fps=10, **ask)
+        with pytest.raises(ConfigError, match="cap_frames is 0"):
+            processor.apply_chat_template(messages, cap_frames=0, **ask)
+
+
+def test_a_sampler_named_in_a_message_looks_within_the_caps(clip):
+    model, processor = tiny_pair("qwen2_5_vl")
+    video = {"type": "video", "path": str(clip), "plan": {"sampler": "fps"}}
+    with framegate.attach(model, processor, keep_ratio=0.5, cap_bytes=100), pytest.raises(CapError):
+        processor.apply_chat_template([{"role": "user", "content": [video]}], tokenize=True, return_dict=True)
