@@ -37,6 +37,7 @@ _HOMES = {
     "plan_frames": "framegate.api",
     "plan_video": "framegate.api",
     "preset_names": "framegate.configs.loader",
+    "read_shards": "framegate.tools.batch",
     "supported_models": "framegate.api",
 }
 

@@ -1,4 +1,4 @@
-"""The command line: `framegate plan | view | run | eval | bench | doctor`. Torch loads where it is needed."""
+"""The command line: `framegate plan | view | run | batch | serve | eval | bench | doctor`. Torch loads late."""
 
 from framegate.cli.app import app
 

@@ -199,6 +199,60 @@ def run(
     run_command(options, compare=compare, as_json=as_json)
 
 
+@app.command()
+def batch(
+    context: typer.Context,
+    source: Annotated[
+        str, typer.Argument(help="Folder, glob or manifest (.jsonl, .csv, .txt).", metavar="INPUT")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the shards; a run that was cut off goes on there.")],
+    output: Annotated[
+        str, typer.Option(help="plans, or of --model: patches (its inputs, kept patches alone), answers.")
+    ] = "plans",
+    model: Model = None,
+    family: Annotated[
+        str | None, typer.Option(help="Plan at the size, cells and tubes of this family, as qwen2_5_vl.")
+    ] = None,
+    question: Annotated[
+        str, typer.Option(help="What is asked where the manifest has no question.")
+    ] = "Describe the video.",
+    preset: Preset = DEFAULT_PRESET,
+    keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
+    max_video_tokens: MaxTokens = None,
+    fps: Fps = None,
+    settings: Setting = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
+    engine: Annotated[str, typer.Option(help="local: processes here; ray: a cluster.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read videos, 0 for this one; else one a core.")
+    ] = None,
+    shard_videos: Annotated[
+        int | None, typer.Option(min=1, help="Most videos of a shard; else 32 plans, 4 of the others.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan, cut or ask a data set of videos into Parquet shards. Exit code 1 when no row is whole."""
+    from framegate.cli.batch import BatchOptions, batch_command
+
+    options = BatchOptions(
+        source=source,
+        out=out,
+        output=output,
+        model=model,
+        family=family,
+        question=question,
+        preset=preset,
+        overrides=overrides_of(context.params),
+        max_new_tokens=max_new_tokens,
+        engine=engine,
+        workers=workers,
+        shard_videos=shard_videos,
+    )
+    if not batch_command(options, as_json=as_json):
+        raise typer.Exit(1)
+
+
 @app.command(name="eval")
 def evaluate(
     context: typer.Context,

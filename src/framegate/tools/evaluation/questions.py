@@ -11,10 +11,10 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol, TypeVar
 
 from framegate.errors import ConfigError, nearest
+from framegate.tools.batch.items import VIDEO_SUFFIXES
 from framegate.tools.evaluation.metrics import check_answer
 
 DEFAULT_KIND = "text"
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,176 @@
+"""Shards: Parquet files of rows, each whole or not there, and the manifest that says which count."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from framegate.errors import ConfigError, OutputError
+from framegate.tools.batch.job import Row, plan_of
+from framegate.tools.lines_file import LinesFile, whole_lines
+
+HEADER_KEY, MANIFEST_NAME, HOLDS = "framegate_batch", "manifest.jsonl", "shards"
+SUFFIX, PART = ".parquet", ".part"
+
+
+class ManifestFile(LinesFile):
+    """The manifest of a folder of shards: a header, then a line for every shard with the ids of its rows."""
+
+    key, holds = HEADER_KEY, HOLDS
+
+
+def write_shard(folder: Path, number: int, rows: Sequence[Row], header: Mapping[str, Any]) -> Row:
+    """Write rows as one file, all or none, and bring it to the disk.
+
+    Args:
+        folder: of the run.
+        number: of the shard.
+        rows: as `Prepare` and `Finish` make them.
+        header: where they come from, kept in the file as well.
+
+    Returns:
+        The shard's line for the manifest.
+
+    Raises:
+        OutputError: it cannot be written, for want of room, say.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = f"shard-{number:06d}{SUFFIX}"
+    part = folder / f"{name}{PART}"
+    schema = _schema().with_metadata({HEADER_KEY: json.dumps(dict(header), default=str)})
+    columns = [{**row, "arrays": _packed(row.get("arrays") or {})} for row in rows]
+    try:
+        with part.open("wb") as file:
+            pq.write_table(pa.Table.from_pylist(columns, schema=schema), file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(folder / name)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"{part} cannot be written ({problem}); make room there and run the same command again, which goes on "
+            "behind the last whole shard."
+        ) from problem
+    errors = sum(row["status"] == "error" for row in rows)
+    return {"id": name, "rows": len(rows), "errors": errors, "ids": [row["id"] for row in rows]}
+
+
+class Shards(Sequence[Row]):
+    """The rows of a folder of shards, in the order in which they were written; a torch DataLoader takes it as it is.
+
+    Args:
+        folder: that `framegate batch` wrote.
+
+    Raises:
+        ConfigError: it holds no shards.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        manifest = self.folder / MANIFEST_NAME
+        lines, _ = whole_lines(manifest, HEADER_KEY, HOLDS) if manifest.is_file() else ([], 0)
+        if not lines:
+            raise ConfigError(
+                f"{str(folder)!r} holds no shards; `framegate batch INPUT --out {folder}` writes some."
+            )
+        self.header: Row = lines[0][HEADER_KEY]
+        self._shards = lines[1:]
+        self._ends = np.cumsum([line["rows"] for line in self._shards], dtype=np.int64)
+        self._held: tuple[int, list[Row]] = (-1, [])
+
+    @property
+    def num_shards(self) -> int:
+        """Files of the folder."""
+        return len(self._shards)
+
+    @property
+    def errors(self) -> int:
+        """Rows of status "error"."""
+        return sum(line["errors"] for line in self._shards)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for number in range(len(self._shards)):
+            yield from self._rows(number)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        """A row by its place; that shard stays at hand."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        place = place + len(self) if place < 0 else place
+        if not 0 <= place < len(self):
+            raise IndexError(f"row {place} of {len(self)}")
+        number = int(np.searchsorted(self._ends, place, side="right"))
+        if self._held[0] != number:
+            self._held = number, list(self._rows(number))
+        return self._held[1][place - int(self._ends[number])]
+
+    def _rows(self, number: int) -> Iterator[Row]:
+        import pyarrow.parquet as pq
+
+        file = self.folder / self._shards[number]["id"]
+        if not file.is_file():
+            raise ConfigError(
+                f"{file} is gone, and the manifest names it; put it back, or run into another folder."
+            )
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=16):
+            yield from map(_row, batch.to_pylist())
+
+
+def read_shards(folder: str | Path) -> Shards:
+    """Read what `framegate batch` wrote.
+
+    Args:
+        folder: the one given as --out.
+
+    Returns:
+        Its rows, dicts with `id`, `path`, `status`, `error`, `notes` and counts; `plan` where plans were made, the
+        model's `inputs` by name where patches were, `answer` where a model was asked. `.header` says where they come
+        from.
+
+    Raises:
+        ConfigError: it holds no shards.
+    """
+    return Shards(folder)
+
+
+def _row(values: Row) -> Row:
+    arrays = {one["name"]: _array(one) for one in values.pop("arrays") or ()}
+    if "frames_indices" in arrays:
+        return values | {"plan": plan_of(arrays)}
+    return values | ({"inputs": arrays} if arrays else {})
+
+
+def _packed(arrays: Mapping[str, np.ndarray[Any, Any]]) -> list[Row]:
+    return [
+        {"name": name, "dtype": str(value.dtype), "shape": list(value.shape), "data": value.tobytes()}
+        for name, value in arrays.items()
+    ]
+
+
+def _array(one: Row) -> np.ndarray[Any, Any]:
+    return np.frombuffer(bytearray(one["data"]), np.dtype(one["dtype"])).reshape(one["shape"])
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    array = pa.struct(
+        {"name": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()), "data": pa.large_binary()}
+    )
+    texts = {name: pa.string() for name in ("id", "path", "status", "error", "question", "answer")}
+    counts = {name: pa.int64() for name in ("tokens_dense", "tokens_kept", "cells_encoded")}
+    return pa.schema({**texts, **counts, "notes": pa.list_(pa.string()), "arrays": pa.list_(array)})
