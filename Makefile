@@ -18,7 +18,7 @@ $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
 endef
 
-.PHONY: help venv demo test test-families test-slow test-clients test-floor test-floor-full fuzz bench docs check format clean
+.PHONY: help venv demo test test-families test-slow test-clients test-scale test-floor test-floor-full fuzz bench docs check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,7 +32,7 @@ $(FLOOR)/.installed: $(INSTALLED_FROM)
 	$(call install,$(FLOOR),"transformers==5.19.*")
 
 $(CLIENTS)/.installed: $(INSTALLED_FROM)
-	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" lmms-eval optimum-quanto qwen-vl-utils torchao "transformers[serving]" "trl>=1.0")
+	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" lmms-eval optimum-quanto qwen-vl-utils "ray[data]" torchao "transformers[serving]" "trl>=1.0")
 
 demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --tower-ratio 0.25 --keep-ratio 0.25
@@ -49,6 +49,9 @@ test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every
 
 test-clients: $(CLIENTS)/.installed  ## released packages that people put around it: qwen-vl-utils, TRL, PEFT, accelerate, ...
 	$(CLIENTS)/bin/python -m pytest tests/clients -m clients --durations 10
+
+test-scale: $(CLIENTS)/.installed  ## data sets with killed workers, a full disk and Ray; the server asked by OpenAI's client
+	$(CLIENTS)/bin/python -m pytest tests/batch tests/clients/test_client_serve.py --durations 10
 
 fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour), as many pictures; renews benchmarks/fuzz/results
 	$(BIN)/python tests/support/fuzz_videos.py --out benchmarks/fuzz/results/fuzz.csv

@@ -37,7 +37,7 @@ def test_help_is_quick_and_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip().endswith("[]"), done.stdout[-200:] + done.stderr
-    for command in ("plan", "view", "run", "eval", "bench", "doctor"):
+    for command in ("plan", "view", "run", "batch", "eval", "bench", "doctor"):
         assert command in done.stdout
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/memory/bench_request.py
 
-Each family's processor, at the sizes of its class, reads the same rendered clip in a process of its own, at the default
-preset with a quarter of the tokens and the caps of the server; one frame more is refused. Peak resident memory is read
-at the end. Writes benchmarks/memory/results/request.csv.
+Each family's processor, at the sizes of released checkpoints, reads the same rendered clip in a process of its own, at
+the default preset with a quarter of the tokens and the caps of the server; one frame more is refused. Peak resident
+memory is read at the end. Writes benchmarks/memory/results/request.csv.
 """
 
 import argparse
@@ -46,10 +46,13 @@ def run_here(family, path):
     """A row of one family, in this process."""
     import framegate
     from framegate.errors import CapError
+    from framegate.models.families import family_of_type
     from framegate.models.tiny import chat_template, tiny_tokenizer
     from framegate.models.video_processor import attach_processor, build_processor
 
-    processor = build_processor(family, tiny_tokenizer(), chat_template=chat_template(family))
+    # of released checkpoints, where those of the class are others
+    size = dict(family_of_type(family).video_size) or None
+    processor = build_processor(family, tiny_tokenizer(), chat_template=chat_template(family), size=size)
     caps = {"cap_frames": FRAMES, "public_only": True}
     config = framegate.load_config("framegate", keep_ratio=0.25, fps=FPS, caps=caps)
     attach_processor(processor, family, config.plan)

@@ -30,7 +30,6 @@ from framegate.tokenizers.caps import NO_CAPS
 from framegate.tokenizers.clip.window import WHOLE
 from framegate.tokenizers.plan_config import PlanConfig
 
-_SAMPLING = frozenset(SAMPLING)
 NO_AUDIO = "load_audio_from_video: not followed, for this model takes no audio"
 
 
@@ -45,8 +44,8 @@ class ChatTemplateHook(MethodHook):
             kwargs, notes = kwargs | {"load_audio_from_video": False}, (NO_AUDIO,)
         reader = self.processor.video_processor
         # frames that the call asks for are chosen when the video is read, as they are without clips
-        named = {*kwargs, *(kwargs.get("processor_kwargs") or {})}
-        asks = not _SAMPLING.isdisjoint(named)
+        given = {**kwargs, **(kwargs.get("processor_kwargs") or {})}
+        asks = any(given.get(name) is not None for name in SAMPLING)
         gated = isinstance(reader, GatedVideoProcessor)
         frames, caps = (reader.config.frames, reader.config.caps) if gated else (None, NO_CAPS)
         carried_over = with_carried_videos(conversation, notes, None if asks else frames, caps)

@@ -253,6 +253,46 @@ def batch(
         raise typer.Exit(1)
 
 
+@app.command()
+def serve(
+    context: typer.Context,
+    model: Model = None,
+    preset: Preset = DEFAULT_PRESET,
+    keep_ratio: KeepRatio = None,
+    tower_ratio: TowerRatio = None,
+    max_video_tokens: MaxTokens = None,
+    fps: Fps = None,
+    settings: Setting = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 for other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 8000,
+    device: Annotated[str, typer.Option(help="As transformers serve --device.")] = "auto",
+    allow_local: Annotated[
+        bool, typer.Option("--allow-local", help="Open paths and private addresses that a request names.")
+    ] = False,
+    cap_frames: Annotated[int | None, typer.Option(help="Most frames of a video; else 768.")] = None,
+    cap_pixels: Annotated[int | None, typer.Option(help="Most pixels of a frame; else 4096 x 2160.")] = None,
+    cap_seconds: Annotated[float | None, typer.Option(help="Longest video; else an hour.")] = None,
+    cap_bytes: Annotated[int | None, typer.Option(help="Largest file; else 256 MiB.")] = None,
+) -> None:
+    """Answer OpenAI clients by the server of transformers, with a front end on its model and caps on requests."""
+    from framegate.cli.serve import ServeOptions, serve_command
+
+    serve_command(
+        ServeOptions(
+            model=model,
+            preset=preset,
+            overrides=overrides_of(context.params),
+            caps={name: value for name, value in context.params.items() if name.startswith("cap_")},
+            allow_local=allow_local,
+            device=device,
+            host=host,
+            port=port,
+        )
+    )
+
+
 @app.command(name="eval")
 def evaluate(
     context: typer.Context,

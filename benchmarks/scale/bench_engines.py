@@ -1,0 +1,94 @@
+"""Ray Data beside the local loop: 200 short clips, two workers each, in turns.
+
+    python benchmarks/scale/bench_engines.py                      (needs framegate[ray])
+
+A private Ray is started once, before the clock; its start is a column of its own. Both engines start their workers, who
+import what they need, inside of the clock. Rows are medians. Writes benchmarks/scale/results/engines.csv.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import environment, write_csv
+
+VIDEOS, RENDERED, FRAMES, WORKERS, TARGET = 200, 8, 50, 2, 1.15
+
+
+def render(folder):
+    """Clips of five seconds at 320 x 240; so many of them rendered, the others are links."""
+    import av
+
+    for number in range(RENDERED):
+        still = np.random.default_rng(number).integers(40, 200, (24, 32, 3), dtype=np.uint8)
+        still = still.repeat(10, 0).repeat(10, 1)
+        with av.open(str(folder / f"{number:03}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            for t in range(FRAMES):
+                frame = still.copy()
+                frame[90:130, 5 * t : 5 * t + 40] = 230
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+    for number in range(RENDERED, VIDEOS):
+        (folder / f"{number:03}.mp4").symlink_to(folder / f"{number % RENDERED:03}.mp4")
+
+
+def main():
+    """Run both engines in turns, and write the CSV."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/engines.csv")
+    options = parser.parse_args()
+    import ray
+
+    from framegate.tools.batch import Job, run_batch
+
+    began = time.perf_counter()
+    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20)
+    start_seconds = time.perf_counter() - began
+    seconds = {"local": [], "ray": []}
+    with tempfile.TemporaryDirectory() as work:
+        videos = Path(work) / "videos"
+        videos.mkdir()
+        render(videos)
+        for turn in range(options.rounds):
+            for engine, spent in seconds.items():
+                began = time.perf_counter()
+                job = Job(overrides={"keep_ratio": 0.25, "fps": 4})
+                done = run_batch(
+                    str(videos), job, Path(work) / f"{engine}{turn}", engine=engine, workers=WORKERS
+                )
+                spent.append(time.perf_counter() - began)
+                assert (done.made, done.errors) == (VIDEOS, 0)
+    ray.shutdown()
+    local = statistics.median(seconds["local"])
+    rows = [
+        {
+            "engine": engine,
+            "videos": VIDEOS,
+            "workers": WORKERS,
+            "rounds": options.rounds,
+            "seconds": round(statistics.median(spent), 1),
+            "of_local": round(statistics.median(spent) / local, 3),
+            "target": TARGET if engine == "ray" else "",
+            "start_seconds": round(start_seconds, 1) if engine == "ray" else 0.0,
+        }
+        | environment()
+        for engine, spent in seconds.items()
+    ]
+    for row in rows:
+        print(row)
+    write_csv(options.out, rows)
+
+
+if __name__ == "__main__":
+    main()
