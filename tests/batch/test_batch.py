@@ -79,6 +79,7 @@ def test_a_row_each_and_a_plan_as_plan_video_makes_it(videos, tmp_path):
     plan = rows["more/c.mp4"]["plan"]
     assert np.array_equal(plan.keep, want.keep)
     assert np.array_equal(plan.frames.timestamps_seconds, want.frames.timestamps_seconds)
+    assert (plan.notes, plan.frames.notes) == (want.notes, want.frames.notes)
     # the plan goes back to its video
     assert framegate.plan_video(videos / "more/c.mp4", keep_ratio=0.5, plan=plan).num_kept == want.num_kept
     shards = read_shards(tmp_path / "out")

@@ -70,7 +70,8 @@ def open_container(
 
     VideoError where it cannot be opened, is no video, or does not answer in time.
     """
-    opened, options = source, dict(options or {})
+    opened: Any = source
+    options = dict(options or {})
     if isinstance(source, bytes):
         # a playlist among them must not open what it names on this machine
         opened, options = io.BytesIO(source), {"protocol_whitelist": "data", **options}

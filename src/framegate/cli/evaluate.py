@@ -151,7 +151,7 @@ def _generate(options: EvalOptions, videos: int) -> None:
 
 def clip_files(folder: Path) -> list[Path]:
     """Find the videos of a folder of real clips, by name; ConfigError where there is none."""
-    from framegate.tools.evaluation.questions import VIDEO_SUFFIXES
+    from framegate.tools.batch.items import VIDEO_SUFFIXES
 
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not found:

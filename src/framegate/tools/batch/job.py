@@ -14,6 +14,7 @@ from framegate.configs.loader import DEFAULT_PRESET, load_config
 from framegate.errors import ConfigError, FramegateError
 from framegate.provenance import commit
 from framegate.tools.batch.items import Item
+from framegate.types import FramePlan
 from framegate.version import __version__
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ Output = Literal["plans", "patches", "answers"]
 Row = dict[str, Any]
 # what must be the same for a folder of shards to be gone on with
 RESUMES_ON = ("output", "config", "model", "family", "question", "max_new_tokens", "versions")
-_FRAMES = ("indices", "timestamps_seconds", "scale", "group")
+_FRAMES = ("indices", "timestamps_seconds", "scale", "group", "scores")
+_FRAMES_TOLD = "frames_told"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ class Prepare:
             item.path, self.job.preset, family=self.job.family, **window, **self.job.overrides
         )
         assert plan.frames is not None
-        arrays = plan.pack()._asdict() | {f"frames_{name}": getattr(plan.frames, name) for name in _FRAMES}
+        arrays = plan.pack()._asdict() | _frames_arrays(plan.frames)
         counts = {"tokens_dense": plan.num_cells, "cells_encoded": plan.num_kept}
         return {"notes": list(plan.notes), "arrays": arrays, **counts}
 
@@ -179,10 +181,20 @@ def plan_of(arrays: Mapping[str, np.ndarray[Any, Any]]) -> GatePlan:
     from dataclasses import replace
 
     from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, unpack_plans
-    from framegate.types import FramePlan
 
     (plan,), _ = unpack_plans(arrays[PLAN_KEY], arrays[NOTES_KEY])
-    return replace(plan, frames=FramePlan(**{name: arrays[f"frames_{name}"] for name in _FRAMES}))
+    told = json.loads(arrays[_FRAMES_TOLD].tobytes())
+    parts: dict[str, Any] = {name: arrays.get(f"frames_{name}") for name in _FRAMES}
+    return replace(plan, frames=FramePlan(notes=tuple(told["notes"]), time_code=told["time_code"], **parts))
+
+
+def _frames_arrays(frames: FramePlan) -> dict[str, np.ndarray[Any, Any]]:
+    """A plan of frames as arrays, what is text in one of bytes."""
+    told = json.dumps({"notes": frames.notes, "time_code": frames.time_code}).encode()
+    parts = {f"frames_{name}": getattr(frames, name) for name in _FRAMES}
+    return {name: part for name, part in parts.items() if part is not None} | {
+        _FRAMES_TOLD: np.frombuffer(told, np.uint8)
+    }
 
 
 def guarded(make: Callable[[], Row]) -> Row:

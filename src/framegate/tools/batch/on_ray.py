@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
-from framegate.errors import ConfigError
+from framegate.errors import ConfigError, FramegateError, VideoError
 from framegate.tools.batch.job import Row
 from framegate.tools.batch.local import Finisher, Maker, Task, Work
+
+# Ray would try a video that kills its worker for ever
+_MOST_RETRIES = 3
 
 
 class _Read:
     """An actor's first stage: a task in, its line or its rows out, pickled, for tables know no arrays of all shapes."""
 
     def __init__(self, told: bytes) -> None:
-        self._make = Maker(pickle.loads(told))
+        self._told = told
+
+    @cached_property
+    def _make(self) -> Maker:
+        return Maker(pickle.loads(self._told))
 
     def __call__(self, row: Row) -> Row:
         task = pickle.loads(row["task"])
-        return {"number": task.number, "made": pickle.dumps(self._make(task))}
+        return {"number": task.number, "made": _pickled(lambda: self._make(task))}
 
 
 class _Ask:
     """An actor's second stage: rows in, the shard written, its line out."""
 
     def __init__(self, told: bytes) -> None:
-        self._finish = Finisher(pickle.loads(told))
+        self._told = told
+
+    @cached_property
+    def _finish(self) -> Finisher:
+        return Finisher(pickle.loads(self._told))
 
     def __call__(self, row: Row) -> Row:
-        return {
-            "number": row["number"],
-            "made": pickle.dumps(self._finish(row["number"], pickle.loads(row["made"]))),
-        }
+        number = row["number"]
+        made = _pickled(lambda: self._finish(number, _unpickled(row["made"])))
+        return {"number": number, "made": made}
+
+
+def _pickled(make: Callable[[], Any]) -> bytes:
+    """What is made, or the user's mistake that stands against it, which Ray would wrap."""
+    try:
+        return pickle.dumps(make())
+    except FramegateError as error:
+        return pickle.dumps(error)
+
+
+def _unpickled(made: bytes) -> Any:
+    found = pickle.loads(made)
+    if isinstance(found, FramegateError):
+        raise found
+    return found
 
 
 def run_ray(tasks: Sequence[Task], work: Work, workers: int) -> Iterator[Row]:
@@ -50,6 +77,7 @@ def run_ray(tasks: Sequence[Task], work: Work, workers: int) -> Iterator[Row]:
     Raises:
         ConfigError: Ray is not installed.
         OutputError: a shard cannot be written.
+        VideoError: workers died over one shard, again and again.
     """
     try:
         import ray
@@ -58,22 +86,24 @@ def run_ray(tasks: Sequence[Task], work: Work, workers: int) -> Iterator[Row]:
         raise ConfigError(f"--engine ray needs Ray ({error}): pip install 'framegate[ray]'.") from error
     started = not ray.is_initialized()
     if started:
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+        ray.init(include_dashboard=False, log_to_driver=False)
+    told, pool = pickle.dumps(work), ray.data.ActorPoolStrategy
+    actors: dict[str, Any] = {"fn_constructor_args": (told,), "max_task_retries": _MOST_RETRIES}
     try:
-        told = pickle.dumps(work)
         data = ray.data.from_items(
             [{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
         )
-        size = {"fn_constructor_args": (told,)}
-        data = data.map(_Read, compute=ray.data.ActorPoolStrategy(size=max(workers, 1)), **size)
+        data = data.map(_Read, compute=pool(size=max(workers, 1)), **actors)
         if work.job.has_two_stages:
             gpus = int(ray.cluster_resources().get("GPU", 0))
-            on = {"num_gpus": 1} if gpus else {}
-            data = data.map(_Ask, compute=ray.data.ActorPoolStrategy(size=gpus or 1), **on, **size)
+            data = data.map(_Ask, compute=pool(size=gpus or 1), num_gpus=1 if gpus else 0, **actors)
         for row in data.iter_rows():
-            yield pickle.loads(row["made"])
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
+            yield _unpickled(row["made"])
+    except ray.exceptions.RayActorError as error:
+        raise VideoError(
+            f"Workers died over one shard, {_MOST_RETRIES + 1} times: a video that no memory is left for, or that "
+            "crashes its decoder. Run the same command with --engine local, which tells it apart."
+        ) from error
     finally:
         if started:
             ray.shutdown()
