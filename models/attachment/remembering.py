@@ -17,6 +17,8 @@ from framegate.models.transformers_private import attention_of
 
 # values of each weight that its fingerprint reads: what trains, merges or is loaded changes them all
 _SAMPLED = 64
+# whole numbers as wide as pixels, by their bytes
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Remembered(NamedTuple):
@@ -87,7 +89,8 @@ def encode_remembered(
     made_by = _fingerprint(mechanism)
     forgotten = store.follow(made_by)
     tubes, keeps, counts = mechanism.tube_rows(rows, cells), _keeps_of_tubes(cells), cells.kept_per_tube
-    keys = [_key(tube, keep, call, mechanism) for tube, keep in zip(tubes, keeps, strict=True)]
+    told = [tuple(rows.shape[1:]), str(rows.dtype), _settings(call, mechanism)]
+    keys = [_key(digest, keep, told) for digest, keep in zip(_digests(tubes), keeps, strict=True)]
     found = {key: layers for key in keys if (layers := store.take(key)) is not None}
     # of equal tubes the first, and none without a kept cell
     new = [n for n, key in enumerate(keys) if counts[n] and key not in found and keys.index(key) == n]
@@ -135,21 +138,39 @@ def _only(cells: CellPlan, keeps: list[Tensor], tubes: set[int]) -> CellPlan:
     return replace(cells, keep=keep, anchor=own, shift_patches=None)
 
 
-def _key(rows: Tensor, keep: Tensor, call: dict[str, Any], mechanism: Mechanism) -> bytes:
+def _key(rows: bytes, keep: Tensor, told: list[Any]) -> bytes:
     """Digest of all that the features of a tube come from, beside the tower."""
-    asked = {name: call.get(name) for name in mechanism.consumed}
-    # which layers are read, and the like; tensors and times are of videos, and what is left out says nothing
-    settings = [(name, value) for name, value in asked.items() if _is_setting(value)]
-    told = (tuple(rows.shape), str(rows.dtype), tuple(keep.shape), settings)
-    digest = hashlib.blake2b(repr(told).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr((tuple(keep.shape), told)).encode(), digest_size=16)
     digest.update(keep.numpy().tobytes())
-    digest.update(_bytes_of(rows))
+    digest.update(rows)
     return digest.digest()
+
+
+def _settings(call: dict[str, Any], mechanism: Mechanism) -> list[tuple[str, Any]]:
+    """Which layers are read, and the like; tensors and times are of videos, and what is left out says nothing."""
+    asked = ((name, call.get(name)) for name in mechanism.consumed)
+    return [(name, value) for name, value in asked if _is_setting(value)]
 
 
 def _is_setting(value: Any) -> bool:
     several = value if isinstance(value, list | tuple) else [value]
     return all(isinstance(one, int | str) for one in several)
+
+
+def _digests(tubes: list[Tensor]) -> list[bytes]:
+    """Two numbers of 64 bits for each line of what the tower reads of each tube, worked out where it is.
+
+    Sums of its words by fixed random factors: pixels may be on a device, and only the sums leave it.
+    """
+    width, at = tubes[0].shape[-1], tubes[0].device
+    drawn = torch.Generator().manual_seed(0)
+    factors = (torch.randint(-(2**62), 2**62, (2, width), generator=drawn) * 2 + 1).to(at)
+    sums = []
+    for tube in tubes:
+        words = tube.detach().flatten(0, -2).view(_WORDS[tube.element_size()]).long()  # [lines, width]
+        sums.append(torch.stack([(words * factor).sum(1) for factor in factors], 1))
+    lines = torch.cat(sums).cpu().split([len(of_tube) for of_tube in sums])
+    return [_bytes_of(of_tube) for of_tube in lines]
 
 
 def _bytes_of(values: Tensor) -> bytes:

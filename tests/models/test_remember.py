@@ -13,6 +13,7 @@ from tiny import cache_name, moving_frames
 
 import framegate
 from framegate.errors import ConfigError
+from framegate.models.attachment.remembering import _digests
 from framegate.models.feature_store import FeatureStore
 from framegate.types import FramePlan
 
@@ -275,6 +276,18 @@ def test_copies_and_other_threads_remember_nothing(attached):
     with front_end.remember(), ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: front_end._attached.store).result() is None
         assert copy.deepcopy(front_end.model)._framegate_front_end._attached.store is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_digests_tell_values_and_places_apart(dtype):
+    rows = torch.randn(6, 40).to(dtype)
+    one = rows.clone()
+    one[3, 7] += 0.5
+    tubes = [rows, one, rows.flip(0), rows.flip(1), rows[:5], rows.clone()]
+    digests = _digests(tubes)
+    assert digests[0] == digests[5]
+    assert len(set(digests)) == 5
+    assert _digests([rows.view(1, 2, 3, 40)]) == digests[:1]
 
 
 def test_a_store_holds_copies_once():
