@@ -1,9 +1,12 @@
 """The layout: shelves at the top level, one package in the wheel, nothing that shadows another package."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import zipfile
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +18,16 @@ ROOT = Path(__file__).parents[1]
 
 # what a file may need that the tests do not install
 NOT_INSTALLED = ("lmms_eval",)
+
+
+def run_whole(command, **options):
+    """What a command prints, run outside of the checkout's own folders on the path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, **({"env": environment} | options)
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 def python(code, **options):
@@ -127,3 +140,37 @@ def test_the_wheel_works_outside_the_checkout(wheel, tmp_path):
     )
     names = framegate_presets()
     assert python(code, cwd=tmp_path) == f"{names} mad"
+
+
+@pytest.mark.slow
+def test_the_sdist_makes_the_same_wheel(wheel, tmp_path):
+    """It holds files where the checkout has links, so that it installs where links cannot be made."""
+    run_whole([sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, ROOT])
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert not [member.name for member in archive if member.issym() or member.islnk()]
+    run_whole([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, sdist])
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as mine, zipfile.ZipFile(wheel) as checkouts:
+        assert set(mine.namelist()) == set(checkouts.namelist())
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_has_its_commands_presets_and_model(wheel, tmp_path):
+    """In an environment of its own, with this one's packages behind it and without the checkout."""
+    run_whole([sys.executable, "-m", "venv", tmp_path / "bare"])
+    bare = tmp_path / "bare/bin"
+    run_whole([bare / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel])
+    (packages,) = (tmp_path / "bare/lib").glob("*/site-packages")
+    # with its own .pth files, on which the shim for torchvision rests
+    (packages / "others.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})")
+    assert run_whole([bare / "framegate", "--version"]).startswith("framegate ")
+    place = run_whole([bare / "python", "-c", "import framegate; print(framegate.__file__)"]).strip()
+    assert Path(place).is_relative_to(tmp_path)
+    clip = Path(place).parent / "assets/codes.mp4"
+    question = "What text stands at 4.9 seconds?"
+    for words in (
+        ["plan", clip, "--preset", "grt"],
+        ["run", clip, question, "--fps", "4", "--keep-ratio", "0.25"],
+    ):
+        account = json.loads(run_whole([bare / "python", "-m", "framegate", *words, "--json"]))
+    assert account["runs"]["framegate"]["answer"] == "7HP"
