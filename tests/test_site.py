@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tomllib
 
 import pytest
 import yaml
@@ -78,6 +79,13 @@ def test_presets_and_public_names_are_all_there(site):
     assert set(re.findall(r"heading: framegate\.(\w+)$", told, re.MULTILINE)) >= set(framegate.__all__) - {
         "__version__"
     }
+
+
+def test_extras_that_are_told_of_are_there():
+    told = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "guides/install.md").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert len(told) > 6
+    assert set(told) <= set(project["optional-dependencies"])
 
 
 def test_every_decision_has_an_address(site):
