@@ -115,7 +115,9 @@ class Episode:
         return page(self)
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        from framegate.tools.agents.page import fragment
+
+        return fragment(self)
 
 
 def kind_of(action: Action) -> str:

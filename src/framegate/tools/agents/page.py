@@ -16,18 +16,18 @@ from framegate.types import FramePlan, UInt8Array
 
 THUMBNAIL_HEIGHT_PX = 72
 MOST_THUMBNAILS = 32
+# a notebook takes a fragment into its own page: no rule may reach beyond it
 _STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;margin:24px auto;max-width:1100px;padding:0 16px;color:#222;"
-    "background:#fff}section{border-top:1px solid #ddd;padding:12px 0}pre{white-space:pre-wrap;margin:6px 0;"
-    "background:#f5f5f5;padding:8px;border-radius:6px}figure{display:inline-block;margin:2px;text-align:center;"
-    "font-size:11px;color:#666}img{display:block;border-radius:3px}small{color:#666}b.bad{color:#b3261e}"
-    "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}pre{background:#262626}"
-    "section{border-color:#444}b.bad{color:#f2b8b5}}"
+    ".episode{font:15px/1.45 system-ui,sans-serif;margin:24px auto;max-width:1100px;padding:0 16px}"
+    ".episode section{border-top:1px solid #8888;padding:12px 0}"
+    ".episode pre{white-space:pre-wrap;margin:6px 0;background:#8882;padding:8px;border-radius:6px}"
+    ".episode figure{display:inline-block;margin:2px;text-align:center;font-size:11px;opacity:.9}"
+    ".episode img{display:block;border-radius:3px}.episode small{opacity:.75}.episode .bad{color:#d0382f}"
 )
 
 
 def page(episode: Episode) -> str:
-    """Draw an episode.
+    """Draw an episode as a page that opens from a file.
 
     Args:
         episode: of a video that can still be read.
@@ -38,6 +38,14 @@ def page(episode: Episode) -> str:
     Raises:
         VideoError: the video has gone.
     """
+    title = escape(f"{episode.policy}: {episode.question}")
+    scheme = "<style>:root{color-scheme:light dark}</style>"
+    head = f"<!doctype html><html><head><meta charset=utf-8><title>{title}</title>{scheme}</head>"
+    return f"{head}<body>{fragment(episode)}</body></html>"
+
+
+def fragment(episode: Episode) -> str:
+    """Draw an episode for a page that holds more; Args, Returns and Raises as for `page`."""
     pictures = thumbnails(episode, height_px=THUMBNAIL_HEIGHT_PX)
     answer = "no answer" if episode.answer is None else f"answer: {episode.answer}"
     totals = _counted({count: episode.total(count) for count in COUNTS})
@@ -46,11 +54,7 @@ def page(episode: Episode) -> str:
         f"stopped: {escape(episode.stopped)}<br><small>{escape(totals)}</small></p>"
     )
     turns = "".join(_section(number, turn, pictures) for number, turn in enumerate(episode.turns, start=1))
-    title = escape(f"{episode.policy}: {episode.question}")
-    return (
-        f"<!doctype html><html><head><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style></head>"
-        f"<body>{head}{turns}</body></html>"
-    )
+    return f"<style>{_STYLE}</style><div class=episode>{head}{turns}</div>"
 
 
 def thumbnails(episode: Episode, *, height_px: int) -> dict[int, UInt8Array]:
@@ -63,7 +67,10 @@ def thumbnails(episode: Episode, *, height_px: int) -> dict[int, UInt8Array]:
     Returns:
         Pictures uint8 [height_px, w, 3] by the number of the frame.
     """
-    shown = [shown_frames(turn.looked_at) for turn in episode.turns if turn.looked_at is not None]
+    plans = [
+        plan for turn in episode.turns if turn.looked_at is not None for plan in groups_of(turn.looked_at)
+    ]
+    shown = [shown_frames(plan) for plan in plans]
     if not shown:
         return {}
     wanted = np.unique(np.concatenate(shown))
@@ -71,6 +78,11 @@ def thumbnails(episode: Episode, *, height_px: int) -> dict[int, UInt8Array]:
     plan = FramePlan.from_indices(wanted, episode.video.frame_times_seconds)
     with open_video(episode.source, video_stream=_stream(episode)) as stream:
         return {frame.index: frame.pixels for frame in stream.frames(plan, size_px=(height_px, width_px))}
+
+
+def groups_of(plan: FramePlan) -> list[FramePlan]:
+    """Take a plan apart by its groups."""
+    return [plan.part(plan.group == number) for number in np.unique(plan.group)]
 
 
 def shown_frames(plan: FramePlan) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -100,15 +112,16 @@ def looked(turn: Turn) -> str:
 
 
 def _section(number: int, turn: Turn, pictures: dict[int, UInt8Array]) -> str:
-    frames = "" if turn.looked_at is None else _strip(turn.looked_at, pictures)
+    groups = [] if turn.looked_at is None else groups_of(turn.looked_at)
+    frames = "".join(f"<div>{_strip(group, pictures)}</div>" for group in groups)
     attempt = f", attempt {turn.attempt + 1}" if turn.attempt else ""
     counts = _counted({count: getattr(turn, count) for count in COUNTS}, f"{turn.seconds:.2f} seconds")
-    tag = "<b class=bad>" if isinstance(turn.action, Invalid) else "<b>"
+    tag = '<b class="bad">' if isinstance(turn.action, Invalid) else "<b>"
     told = f"<p>{escape(turn.told)}</p>" if turn.told else ""
     text = f"<pre>{escape(turn.text)}</pre>" if turn.text else ""
     notes = "".join(f"<br>{escape(note)}" for note in turn.notes)
     return (
-        f"<section><b>Turn {number}</b>{attempt}: {escape(looked(turn))}{told}<div>{frames}</div>{text}"
+        f"<section><b>Turn {number}</b>{attempt}: {escape(looked(turn))}{told}{frames}{text}"
         f"{tag}{escape(described(turn))}</b><br><small>{escape(counts)}{notes}</small></section>"
     )
 
