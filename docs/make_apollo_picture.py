@@ -34,8 +34,9 @@ def attention(model, processor, given):
     # weights are only given by the plain implementation
     stage.resampler.perceiver.config._attn_implementation = "eager"
     attend = stage.resampler.perceiver.layers[0].self_attn
-    attend.register_forward_hook(lambda module, args, out: seen.setdefault("weights", out[1]))
-    stage.register_forward_pre_hook(lambda module, args: seen.setdefault("shapes", args[0].shapes))
+    attend.register_forward_hook(lambda module, args, out: seen.update(weights=seen.get("weights", out[1])))
+    # a hook that gives something back would replace what it was given
+    stage.register_forward_pre_hook(lambda module, args: seen.update(shapes=args[0].shapes))
     message = {
         "role": "user",
         "content": [{"type": "video", "video": given.video}, {"type": "text", "text": given.question}],
