@@ -81,8 +81,8 @@ def _choices(most):
 
 
 def _of_clips(most):
-    """Budget of frame_to_clip: each clip's last tube may be half empty."""
-    return most * 3 // 4
+    """Budget of frame_to_clip: most of its clips are a frame, which takes a whole tube."""
+    return most // 2
 
 
 class Asking:
