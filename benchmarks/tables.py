@@ -122,6 +122,20 @@ def fuzz_table(corpus):
     return table(["damage", *outcomes], rows)
 
 
+def planning_table():
+    """Seconds of planning an hour of video."""
+    columns = {
+        "what": "what",
+        "minutes of video": "minutes",
+        "seconds": "seconds",
+        "of all cores": "cpu_seconds",
+        "times real time, of all cores": "cpu_speed",
+        "target, seconds": "target_seconds",
+        "met": met,
+    }
+    return columns_table("plans/results/planning.csv", columns)
+
+
 def stages_table():
     """Time of the stages after the tower, as a share of the dense tower's."""
     columns = {
@@ -309,6 +323,14 @@ SECTIONS = [
         stages_table,
     ),
     (
+        "Time of planning frames",
+        "H.264 of 640 x 360 px at 25 frames a second: `open` reads the packets of the whole file, samplers that decode "
+        "nothing start from there; novelty is scored at two frames a second, decoding included. Medians, in turns, "
+        "beside other work of the machine; met is by CPU time. Command: "
+        "`python benchmarks/plans/bench_plans.py --clips clips`.",
+        planning_table,
+    ),
+    (
         "Memory",
         "Five minutes of 1080p at 2 fps, each in a process of its own. Target: `attached` and `plan` at most 1/8 of "
         "stock. `plan` loads no torch, and counts patches of one-frame tubes at 448 px; `attached` "
@@ -370,6 +392,19 @@ LONG_SECTIONS = [
         "Still cameras, no budget but the gate's threshold. Command: `python benchmarks/answers/bench_answers.py "
         "--clips clips --series fps`.",
         lambda: answers.rates(table) + "\n![Right answers against shares and rate](img/answers.png)\n",
+    ),
+    (
+        "Plans of frames at equal prompt tokens",
+        "`framegate/nano` as shipped on rendered video of two and five minutes whose texts stand for 1.5 to 3 seconds, "
+        "grids of 4 x 6 cells. Every plan alone (16 frames' worth of tokens) and in front of the gate (64 frames' "
+        "worth, tower and prompt 25 %). The question comes to a plan as `text` (RapidOCR and MiniLM score frames by "
+        "what is written in them), `yes` (nano's yes to each frame alone) or `moment` (the time that the question "
+        "names, else that of the frame that `text` finds best). `at a time`: questions for a text or a marker's place "
+        "at a named time; `appears`: whether a text appears, half of them do not. Over uniform: paired, the same "
+        "tokens, 95 % intervals over videos. `fps` under a cap of frames is `uniform`. Command: `python "
+        "benchmarks/answers/bench_answers.py --series plans --videos 1 --seeds 0 1 --csv "
+        "benchmarks/plans/results/answers.csv`.",
+        lambda: answers.plans(table),
     ),
     (
         "What the kept cells can show, two-frame tubes",

@@ -64,6 +64,26 @@ def test_the_first_table_is_of_the_test_split_alone(shown):
     assert [line[3] for line in lines if "framegate" in line[0]] == ["0.790 (0.790 to 0.790)"]
 
 
+def test_plans_stand_alone_and_behind_the_gate(shown, monkeypatch, tmp_path):
+    told = {"series": "plans", "tokens_kept": "192", "videos": "2", "over_rival": "0.4"}
+    told |= {"over_rival_low": "0.1", "over_rival_high": "0.6"}
+    monkeypatch.setattr(tables, "PLANS", tmp_path)
+    rows = [
+        row(name, "0.25" if gated else "", "0.5", tower_ratio="0.25" if gated else "1", kind=kind, **told)
+        for gated in (True, False)
+        for name in ("uniform", "tass, text")
+        for kind in ("headline", "appears")
+    ]
+    _, *lines = shown(tables.plans, rows)
+    assert [line[:4] for line in lines] == [
+        ["uniform", "", "2", "192"],
+        ["tass, text", "", "2", "192"],
+        ["uniform", "yes", "2", "192"],
+        ["tass, text", "yes", "2", "192"],
+    ]
+    assert lines[1][4:6] == ["0.500 (0.500 to 0.500)", "0.400 (0.100 to 0.600)"]
+
+
 def test_tokens_that_grow_with_the_root_of_the_rate_have_exponent_one_half():
     rows = [{"fps": str(fps), "tokens_kept": str(100 * fps**0.5)} for fps in (1, 2, 4, 8, 16)]
     assert summary.exponent(rows, "tokens_kept") == pytest.approx(0.5)

@@ -25,6 +25,14 @@ def site():
     return module
 
 
+def test_the_page_of_samplers_is_what_their_docstrings_say():
+    place = DOCS / "make_samplers_page.py"
+    spec = importlib.util.spec_from_file_location("make_samplers_page", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "samplers.md").read_text() == module.page(), "run python docs/make_samplers_page.py"
+
+
 def navigation():
     """Pages that mkdocs.yml names, at any depth."""
     pending, found = [yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]], []
