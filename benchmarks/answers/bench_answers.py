@@ -38,6 +38,8 @@ KINDS = (
 )
 CLIPS = ("vtest.avi", "bikes.mp4", "carphone_pristine.mp4")
 SHORTEST_SECONDS, LONGEST_SECONDS = 8.0, 30.0
+# the weights as shipped
+TRAINING_FREE = "training_free"
 # what tells a run from another
 KEY = ("weights", "series", "split", "size", "camera", "name", "tower_ratio", "keep_ratio", "fps")
 COLUMNS = (
@@ -229,7 +231,7 @@ def wanted(run, options):
 def options_of(parser):
     """Declare and read the command line."""
     parser.add_argument("--model", default="framegate/nano")
-    parser.add_argument("--weights", default="training_free", help="what the rows call the weights")
+    parser.add_argument("--weights", default=TRAINING_FREE, help="what the rows call the weights")
     parser.add_argument("--series", nargs="+", default=["budget"], choices=list(ALL_SERIES))
     parser.add_argument("--only", nargs="+", help="names of the runs to do; all of the series without it")
     parser.add_argument("--towers", type=float, nargs="+", help="shares of the tower to do; all without it")
