@@ -258,15 +258,16 @@ def main():
         runs = [run for run in ALL_SERIES[series]() if wanted(run, options)]
         for number, run in enumerate(runs, 1):
             print(f"{number}/{len(runs)} {run.label}", flush=True)
-            twins = [one and asked(one, sets, options) for one in twins_of(run)]
+            twins = [one and asked(one, sets, options) for one in twins_of(run, options.weights)]
             put(options.csv, table_rows(run, asked(run, sets, options), twins, options))
 
 
-def twins_of(run):
-    """What a run is held against, run by run: dense, and a rival or None."""
+def twins_of(run, weights):
+    """What a run is held against, run by run: dense, and a rival or None; weights that were tuned have none."""
     if run.series == "plans":
         return plans.twins_of(run)
-    return Run(run.series, "dense", "dense", {"fps": run.fps}, camera=run.camera), rival_of(run)
+    rival = rival_of(run) if weights == TRAINING_FREE else None
+    return Run(run.series, "dense", "dense", {"fps": run.fps}, camera=run.camera), rival
 
 
 if __name__ == "__main__":
