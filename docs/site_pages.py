@@ -22,7 +22,7 @@ ELSEWHERE = {
     "src/framegate/assets/nano/README.md": "nano.md",
 }
 REFERENCE = {
-    "attach": ("Attach and report", ("framegate.api", "framegate.models.a", "framegate.report")),
+    "attach": ("Functions and report", ("framegate.api", "framegate.models.a", "framegate.report")),
     "plans": ("Videos and plans", ("framegate.tokenizers", "framegate.types")),
     "configuration": ("Configuration", ("framegate.config",)),
     "tools": ("Evaluation and training", ("framegate.tools",)),
