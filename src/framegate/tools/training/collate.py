@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from framegate.errors import ConfigError
+from framegate.models.video_processor.clips import asked_by_clip
+from framegate.models.video_processor.message import Asked
 from framegate.settings import check
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, unpack_plans
 from framegate.tokenizers.gate.plan import GatePlan
@@ -187,8 +189,11 @@ def prompt_tokens(plan: GatePlan, config: PlanConfig) -> int:
 
 
 def _num_videos(conversation: Sequence[Any]) -> int:
+    """Count the videos that the prompt shows: a plan of several clips is as many."""
     blocks = [message["content"] for message in conversation if not isinstance(message["content"], str)]
-    return sum(block.get("type") == "video" for content in blocks for block in content)
+    videos = [block for content in blocks for block in content if block.get("type") == "video"]
+    asked = (Asked(plan=block.get("plan"), time_code=block.get("time_code")) for block in videos)
+    return sum(len(asked_by_clip(one, None)) for one in asked)
 
 
 def draw_keep_ratio(
