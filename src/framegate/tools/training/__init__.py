@@ -7,8 +7,13 @@ from framegate.tools.training.checkpoint import (
     save_finetuned,
 )
 from framegate.tools.training.collate import CompletionCollator, draw_keep_ratio
-from framegate.tools.training.config import FinetuneConfig, finetune_config, finetune_config_from_argv
-from framegate.tools.training.curve import plot_loss
+from framegate.tools.training.config import (
+    FinetuneConfig,
+    finetune_config,
+    finetune_config_from_argv,
+    settings_from_argv,
+)
+from framegate.tools.training.curve import plot_loss, plot_rewards
 from framegate.tools.training.data import VideoQuestions, smoke_config
 from framegate.tools.training.labels import completion_labels
 from framegate.tools.training.parts import (
@@ -36,8 +41,10 @@ __all__ = [
     "parameter_groups",
     "part_of",
     "plot_loss",
+    "plot_rewards",
     "restore_front_end",
     "save_finetuned",
+    "settings_from_argv",
     "smoke_config",
     "trainable_table",
 ]

@@ -171,6 +171,21 @@ def finetune_config_from_argv(argv: Sequence[str]) -> FinetuneConfig:
     Raises:
         ConfigError: no such file, a file that is no mapping, a word that belongs to no key, or as `finetune_config`.
     """
+    return finetune_config(settings_from_argv(argv))
+
+
+def settings_from_argv(argv: Sequence[str]) -> dict[str, Any]:
+    """Read plain values as a command line gives them: `CONFIG.yaml --key value --switch`.
+
+    Args:
+        argv: a YAML file, then pairs that are laid over it; values are read as YAML.
+
+    Returns:
+        The values by name, not validated.
+
+    Raises:
+        ConfigError: no such file, a file that is no mapping, or a word that belongs to no key.
+    """
     if not argv or argv[0].startswith("--"):
         raise ConfigError(
             "The first argument is the run's YAML file, for example examples/finetune/smoke.yaml."
@@ -178,7 +193,7 @@ def finetune_config_from_argv(argv: Sequence[str]) -> FinetuneConfig:
     path = Path(argv[0])
     if not path.is_file():
         raise ConfigError(f"{str(path)!r} is no file; give the YAML file of a run.")
-    return finetune_config(read_mapping(path, "a run") | _pairs(list(argv[1:])))
+    return read_mapping(path, "a run") | _pairs(list(argv[1:]))
 
 
 def _pairs(words: list[str]) -> dict[str, Any]:
