@@ -105,7 +105,21 @@ def _turn(speak: Speak, policy: BasePolicy, state: State, number: int) -> State:
     )
     reply = speak(request)
     reply = reply if isinstance(reply, Said) else Said(text=reply)
-    seconds = time.perf_counter() - began
+    return heard(policy, state, reply, seconds=time.perf_counter() - began)
+
+
+def heard(policy: BasePolicy, state: State, reply: Said, *, seconds: float = 0.0) -> State:
+    """Do what a reply asks for, and note the turn.
+
+    Args:
+        policy: how the agent looks.
+        state: before the turn.
+        reply: the agent's.
+        seconds: that it took.
+
+    Returns:
+        The state before the next turn; its `refused` says why nothing was done, where nothing was.
+    """
     action = _read(policy, reply)
     done = _done(policy, state, action, reply.text)
     record = Turn(
