@@ -1,0 +1,219 @@
+"""framegate/nano learns to look again: rendered videos, SFT, GRPO, and find-the-moment questions at equal tokens.
+
+    python benchmarks/agents/bench_agents.py FOLDER [--csv benchmarks/agents/results/agents.csv] [--small]
+
+FOLDER gets the videos, the runs of examples/grpo.py and answers.jsonl; broken off anywhere, the same command goes on.
+Sized for two hours on two idle cores. Every arm reads at most 384 video tokens a question, all its turns together:
+
+    uniform    nano as it ships, 32 frames of the whole video
+    search     nano as it ships, 32 frames around the time that the question names: a script looks, nothing is trained
+    random     the model after GRPO, whose look is drawn at random among the legal ones
+    sft        the model after its warm start on scripted trajectories
+    grpo       the same after GRPO
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from common import environment, write_csv
+
+import framegate
+from framegate.tokenizers.clip import probe
+from framegate.tokenizers.samplers import sampler
+from framegate.tools.agents.loop import run_agent
+from framegate.tools.agents.model_speaker import ModelSpeaker
+from framegate.tools.agents.policies import policy_named
+from framegate.tools.agents.speakers import random_looks
+from framegate.tools.evaluation import read_folder, score
+from framegate.tools.evaluation.generator import write_dataset
+from framegate.tools.evaluation.summary import Resampling
+from framegate.tools.training import load_finetuned, settings_from_argv
+
+ROOT = Path(__file__).parents[2]
+ARMS = ("uniform", "search", "random", "sft", "grpo")
+FRAMES = 32  # 16 tubes of 24 cells
+CLOSE_SECONDS = 4.0
+SEED = 0
+# name: split, seconds, videos, questions a video
+SETS = {"train2": ("train", 120, 8, 100), "train5": ("train", 300, 2, 200)}
+TESTS = {"test2": ("test", 120, 6, 16), "test5": ("test", 300, 3, 16)}
+SMALL = {name: (split, 8, 1, 2) for name, (split, *_) in (SETS | TESTS).items()}
+SMALL_RUN = ("--sft_steps", "2", "--grpo_steps", "2", "--save_steps", "1", "--num_generations", "2")
+
+
+def render(folder, sets):
+    """Videos of each set; a set is whole once its questions are written."""
+    for seed, (name, (split, seconds, videos, questions)) in enumerate(sets.items()):
+        if not (folder / name / "questions.jsonl").exists():
+            write_dataset(
+                folder / name,
+                split=split,
+                videos=videos,
+                seed=100 + seed,
+                questions=questions,
+                kinds=("text_at",),
+                duration_seconds=float(seconds),
+                pace="medium",
+            )
+
+
+def join(folder, names):
+    """One folder of questions for training, whose videos stay where they are."""
+    joined = folder / "train"
+    (joined / "videos").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for name in names:
+        for video in sorted((folder / name / "videos").iterdir()):
+            link = joined / "videos" / f"{name}-{video.name}"
+            if not link.exists():
+                link.symlink_to(video.resolve())
+        for line in (folder / name / "questions.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            lines.append(json.dumps(row | {"id": f"{name}-{row['id']}", "video": f"{name}-{row['video']}"}))
+    (joined / "questions.jsonl").write_text("\n".join(lines) + "\n")
+    return joined
+
+
+def train(folder, data, extra):
+    """Run or go on with examples/grpo.py."""
+    command = [sys.executable, str(ROOT / "examples/grpo.py"), str(ROOT / "examples/grpo/nano.yaml")]
+    command += ["--data", str(data), "--output_dir", str(folder / "run"), "--resume", "true"]
+    subprocess.run([*command, *extra], check=True)
+
+
+def asker(arm, folder, policy):
+    """Ask one question: `ask(question) -> answer, video tokens`."""
+    if arm in ("uniform", "search"):
+        model, processor = framegate.from_pretrained("framegate/nano", front_end="dense")
+        return lambda question: ask_once(model, processor, question, close=arm == "search")
+    model, processor = load_finetuned(folder / "run" / ("sft" if arm == "sft" else "grpo") / "final")
+    speak = ModelSpeaker(model, processor, is_constrained=True, max_new_tokens=48)
+    if arm == "random":
+        speak = random_looks(speak, looks=1, seed=SEED)
+
+    def ask(question):
+        episode = run_agent(speak, str(question.path), question.question, policy)
+        # a look drawn at random is read by nobody: its prompt costs what a model's would
+        shown = sum(turn.video_tokens or 0 for turn in episode.turns)
+        return episode.answer or "", shown, episode.stopped
+
+    return ask
+
+
+def ask_once(model, processor, question, *, close):
+    """Ask in nano's own words, without an agent."""
+    info = probe(question.path)
+    window = {}
+    if close:
+        start = max(question.time_seconds - CLOSE_SECONDS, 0.0)
+        window = {
+            "start_seconds": start,
+            "end_seconds": min(start + 2 * CLOSE_SECONDS, info.duration_seconds),
+        }
+    plan = sampler("uniform")(info, num_frames=FRAMES, **window)
+    content = [
+        {"type": "video", "video": str(question.path), "plan": plan},
+        {"type": "text", "text": question.question},
+    ]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    ids = model.generate(**inputs, max_new_tokens=8, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+    text = processor.batch_decode(ids, skip_special_tokens=True)[0]
+    return text, framegate.front_end_of(model).report.kept_tokens, "answered"
+
+
+def answer_all(folder, tests, policy):
+    """Rows of all arms, those of answers.jsonl not asked again."""
+    path = folder / "answers.jsonl"
+    done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    known = {(row["arm"], row["id"]) for row in done}
+    for arm in ARMS:
+        asked = [(name, q) for name in tests for q in read_folder(folder / name).questions]
+        left = [(name, q) for name, q in asked if (arm, f"{name}-{q.id}") not in known]
+        ask = asker(arm, folder, policy) if left else None
+        for name, question in left:
+            began = time.perf_counter()
+            answer, tokens, stopped = ask(question)
+            row = {
+                "arm": arm,
+                "set": name,
+                "id": f"{name}-{question.id}",
+                "video": f"{name}-{question.video}",
+                "answer": answer,
+                "correct": score(question.kind, answer, question.answer)["correct"],
+                "video_tokens": tokens,
+                "stopped": stopped,
+                "seconds": round(time.perf_counter() - began, 3),
+            }
+            with path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            done.append(row)
+    return done
+
+
+def table(done, tests):
+    """Accuracy of each arm, and of GRPO less each other arm, with intervals that resample videos."""
+    rows = []
+    for name in (*tests, "all"):
+        arms = {
+            arm: {row["id"]: row for row in done if row["arm"] == arm and name in (row["set"], "all")}
+            for arm in ARMS
+        }
+        ids = sorted(arms["grpo"])
+        draws = Resampling([arms["grpo"][one]["video"] for one in ids], seed=SEED)
+        best = [arms["grpo"][one]["correct"] for one in ids]
+        for arm in ARMS:
+            correct = [arms[arm][one]["correct"] for one in ids]
+            own, less = draws.mean(correct), draws.difference(best, correct)
+            tokens = [arms[arm][one]["video_tokens"] for one in ids]
+            rows.append(
+                {
+                    "questions": name,
+                    "arm": arm,
+                    "count": len(ids),
+                    "correct": _digits(own.value),
+                    "low": _digits(own.low),
+                    "high": _digits(own.high),
+                    "grpo_less_this": _digits(less.value),
+                    "less_low": _digits(less.low),
+                    "less_high": _digits(less.high),
+                    "video_tokens": round(sum(tokens) / len(tokens), 1),
+                    "seed": SEED,
+                    **environment(),
+                }
+            )
+    return rows
+
+
+def _digits(value):
+    return "" if value is None else round(value, 4)
+
+
+def main():
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--csv", type=Path, help="where the table goes; FOLDER/agents.csv without it")
+    parser.add_argument(
+        "--small", action="store_true", help="seconds of video and two steps: is all in its place?"
+    )
+    arguments = parser.parse_args()
+    folder, small = arguments.folder, arguments.small
+    render(folder, SMALL if small else SETS | TESTS)
+    train(folder, join(folder, SETS), SMALL_RUN if small else ())
+    settings = settings_from_argv([str(ROOT / "examples/grpo/nano.yaml")])["policy_settings"]
+    done = answer_all(folder, TESTS, policy_named("love_r1", settings))
+    write_csv(arguments.csv or folder / "agents.csv", table(done, TESTS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""examples/grpo.py end to end on a few steps, and taken up again."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from framegate.tools.training import load_finetuned
+
+ROOT = Path(__file__).parents[2]
+SMOKE = [str(ROOT / "examples/grpo.py"), str(ROOT / "examples/grpo/smoke.yaml")]
+
+
+def run(*words):
+    return subprocess.run([sys.executable, *SMOKE, *map(str, words)], capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [
+        (
+            "love_r1",
+            "{time_code: null, fast_frames: 4, slow_frames: 4, fps: 2.0, pad_seconds: 1, max_turns: 1}",
+        ),
+        ("frame_thinker", "{num_frames: 2}"),
+    ],
+)
+def test_a_smoke_run_trains_saves_draws_and_is_not_run_twice(policy, settings, tmp_path):
+    pytest.importorskip("trl")
+    words = ("--output_dir", tmp_path, "--policy", policy, "--policy_settings", settings)
+    first = run(*words)
+    assert first.returncode == 0, first.stderr
+    assert (tmp_path / "grpo/rewards.png").stat().st_size > 1000
+    model, _ = load_finetuned(tmp_path / "grpo/final")
+    assert model.peft_config
+
+    (tmp_path / "grpo/final").rename(tmp_path / "kept")
+    refused = run(*words)
+    assert "resume=true" in refused.stderr
+    again = run(*words, "--resume", "true", "--grpo_steps", "3")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "grpo/checkpoint-3").is_dir()
