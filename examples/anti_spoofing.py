@@ -361,7 +361,7 @@ def draw_roc(scores, path):
 
 
 def draw_stand_in(path):
-    """A live video and an attack of each camera, with the attack four frames later."""
+    """A live video and an attack of each camera, with the attack twelve frames later."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
