@@ -36,7 +36,10 @@ def shown(monkeypatch):
     """Lines of a table of `answers.tables`, made of rows given here."""
 
     def lines(make, rows):
-        monkeypatch.setattr(tables, "read", lambda *_: rows)
+        own = tables.read
+        monkeypatch.setattr(
+            tables, "read", lambda *path: own(*path) if path == (tables.FIRST_TOKEN,) else rows
+        )
         found = []
         make(lambda header, body: found.extend([header, *body]) or "")
         return found
@@ -119,7 +122,7 @@ def test_every_run_can_be_attached():
 def test_a_plan_is_held_against_uniform_frames_under_its_own_budget():
     runs = list(plans.plans())
     for run in runs:
-        dense, rival = twins_of(run)
+        dense, rival = twins_of(run, "training_free")
         assert dense.name == "dense"
         if run.name == "uniform":
             assert rival is None

@@ -94,7 +94,8 @@ def read_packets(container: Any, stream: Any, data: str | bytes) -> FilePackets:
     # where another file begins its counter does too, which falls on one of the packets that are being put together
     at_seams = {seam + place for seam in seams for place in range(-_AT_A_SEAM, 1)}
     num_corrupt = len(set(corrupt) - at_seams)
-    shown_pts, shown_dts, keys = ([series[place] for place in shown] for series in (pts, dts, keyed))
+    shown_pts, shown_dts = ([series[place] for place in shown] for series in (pts, dts))
+    keys = [keyed[place] for place in shown]
     return FilePackets(shown_pts, shown_dts, durations, keys, discarded, num_corrupt, problem, mended, notes)
 
 
