@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from transformers import TrainerState
 
 import framegate
+from framegate.cli.run import load_pair
 from framegate.errors import AttachmentError, ConfigError
 from framegate.tools.training import (
     CompletionCollator,
@@ -164,6 +165,20 @@ def test_what_was_learned_is_one_folder_that_gives_equal_logits(folder, data, tm
         assert all("lora_" in name or part_of(name) == "front_end" for name in trained)
         assert any("lora_" in name for name in trained)
         assert any(part_of(name) == "front_end" for name in trained)
+
+
+def test_the_command_line_opens_an_adapter_on_its_base(folder, data, tmp_path, capsys):
+    model, processor, _ = script().load(run_config(folder, data, tmp_path, lora=True, **KFFOCUS))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(0.1)
+    save_finetuned(model, processor, tmp_path / "final")
+    opened, _ = load_pair(str(tmp_path / "final"))
+    assert framegate.front_end_of(opened) is None
+    learned = [float(weight.mean()) for name, weight in opened.named_parameters() if "lora_B" in name]
+    assert learned and learned == pytest.approx([0.1] * len(learned))
+    assert "has learned is not used" in capsys.readouterr().err
 
 
 def test_saving_without_a_front_end_or_a_base_is_refused(folder, tmp_path):

@@ -123,7 +123,12 @@ def load_pair(name: str | None, family: str | None = None) -> tuple[Any, Any]:
 
 
 def _checkpoint(name: str) -> tuple[Any, Any]:
-    """The stock model and processor of a checkpoint, every weight of which has to be there and to fit."""
+    """The stock model and processor of a checkpoint, every weight of which has to be there and to fit.
+
+    An adapter's folder gives its base with the adapter on; the front end beside it gives way to the command's options.
+    """
+    from pathlib import Path
+
     from transformers import AutoModelForImageTextToText
 
     from framegate.models.families import family_of_config
@@ -132,6 +137,8 @@ def _checkpoint(name: str) -> tuple[Any, Any]:
     from framegate.models.video_processor import load_processor
 
     folder = shipped_folder(name)
+    if (Path(folder) / "adapter_config.json").is_file():
+        return _adapted(folder)
     family = family_of_config(config_values(folder, {}))
     processor = load_processor(folder, family.model_type)
     # mismatches are let through to be told by name; transformers would tell them in a log that is off
@@ -150,6 +157,19 @@ def _checkpoint(name: str) -> tuple[Any, Any]:
             f"{extra[0]} first; they are not used",
             file=sys.stderr,
         )
+    return model, processor
+
+
+def _adapted(folder: Any) -> tuple[Any, Any]:
+    """A base with a fine-tuned adapter on it."""
+    import framegate
+
+    model, processor = framegate.load_finetuned(folder)
+    front_end = framegate.front_end_of(model)
+    assert front_end is not None
+    if front_end.module is not None:
+        print(f"warning: what the front end in {folder} has learned is not used", file=sys.stderr)
+    front_end.detach()
     return model, processor
 
 
