@@ -16,7 +16,7 @@ from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.settings import Count, read
 from framegate.tools.agents.constrained import LegalTurns, SpelledTokens
 from framegate.tools.agents.speakers import Request, Said, plans_of
-from framegate.tools.agents.state import Message, said, text_block
+from framegate.tools.agents.state import Message, rendered
 
 READ_AGAIN = "the conversation was read again: its chat template does more than join messages"
 STORE_BYTES = 1 << 30
@@ -119,16 +119,7 @@ class ModelSpeaker:
 
     def _rendered(self, messages: list[Message], begin: str = "") -> dict[str, Any]:
         """The model's inputs for messages, with the beginning of a reply."""
-        messages = [*messages, said("assistant", text_block(begin))] if begin else messages
-        inputs = self.processor.apply_chat_template(
-            messages,
-            tokenize=True,
-            add_generation_prompt=not begin,
-            continue_final_message=bool(begin),
-            return_dict=True,
-            return_tensors="pt",
-        )
-        return dict(inputs.to(self.model.device))
+        return dict(rendered(self.processor, messages, begin).to(self.model.device))
 
     def _grown(self, request: Request) -> dict[str, Any] | None:
         """Inputs of the last message alone, on the cache; None where the template does more than join messages."""

@@ -16,7 +16,7 @@ from framegate.tools.agents.loop import heard
 from framegate.tools.agents.policies._policy import BasePolicy
 from framegate.tools.agents.rewards.completion import Reward
 from framegate.tools.agents.speakers import Said
-from framegate.tools.agents.state import Message, State, said, text_block
+from framegate.tools.agents.state import Message, State, rendered
 
 _TYPES = "mm_token_type_ids"
 _NOT_MEDIA = ("input_ids", "attention_mask", _TYPES)
@@ -162,15 +162,7 @@ class AgentRollouts:
         return prompts
 
     def _prompt(self, messages: list[Message], begin: str) -> Prompt:
-        messages = [*messages, said("assistant", text_block(begin))] if begin else messages
-        read = self.processor.apply_chat_template(
-            messages,
-            tokenize=True,
-            add_generation_prompt=not begin,
-            continue_final_message=bool(begin),
-            return_dict=True,
-            return_tensors="pt",
-        )
+        read = rendered(self.processor, messages, begin)
         media = {
             name: value
             for name, value in read.items()

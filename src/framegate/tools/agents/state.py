@@ -90,3 +90,15 @@ def text_block(text: str) -> Message:
 def said(role: str, *blocks: Message) -> Message:
     """Make a message of blocks."""
     return {"role": role, "content": list(blocks)}
+
+
+def rendered(processor: Any, messages: list[Message], begin: str = "") -> Any:
+    """Render messages as a model's inputs, with the beginning of its reply where that is given."""
+    return processor.apply_chat_template(
+        [*messages, said("assistant", text_block(begin))] if begin else messages,
+        tokenize=True,
+        add_generation_prompt=not begin,
+        continue_final_message=bool(begin),
+        return_dict=True,
+        return_tensors="pt",
+    )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from framegate.settings import Count, Positive, Share, check
-from framegate.tools.agents.grammar import Action
-from framegate.tools.agents.legal import Legal
+from framegate.tools.agents.grammar import Action, Answer, Invalid, parse_plain
+from framegate.tools.agents.legal import Legal, Words
 from framegate.tools.agents.state import Message, State
 from framegate.types import VideoInfo
 
@@ -65,3 +65,22 @@ class BasePolicy(ABC):
     def begins(self, state: State) -> str:
         """Say how the next turn has to begin, "" for any way."""
         return ""
+
+
+class AnswersAtOnce(BasePolicy):
+    """What policies have whose first turn is the answer: all is done by the choice of frames."""
+
+    def parse(self, text: str) -> Action:
+        """Take the text for the answer."""
+        return parse_plain(text)
+
+    def update(self, state: State, action: Action) -> State:
+        """End with the answer."""
+        if isinstance(action, Answer):
+            return state.end(action)
+        assert isinstance(action, Invalid)
+        return state.refuse(action)
+
+    def legal(self, state: State) -> Legal:
+        """Allow any answer."""
+        return Legal(answers=((Words(most=80, without="", least=1),),))

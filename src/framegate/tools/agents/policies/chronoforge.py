@@ -10,15 +10,13 @@ from typing import Any
 
 from framegate.settings import Count, Positive
 from framegate.tokenizers.samplers import apex
-from framegate.tools.agents.grammar import Action, Answer, Invalid, parse_plain
-from framegate.tools.agents.legal import Legal, Words
-from framegate.tools.agents.policies._policy import BasePolicy
+from framegate.tools.agents.policies._policy import AnswersAtOnce
 from framegate.tools.agents.state import Message, State, said, text_block, video_block
 from framegate.types import VideoInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy(BasePolicy):
+class Policy(AnswersAtOnce):
     """The frames at which the content turns, then one answer.
 
     Args:
@@ -39,18 +37,3 @@ class Policy(BasePolicy):
     def prompt(self, state: State) -> list[Message]:
         """Write frames and question."""
         return [said("user", video_block(state, state.plan), text_block(state.question))]
-
-    def parse(self, text: str) -> Action:
-        """Take the text for the answer."""
-        return parse_plain(text)
-
-    def update(self, state: State, action: Action) -> State:
-        """End with the answer."""
-        if isinstance(action, Answer):
-            return state.end(action)
-        assert isinstance(action, Invalid)
-        return state.refuse(action)
-
-    def legal(self, state: State) -> Legal:
-        """Allow any answer."""
-        return Legal(answers=((Words(most=80, without="", least=1),),))

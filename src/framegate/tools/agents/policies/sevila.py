@@ -12,15 +12,14 @@ from framegate.errors import ConfigError
 from framegate.settings import Count
 from framegate.tokenizers.samplers import uniform, yes_logit
 from framegate.tools.agents.episode import Turn
-from framegate.tools.agents.grammar import Action, Answer, Invalid, Select, parse_plain
-from framegate.tools.agents.legal import Legal, Words
-from framegate.tools.agents.policies._policy import BasePolicy
+from framegate.tools.agents.grammar import Select
+from framegate.tools.agents.policies._policy import AnswersAtOnce
 from framegate.tools.agents.state import Message, State, said, text_block, video_block
 from framegate.types import VideoInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy(BasePolicy):
+class Policy(AnswersAtOnce):
     """A localizer chooses frames, then one answer.
 
     Args:
@@ -68,18 +67,3 @@ class Policy(BasePolicy):
             frame = state.plan.part(np.array([place]))
             blocks += [text_block(f"Frame {place + 1}: "), video_block(state, frame)]
         return [said("user", *blocks, text_block(state.question))]
-
-    def parse(self, text: str) -> Action:
-        """Take the text for the answer."""
-        return parse_plain(text)
-
-    def update(self, state: State, action: Action) -> State:
-        """End with the answer."""
-        if isinstance(action, Answer):
-            return state.end(action)
-        assert isinstance(action, Invalid)
-        return state.refuse(action)
-
-    def legal(self, state: State) -> Legal:
-        """Allow any answer."""
-        return Legal(answers=((Words(most=80, without="", least=1),),))
