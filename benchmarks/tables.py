@@ -465,7 +465,8 @@ READINGS = {
     "Memory by length": "A plan of an hour takes the memory of a plan of ten minutes.",
     "Damaged videos": "Every damaged file ended in frames, a note or an error of framegate.",
     "Damaged pictures": "So did every damaged picture.",
-    "Answers: the default at every pair of shares": "The smallest frames lose most where the prompt shrinks.",
+    "Answers: the default at every pair of shares": "Half of the tower or half of the prompt loses nothing that 48 "
+    "videos can tell; the smallest frames lose most where the prompt shrinks.",
     "Answers: every method": "By their points, rules of others answer more with refill than without.",
     "Answers: kind by kind": "At a quarter of both texts at a time are found as dense finds them; of the kinds, the "
     "marker's place loses most.",

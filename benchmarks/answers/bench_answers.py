@@ -53,8 +53,8 @@ COLUMNS = (
     *("tokens_dense", "cells_encoded", "tokens_kept", "input_seconds", "after_tower_ms"),
     *("videos", "seeds", "device", "torch", "transformers", "commit", "command"),
 )
-# whose rows are told by kind and metric; of the others hundreds of rows a run would hide the few that decide
-TOLD_BY_KIND = ("dense", "no video", "framegate")
+# tower and prompt of what is told by kind and metric; of other runs hundreds of rows would hide the few that decide
+TOLD_BY_KIND = {"dense": ((1.0, None),), "no video": ((1.0, None),), "framegate": ((0.25, 0.25), (0.25, 0.1))}
 OF_ALL, SHARES = ("headline", "all"), ("correct", "still_right")
 ALL_SERIES = SERIES | {"plans": plans.plans}
 # sizes whose tubes hold more than a few tokens at a tenth of the prompt

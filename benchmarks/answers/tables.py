@@ -100,24 +100,24 @@ def methods(table):
             continue
         prompts = sorted({float(row["keep_ratio"]) for row in rows if row["keep_ratio"]}, reverse=True)
         body = []
-        videos = {(row["name"], _tower(row)): row["videos"] for row in rows}
-        for name, tower in videos:
+        apart = {row["name"] for row in rows if row["tower_ratio"] != row["keep_ratio"]}
+        for name, tower in dict.fromkeys((row["name"], _tower(row, apart)) for row in rows):
             mine = {
-                float(row["keep_ratio"]): interval(row, OF_DENSE)
+                float(row["keep_ratio"]): row
                 for row in rows
-                if (row["name"], _tower(row)) == (name, tower)
+                if (row["name"], _tower(row, apart)) == (name, tower)
             }
-            body.append([name, tower, videos[name, tower], *(mine.get(prompt, "") for prompt in prompts)])
+            counts = sorted({int(row["videos"]) for row in mine.values()})
+            found = [interval(mine[prompt], OF_DENSE) if prompt in mine else "" for prompt in prompts]
+            body.append([name, tower, " or ".join(map(str, counts)), *found])
         header = ["method", "tower", "videos of each size", *(f"prompt {prompt:.0%}" for prompt in prompts)]
         parts.append(f"**{what}**\n\n{table(header, body)}")
     return "\n".join(parts)
 
 
-def _tower(row):
-    """What a method sends through the tower, in words: a share, or what the prompt has."""
-    if row["tower_ratio"] == row["keep_ratio"]:
-        return "as the prompt"
-    return percent(row["tower_ratio"])
+def _tower(row, apart):
+    """What a method sends through the tower: what the prompt has, or a share, for those whose two budgets differ."""
+    return percent(row["tower_ratio"]) if row["name"] in apart else "as the prompt"
 
 
 def kinds(table):
