@@ -150,7 +150,7 @@ def call(processor, video, **settings):
         ({"max_video_tokens": "5"}, "max_video_tokens is '5'; it must be a whole number"),
         ({"keep_ratio": "0.5"}, "keep_ratio is '0.5'; it must be a number"),
         ({"size": 5}, "size is 5; it needs 'shortest_edge' and 'longest_edge'"),
-        ({"resample": "cubic"}, r"resample is 'cubic'; it must be 2 \(bilinear\) or 3 \(bicubic\)"),
+        ({"resample": "cubic"}, r"resample is 'cubic'; it must be 1 \(lanczos\) or 2"),
     ],
 )
 def test_of_a_call_of_the_processor(settings, message, processor, clip):

@@ -86,6 +86,8 @@ def test_scenes_merge_on_kernels(family):
     assert report.kernels["segment_merge: triton"] > 0
 
 
+# the interpreter takes half a minute; the ops have tests of their own
+@pytest.mark.slow
 @torch.no_grad()
 def test_kernels_meet_a_budget():
     model, inputs = stock_model("qwen2_5_vl"), of_frames("qwen2_5_vl", moving_frames(4, 56, 56))
