@@ -177,7 +177,8 @@ def test_the_command_line_opens_an_adapter_on_its_base(folder, data, tmp_path, c
     opened, _ = load_pair(str(tmp_path / "final"))
     assert framegate.front_end_of(opened) is None
     learned = [float(weight.mean()) for name, weight in opened.named_parameters() if "lora_B" in name]
-    assert learned and learned == pytest.approx([0.1] * len(learned))
+    assert learned
+    assert learned == pytest.approx([0.1] * len(learned))
     assert "has learned is not used" in capsys.readouterr().err
 
 
