@@ -56,6 +56,18 @@ def test_plan_json_is_the_plan():
     assert figures["video_seconds"] == pytest.approx(25, abs=0.1)
 
 
+@pytest.mark.parametrize("command", [("run",), ("agent", "--policy", "love_r1")])
+def test_a_missing_file_is_told_before_a_model_is_loaded(command, monkeypatch):
+    def load(*_):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("framegate.cli.run.load_pair", load)
+    name, *options = command
+    result = invoke(name, "nowhere.mp4", DEMO_QUESTION, *options)
+    assert result.exit_code == 2
+    assert "There is no file at 'nowhere.mp4'" in result.stderr
+
+
 def test_plan_tells_tower_and_prompt_apart():
     shares = ["--tower-ratio", "0.2", "--keep-ratio", "0.5", "--set", "refill=true", "--preset", "gate"]
     result = invoke("plan", CLIP, *shares, *QUICK, "--json")

@@ -50,12 +50,14 @@ def agent_command(options: AgentOptions, *, as_json: bool, html: Path | None) ->
 
 
 def _episode(options: AgentOptions, attached: ExitStack) -> Episode:
+    from framegate.cli.run import check_video
     from framegate.tools.agents.loop import run_agent
     from framegate.tools.agents.policies import policy_named
     from framegate.tools.agents.speakers import scripted
 
-    # a mistyped name or setting is told before a model is loaded
+    # a mistyped name, setting or path is told before a model is loaded
     policy = policy_named(options.policy, options.settings)
+    check_video(options.video)
     script = None if options.script is None else script_of(options.script)
     settings = dict(options.settings)
     speak: Speak

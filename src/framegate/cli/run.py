@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framegate.cli.options import make_console
@@ -41,9 +42,10 @@ def run_command(options: RunOptions, *, compare: bool | None, as_json: bool) -> 
     from framegate.models.nano.asked import advice_on
     from framegate.models.scorers import check_name
 
-    # a mistyped setting is told before a model is loaded
+    # a mistyped setting or path is told before a model is loaded
     load_config(options.preset, **options.overrides)
     check_name(options.scorer)
+    check_video(options.video)
     model, processor = load_pair(options.model, options.family)
     is_nano = options.model in (None, NANO) and options.family is None
     compare = is_nano if compare is None else compare
@@ -88,6 +90,24 @@ def attached_answer(
         )
 
 
+def check_video(video: str) -> None:
+    """Check that there is a file before a model is loaded; what stands at an address is seen when it is opened.
+
+    Args:
+        video: path or address.
+
+    Raises:
+        VideoNotFoundError: no such file.
+        VideoError: a directory, an empty file, or no file at all.
+    """
+    from framegate.tokenizers.clip.address import SCHEME, located
+    from framegate.tokenizers.clip.container import check_file
+
+    found = located(video)
+    if isinstance(found, str) and not SCHEME.match(found):
+        check_file(Path(found))
+
+
 def load_pair(name: str | None, family: str | None = None) -> tuple[Any, Any]:
     """Load a model and its processor, without a front end, on the GPU where there is one.
 
@@ -127,8 +147,6 @@ def _checkpoint(name: str) -> tuple[Any, Any]:
 
     An adapter's folder gives its base with the adapter on; the front end beside it gives way to the command's options.
     """
-    from pathlib import Path
-
     from transformers import AutoModelForImageTextToText
 
     from framegate.models.families import family_of_config
