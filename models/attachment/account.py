@@ -91,7 +91,7 @@ def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig
     if all(video.video_seconds is not None for video in videos):
         report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
     report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
-    report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, by the processor"
+    report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, read by the attached processor"
     if prepared.is_gated:
         report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
     report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
