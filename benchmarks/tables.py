@@ -472,6 +472,8 @@ READINGS = {
     "marker's place loses most.",
     "Answers: what the default could be": "By their points, nothing that was tried is clearly above the default; "
     "without refill, and by merging or condensation behind it, fewer answers are right.",
+    "Answers: frames per second": "From 1 to 4 frames a second answers rise, at 8 they hold, while tokens grow with "
+    "the rate's third root; at 16 the dense model falls as well.",
     "Budgets by threshold": "At every budget the plan with the least error shows more than the threshold that fits.",
 }
 
