@@ -1,9 +1,12 @@
 """Caps: what is beyond them is refused before it is decoded, by its name, wherever it comes in."""
 
 import base64
+import io
 import pickle
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import URLError
 
 import pytest
 from clips import gradient_frames, write_clip
@@ -15,6 +18,7 @@ from framegate.models.tiny import tiny_pair
 from framegate.tokenizers.caps import Caps
 from framegate.tokenizers.clip import file_index
 from framegate.tokenizers.clip.address import fetched
+from framegate.tokenizers.clip.public_address import is_public, public_opener
 
 FRAMES = gradient_frames(20, height_px=56, width_px=84)
 
@@ -109,6 +113,58 @@ def test_a_stranger_names_public_addresses_alone(address, clip):
         framegate.plan_video([str(clip)], caps={"public_only": True})
     data = f"data:video/mp4;base64,{base64.b64encode(clip.read_bytes()).decode()}"
     assert fetched(data, public) == clip.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "::",
+        "::1",
+        "::ffff:10.0.0.1",
+        "::10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::",
+        "fd00::1",
+        "fe80::1%eth0",
+        "fec0::1",
+    ],
+)
+def test_addresses_that_lead_inside_are_not_public(address):
+    assert not is_public(address)
+
+
+def test_addresses_of_the_network_are_public():
+    assert all(map(is_public, ("93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34")))
+
+
+def test_a_redirect_to_another_protocol_is_not_followed(monkeypatch):
+    """The first server is taken for a public one; none of ftp:// or file:// may be asked."""
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", f"ftp://127.0.0.1:{other.getsockname()[1]}/a.mp4")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setattr("framegate.tokenizers.clip.public_address.is_public", lambda _: True)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0.2)
+        with pytest.raises(URLError, match="unknown url type: ftp"):
+            public_opener().open(f"http://127.0.0.1:{server.server_port}/", timeout=1)
+        with pytest.raises(TimeoutError):
+            other.accept()
+    server.shutdown()
 
 
 def test_a_playlist_in_bytes_opens_no_file(clip, monkeypatch):

@@ -6,20 +6,48 @@ import ipaddress
 import socket
 from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, build_opener
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    UnknownHandler,
+)
 
 from framegate.errors import CapError
 
 
 def public_opener() -> OpenerDirector:
     """An opener that reads public addresses alone, by no proxy; a name, or a redirect, that leads elsewhere fails."""
-    return build_opener(ProxyHandler({}), _PublicHTTPHandler(), _PublicHTTPSHandler())
+    opener = OpenerDirector()
+    # build_opener would add one of ftp://, where a redirect may lead, and whoever answers there is not looked at
+    for handler in (
+        _PublicHTTPHandler(),
+        _PublicHTTPSHandler(),
+        HTTPRedirectHandler(),
+        HTTPErrorProcessor(),
+        HTTPDefaultErrorHandler(),
+        UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def is_public(address: str) -> bool:
+    """True of an IP address of the public network, also where it carries one of IPv4 (mapped, 6to4, NAT64)."""
+    peer = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(peer, ipaddress.IPv6Address):
+        if inner := peer.ipv4_mapped or peer.sixtofour:
+            return is_public(str(inner))
+        if peer.is_reserved or peer.is_site_local:
+            return False
+    return peer.is_global and not peer.is_multicast
 
 
 def _check_public(connection: HTTPConnection, address: str) -> None:
-    peer = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(peer, "ipv4_mapped", None)
-    if not (mapped or peer).is_global or peer.is_multicast:
+    if not is_public(address):
         connection.close()
         # which address it is, is nobody's business out there
         raise CapError(
