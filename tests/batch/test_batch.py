@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from clips import gradient_frames, write_clip
 
 import framegate
 from framegate.errors import ConfigError, OutputError
-from framegate.tools.batch import Job, read_shards, run_batch
+from framegate.tools.batch import Job, read_shards, run_batch, shards
 from framegate.tools.batch.items import read_items
+from framegate.tools.lines_file import LinesFile
 
 pytest.importorskip("pyarrow")
 
@@ -68,6 +70,84 @@ def test_a_manifest_that_cannot_be_meant_is_refused(tmp_path, text, message):
         read_items(str(tmp_path / "m.jsonl"))
 
 
+def test_manifests_are_utf_8_with_or_without_a_mark_and_names_may_hold_colons(tmp_path):
+    manifest = tmp_path / "m.jsonl"
+    # U+2028 stands in JSON as it is
+    manifest.write_bytes('\ufeff{"path": "a:b.mp4", "question": "What\u2028moves?"}\r\n'.encode())
+    (item,) = read_items(str(manifest))
+    assert (item.path, item.question) == (str(tmp_path / "a:b.mp4"), "What\u2028moves?")
+    table = tmp_path / "m.csv"
+    table.write_bytes("\ufeffpath,id\r\nx.mp4,x\r\nDATA:video/mp4;base64\r\n".encode())
+    with pytest.raises(ConfigError, match="line 3, has more or fewer"):
+        read_items(str(table))
+    table.write_bytes("path\nx\xe9.mp4\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="is no UTF-8"):
+        read_items(str(table))
+
+
+def test_files_of_others_that_are_named_as_shards_are_left_alone(videos, tmp_path):
+    other = tmp_path / "shard-00000.parquet"
+    other.write_bytes(b"somebody's")
+    with pytest.raises(ConfigError, match="is none that framegate batch wrote"):
+        run(videos / "more", tmp_path)
+    assert other.read_bytes() == b"somebody's"
+
+
+def test_whatever_one_video_raises_is_its_row(videos, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(framegate, "plan_video", broken)
+    (row,) = run(videos / "more", tmp_path / "out").shards
+    assert (row["status"], row["error"]) == ("error", "RuntimeError: CUDA out of memory")
+
+
+def test_a_shard_has_its_name_on_the_disk_before_the_manifest_tells_of_it(videos, tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def noted(file):
+        synced.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "file")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run(videos / "more", tmp_path / "out")
+    # the manifest with its header, the shard, its line
+    assert synced == ["file", "folder", "file", "folder", "file"]
+
+
+def test_a_worker_whose_run_is_gone_gives_no_shard_its_name(tmp_path, monkeypatch):
+    class Gone:
+        def is_alive(self):
+            return False
+
+    monkeypatch.setattr(shards, "parent_process", Gone)
+    with pytest.raises(OutputError, match="is gone"):
+        shards.write_shard(tmp_path, 0, [{"id": "a", "path": "a", "status": "ok", "error": None}], {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_found_no_room_is_the_error_that_is_told(tmp_path):
+    resource = pytest.importorskip("resource")
+
+    class Rows(LinesFile):
+        key, holds = "rows", "rows"
+
+    def write(path):
+        with Rows(path, {}, resumes_on=()) as rows:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, hard))
+            try:
+                rows.append({"id": "longer than what is left"})
+            except OSError as problem:
+                raise OutputError("no room") from problem
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OutputError, match="no room"):
+            write(tmp_path / "rows")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_row_each_and_a_plan_as_plan_video_makes_it(videos, tmp_path):
     done = run(videos, tmp_path / "out", shard_videos=3)
     assert (done.made, done.errors, done.skipped) == (4, 1, 0)
@@ -94,7 +174,7 @@ def test_a_run_goes_on_where_it_was_cut_off_without_loss_or_doubles(videos, tmp_
     whole = manifest.read_text().splitlines(keepends=True)
     # killed between the second shard and its line, the third half-written
     manifest.write_text("".join(whole[:2]) + whole[2][:20])
-    (out / "shard-000003.parquet").rename(out / "shard-000003.parquet.part")
+    (out / "shard-000003.parquet").rename(out / "shard-000003.parquet.0a.part")
     assert len(read_shards(out)) == 1
     done = run(videos, out, shard_videos=1)
     assert (done.made, done.skipped) == (3, 1)
@@ -123,8 +203,8 @@ def test_a_full_disk_ends_the_run_and_leaves_whole_shards(videos, tmp_path, monk
 
     def full(file):
         calls.append(file)
-        # the header, a shard, its line, a shard
-        if len(calls) == 4:
+        # the header and its folder, a shard and its folder, its line, a shard
+        if len(calls) == 6:
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(file)
 

@@ -4,13 +4,16 @@ import base64
 import io
 import pickle
 import socket
+import struct
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import URLError
 
 import pytest
 from clips import gradient_frames, write_clip
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 import framegate
 from framegate.errors import CapError, ConfigError
@@ -90,6 +93,27 @@ def test_frames_and_pictures_in_memory(tmp_path):
     Image.fromarray(FRAMES[0]).save(tmp_path / "0.png")
     with pytest.raises(CapError, match="cap_pixels"):
         framegate.plan_video([tmp_path / "0.png"], cap_pixels=100)
+
+
+def test_pictures_of_one_video_share_its_bytes(tmp_path):
+    held = io.BytesIO()
+    Image.fromarray(FRAMES[0]).save(held, "png")
+    picture = held.getvalue()
+    assert len(framegate.plan_video([picture] * 4, cap_bytes=4 * len(picture)).frames) == 4
+    with pytest.raises(CapError, match="A list of frames has .* bytes, and cap_bytes is"):
+        framegate.plan_video([picture] * 4, cap_bytes=4 * len(picture) - 1)
+
+
+def test_a_picture_is_not_decoded_to_learn_that_it_is_too_large(monkeypatch):
+    held = io.BytesIO()
+    Image.fromarray(FRAMES[0]).save(held, "png")
+    # the note of how it lies behind the pixels, where it shows only once these are read
+    end, exif = held.getvalue().index(b"IEND") - 4, b"eXIfMM\0*\0\0\0\x08\0\0\0\0\0\0"
+    chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
+    picture = held.getvalue()[:end] + chunk + held.getvalue()[end:]
+    monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(CapError, match="cap_pixels"):
+        framegate.plan_video([picture], cap_pixels=100)
 
 
 def test_a_download_ends_at_the_cap(address):

@@ -18,6 +18,7 @@ from framegate.tokenizers.clip.pictures import (
     decoded,
     is_picture,
     picture_size,
+    stored_size,
     white_of,
 )
 from framegate.tokenizers.clip.pixels import View, brought
@@ -64,13 +65,17 @@ class MemoryFrames:
     def __init__(self, source: Any, *, channels_first: bool | None = None, caps: Caps = NO_CAPS) -> None:
         count, name = _count(source), f"A {type(source).__name__} of frames"
         caps.check_frames(count, name)
-        self._source, self._channels_first = _found(source, caps), channels_first
+        self._source, self._channels_first = _found(source, caps, name), channels_first
         self.notes: tuple[str, ...] = ()
         if count == 0:
             raise FrameError(
                 f"There are 0 frames in the {type(source).__name__}; {WHAT_WORKS}, with at least 1 frame."
             )
         self.count = count
+        if caps.cap_pixels is not None:
+            # a picture's own size first, for to tell how it lies some are decoded
+            for place in filter(lambda place: is_picture(self._source[place]), range(count)):
+                caps.check_pixels(*stored_size(self._source[place], place), name)
         self.size_px = self._size(0)
         caps.check_pixels(self.size_px[1], self.size_px[0], name)
         high = 0.0
@@ -210,11 +215,16 @@ def _count(source: Any) -> int:
     )
 
 
-def _found(source: Any, caps: Caps) -> Any:
-    """A list with its pictures' addresses brought to paths or bytes, once."""
+def _found(source: Any, caps: Caps, name: str) -> Any:
+    """A list with its pictures' addresses brought to paths or bytes, once; together they are one video's bytes."""
     if not isinstance(source, list | tuple):
         return source
-    return [_fetched(item, place, caps) for place, item in enumerate(source)]
+    found, taken = [], 0
+    for place, item in enumerate(source):
+        found.append(_fetched(item, place, caps))
+        taken += len(found[-1]) if isinstance(found[-1], bytes) else 0
+        caps.check_bytes(taken, name)
+    return found
 
 
 def _fetched(item: Any, place: int, caps: Caps) -> Any:

@@ -38,6 +38,12 @@ def picture_size(item: Any, place: int) -> tuple[int, int]:
     return (picture.width, picture.height) if _is_lying(picture) else (picture.height, picture.width)
 
 
+def stored_size(item: Any, place: int) -> tuple[int, int]:
+    """Width and height as stored; a file is opened, never decoded. FrameError for what is no picture."""
+    picture = _opened(item, place)
+    return picture.width, picture.height
+
+
 def decoded(item: Any, place: int, white: int) -> UInt8Array:
     """A picture turned as its EXIF asks for: uint8 [h, w, 3], or [h, w] where it is grey of more than eight bits.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self
@@ -50,6 +51,7 @@ class LinesFile:
         self._file.seek(length)
         if not lines:
             self.append({self.key: dict(header)})
+            sync_folder(self.path.parent)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one line and bring it to the disk."""
@@ -63,7 +65,9 @@ class LinesFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # each line is on the disk, and half of one that found no room would be tried again
+        with suppress(OSError):
+            self._file.close()
 
 
 def _spelled(row: Mapping[str, Any]) -> bytes:
@@ -79,7 +83,19 @@ def _rewrite(path: Path, lines: list[dict[str, Any]]) -> int:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    sync_folder(path.parent)
     return len(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk: a file that was renamed may else have its old name after a power cut."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def whole_lines(path: Path, key: str, holds: str) -> tuple[list[dict[str, Any]], int]:

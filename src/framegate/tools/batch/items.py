@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from framegate.errors import ConfigError
 from framegate.settings import make, settings_of
+from framegate.tokenizers.clip.address import SCHEME
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
 _MANIFESTS = (".jsonl", ".csv", ".txt")
@@ -74,13 +76,13 @@ def _item(values: Mapping[str, Any], manifest: Path, number: int) -> Item:
     if not given.get("path"):
         raise ConfigError(f"{place} has no path; fields are {', '.join(settings_of(Item))}.")
     item = make(Item, given, place, what="field")
-    is_address = ":" in item.path and not Path(item.path).is_absolute()
+    is_address = SCHEME.match(item.path) or item.path.lower().startswith(("file:", "data:"))
     path = item.path if is_address else str(manifest.parent / item.path)
     return Item(**{**vars(item), "path": path, "id": item.id or item.path})
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         try:
             values = json.loads(line) if line.strip() else None
         except ValueError as error:
@@ -91,16 +93,25 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            if None in row or None in row.values():
-                raise ConfigError(f"{path}, line {number}, has more or fewer cells than the header.")
-            # an empty cell says nothing; numbers are spelled as text
-            told = {name: value for name, value in row.items() if value}
-            yield (
-                number,
-                {name: _number(value) if "seconds" in name else value for name, value in told.items()},
-            )
+    rows = csv.DictReader(io.StringIO(_text(path), newline=""))
+    for row in rows:
+        if None in row or None in row.values():
+            raise ConfigError(f"{path}, line {rows.line_num}, has more or fewer cells than the header.")
+        # an empty cell says nothing; numbers are spelled as text
+        told = {name: value for name, value in row.items() if value}
+        yield (
+            rows.line_num,
+            {name: _number(value) if "seconds" in name else value for name, value in told.items()},
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is no UTF-8 ({error.reason}, byte {error.start}); save it as that."
+        ) from error
 
 
 def _number(text: str) -> float | str:
@@ -111,7 +122,7 @@ def _number(text: str) -> float | str:
 
 
 def _text_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         yield number, {"path": line.strip()} if line.strip() else None
 
 

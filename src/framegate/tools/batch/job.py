@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from framegate.configs.loader import DEFAULT_PRESET, load_config
-from framegate.errors import ConfigError, FramegateError
+from framegate.errors import ConfigError
 from framegate.provenance import commit
 from framegate.tools.batch.items import Item
 from framegate.types import FramePlan
@@ -198,10 +198,10 @@ def _frames_arrays(frames: FramePlan) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def guarded(make: Callable[[], Row]) -> Row:
-    """What is made, with status "ok", or what stands against it; a bug of ours is raised."""
+    """What is made, with status "ok", or what stands against it: whatever one video raises, others go on."""
     try:
         return {"status": "ok", "error": None} | make()
-    except (FramegateError, OSError, MemoryError) as error:
+    except Exception as error:
         return {"status": "error", "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 

@@ -15,7 +15,15 @@ from framegate.tools.batch.items import Item, read_items
 from framegate.tools.batch.job import RESUMES_ON, Job
 from framegate.tools.batch.local import Task, Work, run_local
 from framegate.tools.batch.on_ray import run_ray
-from framegate.tools.batch.shards import MANIFEST_NAME, PART, SUFFIX, ManifestFile, Shards, read_shards
+from framegate.tools.batch.shards import (
+    MANIFEST_NAME,
+    PART,
+    SUFFIX,
+    ManifestFile,
+    Shards,
+    is_shard,
+    read_shards,
+)
 
 Engine = Literal["local", "ray"]
 _ENGINES: dict[str, Callable[..., Iterator[dict[str, object]]]] = {"local": run_local, "ray": run_ray}
@@ -71,8 +79,8 @@ def run_batch(
         What was made, and the rows of the folder.
 
     Raises:
-        ConfigError: no video in the input, an id that stands twice, an unknown engine, a folder of another run, or one
-            that another run is writing.
+        ConfigError: no video in the input, an id that stands twice, an unknown engine, a folder of another run, with
+            files of others that are named as shards, or one that another run is writing.
         OutputError: the disk is full, or cannot be written.
     """
     from tqdm import tqdm
@@ -128,9 +136,11 @@ def _first_number(names: set[str]) -> int:
 
 def _tidy(folder: Path, known: set[str]) -> None:
     """Remove shards that the manifest does not know: a run was killed before it could tell of them."""
-    for file in (*folder.glob(f"shard-*{SUFFIX}"), *folder.glob(f"shard-*{PART}")):
-        if file.name not in known:
-            file.unlink()
+    unknown = [file for file in folder.glob(f"shard-*{SUFFIX}") if file.name not in known]
+    if foreign := [file for file in unknown if not is_shard(file)]:
+        raise ConfigError(f"{foreign[0]} is none that framegate batch wrote; give another folder.")
+    for file in (*unknown, *folder.glob(f"shard-*{SUFFIX}.*{PART}")):
+        file.unlink()
 
 
 @contextmanager

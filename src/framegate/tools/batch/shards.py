@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from framegate.errors import ConfigError, OutputError
 from framegate.tools.batch.job import Row, plan_of
-from framegate.tools.lines_file import LinesFile, whole_lines
+from framegate.tools.lines_file import LinesFile, sync_folder, whole_lines
 
 HEADER_KEY, MANIFEST_NAME, HOLDS = "framegate_batch", "manifest.jsonl", "shards"
 SUFFIX, PART = ".parquet", ".part"
@@ -43,7 +45,8 @@ def write_shard(folder: Path, number: int, rows: Sequence[Row], header: Mapping[
     import pyarrow.parquet as pq
 
     name = f"shard-{number:06d}{SUFFIX}"
-    part = folder / f"{name}{PART}"
+    # of this try alone: one that was given up, of a killed run or of Ray, may still be writing
+    part = folder / f"{name}.{secrets.token_hex(4)}{PART}"
     schema = _schema().with_metadata({HEADER_KEY: json.dumps(dict(header), default=str)})
     columns = [{**row, "arrays": _packed(row.get("arrays") or {})} for row in rows]
     try:
@@ -51,7 +54,10 @@ def write_shard(folder: Path, number: int, rows: Sequence[Row], header: Mapping[
             pq.write_table(pa.Table.from_pylist(columns, schema=schema), file)
             file.flush()
             os.fsync(file.fileno())
+        check_parent()
         part.replace(folder / name)
+        # before the manifest tells of it
+        sync_folder(folder)
     except OSError as problem:
         part.unlink(missing_ok=True)
         raise OutputError(
@@ -60,6 +66,13 @@ def write_shard(folder: Path, number: int, rows: Sequence[Row], header: Mapping[
         ) from problem
     errors = sum(row["status"] == "error" for row in rows)
     return {"id": name, "rows": len(rows), "errors": errors, "ids": [row["id"] for row in rows]}
+
+
+def check_parent() -> None:
+    """End a worker whose run was killed: the next run may have given its shard's number to other videos."""
+    parent = parent_process()
+    if parent is not None and not parent.is_alive():
+        raise OutputError("The run that this worker belongs to is gone; run the same command again.")
 
 
 class Shards(Sequence[Row]):
@@ -128,6 +141,17 @@ class Shards(Sequence[Row]):
             )
         for batch in pq.ParquetFile(file).iter_batches(batch_size=16):
             yield from map(_row, batch.to_pylist())
+
+
+def is_shard(file: Path) -> bool:
+    """True of a Parquet file that `framegate batch` wrote."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return HEADER_KEY.encode() in (pq.read_schema(file).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def read_shards(folder: str | Path) -> Shards:
