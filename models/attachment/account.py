@@ -91,7 +91,9 @@ def account_for_processor(report: Report, prepared: Prepared, config: PlanConfig
     if all(video.video_seconds is not None for video in videos):
         report.video_seconds = sum(video.video_seconds or 0.0 for video in videos)
     report.stage("stream").milliseconds = sum(video.stream_ms for video in videos)
-    report.stage("stream").note = f"{sum(video.num_frames for video in videos)} frames, read by the attached processor"
+    report.stage(
+        "stream"
+    ).note = f"{sum(video.num_frames for video in videos)} frames, read by the attached processor"
     if prepared.is_gated:
         report.stage("gate").milliseconds = sum(video.gate_ms for video in videos)
     report.stage("patches").milliseconds = sum(video.patches_ms for video in videos)
@@ -196,12 +198,12 @@ def account_for_memory(report: Report, found: Remembered) -> None:
 
 
 def account_for_generate(report: Report | None, prompt_length: int, *, milliseconds: float) -> None:
-    """Enter how long `generate` took.
+    """Enter how long `generate` took beside the tower.
 
     Args:
         report: filled in; None for a call without one.
         prompt_length: columns of the prompt that it ran on.
-        milliseconds: wall time.
+        milliseconds: wall time, less that of the tower where the stock model runs it.
     """
     if report is None:
         return

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import time
 
 import pytest
 import torch
@@ -229,6 +230,20 @@ def test_the_report_before_and_after_a_call(family):
     assert '"keep_ratio"' in report.to_json()
     model.generate(input_ids=torch.tensor([[70, 71]]), **NEW)
     assert "No video" in str(front_end.report)
+
+
+@pytest.mark.parametrize("preset", ["dense", "gate"])
+def test_the_time_of_generate_is_beside_the_towers(preset):
+    model, processor = stock_model("qwen2_5_vl"), stock_processor("qwen2_5_vl")
+    inputs = stock_inputs(processor, [[moving_frames()]], ["What moves?"])
+    model.model.visual.blocks[0].register_forward_pre_hook(lambda *_: time.sleep(0.5))
+    with framegate.attach(model, None, preset) as front_end:
+        started = time.perf_counter()
+        model.generate(**inputs, **NEW)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+    tower_ms, generate_ms = (front_end.report.stage(name).milliseconds for name in ("tower", "generate"))
+    assert tower_ms >= 500
+    assert 0 < generate_ms <= elapsed_ms - tower_ms
 
 
 def test_attaching_again_and_again_leaves_nothing_behind():
