@@ -4,10 +4,12 @@
     python benchmarks/fetch_clips.py clips
     python examples/cv_vae.py clips --out out/cv_vae
 
-A run that was stopped goes on where it was saved last. The last fifth of every clip is held out.
+A run that was stopped goes on where it was saved last, under the same settings alone. The last fifth of every clip is
+held out.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from common import write_csv
 from information.metrics import psnr_db, ssim
 
 import framegate
-from framegate.errors import FrameError, VideoError
+from framegate.errors import ConfigError, FrameError, VideoError
 from framegate.models.cv_vae import CausalVideoVAE, decoder_regularisation, encoder_regularisation
 
 FRAMES = 17  # of a window that is measured: five latents in time
@@ -113,13 +115,25 @@ def batch_of(clips, rng, *, batch, frames, side_px, device):
     return as_pixels(np.stack(cut), device)
 
 
+def settings_of(given):
+    """What decides on the weights: a run that was saved goes on under these alone."""
+    free = {"clips", "out", "save_every", "windows", "device"}
+    return {name: value for name, value in vars(given).items() if name not in free}
+
+
 def learn(name, model, loss_of, *, steps, learning_rate, given):
     """Train, saving as it goes; batches and noise of a step depend on the seed and its number alone."""
-    path = given.out / f"{name}.pt"
+    path, settings = given.out / f"{name}.pt", settings_of(given)
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     first = 0
     if path.exists():
         saved = torch.load(path, map_location=given.device, weights_only=True)
+        was = saved.get("settings", {})
+        others = [
+            f"{key} {was.get(key)}, not {value}" for key, value in settings.items() if was.get(key) != value
+        ]
+        if others:
+            raise ConfigError(f"{path} was trained with {'; '.join(others)}: give another --out.")
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         first = saved["step"]
@@ -127,9 +141,9 @@ def learn(name, model, loss_of, *, steps, learning_rate, given):
     for step in bar:
         torch.manual_seed(given.seed * 1_000_003 + step)
         for group in optimiser.param_groups:
-            # warmed up, then a cosine, as in the paper
+            # warmed up, then a cosine, as in the paper; a plain float, for no other is read back
             group["lr"] = (
-                learning_rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * step / steps))
+                learning_rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             )
         loss = loss_of(np.random.default_rng([given.seed, step]))
         optimiser.zero_grad()
@@ -140,9 +154,8 @@ def learn(name, model, loss_of, *, steps, learning_rate, given):
             bar.set_postfix(loss=f"{loss.item():.4f}")
         if (step + 1) % given.save_every == 0 or step + 1 == steps:
             part = path.with_suffix(".part")
-            torch.save(
-                {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, part
-            )
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save(state | {"step": step + 1, "settings": settings}, part)
             part.replace(path)
     return model.eval()
 

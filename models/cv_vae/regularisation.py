@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from framegate.errors import ConfigError, FrameError
-from framegate.models.cv_vae.video_vae import FRAMES_PER_LATENT, CausalVideoVAE
+from framegate.models.cv_vae.video_vae import FRAMES_PER_LATENT, PX_PER_LATENT, CausalVideoVAE
 
 Mapping = Literal["random", "average", "slice", "first"]
 
@@ -73,12 +73,15 @@ def decoder_regularisation(
     Source: CV-VAE, its decoder form, the one that the paper chooses.
     """
     wanted = frames_of_latents(pixels, mapping=mapping, generator=generator)
-    if latents.shape[2] != wanted.shape[2]:
+    batch, _, count, height, width = wanted.shape
+    sides = (height // PX_PER_LATENT, width // PX_PER_LATENT)
+    if latents.ndim != 5 or (len(latents), *latents.shape[2:]) != (batch, count, *sides):
         raise FrameError(
-            f"{latents.shape[2]} latents in time for {pixels.shape[2]} frames; give one per four."
+            f"Latents are {tuple(latents.shape)}, of pixels {tuple(pixels.shape)}; give one per four frames and "
+            f"{PX_PER_LATENT} x {PX_PER_LATENT} px, [{batch}, C, {count}, {sides[0]}, {sides[1]}]."
         )
-    shown = image_vae.decode(latents.transpose(1, 2).flatten(0, 1)).sample
-    return (shown - wanted.transpose(1, 2).flatten(0, 1)).abs().mean()
+    shown = image_vae.decode(_by_itself(latents)).sample
+    return (shown - _by_itself(wanted)).abs().mean()
 
 
 def encoder_regularisation(
@@ -106,8 +109,13 @@ def encoder_regularisation(
 
     Source: CV-VAE, its encoder form.
     """
-    frames = frames_of_latents(pixels, mapping=mapping, generator=generator).transpose(1, 2)
+    frames = frames_of_latents(pixels, mapping=mapping, generator=generator)
     with torch.no_grad():
-        latents = image_vae.encode(frames.flatten(0, 1)).latent_dist.mode()
-    latents = latents.unflatten(0, frames.shape[:2]).transpose(1, 2)
+        latents = image_vae.encode(_by_itself(frames)).latent_dist.mode()
+    latents = latents.unflatten(0, (len(frames), -1)).transpose(1, 2)
     return (video_vae.decode(latents) - pixels).square().mean()
+
+
+def _by_itself(video: Tensor) -> Tensor:
+    """Pictures [B * T, C, h, w] of [B, C, T, h, w]."""
+    return video.transpose(1, 2).flatten(0, 1)

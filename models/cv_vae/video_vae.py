@@ -33,7 +33,8 @@ class CausalVideoVAE(nn.Module):
         image_vae: diffusers' AutoencoderKL that halves its sides three times; it is copied.
 
     Raises:
-        ConfigError: another kind of model, or one that reduces sides by another factor than 8.
+        ConfigError: another kind of model, one with attention between its residual blocks, or one that reduces sides by
+            another factor than 8.
 
     Source: CV-VAE (arXiv 2405.20279). Ours: a decoder that is causal too and has no attention over time, and norms and
         attention of single frames, where the released ones pool over the frames of a window.
@@ -84,6 +85,7 @@ class CausalVideoVAE(nn.Module):
             FrameError: another shape; the message names the nearest one that works.
             ConfigError: window_frames is no multiple of 4.
         """
+        _check_pixels(pixels, is_first=True)
         windows = _windows(pixels, window_frames, FRAMES_PER_LATENT)
         return torch.cat(list(self.encode_stream(windows)), 2)
 
@@ -229,6 +231,13 @@ def _check_image_vae(image_vae: Any) -> None:
     blocks = getattr(encoder, "down_blocks", None)
     if blocks is None or not hasattr(encoder.mid_block, "resnets"):
         raise ConfigError(f"{type(image_vae).__name__} is no image VAE; give diffusers' AutoencoderKL.")
+    kinds = {type(block).__name__ for block in (*blocks, *image_vae.decoder.up_blocks)}
+    others = sorted(kinds - {"DownEncoderBlock2D", "UpDecoderBlock2D"})
+    if others:
+        raise ConfigError(
+            f"The image VAE has {', '.join(others)}; levels of residual blocks alone are made causal, "
+            "DownEncoderBlock2D and UpDecoderBlock2D."
+        )
     factor = 2 ** (len(blocks) - 1)
     if factor != PX_PER_LATENT:
         raise ConfigError(
@@ -245,11 +254,11 @@ def _check_pixels(pixels: Tensor, *, is_first: bool) -> None:
     frames, height, width = pixels.shape[2:]
     lead = 1 if is_first else 0
     if frames < 1 or (frames - lead) % FRAMES_PER_LATENT:
-        below = max((frames - lead) // FRAMES_PER_LATENT, 0) * FRAMES_PER_LATENT + lead
+        below = max((frames - lead) // FRAMES_PER_LATENT, 1 - lead) * FRAMES_PER_LATENT + lead
         wanted = "1 + 4 k" if is_first else "4 k, after the first window"
         raise FrameError(
             f"{frames} frames; a latent stands for {FRAMES_PER_LATENT}, the first for one alone: give {wanted}, for "
-            f"example {below or FRAMES_PER_LATENT} or {below + FRAMES_PER_LATENT}."
+            f"example {below} or {below + FRAMES_PER_LATENT}."
         )
     if height % PX_PER_LATENT or width % PX_PER_LATENT or not height or not width:
         raise FrameError(

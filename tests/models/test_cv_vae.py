@@ -1,6 +1,9 @@
 """The causal video VAE: the image VAE at one frame, causal, the same in windows; its losses; latents as tokens."""
 
 import json
+from argparse import Namespace
+from pathlib import Path
+from runpy import run_path
 
 import pytest
 import torch
@@ -18,12 +21,12 @@ from framegate.models.tiny import tiny_model
 diffusers = pytest.importorskip("diffusers")
 
 
-def image_vae(levels=4, **options):
+def image_vae(levels=4, kind="", **options):
     torch.manual_seed(0)
     return diffusers.AutoencoderKL(
         block_out_channels=(8,) * levels,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        down_block_types=(f"{kind}DownEncoderBlock2D",) * levels,
+        up_block_types=(f"{kind}UpDecoderBlock2D",) * levels,
         norm_num_groups=4,
         **options,
     ).eval()
@@ -144,6 +147,17 @@ def test_saved_weights_come_back_and_others_are_refused(trained, tmp_path):
         CausalVideoVAE.from_pretrained(tmp_path / "nowhere")
 
 
+def test_a_training_that_was_saved_goes_on_under_its_settings_alone(tmp_path):
+    learn = run_path(str(Path(__file__).parents[2] / "examples/cv_vae.py"))["learn"]
+    given = Namespace(out=tmp_path, device="cpu", save_every=1, seed=0, video_steps=2)
+    model = torch.nn.Linear(1, 1)
+    how = {"loss_of": lambda _: model(torch.ones(1)).sum(), "steps": 2, "learning_rate": 0.1}
+    learnt = learn("video_vae", model, **how, given=given).weight.clone()
+    assert torch.equal(learn("video_vae", model, **how, given=given).weight, learnt)  # nothing is left to do
+    with pytest.raises(ConfigError, match="trained with seed 0, not 1"):
+        learn("video_vae", model, **how, given=Namespace(**vars(given) | {"seed": 1}))
+
+
 def test_bad_input_is_told(stock, inflated):
     cases = [
         (video(6), "6 frames.* for example 5 or 9"),
@@ -155,18 +169,29 @@ def test_bad_input_is_told(stock, inflated):
     for pixels, message in cases:
         with pytest.raises(FrameError, match=message):
             inflated.encode(pixels)
+    with pytest.raises(FrameError, match="6 frames.* for example 5 or 9"):
+        inflated.encode(video(6), window_frames=4)
+    with pytest.raises(FrameError, match="2 frames.* 4 k, after the first.* 4 or 8"):
+        list(inflated.encode_stream([video(5), video(2)]))
     with pytest.raises(ConfigError, match="window of 6"):
         inflated.encode(video(9), window_frames=6)
     with pytest.raises(FrameError, match=r"decodes \[B, 4"):
         inflated.decode(torch.zeros(1, 5, 2, 2, 2))
     with pytest.raises(ConfigError, match="3 levels"):
         CausalVideoVAE.from_image_vae(image_vae(levels=3))
+    with pytest.raises(ConfigError, match="AttnDownEncoderBlock2D"):  # its attention would be left out
+        CausalVideoVAE.from_image_vae(image_vae(kind="Attn"))
     with pytest.raises(ConfigError, match="Linear is no image VAE"):
         CausalVideoVAE.from_image_vae(torch.nn.Linear(1, 1))
     with pytest.raises(ConfigError, match="mapping is 'last'"):
         frames_of_latents(video(5), mapping="last")
-    with pytest.raises(FrameError, match="3 latents in time for 5 frames"):
-        decoder_regularisation(torch.zeros(1, 4, 3, 2, 2), video(5), image_vae=stock)
+    for latents, pixels in [
+        ((1, 4, 3, 2, 2), video(5)),
+        ((1, 4, 2, 3, 3), video(5)),
+        ((1, 4, 1, 2, 2), video(1, batch=2)),
+    ]:
+        with pytest.raises(FrameError, match=rf"Latents are .* of pixels \({len(pixels)}, 3"):
+            decoder_regularisation(torch.zeros(latents), pixels, image_vae=stock)
     with pytest.raises(FrameError, match="48 px divides"):
         LatentVideoTokens(inflated, 8, patch=6)(video(5))
 
