@@ -70,9 +70,8 @@ class ClipEncoder(nn.Module):
         self.tower: Any = tower
         self.side_px, self.side = _sizes(tower)
         self.channels = _channels(tower)
-        config: Any = tower.config
-        self.frames = _told(config, "num_frames", "frames_per_clip")
-        self.tubes = self.frames // _told(config, "tubelet_size", "temporal_patch_size")
+        self.frames = _told(tower, "num_frames", "frames_per_clip")
+        self.tubes = self.frames // _told(tower, "tubelet_size", "temporal_patch_size", place=0)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
 
@@ -98,24 +97,27 @@ def _sizes(tower: Any) -> tuple[int, int]:
     """Pixels and patches along the side of a tower's pictures."""
     if hasattr(tower, "patch_embed") and hasattr(tower, "forward_features"):
         return int(tower.patch_embed.img_size[0]), int(tower.patch_embed.grid_size[0])
-    side_px = _told(tower.config, "image_size", "crop_size")
-    return side_px, side_px // _told(tower.config, "patch_size")
+    side_px = _told(tower, "image_size", "crop_size")
+    # the tubes of a ViViT are its patches: frames, rows, columns
+    return side_px, side_px // _told(tower, "patch_size", "tubelet_size")
 
 
 def _channels(tower: Any) -> int:
     return int(tower.num_features) if hasattr(tower, "forward_features") else int(tower.config.hidden_size)
 
 
-def _told(config: Any, *names: str) -> int:
-    """The first of some settings that a tower's configuration has; the last number where it is one per side."""
+def _told(tower: Any, *names: str, place: int = -1) -> int:
+    """The first of some settings that a tower's configuration has; the number at a place where it is one per side."""
+    config = getattr(tower, "config", None)
     for name in names:
         value = getattr(config, name, None)
         if value is not None:
-            last: Any = value[-1] if isinstance(value, list | tuple) else value
-            return int(last)
+            one: Any = value[place] if isinstance(value, list | tuple) else value
+            return int(one)
+    asked = type(tower if config is None else config).__name__
     raise ConfigError(
-        f"{type(config).__name__} has no {' or '.join(names)}, so how the tower cuts a clip is not known; wrap it in a "
-        "module with `channels` that gives features [N, C, T, rows, columns]."
+        f"{asked} has no {' or '.join(names)}, so how the tower cuts a clip is not known; wrap it in a module with "
+        "`channels` that gives features [N, C, T, rows, columns]."
     )
 
 

@@ -117,6 +117,18 @@ def test_towers_of_timm_are_encoders_as_well():
         torch.testing.assert_close(encoder(clips(2))[0].permute(1, 2, 3, 0).flatten(1, 2), wanted)
 
 
+def test_a_tower_that_tells_its_patches_by_its_tubes_is_an_encoder_as_well():
+    from transformers import VivitConfig, VivitModel
+
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tower = VivitModel(VivitConfig(**sizes, image_size=16, num_frames=4, tubelet_size=[2, 8, 8])).eval()
+    with torch.no_grad():
+        found = ClipEncoder(tower, mean=(0, 0, 0), deviation=(1, 1, 1))(clips(2)[..., :16, :16])
+        wanted = tower(clips(2)[..., :16, :16]).last_hidden_state[:, 1:]
+    assert found.shape == (2, 8, 2, 2, 2)
+    torch.testing.assert_close(found.flatten(2).transpose(1, 2), wanted)
+
+
 def test_untrained_the_stage_pools_and_a_budget_is_met():
     stage, tokens = ApolloStage(CONFIG, WIDTH), grid_tokens((2, 4, 4), (1, 2, 3))
     pooled = stage(tokens)
@@ -218,5 +230,7 @@ def test_bad_input_is_told(tmp_path):
         connector()(torch.zeros(2, 3, 8, 8))
     with pytest.raises(FrameError, match="torch.uint8"):
         connector()(clips().byte())
+    with pytest.raises(ConfigError, match="Identity has no image_size or crop_size"):
+        FrameEncoder(torch.nn.Identity())
     with pytest.raises(ConfigError, match="SiglipVisionConfig has no num_frames or frames_per_clip"):
         ClipEncoder(siglip())
