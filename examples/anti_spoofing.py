@@ -9,6 +9,7 @@ filmed again; with --clips also what real clips show. It says nothing about face
 """
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from common import write_csv
 from information.features import MEAN, STD, load_network
 
 import framegate
+from framegate.errors import ConfigError
 from framegate.models.dle import (
     SpoofEnsemble,
     eer_threshold,
@@ -205,6 +207,11 @@ def real_content(folder):
                 if len(stream.info.frame_times_seconds) >= FRAMES
                 else np.stack([frame.pixels[:SIDE_PX, middle : middle + SIDE_PX] for frame in frames])
             )
+    if folder and len(found) < len(CAMERAS):
+        raise ConfigError(
+            f"{folder} holds {len(found)} videos, and there are {len(CAMERAS)} sources: give one each, or a source "
+            "that is left out shows what was learnt from."
+        )
     return found
 
 
@@ -215,8 +222,8 @@ def stand_in(seed, subjects, clips):
             for is_genuine in (True, False):
                 rng = np.random.default_rng([seed, place, subject, is_genuine])
                 look, how = scene(rng), tricks(rng, camera["strength"])
-                # a clip of its own for each source: what is left out shows what was never learnt from
-                clip = clips[place % len(clips)] if clips and subject % 2 else None
+                # a clip of its own for each source; of fetch_clips.py's, vtest_pan.mp4 is cut out of vtest.avi
+                clip = clips[place] if clips and subject % 2 else None
 
                 def content(number, look=look, clip=clip):
                     if clip is None:
@@ -233,7 +240,8 @@ def stand_in(seed, subjects, clips):
 
 def rendered_records(seed, given, network, clips):
     """Features of the stand-in, kept in a file of the seed."""
-    path = given.out / f"features_{seed}_{given.subjects}_{given.clip_frames}_{len(clips)}.pt"
+    shown = hashlib.blake2b(b"".join(clip.tobytes() for clip in clips), digest_size=6).hexdigest()
+    path = given.out / f"features_{seed}_{given.subjects}_{given.clip_frames}_{shown}.pt"
     if path.exists():
         return [Record(*values) for values in torch.load(path, weights_only=False)]
     info = VideoInfo(

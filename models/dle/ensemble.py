@@ -70,7 +70,7 @@ class SpoofEnsemble(nn.Module):
             and by "ensemble", the meta-learner.
 
         Raises:
-            FrameError: no video, one without a frame, or features of another width.
+            FrameError: no video, one without a frame, or features of another width or that are no finite numbers.
         """
         rows, lengths = self._batch(videos)
         each = self._each(rows, lengths)
@@ -168,6 +168,10 @@ class SpoofEnsemble(nn.Module):
                 raise FrameError(
                     f"Video {number} has features {tuple(video.shape)}; this ensemble reads [T, {self.features}], T at "
                     "least 1. A video shorter than a clip of the sampler gives one frame."
+                )
+            if not torch.isfinite(video).all():
+                raise FrameError(
+                    f"Video {number} has features that are no finite numbers; look for frames that could not be read."
                 )
         scaled = [(video.to(self.mean) - self.mean) / self.deviation for video in videos]
         return pad_sequence(scaled, batch_first=True), torch.tensor([len(video) for video in videos])

@@ -66,16 +66,17 @@ def read_spoof_folder(folder: str | Path, *, source: str | None = None) -> list[
         source: name to give to the set; None for that of its layout.
 
     Returns:
-        Videos in order of path.
+        Videos in order of path, without those that the layout has no place for (Replay-Attack's enrolment).
 
     Raises:
         VideoNotFoundError: no such folder, or no video in it.
-        ConfigError: videos of no known layout; the message shows one and the layouts.
+        ConfigError: videos of no known layout, or of several; the message shows one and the layouts.
     """
     root = Path(folder)
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in _VIDEOS)
     if not paths:
         raise VideoNotFoundError(f"{str(folder)!r} is no folder with videos ({', '.join(sorted(_VIDEOS))}).")
+    known: dict[Path, str] = {}
     best: list[SpoofVideo] = []
     for name, (pattern, genuine) in _LAYOUTS.items():
         search = re.compile(rf"(?:^|/){pattern}$", re.IGNORECASE)
@@ -83,6 +84,7 @@ def read_spoof_folder(folder: str | Path, *, source: str | None = None) -> list[
         for path in paths:
             match = search.search(path.relative_to(root).as_posix())
             if match is not None:
+                known.setdefault(path, name)
                 split = _SPLITS.get(match["split"].lower())
                 found.append(
                     SpoofVideo(
@@ -93,11 +95,17 @@ def read_spoof_folder(folder: str | Path, *, source: str | None = None) -> list[
                         subject=match["subject"] or "",
                     )
                 )
-        best = found if len(found) > len(best) else best
+        if len(found) > len(best):
+            best, layout = found, name
     if not best:
         raise ConfigError(
             f"{str(paths[0].relative_to(root))!r} in {str(folder)!r} fits no known layout: Train_files/1_1_01_1.avi "
             "(OULU-NPU), train_release/1/HR_1.avi (CASIA-FASD), train/real/*.mov (Replay-Attack and sorted copies), "
             "real/real_client001_*.mov (MSU-MFSD)."
+        )
+    for path in sorted(known.keys() - {video.path for video in best}):
+        raise ConfigError(
+            f"{str(path.relative_to(root))!r} in {str(folder)!r} has the layout of {known[path]}, others there that of "
+            f"{layout}: give the folder of each set by itself."
         )
     return best

@@ -1,8 +1,13 @@
 """The spoof ensemble: learns, reads each video by itself; thresholds and errors by hand; folders of public sets."""
 
+import shutil
+from pathlib import Path
+from runpy import run_path
+
 import numpy as np
 import pytest
 import torch
+from clips import gradient_frames, write_clip
 
 from framegate.errors import ConfigError, FrameError, VideoNotFoundError
 from framegate.models.dle import (
@@ -101,6 +106,8 @@ def test_bad_data_is_told():
         model([torch.zeros(3, 7)])
     with pytest.raises(FrameError, match=r"\(0, 6\)"):
         model([torch.zeros(0, 6)])
+    with pytest.raises(FrameError, match="Video 1 has features that are no finite numbers"):
+        model.fit(([videos[0], videos[1] * torch.nan, *videos[2:]], genuine), (videos, genuine))
     with pytest.raises(FrameError, match="no video"):
         model([])
     with pytest.raises(ConfigError, match="units for bilstm, gru, lstm"):
@@ -159,5 +166,21 @@ def test_other_folders_are_told(tmp_path):
     with pytest.raises(VideoNotFoundError, match="no folder with videos"):
         read_spoof_folder(tmp_path)
     (tmp_path / "holiday.mp4").touch()
+    for file in ("test/real/client1_a.mov", "test/attack/client1_b.mov", "Dev_files/2_3_21_4.avi"):
+        (tmp_path / "sets" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sets" / file).touch()
+    with pytest.raises(
+        ConfigError, match=r"Dev_files/2_3_21_4.avi.* of oulu_npu.* of replay_attack.*each set"
+    ):
+        read_spoof_folder(tmp_path / "sets")
+    shutil.rmtree(tmp_path / "sets")
     with pytest.raises(ConfigError, match=r"holiday\.mp4.*fits no known layout.*Replay-Attack"):
         read_spoof_folder(tmp_path)
+
+
+def test_the_stand_in_has_a_clip_for_each_source(tmp_path):
+    write_clip(tmp_path / "one.mp4", gradient_frames(6))
+    real_content = run_path(str(Path(__file__).parents[2] / "examples/anti_spoofing.py"))["real_content"]
+    with pytest.raises(ConfigError, match="holds 1 videos, and there are 4 sources"):
+        real_content(tmp_path)
+    assert real_content(None) == []
