@@ -133,6 +133,14 @@ def test_a_plan_is_held_against_uniform_frames_under_its_own_budget():
     assert {run.overrides["sampler"] for run in runs} == {*sampler_names()} - {"fps"}
 
 
+def test_frames_are_scored_by_a_model_that_no_run_puts_a_gate_on(tmp_path):
+    asking = asking_of("framegate/nano", tmp_path, markers=True)
+    (behind_gate,) = (run for run in plans.plans() if run.scorer == "yes" and run.preset == "framegate")
+    with framegate.attach(asking.model, asking.processor, "framegate"):
+        judge = asking.arguments(behind_gate)["scorer"].scorer
+        assert framegate.front_end_of(judge.model) is None
+
+
 def answered(right, *, kind="text_at", camera="still"):
     """Results of four questions about two videos; `right` tells which were answered right."""
     meta = {"camera": camera, "stands_seconds": 1.0}

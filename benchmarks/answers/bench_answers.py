@@ -16,7 +16,7 @@ import csv
 import shlex
 import sys
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -107,13 +107,19 @@ def without_markers(processor):
     )
 
 
-@cache
-def asking_of(model_name, out, *, markers):
-    """Model and processor without a front end, and what chooses frames by a question."""
+def pair(model_name, *, markers):
+    """Model and processor without a front end."""
     model, processor = load_pair(model_name)
     if not markers:
         without_markers(processor)
-    return plans.Asking(model, processor, out)
+    return model, processor
+
+
+@cache
+def asking_of(model_name, out, *, markers):
+    """Model and processor without a front end, and what chooses frames by a question."""
+    load = partial(pair, model_name, markers=markers)
+    return plans.Asking(*load(), out, load_judge=load)
 
 
 def of_camera(questions, camera):

@@ -92,10 +92,11 @@ class Asking:
         model: framegate/nano.
         processor: its processor.
         folder: of the file.
+        load_judge: gives a pair of its own, for scores that no gate of a run has a part in.
     """
 
-    def __init__(self, model, processor, folder):
-        self.model, self.processor, self.folder = model, processor, folder
+    def __init__(self, model, processor, folder, *, load_judge):
+        self.model, self.processor, self.folder, self.load_judge = model, processor, folder, load_judge
         self._scorers = {}
 
     def arguments(self, run):
@@ -114,7 +115,7 @@ class Asking:
         return ScreenText(read=read_once(self.folder / "screen_text.jsonl"))
 
     def _yes(self):
-        return YesLogit(self.model, self.processor, prompt="{query}", medium="video", mode="margin")
+        return YesLogit(*self.load_judge(), prompt="{query}", medium="video", mode="margin")
 
     def moment_seconds(self, question):
         """When to look: the time that the question names, else that of the frame whose text is most like it."""
