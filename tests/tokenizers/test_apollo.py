@@ -62,7 +62,13 @@ def test_clips_that_overlap_stand_in_order_of_time():
 def test_short_videos_are_one_clip():
     assert plan_frames(known_video([0.0], tail_seconds=0), "apollo").indices.tolist() == [0, 0, 0, 0]
     assert plan_frames(steady_video(31, 30), "apollo").indices.tolist() == [0, 15, 30, 30]
-    assert plan_frames(steady_video(300, 30), "apollo", max_frames=3).indices.tolist() == [127, 142, 157]
+    shorter = plan_frames(steady_video(300, 30), "apollo", max_frames=3)
+    assert shorter.indices.tolist() == [127, 142, 157]
+    assert shorter.notes == ("max_frames 3: 1 of 5 clips, 3 of 4 frames each",)
+    # the window is one clip, and less than it is shown
+    assert plan_frames(steady_video(60, 30), "apollo", max_frames=3).notes == (
+        "max_frames 3: 1 of 1 clips, 3 of 4 frames each",
+    )
 
 
 def test_the_count_stands_for_time_where_the_rate_varies():

@@ -63,8 +63,10 @@ def sample(
     if max_frames is not None:
         most, wanted_in_all = max(1, max_frames // clip_frames), wanted
         wanted = min(wanted, most)
+        short = f", {max_frames} of {clip_frames} frames each" if max_frames < clip_frames else ""
         clip_frames = min(clip_frames, max_frames)
-        notes = (f"max_frames {max_frames}: {most} of {wanted_in_all} clips",) * (wanted_in_all > most)
+        if short or wanted_in_all > most:
+            notes = (f"max_frames {max_frames}: {wanted} of {wanted_in_all} clips{short}",)
     clips = clip_ranks(len(inside), wanted, clip_frames, _step(times, fps, info))
     ranks = in_time(times, clips.ravel()).reshape(clips.shape)
     return FramePlan.from_groups(
