@@ -44,6 +44,16 @@ class Caps:
             self, **{name: most if own[name] is None else min(most, own[name]) for name, most in caps.items()}
         )
 
+    def shared(self, videos: int) -> Caps:
+        """The caps of each of several videos that may take no more than one does."""
+        most = max(videos, 1)
+        return replace(
+            self,
+            cap_frames=None if self.cap_frames is None else max(1, self.cap_frames // most),
+            cap_seconds=None if self.cap_seconds is None else self.cap_seconds / most,
+            cap_bytes=None if self.cap_bytes is None else max(1, self.cap_bytes // most),
+        )
+
     def check_frames(self, count: int, source: str) -> None:
         """Refuse a video of which too many frames would be used; CapError."""
         _check("cap_frames", count, self.cap_frames, source, "frames", "take fewer (fps, max_frames)")

@@ -57,7 +57,8 @@ def running(app):
 def served(checkpoint):
     """A server that opens what a request names on this machine, and the checkpoint's folder."""
     caps = {"cap_frames": 12, "cap_bytes": 1 << 20}
-    with running(attached_app(str(checkpoint), checkpoint, device="cpu", caps=caps)) as address:
+    app = attached_app(str(checkpoint), checkpoint, device="cpu", allow_local=True, **caps)
+    with running(app) as address:
         yield address, checkpoint
 
 
@@ -177,6 +178,9 @@ def test_what_callers_may_not_is_a_4xx_that_names_the_cap(guarded, clip):
     with pytest.raises(openai.APIStatusError, match="and cap_frames is 3") as refused:
         chat(client, model, video(data_address(clip)), extra_body=settings)
     assert (refused.value.status_code, refused.value.code) == (413, "cap_frames")
+    pictures = {"chat_template_kwargs": {"processor_kwargs": {"images": ["/etc/hostname"]}}}
+    with pytest.raises(openai.BadRequestError, match="holds 'processor_kwargs'; a request may set fps"):
+        chat(client, model, video(data_address(clip)), extra_body=pictures)
     with pytest.raises(openai.BadRequestError, match="cannot be opened as a video"):
         chat(client, model, video("data:video/mp4;base64,AAAA"))
 
@@ -188,11 +192,13 @@ def test_a_request_beyond_the_servers_caps(served, clip):
     assert refused.value.code == 413
     assert json.load(refused.value)["error"]["code"] == "cap_frames"
     # by its header alone: the body is never sent
-    for length, status in ((3 << 20, 413), (None, 411)):
+    for length, status in ((3 << 20, 413), (None, 411), ("chunked", 411)):
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
         connection.putrequest("POST", "/v1/chat/completions")
+        if length == "chunked":
+            connection.putheader("Transfer-Encoding", "chunked")
         if length is not None:
-            connection.putheader("Content-Length", str(length))
+            connection.putheader("Content-Length", "10" if length == "chunked" else str(length))
         connection.endheaders()
         answer = connection.getresponse()
         assert answer.status == status

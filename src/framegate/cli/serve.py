@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from framegate.tools.serve import SERVED_CAPS, attached_app
+from framegate.tools.serve import attached_app
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ def serve_command(options: ServeOptions) -> None:
     from framegate.models.nano import NANO, shipped_folder
 
     given = {name: value for name, value in options.caps.items() if value is not None}
-    caps = {**SERVED_CAPS, "public_only": not options.allow_local, **given}
     app = attached_app(
         str(shipped_folder(options.model or NANO)),
         options.preset,
         device=options.device,
-        caps=caps,
+        allow_local=options.allow_local,
+        **given,
         **options.overrides,
     )
     import uvicorn
