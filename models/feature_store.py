@@ -69,10 +69,10 @@ class FeatureStore:
             self._made_by = made_by
         return lost
 
-    def take(self, key: bytes) -> Layers | None:
-        """Find the features of a tube, [k, D] each; None where they are not held."""
+    def take(self, key: bytes, *, made_by: bytes) -> Layers | None:
+        """Find the features of a tube, [k, D] each; None where they are not held, or another tower made them."""
         with self._lock:
-            found = self._tubes.get(key)
+            found = self._tubes.get(key) if self._made_by == made_by else None
             if found is not None:
                 self._tubes.move_to_end(key)
         return found

@@ -91,17 +91,19 @@ def encode_remembered(
     tubes, keeps, counts = mechanism.tube_rows(rows, cells), _keeps_of_tubes(cells), cells.kept_per_tube
     told = [tuple(rows.shape[1:]), str(rows.dtype), _settings(call, mechanism)]
     keys = [_key(digest, keep, told) for digest, keep in zip(_digests(tubes), keeps, strict=True)]
-    found = {key: layers for key in keys if (layers := store.take(key)) is not None}
+    found = {key: layers for key in keys if (layers := store.take(key, made_by=made_by)) is not None}
     # of equal tubes the first, and none without a kept cell
-    new = [n for n, key in enumerate(keys) if counts[n] and key not in found and keys.index(key) == n]
+    first = {key: n for n, key in reversed([*enumerate(keys)])}
+    new = [n for n, key in enumerate(keys) if counts[n] and key not in found and first[key] == n]
+    encoded_now = set(new)
     encoded, lost = Encoded([], None), 0
     if new:
-        encoded = encode(torch.cat([tubes[n] for n in new]), _only(cells, keeps, set(new)))
+        encoded = encode(torch.cat([tubes[n] for n in new]), _only(cells, keeps, encoded_now))
         parts = zip(*(layer.split([counts[n] for n in new]) for layer in encoded.layers), strict=True)
         found |= {keys[n]: layers for n, layers in zip(new, parts, strict=True)}
         lost = sum(store.put(keys[n], found[keys[n]], made_by=made_by) for n in new)
     shown = [found[key] for key, count in zip(keys, counts, strict=True) if count]
-    old = [count for n, count in enumerate(counts) if count and n not in set(new)]
+    old = [count for n, count in enumerate(counts) if count and n not in encoded_now]
     return Remembered(
         encoded=encoded._replace(layers=[torch.cat(parts) for parts in zip(*shown, strict=True)]),
         reused_cells=sum(old),

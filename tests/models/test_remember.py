@@ -299,6 +299,16 @@ def test_a_store_holds_copies_once():
     store.put(b"b", (torch.ones(1000),), made_by=b"now")
     assert (store.num_tubes, store.num_bytes) == (1, 80)
     features.zero_()
-    (held,) = store.take(b"a")
+    (held,) = store.take(b"a", made_by=b"now")
     assert held.sum() == 20
     assert held.untyped_storage().nbytes() == 80
+
+
+def test_a_store_gives_nothing_that_another_tower_made():
+    # as where two threads with a model each share one
+    store = FeatureStore(1 << 10)
+    store.follow(b"one")
+    store.follow(b"other")
+    store.put(b"a", (torch.zeros(2, 2),), made_by=b"other")
+    assert store.take(b"a", made_by=b"one") is None
+    assert store.take(b"a", made_by=b"other") is not None
