@@ -9,7 +9,8 @@ from known_video import steady_video
 from framegate.tools.agents.grammar import Answer, Invalid, Zoom
 from framegate.tools.agents.loop import run_agent
 from framegate.tools.agents.policies import policy_named
-from framegate.tools.agents.policies.love_r1 import ANSWER_PREFIX, ZOOM_PREFIX, overlap
+from framegate.tools.agents.policies.love_r1 import ANSWER_PREFIX, ZOOM_PREFIX
+from framegate.tools.agents.rewards.love_r1 import interval_iou
 from framegate.tools.agents.speakers import scripted
 
 VA = steady_video(349, 30)
@@ -108,6 +109,21 @@ def test_a_malformed_turn_forces_the_answer(text):
 
 
 def test_overlap():
-    assert overlap((0, 10), (5, 15)) == pytest.approx(1 / 3)
-    assert overlap((0, 10), (10, 15)) == 0
-    assert overlap((2, 4), (0, 10)) == pytest.approx(0.2)
+    assert interval_iou((0, 10), (5, 15)) == pytest.approx(1 / 3)
+    assert interval_iou((0, 10), (10, 15)) == 0
+    assert interval_iou((2, 4), (0, 10)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("pad", [1, 2, 5])
+def test_every_legal_interval_is_long_enough_once_it_is_padded(pad):
+    policy = policy_named("love_r1", {"pad_seconds": pad})
+    for seconds in range(1, 10):
+        state = policy.begin(steady_video(2 * seconds, 2), "clip.mp4", "?")
+        looks = policy.legal(state).looks
+        assert bool(looks) == (seconds >= 3)
+        for _, begins, _, ends, _ in looks:
+            for start in range(begins.least, begins.most + 1):
+                legal = ends((start,))
+                assert start < legal.least <= legal.most <= seconds
+                for end in range(legal.least, legal.most + 1):
+                    assert policy.padded(Zoom(start, end), float(seconds)) is not None

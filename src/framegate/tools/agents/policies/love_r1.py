@@ -10,6 +10,7 @@ from framegate.tokenizers.samplers import slow_fast
 from framegate.tools.agents.grammar import Action, Answer, Invalid, Zoom, parse_love_r1
 from framegate.tools.agents.legal import Legal, Number, Words
 from framegate.tools.agents.policies._policy import BasePolicy
+from framegate.tools.agents.rewards.love_r1 import interval_iou
 from framegate.tools.agents.state import Message, State, said, text_block, video_block
 from framegate.types import TimeCode, VideoInfo
 
@@ -105,7 +106,7 @@ class Policy(BasePolicy):
             )
             refused = Invalid(reason, f"[{action.start_seconds}, {action.end_seconds}]")
             return self._last_look(state.refuse(refused), "too_short")
-        if any(overlap(wanted, seen) > self.most_overlap for seen in state.stretches):
+        if any(interval_iou(wanted, seen) > self.most_overlap for seen in state.stretches):
             return self._last_look(state, "seen_before")
         return self._look(state, (*state.stretches, wanted))
 
@@ -115,13 +116,17 @@ class Policy(BasePolicy):
             return Legal(answers=((f"{ANSWER_PREFIX}\\boxed{{", _IN_BOX, "}"),))
         end = int(state.video.duration_seconds)
         longest = int(max(min(end / 2, 60), 1))
-        zoom = (
-            *(f"{ZOOM_PREFIX}\\boxed{{[", Number(0, end - 1), ", "),
-            lambda numbers: Number(numbers[0] + 1, min(numbers[0] + longest, end)),
-            "]}",
-        )
+        spare = self.least_seconds - self.pad_seconds
+
+        def ends(numbers: tuple[int, ...]) -> Number:
+            # near the video's ends padding adds less
+            least = max(numbers[0] + 1, max(numbers[0] - self.pad_seconds, 0) + spare)
+            return Number(least, min(max(numbers[0] + longest, least), end))
+
+        begins = Number(0, min(end - 1, end - spare))
+        zoom = (f"{ZOOM_PREFIX}\\boxed{{[", begins, ", ", ends, "]}")
         answer = (f"{ANSWER_PREFIX}\\boxed{{", Words(most=40, without="{}[", least=1), "}")
-        return Legal(looks=(zoom,) if end >= 1 else (), answers=(answer,))
+        return Legal(looks=(zoom,) if end >= max(self.least_seconds, 1) else (), answers=(answer,))
 
     def padded(self, action: Zoom, total_seconds: float) -> Interval | None:
         """Pad an interval, widen it about its middle and cut it to the video; None where it stays too short."""
@@ -156,9 +161,3 @@ class Policy(BasePolicy):
             slow_frames=self.slow_frames,
             intervals=stretches,
         )
-
-
-def overlap(one: Interval, other: Interval) -> float:
-    """Intersection over union of two intervals; 0 where they are apart."""
-    shared = min(one[1], other[1]) - max(one[0], other[0])
-    return 0.0 if shared <= 0 else shared / (max(one[1], other[1]) - min(one[0], other[0]))
