@@ -160,6 +160,7 @@ def test_an_action_without_a_thought_is_no_reply():
 def test_a_long_completion_takes_no_longer_than_its_length():
     for piece in ("9", "</action>", "<think>", "<action>", "\\boxed{"):
         frame_thinker(piece * 20_000)
+        frame_thinker([ANSWER], "code", question=piece * 20_000)
 
 
 def boxed(content):
@@ -254,6 +255,11 @@ def test_earl_counts_frames_of_later_rounds_by_the_nearest_first_one():
     shown = [[float(second) for second in range(8)], [4.0, 4.3, 4.7, 5.0]]
     twice = [select(5), told(""), select(3, 900), boxed("B")]  # 4 s, then 4.7 s and one that was not shown
     assert earl(twice, shown_seconds=[shown]) == pytest.approx(1 + 0.5 + 0.1)
+
+
+def test_earl_reads_a_trajectory_of_text_as_it_reads_its_messages():
+    for messages in ([select(5, 6), told("Frames 1 to 16:"), boxed("B")], [boxed("B")], [select(5)]):
+        assert earl(as_text(messages)) == earl(messages)
 
 
 def test_earl_reads_the_trainers_progress():

@@ -10,6 +10,7 @@ from framegate.tools.agents.grammar import Answer, Select, parse_earl
 from framegate.tools.agents.rewards.completion import Reward, Same, column, is_right, same_answer, turns_of
 
 PURE_IOU = 0.5
+_ENDS_CALL = "</tool_call>"
 
 
 def set_iou(one: set[int], other: set[int]) -> float:
@@ -37,7 +38,8 @@ def earl_reward(
         same: tells whether an answer is the true one.
 
     Returns:
-        The reward, `fn(completions, **columns) -> list[float]`.
+        The reward, `fn(completions, **columns) -> list[float]`. In a completion that is a string a turn ends with
+        `</tool_call>`.
 
     Raises:
         ConfigError: a switch outside 0 to 1; from the reward, a column that is missing or of another length, or no way
@@ -66,7 +68,7 @@ def earl_reward(
         done = column("progress", progress or _progress(trainer_state, len(completions)), completions)
         rewards: list[float] = []
         for completion, truth, gold, times, share in zip(completions, truths, keys, shown, done, strict=True):
-            actions = [parse_earl(turn.text) for turn in turns_of(completion)]
+            actions = [parse_earl(text) for text in _texts(completion)]
             answers = [action for action in actions if isinstance(action, Answer)]
             rounds = [action.frames for action in actions if isinstance(action, Select)]
             iou = set_iou(_in_first_set(rounds, times), set(gold))
@@ -80,6 +82,14 @@ def earl_reward(
         return rewards
 
     return earl
+
+
+def _texts(completion: object) -> list[str]:
+    """What the agent wrote, turn by turn."""
+    if not isinstance(completion, str):
+        return [turn.text for turn in turns_of(completion)]
+    *calls, rest = completion.split(_ENDS_CALL)
+    return [*(call + _ENDS_CALL for call in calls), rest]
 
 
 def _progress(trainer_state: Any, count: int) -> list[float]:

@@ -14,7 +14,7 @@ from framegate.tools.agents.rewards.completion import Reward, Same, column, is_r
 Preset = Literal["paper", "code"]
 # what a right answer earns with a frame number, with chosen frames, and whether the question must hold a clock time
 PRESETS: dict[str, tuple[float, float, bool]] = {"paper": (0.2, 0.0, False), "code": (0.5, 0.02, True)}
-_CLOCK = re.compile(r"[0-9]+:[0-9]+")
+_CLOCK = re.compile(r"[0-9]:[0-9]")
 
 
 def frame_thinker_reward(
