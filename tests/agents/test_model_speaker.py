@@ -125,3 +125,13 @@ def test_without_an_attached_processor_it_is_refused(pair):
         ModelSpeaker(*pair)
     with framegate.attach(*pair, "dense"), pytest.raises(ConfigError, match="max_new_tokens is 0"):
         ModelSpeaker(*pair, max_new_tokens=0)
+
+
+def test_a_sampled_turn_follows_the_policy_alone(pair, clip, monkeypatch):
+    policy, asked = policy_named("frame_thinker", {"num_frames": 2, "attempts": 1}), []
+    generate = pair[0].generate
+    monkeypatch.setattr(pair[0], "generate", lambda **options: asked.append(options) or generate(**options))
+    with framegate.attach(*pair, "dense"):
+        run_agent(ModelSpeaker(*pair, max_new_tokens=1), clip, "What?", policy)
+    sampling = [options[name] for options in asked for name in ("temperature", "top_p", "top_k")]
+    assert sampling == [0.6, 0.9, 0]

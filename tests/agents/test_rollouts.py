@@ -4,15 +4,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from known_video import NTSC, steady_video
 
 import framegate
 from framegate.errors import AttachmentError, ConfigError
 from framegate.models.tiny import tiny_pair
 from framegate.tokenizers.clip import probe
+from framegate.tools.agents.episode import kind_of
+from framegate.tools.agents.loop import run_agent
 from framegate.tools.agents.policies import policy_named
-from framegate.tools.agents.rewards import frame_thinker_reward, love_r1_qa_reward
+from framegate.tools.agents.rewards import ccv_validate, frame_thinker_reward, love_r1_qa_reward
 from framegate.tools.agents.rollouts import AgentRollouts, on_trajectories
 from framegate.tools.agents.scripts import scripted_turns, trajectory_samples
+from framegate.tools.agents.speakers import scripted
+from framegate.tools.agents.state import said, text_block
 from framegate.tools.evaluation.generator import write_dataset
 from framegate.tools.training import CompletionCollator
 
@@ -66,6 +71,36 @@ def test_frame_thinkers_script_looks_where_the_frame_is(videos):
     assert "<think>0 to 78</think>\n<action>choose frames between 0 and 78</action>" in turns[1]
 
 
+@pytest.mark.parametrize("seconds", [10, 30])
+def test_frame_thinkers_script_holds_the_frame_that_it_was_told(seconds):
+    # frame 299 is on screen at 10 seconds, and 300 is the first behind
+    video = steady_video(2000, NTSC)
+    turns = scripted_turns("frame_thinker", video, time_seconds=seconds, answer="B")
+    settings = {"attempts": 1, "temperature": None}
+    episode = run_agent(scripted(turns), video, QUESTION, "frame_thinker", settings=settings)
+    told = [
+        [said("assistant", text_block(turn.text)), said("user", text_block(after.told))]
+        for turn, after in zip(episode.turns, [*episode.turns[1:], episode.turns[0]], strict=True)
+    ]
+    assert ccv_validate(sum(told, []), num_frames=2000) is None
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 119.6])
+@pytest.mark.parametrize("duration", [119.9, 120.0])
+def test_love_r1s_script_is_done_at_both_ends_of_a_video(seconds, duration):
+    video = steady_video(int(duration * 10), 10)
+    turns = scripted_turns("love_r1", video, time_seconds=seconds, answer="B")
+    settings = {**SETTINGS["love_r1"], "pad_seconds": 1}
+    episode = run_agent(scripted(turns), video, QUESTION, "love_r1", settings=settings)
+    assert [kind_of(turn.action) for turn in episode.turns] == ["zoom", "answer"]
+
+
+def test_a_trajectory_with_a_turn_that_was_refused_is_no_data(videos):
+    policy = policy_named("love_r1", SETTINGS["love_r1"])
+    with pytest.raises(ConfigError, match="of the video's 5"):
+        trajectory_samples(policy, str(videos[0]), "?", ["\\boxed{[50, 60]}", "\\boxed{A}"], name="a")
+
+
 def test_a_script_needs_a_time_in_the_video_and_a_policy_it_knows(videos):
     with pytest.raises(ConfigError, match="5.0 seconds"):
         scripted_turns("love_r1", probe(videos[0]), time_seconds=5.0, answer="A")
@@ -106,7 +141,8 @@ class Says:
 
     def __init__(self, model, processor, batches):
         self.model, self.accelerator = model, SimpleNamespace(unwrap_model=lambda _: self, device="cpu")
-        self.args = SimpleNamespace(temperature=1.0, top_p=1.0, top_k=0, max_completion_length=9)
+        sampling = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0}
+        self.args = SimpleNamespace(**sampling, max_completion_length=9)
         self.tokenizer, self.batches, self.training, self.prompts = (
             processor.tokenizer,
             iter(batches),
@@ -122,6 +158,7 @@ class Says:
 
     def generate(self, input_ids, attention_mask, **options):
         self.prompts.append(len(input_ids))
+        self.options = options
         rows = [self.tokenizer(text)["input_ids"] for text in next(self.batches)]
         longest = max(map(len, rows))
         ends = [
@@ -190,6 +227,28 @@ def test_agents_that_stand_alike_are_asked_in_one_batch_and_begin_behind_given_t
     assert reward.__name__ == "love_r1_qa"
     columns = {"answer": ["7KP"] * 3, "duration_seconds": [5.0] * 3, "trajectory": out["trajectory"]}
     assert reward(["?"] * 3, **columns) == [2.0] * 3
+
+
+def test_agents_behind_other_turns_are_asked_other_things(pair, videos):
+    turns = script("frame_thinker", videos[0])
+    rollouts = AgentRollouts(*pair, policy_named("frame_thinker", SETTINGS["frame_thinker"]))
+    trainer = Says(*pair, [[turns[-1]] * 2])
+    alone, behind = rollouts([prompt(videos[0]), prompt(videos[0], turns[0])], trainer)["prompt_ids"]
+    assert len(behind) > len(alone)
+    assert (trainer.options["top_k"], trainer.options["repetition_penalty"]) == (0, 1.0)
+    assert trainer.options["suppress_tokens"] == [pair[1].image_token_id, pair[1].video_token_id]
+
+
+def test_a_reply_that_only_padding_ends_is_an_invalid_turn(pair, videos):
+    # several checkpoints end a text with their padding as well
+    rollouts = AgentRollouts(*pair, policy_named("love_r1", SETTINGS["love_r1"]))
+    trainer = Says(*pair, [])
+    trainer.generate = lambda input_ids, **_: torch.nn.functional.pad(
+        input_ids, (0, 3), value=trainer.tokenizer.pad_token_id
+    )
+    out = rollouts([prompt(videos[0])], trainer)
+    assert out["completion_ids"] == [[trainer.tokenizer.pad_token_id]]
+    assert love_r1_qa_reward()(out["trajectory"], answer=["B"], duration_seconds=[5.0]) == [0.0]
 
 
 def test_what_cannot_be_trained_is_told(pair, videos):

@@ -102,7 +102,8 @@ class ModelSpeaker:
     def _generated(self, inputs: dict[str, Any], request: Request) -> Any:
         options: dict[str, Any] = {"do_sample": request.temperature is not None}
         if request.temperature is not None:
-            options |= {"temperature": request.temperature, "top_p": request.top_p}
+            # top_k: the model's own, or 50 where it has none, is no part of a policy
+            options |= {"temperature": request.temperature, "top_p": request.top_p, "top_k": 0}
         if self._tokens is not None:
             options["logits_processor"] = [LegalTurns(self._tokens, request.legal, begun=request.begin)]
         # with a store the stock path, which places no video behind one that its cache holds, steps aside

@@ -100,7 +100,7 @@ class AgentRollouts:
 
         Args:
             prompts: of the batch, each as often as it is played.
-            trainer: TRL's, whose model, temperature, top_p and longest completion hold.
+            trainer: TRL's, whose model, settings of sampling and longest completion hold.
 
         Returns:
             `prompt_ids`, `completion_ids`, `env_mask` (0 for what the agent was told), `logprobs` (None: they serve
@@ -154,8 +154,8 @@ class AgentRollouts:
         prompts = []
         for rollout in rollouts:
             state = rollout.state
-            texts = tuple(turn.get("content") for turn in rollout.messages)
-            key = (state.source, state.question, state.stretches, state.forced, str(texts))
+            texts = tuple(turn.text for turn in state.conversation)
+            key = (state.source, state.question, state.stretches, state.forced, texts)
             if key not in known:
                 known[key] = self._prompt(self.policy.prompt(state), self.policy.begins(state))
             prompts.append(known[key])
@@ -183,7 +183,7 @@ class AgentRollouts:
             rollout.ids, rollout.is_own = rollout.ids + ids, rollout.is_own + [1] * len(ids)
             rollout.types, rollout.media = rollout.types + [0] * len(ids), prompt.media
         rollout.messages.append({"role": "assistant", "content": text})
-        rollout.state = heard(self.policy, state, Said(text=text, is_cut=ids[-1] != tokenizer.eos_token_id))
+        rollout.state = heard(self.policy, state, Said(text=text, is_cut=ids[-1] not in _ends(tokenizer)))
         rollout.is_over = bool(rollout.state.stopped or state.forced or rollout.state.refused)
         if not rollout.is_over:
             rollout.messages.append({"role": "user", "content": rollout.state.told})
@@ -240,7 +240,11 @@ def _written(prompts: Sequence[Prompt], processor: Any, trainer: Any) -> list[li
             do_sample=True,
             temperature=settings.temperature,
             top_p=settings.top_p,
-            top_k=settings.top_k or None,
+            # the model's own settings are no part of the policy that is trained
+            top_k=settings.top_k,
+            min_p=settings.min_p,
+            repetition_penalty=settings.repetition_penalty,
+            suppress_tokens=_media_tokens(processor),
             max_new_tokens=settings.max_completion_length,
             pad_token_id=tokenizer.pad_token_id,
         )
@@ -249,12 +253,20 @@ def _written(prompts: Sequence[Prompt], processor: Any, trainer: Any) -> list[li
 
 
 def _up_to_end(ids: list[int], tokenizer: Any) -> list[int]:
-    end = tokenizer.eos_token_id
-    return (
-        ids[: ids.index(end) + 1]
-        if end in ids
-        else [token for token in ids if token != tokenizer.pad_token_id]
-    )
+    """A reply with the token that ends it; never empty, for of one that is, that token was sampled."""
+    ends = _ends(tokenizer)
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids)) + 1]
+
+
+def _ends(tokenizer: Any) -> tuple[int, int]:
+    # several models may end with padding as well
+    return tokenizer.eos_token_id, tokenizer.pad_token_id
+
+
+def _media_tokens(processor: Any) -> list[int] | None:
+    """Placeholders that a reply must not hold: the model would look for their pixels."""
+    found = (getattr(processor, name, None) for name in ("image_token_id", "video_token_id"))
+    return [token for token in found if token is not None] or None
 
 
 def _joined(prompts: Sequence[Prompt]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from framegate.errors import ConfigError, nearest
 from framegate.tokenizers.clip.window import window_frames
+from framegate.tools.agents.grammar import Invalid
 from framegate.tools.agents.loop import run_agent
 from framegate.tools.agents.policies._policy import BasePolicy
 from framegate.tools.agents.policies.love_r1 import ANSWER_PREFIX, ZOOM_PREFIX
@@ -19,6 +20,8 @@ from framegate.types import VideoInfo
 
 # frames of FrameThinker's stretches begin and end with round numbers, which are easy to write
 _ROUND_FRAMES = 100
+# of LOVE-R1's interval as written: three with one of padding
+_LEAST_SECONDS = 2
 
 
 def scripted_turns(
@@ -67,6 +70,8 @@ def _frame_thinker(
         int(np.searchsorted(times, at))
         for at in (whole - spread_seconds[0], time_seconds + 1 + spread_seconds[1])
     )
+    # the frame on screen at a second may have come on before it
+    first = min(first, frame)
     end = min(-(-max(last, frame) // _ROUND_FRAMES) * _ROUND_FRAMES, video.num_frames - 1)
     start = max(min(first // _ROUND_FRAMES * _ROUND_FRAMES, end - _ROUND_FRAMES), 0)
     # the whole video was seen already
@@ -86,8 +91,10 @@ def _thought(thought: str, action: str) -> str:
 def _love_r1(
     video: VideoInfo, time_seconds: float, answer: str, spread_seconds: tuple[int, int]
 ) -> list[str]:
-    start = max(int(time_seconds) - spread_seconds[0], 0)
-    end = min(int(time_seconds) + 1 + spread_seconds[1], int(np.ceil(video.duration_seconds)))
+    total = video.duration_seconds
+    # at the video's ends little is padded, and less than three seconds are not shown
+    start = max(min(int(time_seconds) - spread_seconds[0], int(total) - _LEAST_SECONDS), 0)
+    end = min(max(int(time_seconds) + 1 + spread_seconds[1], _LEAST_SECONDS), int(np.ceil(total)))
     return [f"{ZOOM_PREFIX}\\boxed{{[{start}, {end}]}}", f"{ANSWER_PREFIX}\\boxed{{{answer}}}"]
 
 
@@ -127,9 +134,10 @@ def trajectory_samples(
         return reply
 
     episode = run_agent(listened, video, question, policy)
-    if episode.answer is None or len(kept) != len(turns):
+    refused = next((turn.action for turn in episode.turns if isinstance(turn.action, Invalid)), None)
+    if episode.answer is None or len(kept) != len(turns) or refused:
         raise ConfigError(
             f"{name}: {len(kept)} of {len(turns)} turns were played, and it ended with {episode.stopped!r} after "
-            f"{episode.turns[-1].action}."
+            f"{refused or episode.turns[-1].action}."
         )
     return kept
