@@ -86,7 +86,7 @@ def train(folder, data, extra):
 
 
 def asker(arm, folder, policy):
-    """Ask one question: `ask(question) -> answer, video tokens`."""
+    """Ask one question: `ask(question) -> answer, video tokens, why it stopped`."""
     if arm in ("uniform", "search"):
         model, processor = framegate.from_pretrained("framegate/nano", front_end="dense")
         return lambda question: ask_once(model, processor, question, close=arm == "search")
@@ -97,7 +97,7 @@ def asker(arm, folder, policy):
 
     def ask(question):
         episode = run_agent(speak, str(question.path), question.question, policy)
-        # a look drawn at random is read by nobody: its prompt costs what a model's would
+        # a look drawn at random is read by nobody: its prompt costs nothing
         shown = sum(turn.video_tokens or 0 for turn in episode.turns)
         return episode.answer or "", shown, episode.stopped
 

@@ -59,6 +59,8 @@ def test_each_policy_runs_with_the_shipped_model(policy):
         (["--policy", "frame_thinkr"], "Did you mean 'frame_thinker'"),
         (["--policy", "earl", "--policy-set", "initial_frames=0"], "earl.initial_frames is 0"),
         (["--policy", "earl", "--script", "none.txt"], "none.txt"),
+        (["--policy", "earl", "--scorer", "tower"], "--scorer is sevila's"),
+        (["--policy", "earl", "--script", "none.txt", "--constrained"], "leave --constrained off"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words):

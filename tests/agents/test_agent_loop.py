@@ -10,7 +10,7 @@ from known_video import known_video, steady_video
 
 from framegate.errors import ConfigError, FrameError, VideoNotFoundError
 from framegate.tools.agents.grammar import Answer, Invalid
-from framegate.tools.agents.loop import run_agent
+from framegate.tools.agents.loop import NOT_COUNTED, run_agent
 from framegate.tools.agents.policies import policy_named, policy_names
 from framegate.tools.agents.speakers import SCRIPT_ENDED, Said, random_looks, scripted
 
@@ -41,6 +41,14 @@ def test_a_budget_ends_every_loop(policy, look):
     episode = run_agent(scripted(repeat(look), tokens_per_frame=1), VA, "?", policy, max_video_tokens=1)
     assert [turn.is_forced for turn in episode.turns] == [False, True]
     assert (episode.answer, episode.stopped) == (None, "invalid")
+
+
+def test_a_budget_that_nobody_counts_for_is_told():
+    episode = run_agent(scripted([LOOK, ANSWER]), VA, "?", "frame_thinker", max_video_tokens=1)
+    assert episode.stopped == "answered"
+    assert [turn.notes for turn in episode.turns] == [(NOT_COUNTED,)] * 2
+    free = run_agent(scripted([ANSWER]), VA, "?", "frame_thinker")
+    assert free.turns[0].notes == ()
 
 
 def test_what_was_cut_is_told():

@@ -57,6 +57,7 @@ def _episode(options: AgentOptions, attached: ExitStack) -> Episode:
 
     # a mistyped name, setting or path is told before a model is loaded
     policy = policy_named(options.policy, options.settings)
+    _refuse_unread(options)
     check_video(options.video)
     script = None if options.script is None else script_of(options.script)
     settings = dict(options.settings)
@@ -73,6 +74,21 @@ def _episode(options: AgentOptions, attached: ExitStack) -> Episode:
     return run_agent(
         speak, options.video, options.question, policy, max_video_tokens=options.max_video_tokens
     )
+
+
+def _refuse_unread(options: AgentOptions) -> None:
+    """Name options that nothing would follow."""
+    if options.scorer is not None and options.policy != "sevila":
+        raise ConfigError(f"--scorer is sevila's; {options.policy} has no localizer.")
+    given: dict[str, object] = {
+        "--constrained": options.is_constrained,
+        "--max-new-tokens": options.max_new_tokens,
+    }
+    if options.policy != "sevila" or options.scorer == "screen_text":
+        given |= {"--model": options.model, "--family": options.family}
+    unread = [name for name, value in given.items() if value] if options.script else []
+    if unread:
+        raise ConfigError(f"With --script no model writes turns; leave {', '.join(unread)} off.")
 
 
 def _loaded(options: AgentOptions, attached: ExitStack) -> tuple[Speak, Any]:

@@ -21,6 +21,8 @@ from framegate.tools.agents.speakers import Request, Said, Speak
 from framegate.tools.agents.state import State
 from framegate.types import VideoInfo
 
+NOT_COUNTED = "the speaker counted no video tokens: this turn spends nothing of max_video_tokens"
+
 
 def run_agent(
     speak: Speak,
@@ -83,13 +85,14 @@ def _attempted(speak: Speak, policy: BasePolicy, state: State, max_video_tokens:
                 # the paper takes a trajectory without an answer for a failed attempt
                 return state
             state = state.force("turn_limit")
-        state, was_forced = _turn(speak, policy, state, turn), state.forced is not None
+        was_forced = state.forced is not None
+        state = _turn(speak, policy, state, turn, max_video_tokens)
         if state.stopped or was_forced or (state.refused and state.forced is None):
             break
     return state
 
 
-def _turn(speak: Speak, policy: BasePolicy, state: State, number: int) -> State:
+def _turn(speak: Speak, policy: BasePolicy, state: State, number: int, max_video_tokens: int | None) -> State:
     began = time.perf_counter()
     request = Request(
         messages=policy.prompt(state),
@@ -105,6 +108,8 @@ def _turn(speak: Speak, policy: BasePolicy, state: State, number: int) -> State:
     )
     reply = speak(request)
     reply = reply if isinstance(reply, Said) else Said(text=reply)
+    if max_video_tokens and reply.video_tokens is None:
+        reply = replace(reply, notes=(*reply.notes, NOT_COUNTED))
     return heard(policy, state, reply, seconds=time.perf_counter() - began)
 
 
