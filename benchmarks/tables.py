@@ -401,7 +401,8 @@ LONG_SECTIONS = [
         "what is written in them), `yes` (nano's yes to each frame alone) or `moment` (the time that the question "
         "names, else that of the frame that `text` finds best). `at a time`: questions for a text or a marker's place "
         "at a named time; `appears`: whether a text appears, half of them do not. Over uniform: paired, the same "
-        "tokens, 95 % intervals over videos. `fps` under a cap of frames is `uniform`. Command: `python "
+        "tokens, 95 % intervals over videos, which are two to four: only large differences mean anything. `fps` under "
+        "a cap of frames is `uniform`; `yes` has no row yet. Command: `python "
         "benchmarks/answers/bench_answers.py --series plans --videos 1 --seeds 0 1 --csv "
         "benchmarks/plans/results/answers.csv`.",
         lambda: answers.plans(table),
@@ -474,6 +475,8 @@ READINGS = {
     "without refill, and by merging or condensation behind it, fewer answers are right.",
     "Answers: frames per second": "From 1 to 4 frames a second answers rise, at 8 they hold, while tokens grow with "
     "the rate's third root; at 16 the dense model falls as well.",
+    "Plans of frames at equal prompt tokens": "Told the moment, a plan finds what uniform frames miss, alone and "
+    "before the gate; without a query none does by more than its interval.",
     "Budgets by threshold": "At every budget the plan with the least error shows more than the threshold that fits.",
 }
 

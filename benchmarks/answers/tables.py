@@ -212,7 +212,9 @@ def plans(table):
     body = []
     for tower in ("1", "0.25"):
         mine = [row for row in rows if row["tower_ratio"] == tower]
-        for name in dict.fromkeys(row["name"] for row in mine):
+        # what others are held against comes first
+        first = ("dense", "uniform")
+        for name in sorted(dict.fromkeys(row["name"] for row in mine), key=lambda name: name not in first):
             what = "uniform, four times the tokens" if name == "dense" else name
             line = [what, "" if tower == "1" else "yes"]
             for place, kind in enumerate(("headline", "appears")):
