@@ -77,22 +77,29 @@ class FeatureStore:
                 self._tubes.move_to_end(key)
         return found
 
+    def fits(self, layers: Layers) -> bool:
+        """Tell whether the features of a tube can be held at all."""
+        return _bytes_of(layers) <= self.max_bytes
+
     def put(self, key: bytes, layers: Layers, *, made_by: bytes) -> int:
         """Hold copies of the features of a tube; what is larger than the store, or of an older tower, is not held.
 
         Returns:
             Tubes that were let go for it.
         """
-        size = sum(layer.nelement() * layer.element_size() for layer in layers)
         lost = 0
         with self._lock:
-            if size > self.max_bytes or key in self._tubes or self._made_by != made_by:
+            if not self.fits(layers) or key in self._tubes or self._made_by != made_by:
                 return lost
             # a part of a call's features would keep all of them in memory
             self._tubes[key] = tuple(layer.detach().clone() for layer in layers)
-            self._num_bytes += size
+            self._num_bytes += _bytes_of(layers)
             while self._num_bytes > self.max_bytes:
                 _, old = self._tubes.popitem(last=False)
-                self._num_bytes -= sum(layer.nelement() * layer.element_size() for layer in old)
+                self._num_bytes -= _bytes_of(old)
                 lost += 1
         return lost
+
+
+def _bytes_of(layers: Layers) -> int:
+    return sum(layer.nelement() * layer.element_size() for layer in layers)

@@ -3,6 +3,7 @@
 import csv
 
 import claims
+import csv_tables
 import pytest
 import tables
 from answers.rows import CHANCE, HEADLINE
@@ -38,7 +39,7 @@ def test_no_page_shows_other_numbers(generated):
 
 
 def test_the_tower_ran_on_exactly_the_kept_cells():
-    rows = tables.read("tower/results/tower.csv")
+    rows = csv_tables.read("tower/results/tower.csv")
     assert {row["family"] for row in rows} == {"qwen2_vl", "qwen2_5_vl", "qwen3_vl"}
     assert all(row["rows_first_block"] == row["kept_cells_x4"] for row in rows)
 

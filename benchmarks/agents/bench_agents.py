@@ -31,6 +31,7 @@ from framegate.tools.agents.speakers import random_looks
 from framegate.tools.evaluation import read_folder, score
 from framegate.tools.evaluation.generator import write_dataset
 from framegate.tools.evaluation.summary import Resampling
+from framegate.tools.lines_file import LinesFile
 from framegate.tools.training import load_finetuned, settings_from_argv
 
 ROOT = Path(__file__).parents[2]
@@ -131,33 +132,41 @@ def ask_once(model, processor, question, *, close):
     return text, framegate.front_end_of(model).report.kept_tokens, "answered"
 
 
+class AnswersFile(LinesFile):
+    """Answers of all arms."""
+
+    key, holds = "agents", "answers of agents"
+
+
 def answer_all(folder, tests, policy):
     """Rows of all arms, those of answers.jsonl not asked again."""
-    path = folder / "answers.jsonl"
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {(row["arm"], row["id"]) for row in done}
-    for arm in ARMS:
-        asked = [(name, q) for name in tests for q in read_folder(folder / name).questions]
-        left = [(name, q) for name, q in asked if (arm, f"{name}-{q.id}") not in known]
-        ask = asker(arm, folder, policy) if left else None
-        for name, question in left:
-            began = time.perf_counter()
-            answer, tokens, stopped = ask(question)
-            row = {
-                "arm": arm,
-                "set": name,
-                "id": f"{name}-{question.id}",
-                "video": f"{name}-{question.video}",
-                "answer": answer,
-                "correct": score(question.kind, answer, question.answer)["correct"],
-                "video_tokens": tokens,
-                "stopped": stopped,
-                "seconds": round(time.perf_counter() - began, 3),
-            }
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            done.append(row)
-    return done
+    with AnswersFile(folder / "answers.jsonl", {"seed": SEED}, resumes_on=("seed",)) as file:
+        for arm in ARMS:
+            asked = [(name, q) for name in tests for q in read_folder(folder / name).questions]
+            left = [(name, q) for name, q in asked if f"{arm}-{name}-{q.id}" not in file.done]
+            ask = asker(arm, folder, policy) if left else None
+            file.rows += [answered(ask, arm, name, question, file) for name, question in left]
+        return file.rows
+
+
+def answered(ask, arm, name, question, file):
+    """One question asked; its row is on the disk."""
+    began = time.perf_counter()
+    answer, tokens, stopped = ask(question)
+    row = {
+        "arm": arm,
+        "set": name,
+        "id": f"{arm}-{name}-{question.id}",
+        "question": f"{name}-{question.id}",
+        "video": f"{name}-{question.video}",
+        "answer": answer,
+        "correct": score(question.kind, answer, question.answer)["correct"],
+        "video_tokens": tokens,
+        "stopped": stopped,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    file.append(row)
+    return row
 
 
 def table(done, tests):
@@ -165,7 +174,7 @@ def table(done, tests):
     rows = []
     for name in (*tests, "all"):
         arms = {
-            arm: {row["id"]: row for row in done if row["arm"] == arm and name in (row["set"], "all")}
+            arm: {row["question"]: row for row in done if row["arm"] == arm and name in (row["set"], "all")}
             for arm in ARMS
         }
         ids = sorted(arms["grpo"])

@@ -25,21 +25,21 @@ FPS, SECONDS, SAMPLE_FPS = 10, 300, 2
 SIZE = {"shortest_edge": 128 * 28 * 28, "longest_edge": 128 * 28 * 28}
 
 
-def render(path):
-    """A still background, a moving block, and a clock-like bar: 1080p, 10 fps, 5 minutes."""
+def render(path, *, frames, fps):
+    """A still background, a moving block, and a clock-like bar: 1080p."""
     import av
 
     rng = np.random.default_rng(0)
     still = np.repeat(np.repeat(rng.integers(40, 200, (27, 48, 3), dtype=np.uint8), 40, 0), 40, 1)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
+        stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "30"}
-        for t in tqdm(range(FPS * SECONDS), desc="rendering", disable=None):
+        for t in tqdm(range(frames), desc="rendering", disable=None):
             frame = still.copy()
-            x = int(800 + 700 * np.sin(t / 30))
+            x = int(800 + 700 * np.sin(t / fps / 3))
             frame[400:600, x : x + 200] = 230
-            frame[1040:1060, : 1 + t * 1900 // (FPS * SECONDS)] = 20
+            frame[1040:1060, : 1 + t * 1900 // frames] = 20
             for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():
@@ -125,7 +125,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         clip = options.clip or Path(folder) / "five_minutes_1080p.mp4"
         if not clip.exists():
-            render(clip)
+            render(clip, frames=FPS * SECONDS, fps=FPS)
         rows = [measure(mode, clip) for mode in MODES]
     stock = next(row["peak_mib"] for row in rows if row["mode"] == "stock")
     for row in rows:

@@ -15,31 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench_length import peak_mib
+from bench_memory import render
 from common import environment, write_csv
 
 FAMILIES, FRAMES, FPS = ("qwen2_5_vl", "qwen3_vl"), 768, 2
-
-
-def render(path):
-    """A still background and a moving block: 1080p, 2 fps."""
-    import av
-
-    rng = np.random.default_rng(0)
-    still = np.repeat(np.repeat(rng.integers(40, 200, (27, 48, 3), dtype=np.uint8), 40, 0), 40, 1)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
-        stream.options = {"preset": "ultrafast", "crf": "30"}
-        for t in range(FRAMES):
-            frame = still.copy()
-            x = int(800 + 700 * np.sin(t / 6))
-            frame[400:600, x : x + 200] = 230
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def run_here(family, path):
@@ -89,7 +70,7 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        render(clip)
+        render(clip, frames=FRAMES, fps=FPS)
         for family in FAMILIES:
             command = [sys.executable, __file__, "--family", family, "--clip", str(clip)]
             run = subprocess.run(command, capture_output=True, text=True)

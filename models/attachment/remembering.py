@@ -96,12 +96,13 @@ def encode_remembered(
     first = {key: n for n, key in reversed([*enumerate(keys)])}
     new = [n for n, key in enumerate(keys) if counts[n] and key not in found and first[key] == n]
     encoded_now = set(new)
-    encoded, lost = Encoded([], None), 0
+    encoded, lost, too_large = Encoded([], None), 0, 0
     if new:
         encoded = encode(torch.cat([tubes[n] for n in new]), _only(cells, keeps, encoded_now))
         parts = zip(*(layer.split([counts[n] for n in new]) for layer in encoded.layers), strict=True)
         found |= {keys[n]: layers for n, layers in zip(new, parts, strict=True)}
         lost = sum(store.put(keys[n], found[keys[n]], made_by=made_by) for n in new)
+        too_large = sum(not store.fits(found[keys[n]]) for n in new)
     shown = [found[key] for key, count in zip(keys, counts, strict=True) if count]
     old = [count for n, count in enumerate(counts) if count and n not in encoded_now]
     return Remembered(
@@ -109,11 +110,11 @@ def encode_remembered(
         reused_cells=sum(old),
         reused_tubes=len(old),
         share_read=sum(tubes[n].nelement() for n in new) / sum(tube.nelement() for tube in tubes),
-        notes=_notes(store, forgotten, lost),
+        notes=_notes(store, forgotten, lost, too_large),
     )
 
 
-def _notes(store: FeatureStore, forgotten: int, lost: int) -> tuple[str, ...]:
+def _notes(store: FeatureStore, forgotten: int, lost: int, too_large: int) -> tuple[str, ...]:
     notes = []
     if forgotten:
         notes.append(
@@ -123,6 +124,10 @@ def _notes(store: FeatureStore, forgotten: int, lost: int) -> tuple[str, ...]:
         notes.append(
             f"the store of features is full ({store.max_bytes:,} bytes): {lost} tubes that were not used for longest "
             "went"
+        )
+    if too_large:
+        notes.append(
+            f"{too_large} tubes are larger than the whole store of features ({store.max_bytes:,} bytes): not remembered"
         )
     return tuple(notes)
 

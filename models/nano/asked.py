@@ -20,6 +20,9 @@ _HARDLY = {
 }
 
 
+NEVER_LOOKED = "framegate/nano was never taught where to look: it writes legal turns, and they mean nothing."
+
+
 def advice_on(question: str) -> str | None:
     """Say why the model will not answer a question well.
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from framegate.cli import app
+from framegate.errors import ConfigError
 
 CLIP = str(resources.files("framegate") / "assets" / "codes.mp4")
 QUESTION = "What text stands at 4.9 seconds?"
@@ -67,3 +68,14 @@ def test_mistakes_are_one_line(arguments, words):
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+@pytest.mark.parametrize(("policy", "is_told"), [("love_r1", True), ("chronoforge", False)])
+def test_who_asks_the_shipped_model_to_look_is_told(policy, is_told, monkeypatch):
+    monkeypatch.setattr("framegate.cli.run.load_pair", refuse)
+    assert ("never taught where to look" in invoke("--policy", policy).stderr) is is_told
+    assert "never taught" not in invoke("--policy", policy, "--family", "qwen3_vl").stderr
+
+
+def refuse(*_):
+    raise ConfigError("no model is loaded here")

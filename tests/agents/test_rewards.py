@@ -159,8 +159,9 @@ def test_an_action_without_a_thought_is_no_reply():
 
 def test_a_long_completion_takes_no_longer_than_its_length():
     for piece in ("9", "</action>", "<think>", "<action>", "\\boxed{"):
-        frame_thinker(piece * 20_000)
-        frame_thinker([ANSWER], "code", question=piece * 20_000)
+        assert frame_thinker(piece * 20_000) == 0
+        short = frame_thinker([ANSWER], "code", question=piece)
+        assert frame_thinker([ANSWER], "code", question=piece * 20_000) == short
 
 
 def boxed(content):

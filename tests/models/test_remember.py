@@ -201,6 +201,10 @@ def test_a_full_store_lets_the_oldest_go(attached):
     with front_end.remember(whole):
         model(**first)
         assert front_end.report.encoded_cells == 0
+    with front_end.remember(max_bytes=1) as tiny:
+        model(**first)
+        assert f"{whole.num_tubes} tubes are larger than the whole store" in str(front_end.report.notes)
+        assert tiny.num_tubes == 0
     whole.forget()
     assert (whole.num_tubes, whole.num_bytes) == (0, 0)
     with pytest.raises(ConfigError, match="max_bytes is 0"), front_end.remember(max_bytes=0):

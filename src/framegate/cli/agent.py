@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from framegate.errors import ConfigError
 
 if TYPE_CHECKING:
     from framegate.tools.agents.episode import Episode
+    from framegate.tools.agents.policies._policy import BasePolicy
     from framegate.tools.agents.speakers import Speak
 
 
@@ -60,6 +62,8 @@ def _episode(options: AgentOptions, attached: ExitStack) -> Episode:
     _refuse_unread(options)
     check_video(options.video)
     script = None if options.script is None else script_of(options.script)
+    if script is None:
+        _warn_of_nano(options, policy)
     settings = dict(options.settings)
     speak: Speak
     if script is None or (options.policy == "sevila" and options.scorer != "screen_text"):
@@ -74,6 +78,19 @@ def _episode(options: AgentOptions, attached: ExitStack) -> Episode:
     return run_agent(
         speak, options.video, options.question, policy, max_video_tokens=options.max_video_tokens
     )
+
+
+def _warn_of_nano(options: AgentOptions, policy: BasePolicy) -> None:
+    """Say on stderr what the shipped model cannot be asked for, where it is the one that looks."""
+    from framegate.models.nano import NANO
+    from framegate.models.nano.asked import NEVER_LOOKED, advice_on
+    from framegate.tools.agents.policies._policy import AnswersAtOnce
+
+    if options.model not in (None, NANO) or options.family is not None:
+        return
+    looks = None if isinstance(policy, AnswersAtOnce) else NEVER_LOOKED
+    for warning in filter(None, (looks, advice_on(options.question))):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _refuse_unread(options: AgentOptions) -> None:

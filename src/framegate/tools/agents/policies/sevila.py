@@ -56,7 +56,10 @@ class Policy(AnswersAtOnce):
             action=Select(tuple(ranks)),
             looked_at=candidates,
             seconds=time.perf_counter() - began,
-            notes=plan.notes,
+            notes=(
+                *plan.notes,
+                f"the localizer read {len(candidates)} frames by themselves; no count holds them",
+            ),
         )
         return State(video=video, source=source, question=question, plan=plan, shown=plan, turns=(localised,))
 

@@ -4,9 +4,9 @@ Each maker binds its settings and names the columns of the data that its reward 
 completion makes a reward raise. SeViLA's reverse chain labels frames instead: `framegate.models.scorers.pseudo_labels`.
 """
 
-from framegate.tools.agents.rewards.adapters import for_verl
 from framegate.tools.agents.rewards.ccv import Broken, ccv_validate
 from framegate.tools.agents.rewards.chronoforge import contrast_reward
+from framegate.tools.agents.rewards.completion import for_verl
 from framegate.tools.agents.rewards.earl import earl_reward
 from framegate.tools.agents.rewards.frame_thinker import frame_thinker_reward
 from framegate.tools.agents.rewards.love_r1 import love_r1_grounding_reward, love_r1_qa_reward

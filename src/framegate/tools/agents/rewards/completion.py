@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -118,3 +118,25 @@ def column(name: str, values: Sequence[T] | None, completions: Sequence[Any]) ->
             f"The column {name!r} has {len(values)} values for {len(completions)} completions; it needs one for each."
         )
     return values
+
+
+def for_verl(reward: Reward) -> Callable[..., float]:
+    """Give a reward verl's form; ms-swift takes `fn(completions, **columns)` as it is.
+
+    Args:
+        reward: of this package; its column `answer` is verl's ground truth, the others are keys of `extra_info`.
+
+    Returns:
+        `compute_score(data_source, solution_str, ground_truth, extra_info)`, for `custom_reward_function`.
+
+    Raises:
+        ConfigError: from the function, a key that the reward needs and `extra_info` lacks.
+    """
+
+    def compute_score(
+        data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None
+    ) -> float:
+        columns = {name: [value] for name, value in (extra_info or {}).items()}
+        return reward([solution_str], **columns | {"answer": [ground_truth]})[0]
+
+    return compute_score
