@@ -3,11 +3,13 @@
     python benchmarks/agents/bench_agents.py FOLDER [--csv benchmarks/agents/results/agents.csv] [--small]
 
 FOLDER gets the videos, the runs of examples/grpo.py and answers.jsonl; broken off anywhere, the same command goes on.
-Sized for two hours on two idle cores. Every arm reads at most 384 video tokens a question, all its turns together:
+Sized for two hours on two idle cores. Every arm reads 384 video tokens a question, all its turns together, unless it
+answers without a look or is out of the video's end:
 
     uniform    nano as it ships, 32 frames of the whole video
     search     nano as it ships, 32 frames around the time that the question names: a script looks, nothing is trained
-    random     the model after GRPO, whose look is drawn at random among the legal ones
+    random     the model after GRPO, whose look is drawn at random among the legal ones, and has the frames of the turn
+               that nobody read as well
     sft        the model after its warm start on scripted trajectories
     grpo       the same after GRPO
 """
@@ -19,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, write_csv
 
 import framegate
@@ -138,13 +141,20 @@ class AnswersFile(LinesFile):
     key, holds = "agents", "answers of agents"
 
 
-def answer_all(folder, tests, policy):
+def policy_of(arm):
+    """The policy of the runs; what is looked at by chance costs no turn, so the look itself may cost as much more."""
+    settings = settings_from_argv([str(ROOT / "examples/grpo/nano.yaml")])["policy_settings"]
+    more = settings["fast_frames"] if arm == "random" else 0
+    return policy_named("love_r1", settings | {"slow_frames": settings["slow_frames"] + more})
+
+
+def answer_all(folder, tests):
     """Rows of all arms, those of answers.jsonl not asked again."""
     with AnswersFile(folder / "answers.jsonl", {"seed": SEED}, resumes_on=("seed",)) as file:
         for arm in ARMS:
             asked = [(name, q) for name in tests for q in read_folder(folder / name).questions]
             left = [(name, q) for name, q in asked if f"{arm}-{name}-{q.id}" not in file.done]
-            ask = asker(arm, folder, policy) if left else None
+            ask = asker(arm, folder, policy_of(arm)) if left else None
             file.rows += [answered(ask, arm, name, question, file) for name, question in left]
         return file.rows
 
@@ -219,8 +229,7 @@ def main():
     folder, small = arguments.folder, arguments.small
     render(folder, SMALL if small else SETS | TESTS)
     train(folder, join(folder, SETS), SMALL_RUN if small else ())
-    settings = settings_from_argv([str(ROOT / "examples/grpo/nano.yaml")])["policy_settings"]
-    done = answer_all(folder, TESTS, policy_named("love_r1", settings))
+    done = answer_all(folder, TESTS)
     write_csv(arguments.csv or folder / "agents.csv", table(done, TESTS))
 
 

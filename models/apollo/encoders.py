@@ -20,7 +20,7 @@ class FrameEncoder(nn.Module):
         deviation: the same.
 
     Raises:
-        ConfigError: a tower that tells no size of picture, or no patch.
+        ConfigError: a tower that tells no size of picture, or no patch, or, when called, has no token for each patch.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class FrameEncoder(nn.Module):
         else:
             rows = self.tower(pixel_values=frames).last_hidden_state
         # a tower's class and register tokens stand before its patches
-        patches = rows[:, -(self.side**2) :].unflatten(1, (self.side, self.side))  # [N*F, rows, columns, C]
+        patches = _last(rows, self.side**2, self.tower).unflatten(
+            1, (self.side, self.side)
+        )  # [N*F, rows, columns, C]
         return patches.unflatten(0, clips.shape[:2]).permute(0, 4, 1, 2, 3)
 
 
@@ -56,7 +58,8 @@ class ClipEncoder(nn.Module):
         deviation: the same.
 
     Raises:
-        ConfigError: a tower that tells no size of picture, patch or tube, or no number of frames.
+        ConfigError: a tower that tells no size of picture, patch or tube, or no number of frames, or, when called, has
+            no token for each patch of each tube.
     """
 
     def __init__(
@@ -83,7 +86,19 @@ class ClipEncoder(nn.Module):
         name: Any = self.tower.main_input_name
         rows = self.tower(**{name: frames}).last_hidden_state
         shape = (self.tubes, self.side, self.side)
-        return rows[:, -(self.tubes * self.side**2) :].unflatten(1, shape).permute(0, 4, 1, 2, 3)
+        tokens = _last(rows, self.tubes * self.side**2, self.tower)
+        return tokens.unflatten(1, shape).permute(0, 4, 1, 2, 3)
+
+
+def _last(rows: Tensor, count: int, tower: Any) -> Tensor:
+    """The last tokens of a tower [N, count, C], a token for each patch."""
+    if rows.ndim != 3 or rows.shape[1] < count:
+        raise ConfigError(
+            f"{type(tower).__name__} gives {tuple(rows.shape)} for {count} patches: a tower that joins patches on "
+            "its way (Swin, PVT) has no token for each; take a plain vision transformer, or wrap it in a module with "
+            "`channels` that gives features [N, C, T, rows, columns]."
+        )
+    return rows[:, -count:]
 
 
 def _scaled(frames: Tensor, encoder: Any) -> Tensor:

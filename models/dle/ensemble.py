@@ -19,6 +19,8 @@ from framegate.models.dle.protocol import check_both_kinds
 PAPER_UNITS: Mapping[str, int] = MappingProxyType({"bilstm": 500, "gru": 20, "lstm": 1000})
 META_UNITS = 20
 _GENUINE = 1
+# a label that no loss counts
+_NO_FRAME = -100
 
 
 class SpoofEnsemble(nn.Module):
@@ -256,15 +258,18 @@ def _learn(
 def _loss(network: nn.Module, rows: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy over all frames that are there."""
     logits = network(rows, lengths)
-    real = torch.arange(rows.shape[1])[None] < lengths[:, None]
-    wanted = labels[:, None].expand(-1, rows.shape[1])
-    return nn.functional.cross_entropy(logits[real], wanted[real])
+    wanted = labels.to(logits.device)[:, None].where(_is_frame(rows, lengths), _NO_FRAME)
+    return nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=_NO_FRAME)
 
 
 def _over_frames(values: Tensor, lengths: Tensor) -> Tensor:
     """Mean of [N, T] over the frames that are there."""
-    real = torch.arange(values.shape[1])[None] < lengths[:, None]
-    return (values * real).sum(1) / lengths.to(values)
+    return (values * _is_frame(values, lengths)).sum(1) / lengths.to(values)
+
+
+def _is_frame(values: Tensor, lengths: Tensor) -> Tensor:
+    """Which places of [N, T, ...] hold a frame, where values lie; lengths are on the host, where packing reads them."""
+    return (torch.arange(values.shape[1]) < lengths[:, None]).to(values.device)
 
 
 def _labels(data: tuple[Sequence[Tensor], Sequence[bool]], what: str) -> Tensor:

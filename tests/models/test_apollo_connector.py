@@ -117,6 +117,17 @@ def test_towers_of_timm_are_encoders_as_well():
         torch.testing.assert_close(encoder(clips(2))[0].permute(1, 2, 3, 0).flatten(1, 2), wanted)
 
 
+def test_a_tower_that_joins_patches_is_told():
+    timm = pytest.importorskip("timm")
+    tower = timm.models.SwinTransformer(
+        img_size=32, patch_size=4, embed_dim=8, depths=(1, 1), num_heads=(1, 1), window_size=4, num_classes=0
+    )
+    with pytest.raises(
+        ConfigError, match=r"SwinTransformer gives .* for 64 patches: a tower that joins patches"
+    ):
+        FrameEncoder(tower)(clips(1))
+
+
 def test_a_tower_that_tells_its_patches_by_its_tubes_is_an_encoder_as_well():
     from transformers import VivitConfig, VivitModel
 

@@ -13,6 +13,7 @@ from framegate.errors import ConfigError, FrameError, VideoNotFoundError
 from framegate.models.dle import (
     SpoofEnsemble,
     eer_threshold,
+    ensemble,
     half_total_error,
     leave_one_source_out,
     read_spoof_folder,
@@ -61,6 +62,22 @@ def test_a_video_is_scored_as_if_it_were_alone():
     together = model(videos)["ensemble"]
     for number, video in enumerate(videos):
         assert torch.allclose(model([video])["ensemble"][0], together[number], atol=1e-6)
+
+
+def test_losses_and_scores_stay_where_the_features_are():
+    lengths, labels = torch.tensor([2, 3]), torch.tensor([1, 0])
+    rows = torch.zeros(2, 3, 6, device="meta")
+    assert ensemble._over_frames(rows[..., 0], lengths).device.type == "meta"
+    head = torch.nn.Linear(6, 2, device="meta")
+    assert ensemble._loss(lambda rows, lengths: head(rows), rows, lengths, labels).device.type == "meta"
+
+
+def test_frames_that_are_not_there_weigh_nothing():
+    logits, lengths, labels = torch.randn(2, 3, 2), torch.tensor([1, 3]), torch.tensor([1, 0])
+    there = torch.cat([logits[0, :1], logits[1]])
+    wanted = torch.nn.functional.cross_entropy(there, torch.tensor([1, 0, 0, 0]))
+    found = ensemble._loss(lambda rows, lengths: rows, logits, lengths, labels)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_the_papers_units_are_the_default():
