@@ -1,13 +1,14 @@
 """How soon does the first token come, dense and compressed? From the file on and from the inputs on, in turns.
 
     python benchmarks/answers/bench_first_token.py                    (nano on the shipped clips; a minute)
+    python benchmarks/answers/bench_first_token.py --fps 1 2 4 8 16 --clips src/framegate/assets/slides.mp4
     python benchmarks/answers/bench_first_token.py --wide --rounds 2  (a 2B model's shape, random weights; 9 GiB)
     python benchmarks/answers/bench_first_token.py --wide --device cuda --attention flash_attention_2 --seconds 96
 
 `dense` and `framegate` read the same frames of the same file by the same reader, in turns in one process; planning,
 gathering, refilling and selecting are counted. The wide model is Qwen3-VL-2B's tower and language model at full width
 and depth, in float32 (bfloat16 on a GPU), with nano's vocabulary; what it says means nothing, and takes as long. Rows
-are added to results/first_token.csv in place of those of the same model, clip and shares.
+are added to results/first_token.csv in place of those of the same model, clip, rate and shares.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import csv
 import shlex
 import statistics
 import sys
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -30,9 +32,10 @@ from framegate.tools.evaluation.ask import ask
 
 HERE = Path(__file__).parent
 ASSETS = Path(framegate.__file__).parent / "assets"
-SHARES = ((0.25, 0.25), (0.25, 0.1), (0.1, 0.1))
+# of tower and prompt; without shares the threshold decides
+SHARES = ((0.25, 0.25), (0.25, 0.1), (0.1, 0.1), (None, None))
 QUESTION = "What text stands at 2.0 seconds?"
-KEY = ("model", "clip", "tower_ratio", "keep_ratio")
+KEY = ("model", "clip", "fps", "tower_ratio", "keep_ratio")
 # of Qwen3-VL-2B: width and depth of both parts
 VISION = {
     "depth": 24,
@@ -66,15 +69,16 @@ def wide_pair():
     return model, processor
 
 
-def turns_of(model, processor, clip, options):
-    """Milliseconds of every side by turn: (inputs, first token)."""
+def turns_of(model, processor, clip, fps, options):
+    """Milliseconds of every side by turn: (inputs, first token); of dense by None."""
     sides = {None: ("dense", {})} | {
-        pair: ("framegate", {"tower_ratio": pair[0], "keep_ratio": pair[1]}) for pair in SHARES
+        (tower, prompt): ("framegate", {"tower_ratio": tower, "keep_ratio": prompt} if tower else {})
+        for tower, prompt in SHARES
     }
     spent = {side: [] for side in sides}
     for turn in range(options.rounds + 1):
         for side, (preset, settings) in sides.items():
-            with framegate.attach(model, processor, preset, fps=options.fps, **settings):
+            with framegate.attach(model, processor, preset, fps=fps, **settings):
                 answer = ask(
                     model,
                     processor,
@@ -89,22 +93,22 @@ def turns_of(model, processor, clip, options):
     return spent
 
 
-def rows_of(name, clip, spent, options):
+def rows_of(name, clip, fps, spent, options):
     """One row per pair of shares: medians, and the ratio of dense's."""
     medians = {
         side: [statistics.median(column) for column in zip(*turns, strict=True)]
         for side, turns in spent.items()
     }
     dense_inputs, dense_first = medians.pop(None)
-    shared = {"model": name, "clip": clip.name, "fps": options.fps, "seconds": options.seconds}
+    shared = {"model": name, "clip": clip.name, "fps": fps, "seconds": options.seconds}
     shared |= {"rounds": options.rounds, "dense_inputs_ms": dense_inputs, "dense_first_token_ms": dense_first}
     command = shlex.join(["python", "benchmarks/answers/bench_first_token.py", *sys.argv[1:]])
     for (tower, prompt), (inputs, first) in medians.items():
         yield (
             shared
             | {
-                "tower_ratio": tower,
-                "keep_ratio": prompt,
+                "tower_ratio": tower or "",
+                "keep_ratio": prompt or "",
                 "inputs_ms": inputs,
                 "first_token_ms": first,
                 "sooner_from_inputs": dense_first / first,
@@ -139,7 +143,7 @@ def main():
     parser.add_argument(
         "--clips", type=Path, nargs="+", default=[ASSETS / "codes.mp4", ASSETS / "slides.mp4"]
     )
-    parser.add_argument("--fps", type=float, default=4.0)
+    parser.add_argument("--fps", type=float, nargs="+", default=[4.0])
     parser.add_argument("--seconds", type=float, default=4.0, help="of every clip, from its beginning")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
@@ -157,8 +161,8 @@ def main():
         model.to(options.device, torch.bfloat16)
     if options.attention:
         model.set_attn_implementation(options.attention)
-    for clip in options.clips:
-        rows = list(rows_of(name, clip, turns_of(model, processor, clip, options), options))
+    for clip, fps in product(options.clips, options.fps):
+        rows = list(rows_of(name, clip, fps, turns_of(model, processor, clip, fps, options), options))
         for row in rows:
             print({key: row[key] for key in (*KEY, "sooner_from_inputs", "sooner_from_file")}, flush=True)
         put(options.csv, rows)

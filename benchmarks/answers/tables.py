@@ -58,9 +58,11 @@ def _line(row, what):
 
 def _sooner(row):
     """How much sooner the first token of a model of useful size comes at these shares; empty where it was not timed."""
-    shares = ("tower_ratio", "keep_ratio")
+    told_by = ("fps", "tower_ratio", "keep_ratio")
     for timed in read(FIRST_TOKEN) if row["name"] == "framegate" else ():
-        if timed["model"] == WIDE and all(float(timed[name]) == float(row[name]) for name in shares):
+        # without shares the threshold decided, which no row of this table does
+        alike = all(timed[name] and float(timed[name]) == float(row[name]) for name in told_by)
+        if timed["model"] == WIDE and alike:
             return f"{float(timed['sooner_from_file']):.1f} times"
     return ""
 
@@ -192,15 +194,15 @@ def first_token(table):
         [
             row["model"],
             row["clip"],
-            f"{float(row['tower_ratio']):.0%}",
-            f"{float(row['keep_ratio']):.0%}",
+            row["fps"],
+            *(f"{float(row[one]):.0%}" if row[one] else "threshold" for one in ("tower_ratio", "keep_ratio")),
             f"{float(row['dense_inputs_ms']) + float(row['dense_first_token_ms']):,.0f}",
             f"{float(row['sooner_from_inputs']):.1f}",
             f"{float(row['sooner_from_file']):.1f}",
         ]
         for row in read(FIRST_TOKEN)
     ]
-    header = ["model", "clip", "tower", "prompt", "dense, ms from the file", "sooner from the inputs"]
+    header = ["model", "clip", "fps", "tower", "prompt", "dense, ms from the file", "sooner from the inputs"]
     return table([*header, "sooner from the file"], body)
 
 
