@@ -3,8 +3,8 @@
     python benchmarks/agents/bench_agents.py FOLDER [--csv benchmarks/agents/results/agents.csv] [--small]
 
 FOLDER gets the videos, the runs of examples/grpo.py and answers.jsonl; broken off anywhere, the same command goes on.
-Sized for an hour and a half on two idle cores. Every arm reads 384 video tokens a question, all its turns together, unless it
-answers without a look or is out of the video's end:
+Sized for an hour and a half on two idle cores. Every arm reads 384 video tokens a question, all its turns together;
+fewer where it answers without a look, or the video ends before:
 
     uniform    nano as it ships, 32 frames of the whole video
     search     nano as it ships, 32 frames around the time that the question names: a script looks, nothing is trained
