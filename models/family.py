@@ -29,6 +29,8 @@ class VideoSettings:
         layout: how frames are cut into patches and scaled.
         size_rule: the family's; number of frames, height and width of the source, and these settings to the size at
             which the tower sees the video.
+        content_rule: the same to the size of frames that do not fill that one, with black at their right and bottom;
+            None where they fill it.
         min_pixels: least pixels of a frame (of a whole video where counts_time is set).
         max_pixels: most pixels, counted like min_pixels.
         counts_time: pixels are counted over all frames, and frames in memory are spread evenly (Qwen3-VL).
@@ -69,6 +71,7 @@ class VideoSettings:
     max_frames: int
     judged: JudgedSize | None = None
     takes_bounds: bool = True
+    content_rule: SizeRule | None = None
     stock: Mapping[str, Any] = field(default_factory=dict)
     shorter_edge_px: int | None = None
     longer_edge_px: int | None = None
@@ -129,13 +132,15 @@ class ProcessorRecipe:
         told: what files of its checkpoints say, to settings by their names in transformers, where files use others.
         caps_frames: num_frames is the most frames beside an fps, and chat templates pass both on in every call.
         size_rule: how large the tower sees a video.
+        content_rule: see VideoSettings.
         bounds: settings to least and most pixels of a frame, for processors that say the size of frames by other names;
             it refuses settings that are not served.
         sizes_key: under which its stock processor hands over the dense size of each video, by which it counts
             placeholders.
         sample_rule: see VideoSettings; None for that of Qwen-VL.
         counts_time: see VideoSettings.
-        finish: completes what the video processor hands over, by its settings and what decides on cells.
+        finish: completes what the video processor hands over, by its settings, the metadata of the frames that went in
+            (video_metadata), and what decides on cells.
         video_text: processor, tubes, rows and columns of cells, and metadata of the frames, to the text that stands for
             a video; None for the stock processor's own, which can count them.
         pictures_beside: a picture may stand beside a video in one call of the processor.
@@ -157,6 +162,7 @@ class ProcessorRecipe:
     told: Callable[[Mapping[str, Any]], Values] = dict
     caps_frames: bool = False
     size_rule: SizeRule
+    content_rule: SizeRule | None = None
     bounds: Callable[[Mapping[str, Any]], tuple[int, int]] | None = None
     sizes_key: str = "video_grid_thw"
     sample_rule: SampleRule | None = None

@@ -112,6 +112,10 @@ class Mechanism(Protocol):
         """What `encode` reads of each tube, in order; those of some tubes, joined, are what it reads of these alone."""
         ...
 
+    def tube_lengths(self, call: dict[str, Any]) -> list[int] | None:
+        """Frames of each tube of a call, where equal rows may be of tubes that differ in it; None where none does."""
+        ...
+
     def reused_pixels(self, pixels: Tensor, cells: CellPlan, call: dict[str, Any]) -> Tensor:
         """Rows of all cells, in token order, in which every skipped cell has its anchor's."""
         ...

@@ -52,11 +52,6 @@ REFUSED: dict[str, Refusal] = {
         "number of tokens that stand for no area, so that whole frames alone could be left out, of four",
         "internvl",
     ),
-    "Kimi_K25ForConditionalGeneration": Refusal(
-        "no family file: chunks of four frames, over which its tower attends and averages, would be its tubes, but its "
-        "processor pads frames and leaves a last chunk short, which the reader here cannot",
-        "qwen2_vl",
-    ),
     "Lfm3VlForConditionalGeneration": Refusal(
         "its tower convolves every frame's whole grid of patches between its attention layers, which a part of a grid "
         "cannot stand in for",

@@ -72,8 +72,9 @@ def encode_remembered(
 ) -> Remembered:
     """Encode what the store does not hold.
 
-    A tube is known by all that its features come from: the rows of its kept cells, which cells they are, its grid and
-    the call's settings. So the same frames in another pairing, at another size or under another plan are other tubes.
+    A tube is known by all that its features come from: the rows of its kept cells, which cells they are, its grid, its
+    number of frames and the call's settings. So the same frames in another pairing, at another size or under another
+    plan are other tubes.
 
     Args:
         store: what earlier calls encoded.
@@ -90,7 +91,8 @@ def encode_remembered(
     forgotten = store.follow(made_by)
     tubes, keeps, counts = mechanism.tube_rows(rows, cells), _keeps_of_tubes(cells), cells.kept_per_tube
     told = [tuple(rows.shape[1:]), str(rows.dtype), _settings(call, mechanism)]
-    keys = [_key(digest, keep, told) for digest, keep in zip(_digests(tubes), keeps, strict=True)]
+    parts_told = zip(_digests(tubes), keeps, mechanism.tube_lengths(call) or [0] * len(tubes), strict=True)
+    keys = [_key(digest, keep, [*told, length]) for digest, keep, length in parts_told]
     found = {key: layers for key in keys if (layers := store.take(key, made_by=made_by)) is not None}
     # of equal tubes the first, and none without a kept cell
     first = {key: n for n, key in reversed([*enumerate(keys)])}

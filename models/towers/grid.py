@@ -73,6 +73,10 @@ class GridTower:
         """Features [V, F*H*W, D] of whole frames [V, F, C, h, w], by the stock model's own path."""
         raise NotImplementedError
 
+    def tube_lengths(self, call: dict[str, Any]) -> list[int] | None:
+        """None: a tube is a frame."""
+        return None
+
     def read_along(self, caller: Mapping[str, Any], ids: Tensor) -> dict[str, Tensor]:
         """Nothing: ids and positions tell all that the model reads of a token."""
         return {}

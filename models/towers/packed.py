@@ -56,6 +56,14 @@ class PackedTower:
         """
         return self.tower(rows, grid_thw=grid_thw, return_dict=True, **kwargs)
 
+    def runner(self, call: dict[str, Any]) -> TowerCall:
+        """How the tower is called in a call: alike in all."""
+        return self.run
+
+    def tube_lengths(self, call: dict[str, Any]) -> list[int] | None:
+        """None: all tubes have as many frames."""
+        return None
+
     @property
     def tower(self) -> Any:
         """The vision tower."""
@@ -168,7 +176,7 @@ class PackedTower:
             anchored=anchored,
             moves_keys=moves_keys,
             backend=backend,
-            run=self.run,
+            run=self.runner(call),
         )
         notes = (_keys_note(cells, moves_keys=moves_keys),) if anchored else ()
         return Encoded(_layers(out), out, notes)

@@ -126,7 +126,8 @@ class GatedVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]
         finish = family_of_type(self.model_type).recipe.finish
         if finish is not None:
             own = {name: getattr(self, name) for name in self._names}
-            data = finish(data, own | dict(given), self.config)
+            told = own | dict(given) | {"video_metadata": [video.metadata for video in gated]}
+            data = finish(data, told, self.config)
         return _batch(gated, data, {"return_metadata": self.return_metadata} | dict(given))
 
     def request(self, config: PlanConfig, call: Mapping[str, Any]) -> Request:

@@ -132,22 +132,25 @@ def tower_view(settings: VideoSettings) -> TowerView:
     )
 
 
-def _scaling_of(settings: VideoSettings) -> Callable[[VideoInfo], tuple[int, int]] | None:
+def _scaling_of(settings: VideoSettings) -> Callable[[VideoInfo, int], tuple[int, int]] | None:
     """The size of a video's frames on their way to the tower's; None where they are scaled once."""
     if settings.longer_edge_px is not None:
         return partial(_by_longer_px, edge_px=settings.longer_edge_px)
     if settings.shorter_edge_px is not None:
         return partial(_by_shorter_px, edge_px=settings.shorter_edge_px)
+    rule = settings.content_rule
+    if rule is not None and settings.do_resize:
+        return lambda info, frames: rule(frames, info.height_px, info.width_px, settings)
     return None
 
 
-def _by_shorter_px(info: VideoInfo, *, edge_px: int) -> tuple[int, int]:
+def _by_shorter_px(info: VideoInfo, _num_frames: int, *, edge_px: int) -> tuple[int, int]:
     """Bring the shorter side to so many pixels, as transformers' `resize` does."""
     shorter = min(info.height_px, info.width_px)
     return int(edge_px * info.height_px / shorter), int(edge_px * info.width_px / shorter)
 
 
-def _by_longer_px(info: VideoInfo, *, edge_px: int) -> tuple[int, int]:
+def _by_longer_px(info: VideoInfo, _num_frames: int, *, edge_px: int) -> tuple[int, int]:
     """Bring the longer side to so many pixels, and the shorter one to an even number, as SmolVLM's `resize` does."""
     aspect = info.width_px / info.height_px
     shorter = int(edge_px / aspect) if aspect >= 1 else int(edge_px * aspect)

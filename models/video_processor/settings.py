@@ -149,6 +149,7 @@ def video_settings(model_type: str, values: Mapping[str, Any]) -> VideoSettings:
     return VideoSettings(
         layout=_layout(values),
         size_rule=recipe.size_rule,
+        content_rule=recipe.content_rule,
         sample_rule=recipe.sample_rule,
         min_pixels=size["shortest_edge"],
         max_pixels=size["longest_edge"],

@@ -316,7 +316,8 @@ def test_a_rate_that_nobody_tells_is_noted_as_the_prompt_has_it(name, pair):
         notes = str(front_end.report.notes)
     said = re.search(r"(\d+) frames per second assumed", notes)
     assert said, notes
-    text = processor.tokenizer.decode(out["input_ids"][0])
+    # Kimi's placeholder has a number in its name
+    text = processor.tokenizer.decode(out["input_ids"][0]).replace(processor.video_token, "")
     # the last time of the prompt lies within its last tube, whatever it is rounded to
     last = max(int(m or 0) * 60 + float(s) for m, s in re.findall(r"(?:(\d+):)?(\d+(?:\.\d+)?)", text))
     assert 7 / int(said[1]) - 1 < last < 7 / int(said[1]) + 0.1

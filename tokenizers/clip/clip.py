@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from framegate.errors import VideoError
-from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View, brought, middle
+from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View, brought, middle, on_black
 from framegate.tokenizers.clip.stream import VideoStream
 from framegate.tokenizers.time_code import burned
 from framegate.types import Float64Array, Frame, FramePlan, UInt8Array, VideoInfo
@@ -54,7 +54,8 @@ class Clip:
         cell_px: side of a cell as the gate judges it.
         tube_frames: frames of a tube.
         full_px: height and width that the tower asks for, where the budget made frames smaller; None for size_px.
-        scaled_px: height and width of frames before size_px is cut out of their middle; None for size_px.
+        scaled_px: height and width of frames before size_px is cut out of their middle, or, where they are smaller,
+            before they lie at the top left of black ones of size_px; None for size_px.
         squeezes: such frames are scaled once more, to size_px, and nothing is cut off.
         resample: how frames are brought to size_px.
         judged: crop and scale before the gate; None judges whole frames.
@@ -193,7 +194,9 @@ class Clip:
             view = View(size_px=self.size_px, pixel_format=pixel_format, resample=self.resample)
             frames = (replace(frame, pixels=brought(frame.pixels, view)) for frame in frames)
         elif scaled_px != self.size_px:
-            frames = (replace(frame, pixels=middle(frame.pixels, self.size_px)) for frame in frames)
+            is_smaller = all(own <= whole for own, whole in zip(scaled_px, self.size_px, strict=True))
+            place = on_black if is_smaller else middle
+            frames = (replace(frame, pixels=place(frame.pixels, self.size_px)) for frame in frames)
         total = None if plan is None else len(plan)
         # disable=None draws on a terminal only
         hidden = None if self.show_progress else True

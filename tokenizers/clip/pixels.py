@@ -246,6 +246,13 @@ def middle(pixels: UInt8Array, size_px: Size) -> UInt8Array:
     return np.ascontiguousarray(pixels[top : top + size_px[0], left : left + size_px[1]])
 
 
+def on_black(pixels: UInt8Array, size_px: Size) -> UInt8Array:
+    """Lay an image at the top left of a black one of at least its size: uint8 [h, w, ...]."""
+    canvas = np.zeros((*size_px, *pixels.shape[2:]), np.uint8)
+    canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return canvas
+
+
 def _fitted(own: Size, wanted: Size) -> Size:
     """The largest size of a picture's shape inside another; that one itself where the shapes are nearly the same."""
     scale = min(wanted[0] / own[0], wanted[1] / own[1])

@@ -37,7 +37,8 @@ class TowerView:
         cell_px: side of a cell as the gate judges it.
         tube_frames: frames of a tube.
         size_px: video and number of frames to height and width.
-        scaled_px: video to the height and width at whose middle the tower looks; None where it sees whole frames.
+        scaled_px: video and number of frames to the height and width at whose middle the tower looks, or, where that is
+            less than size_px, that lies at the top left of a black frame; None where frames fill size_px.
         squeezes: what was scaled so is scaled once more instead, to size_px.
         resample: how frames are brought to that size.
         judged: crop and scale before the gate; None judges whole frames.
@@ -46,7 +47,7 @@ class TowerView:
     cell_px: int
     tube_frames: int
     size_px: Callable[[VideoInfo, int], Size]
-    scaled_px: Callable[[VideoInfo], Size] | None = None
+    scaled_px: Callable[[VideoInfo, int], Size] | None = None
     squeezes: bool = False
     resample: Resample = "area"
     judged: Judged | None = None
@@ -109,7 +110,7 @@ def open_clip(
             frames=frames,
             size_px=_paid_px(full_px, len(frames), config, tower),
             full_px=full_px,
-            scaled_px=None if tower.scaled_px is None else tower.scaled_px(stream.info),
+            scaled_px=None if tower.scaled_px is None else tower.scaled_px(stream.info, len(frames)),
             squeezes=tower.squeezes,
             cell_px=tower.cell_px,
             tube_frames=tower.tube_frames,
