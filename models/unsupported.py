@@ -39,7 +39,7 @@ REFUSED: dict[str, Refusal] = {
         "them before a text that holds no placeholders"
     ),
     "Glm5NextForConditionalGeneration": Refusal(
-        "its processor lays frames on a black canvas of whole cells, which the reader here does not",
+        "no family file: its sizes and frames follow rules of their own, which the reader here does not know",
         "glm46v",
     ),
     "HYV4VLForConditionalGeneration": Refusal(
