@@ -22,7 +22,7 @@ from framegate.models.towers.one_axis import OneAxisTower
 from framegate.models.towers.packed import TowerCall
 from framegate.models.towers.packed_anchored import AnchorRows
 from framegate.models.towers.patches import CHANNELS, Scaling
-from framegate.models.transformers_private import SEGMENTS_KEY, interpolation
+from framegate.models.transformers_private import interpolation, tower_kwargs
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
 from framegate.types import Int64Array
@@ -286,18 +286,21 @@ class KimiTower(OneAxisTower):
         shown = cells.keep.repeat_interleave(merge**2)
         places, weights = (part[shown].to(at)[row] for part in learned)
         segments, anchors = kept * lengths, kwargs.get("framegate_anchors")
-        told = kwargs | {
-            "position_ids": kwargs["position_ids"][row],
-            "interp_indices": places,
-            "interp_weights": weights,
-            # a chunk of one frame has no place in time
-            "frame_index": torch.where(each[row] > 1, frame + 1, 0),
-            "temporal_merge_index": (row, 1 / each[row].float(), cells.num_kept),
-        }
-        if anchors is None:
-            told[SEGMENTS_KEY] = _boundaries(segments[segments > 0]).to(at)
-        else:
-            told[SEGMENTS_KEY] = _boundaries(segments).to(at)
+        # anchors are found by the number of their chunk, so that one without a kept cell keeps its place
+        ends = _boundaries(segments if anchors is not None else segments[segments > 0]).to(at)
+        named = tower_kwargs(
+            position_ids=kwargs["position_ids"][row], cu_seqlens=ends, interpolated=(places, weights)
+        )
+        told = (
+            kwargs
+            | named
+            | {
+                # a chunk of one frame has no place in time
+                "frame_index": torch.where(each[row] > 1, frame + 1, 0),
+                "temporal_merge_index": (row, 1 / each[row].float(), cells.num_kept),
+            }
+        )
+        if anchors is not None:
             told["framegate_anchors"] = _anchors_of_frames(anchors, lengths.to(at), first)
         out = self.tower(pixels, grid_thw=grid_thw, **told)
         out.pooler_output = self.inner.mm_projector(out.pooler_output).squeeze(1)
