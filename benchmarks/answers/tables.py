@@ -21,7 +21,7 @@ HEADLINE = (
     ("uniform_frames", (None, "0.25"), "every fourth tube whole"),
 )
 OVER_RIVAL = ("over_rival", "over_rival_low", "over_rival_high")
-COLUMNS = ["", "tower", "prompt", "right answers", "of dense", "first token, sooner"]
+COLUMNS = ["", "tower", "prompt", "right answers", "of dense", "first token, sooner", "videos of each size"]
 WIDE = "Qwen3-VL-2B's shape"
 UNBUDGETED = ("dense", "no video")
 
@@ -53,6 +53,7 @@ def _line(row, what):
         interval(row),
         kept,
         _sooner(row),
+        row["videos"],
     ]
 
 

@@ -41,9 +41,8 @@ class FrameEncoder(nn.Module):
         else:
             rows = self.tower(pixel_values=frames).last_hidden_state
         # a tower's class and register tokens stand before its patches
-        patches = _last(rows, self.side**2, self.tower).unflatten(
-            1, (self.side, self.side)
-        )  # [N*F, rows, columns, C]
+        tokens = _last(rows, self.side**2, self.tower)
+        patches = tokens.unflatten(1, (self.side, self.side))  # [N*F, rows, columns, C]
         return patches.unflatten(0, clips.shape[:2]).permute(0, 4, 1, 2, 3)
 
 

@@ -1,4 +1,4 @@
-"""What families share: settings of stock processors, the size rules by which towers see videos, tiny models."""
+"""What families share: settings of stock processors, rules by which they choose and size frames, tiny models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from framegate.errors import FrameError
 from framegate.models.family import ProcessorRecipe, Values, VideoSettings
+from framegate.types import Int64Array
 
 _MAX_ASPECT = 200
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -202,6 +205,20 @@ def qwen_token_ids(tokenizer: Any) -> dict[str, int]:
         "vision_end_token_id": "<|vision_end|>",
     }
     return {key: tokenizer.convert_tokens_to_ids(token) for key, token in names.items()}
+
+
+def even_sample_rule(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
+    """Choose frames as the default of transformers' video processors does: at a rate, or so many, evenly."""
+    wanted = settings.num_frames
+    if wanted is None and settings.fps is not None and video_fps is not None:
+        wanted = max(1, int(num_frames / video_fps * settings.fps))
+    if wanted is None or wanted > num_frames:
+        raise FrameError(
+            f"This family's processor samples by fps (here {settings.fps}) of frames whose own rate is known (here "
+            f"{video_fps}), or num_frames (here {settings.num_frames}) of {num_frames}. Pass the rate as fps of "
+            "video_metadata, another num_frames, or do_sample_frames=False."
+        )
+    return np.arange(wanted, dtype=np.int64) * num_frames // wanted
 
 
 def square_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:

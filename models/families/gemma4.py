@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from framegate.errors import ConfigError, FrameError, PlaceholderError
-from framegate.models.families._shared import STOCK_VALUES, UNBOUNDED, tiny_text
+from framegate.models.families._shared import STOCK_VALUES, UNBOUNDED, even_sample_rule, tiny_text
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.towers.framewise import FramewiseTower
 from framegate.models.towers.offloaded import loaded
 from framegate.models.towers.reordered import by_cells, by_rows, channels_first, channels_last
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.types import Int64Array
 
 # patches along the side of a cell
 _MERGE = 3
@@ -69,19 +67,6 @@ def size_rule(num_frames: int, height: int, width: int, settings: VideoSettings)
     except ValueError as error:
         raise FrameError(f"Frames of {height} x {width} px: {error}") from error
     return size
-
-
-def sample_rule(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
-    """Choose frames as the default of transformers' video processors does: so many, evenly."""
-    wanted = settings.num_frames
-    if wanted is None and settings.fps is not None and video_fps is not None:
-        wanted = max(1, int(num_frames / video_fps * settings.fps))
-    if wanted is None or wanted > num_frames:
-        raise FrameError(
-            f"Gemma 4 samples num_frames of {num_frames}, or by fps where video_metadata has one; it was asked for "
-            f"{wanted} frames. Pass another num_frames, or do_sample_frames=False."
-        )
-    return np.arange(wanted, dtype=np.int64) * num_frames // wanted
 
 
 def _finish(data: dict[str, Tensor], values: Mapping[str, Any], config: PlanConfig) -> dict[str, Tensor]:
@@ -235,7 +220,7 @@ FAMILY = Family(
         size_rule=size_rule,
         bounds=_bounds,
         sizes_key="num_soft_tokens_per_video",
-        sample_rule=sample_rule,
+        sample_rule=even_sample_rule,
         finish=_finish,
         feature_extractor="Gemma4AudioFeatureExtractor",
     ),

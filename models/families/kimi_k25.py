@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -14,7 +13,14 @@ from torch import Tensor
 
 from framegate.errors import ConfigError, FrameError, PlaceholderError, UnsupportedModelError
 from framegate.models.cell_plan import CellPlan
-from framegate.models.families._shared import HALF, STOCK_VALUES, UNBOUNDED, built_for_patches, tiny_text
+from framegate.models.families._shared import (
+    HALF,
+    STOCK_VALUES,
+    UNBOUNDED,
+    built_for_patches,
+    even_sample_rule,
+    tiny_text,
+)
 from framegate.models.family import Family, ProcessorRecipe, TinyRecipe, Values, VideoSettings
 from framegate.models.mechanism import Encoded
 from framegate.models.towers.frames import FRAMES_KEY
@@ -25,7 +31,6 @@ from framegate.models.towers.patches import CHANNELS, Scaling
 from framegate.models.transformers_private import interpolation, tower_kwargs
 from framegate.tokenizers.gate.packing import NOTES_KEY, noted_shapes
 from framegate.tokenizers.plan_config import PlanConfig
-from framegate.types import Int64Array
 
 _VIDEOS, _GRIDS = "pixel_values_videos", "video_grid_thw"
 # of a call that was opened: frames of each chunk, int64 [T]
@@ -95,20 +100,6 @@ def size_rule(num_frames: int, height: int, width: int, settings: VideoSettings)
 def content_rule(num_frames: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
     """What of the canvas a frame fills: smaller where it is too large, never larger."""
     return _sizes(height, width, settings)[0]
-
-
-def sample_rule(num_frames: int, video_fps: float | None, settings: VideoSettings) -> Int64Array:
-    """Choose frames as the default of transformers' video processors does: at a rate, or so many, evenly."""
-    wanted = settings.num_frames
-    if wanted is None and settings.fps is not None and video_fps is not None:
-        wanted = max(1, int(num_frames / video_fps * settings.fps))
-    if wanted is None or wanted > num_frames:
-        raise FrameError(
-            f"Kimi K2.5 samples by fps (here {settings.fps}) of frames whose own rate is known (here {video_fps}), or "
-            f"num_frames (here {settings.num_frames}) of {num_frames}. Pass the rate as fps of video_metadata, another "
-            "num_frames, or do_sample_frames=False."
-        )
-    return np.arange(wanted, dtype=np.int64) * num_frames // wanted
 
 
 def _of_chunks(grid_thw: Tensor, lengths: Tensor) -> Tensor:
@@ -374,7 +365,7 @@ FAMILY = Family(
         size_rule=size_rule,
         content_rule=content_rule,
         bounds=_bounds,
-        sample_rule=sample_rule,
+        sample_rule=even_sample_rule,
         finish=_finish,
     ),
     tiny=TinyRecipe(
