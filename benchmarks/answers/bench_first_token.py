@@ -1,14 +1,14 @@
 """How soon does the first token come, dense and compressed? From the file on and from the inputs on, in turns.
 
     python benchmarks/answers/bench_first_token.py                    (nano on the shipped clips; a minute)
-    python benchmarks/answers/bench_first_token.py --fps 1 2 4 8 16 --clips src/framegate/assets/slides.mp4
+    python benchmarks/answers/bench_first_token.py --fps 1 2 4 8 16 --seconds 12 --clips src/framegate/assets/slides.mp4
     python benchmarks/answers/bench_first_token.py --wide --rounds 2  (a 2B model's shape, random weights; 9 GiB)
     python benchmarks/answers/bench_first_token.py --wide --device cuda --attention flash_attention_2 --seconds 96
 
 `dense` and `framegate` read the same frames of the same file by the same reader, in turns in one process; planning,
 gathering, refilling and selecting are counted. The wide model is Qwen3-VL-2B's tower and language model at full width
 and depth, in float32 (bfloat16 on a GPU), with nano's vocabulary; what it says means nothing, and takes as long. Rows
-are added to results/first_token.csv in place of those of the same model, clip, rate and shares.
+are added to results/first_token.csv in place of those of the same model, clip, rate, length and shares.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ASSETS = Path(framegate.__file__).parent / "assets"
 # of tower and prompt; without shares the threshold decides
 SHARES = ((0.25, 0.25), (0.25, 0.1), (0.1, 0.1), (None, None))
 QUESTION = "What text stands at 2.0 seconds?"
-KEY = ("model", "clip", "fps", "tower_ratio", "keep_ratio")
+KEY = ("model", "clip", "fps", "seconds", "tower_ratio", "keep_ratio")
 # of Qwen3-VL-2B: width and depth of both parts
 VISION = {
     "depth": 24,

@@ -196,6 +196,7 @@ def first_token(table):
             row["model"],
             row["clip"],
             row["fps"],
+            row["seconds"],
             *(f"{float(row[one]):.0%}" if row[one] else "threshold" for one in ("tower_ratio", "keep_ratio")),
             f"{float(row['dense_inputs_ms']) + float(row['dense_first_token_ms']):,.0f}",
             f"{float(row['sooner_from_inputs']):.1f}",
@@ -203,7 +204,16 @@ def first_token(table):
         ]
         for row in read(FIRST_TOKEN)
     ]
-    header = ["model", "clip", "fps", "tower", "prompt", "dense, ms from the file", "sooner from the inputs"]
+    header = [
+        "model",
+        "clip",
+        "fps",
+        "seconds",
+        "tower",
+        "prompt",
+        "dense, ms from the file",
+        "sooner from the inputs",
+    ]
     return table([*header, "sooner from the file"], body)
 
 
