@@ -45,8 +45,6 @@ from framegate.tools.training import (
     settings_from_argv,
 )
 
-REWARDS = {"love_r1": love_r1_qa_reward, "frame_thinker": frame_thinker_reward}
-
 
 @dataclass(frozen=True, kw_only=True)
 class GrpoRun:
@@ -116,9 +114,9 @@ def questions_of(run):
     return list(asked.values())
 
 
-def script_of(run, question, *, spread):
+def script_of(run, policy, question, *, spread):
     return scripted_turns(
-        run.policy,
+        policy,
         probe(question.path),
         time_seconds=question.time_seconds,
         answer=question.answer,
@@ -132,7 +130,7 @@ class Trajectories(torch.utils.data.Dataset):
 
     def __init__(self, run, policy, questions):
         self.run, self.policy, self.questions = run, policy, questions
-        self.turns = len(script_of(run, questions[0], spread=0))
+        self.turns = len(script_of(run, policy, questions[0], spread=0))
 
     def __len__(self):
         return len(self.questions) * self.turns
@@ -141,7 +139,7 @@ class Trajectories(torch.utils.data.Dataset):
         question, turn = self.questions[index // self.turns], index % self.turns
         # a look may be wide, and the answer behind it is learnt from a close one, which shows it
         is_answer = turn == self.turns - 1
-        turns = script_of(self.run, question, spread=0 if is_answer else self.run.spread_seconds)
+        turns = script_of(self.run, self.policy, question, spread=0 if is_answer else self.run.spread_seconds)
         samples = trajectory_samples(
             self.policy, str(question.path), question.question, turns, name=question.id
         )
@@ -204,7 +202,7 @@ def prompts_of(run, policy, questions):
         ]
         prompt = [{"role": "user", "content": content}]
         if not policy.grows and draw.random() < run.answer_share:
-            look = script_of(run, question, spread=run.spread_seconds)[0]
+            look = script_of(run, policy, question, spread=run.spread_seconds)[0]
             prompt.append({"role": "assistant", "content": [{"type": "text", "video": None, "text": look}]})
         rows.append(
             {
@@ -218,6 +216,12 @@ def prompts_of(run, policy, questions):
     return Dataset.from_list(rows)
 
 
+def reward_of(policy):
+    if policy.name == "love_r1":
+        return love_r1_qa_reward(answer_words=policy.answer_words)
+    return frame_thinker_reward()
+
+
 def grpo(run, policy, questions, folder, warm):
     """Reward what leads to right answers."""
     model, processor = load_finetuned(warm, trainable=True)
@@ -225,7 +229,7 @@ def grpo(run, policy, questions, folder, warm):
     trainer = GRPOTrainer(
         model=model,
         processing_class=processor,
-        reward_funcs=[on_trajectories(REWARDS[run.policy]())],
+        reward_funcs=[on_trajectories(reward_of(policy))],
         rollout_func=rollouts,
         train_dataset=prompts_of(run, policy, questions),
         callbacks=[FrontEndCallback(framegate.front_end_of(model))],

@@ -10,7 +10,8 @@ from framegate.tools.agents.grammar import Answer, Invalid, Zoom
 from framegate.tools.agents.loop import run_agent
 from framegate.tools.agents.policies import policy_named
 from framegate.tools.agents.policies.love_r1 import ANSWER_PREFIX, ZOOM_PREFIX
-from framegate.tools.agents.rewards.love_r1 import interval_iou
+from framegate.tools.agents.rewards.love_r1 import interval_iou, love_r1_qa_reward
+from framegate.tools.agents.scripts import scripted_turns
 from framegate.tools.agents.speakers import scripted
 
 VA = steady_video(349, 30)
@@ -127,3 +128,39 @@ def test_every_legal_interval_is_long_enough_once_it_is_padded(pad):
                 assert start < legal.least <= legal.most <= seconds
                 for end in range(legal.least, legal.most + 1):
                     assert policy.padded(Zoom(start, end), float(seconds)) is not None
+
+
+def test_a_model_may_answer_in_its_own_words_behind_the_bare_question():
+    requests = []
+
+    def speak(request):
+        requests.append(request)
+        return zoom(3, 8) if len(requests) == 1 else " 7KP"
+
+    settings = {"max_turns": 1, "answer_words": "own"}
+    episode = run_agent(speak, VA, "What stands there?", "love_r1", settings=settings)
+    assert (episode.answer, episode.stopped) == ("7KP", "turn_limit")
+    asked = [request.messages[-1]["content"][-1]["text"] for request in requests]
+    assert asked[0].startswith("What stands there?\nIf this is enough")
+    assert asked[1] == "What stands there?"
+    assert requests[1].begin == ""
+    # what follows the paper's grammar stays a look, and is no answer
+    assert isinstance(policy_named("love_r1", settings).parse("\\boxed{[9, 4, 1]}"), Invalid)
+    assert policy_named("love_r1", {"max_turns": 1}).parse(" 7KP") != Answer("7KP")
+
+
+def test_the_reward_reads_what_the_policy_reads():
+    turns = [{"role": "assistant", "content": zoom(3, 8)}, {"role": "user", "content": "shown"}]
+    turns.append({"role": "assistant", "content": "7KP"})
+    columns = {"answer": ["7KP"], "duration_seconds": [30.0]}
+    assert love_r1_qa_reward(answer_words="own")([turns], **columns) == [2.0]
+    assert love_r1_qa_reward()([turns], **columns) == [1.0]
+
+
+def test_a_script_answers_in_the_policys_words():
+    policy = policy_named("love_r1", {"answer_words": "own"})
+    turns = scripted_turns(policy, VA, time_seconds=5.0, answer="7KP")
+    assert turns == [f"{ZOOM_PREFIX}\\boxed{{[5, 6]}}", "7KP"]
+    assert (
+        scripted_turns("love_r1", VA, time_seconds=5.0, answer="7KP")[1] == f"{ANSWER_PREFIX}\\boxed{{7KP}}"
+    )

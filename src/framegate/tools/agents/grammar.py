@@ -218,6 +218,18 @@ def parse_love_r1(text: str) -> Zoom | Answer | Invalid:
     return Zoom(start, end)
 
 
+def parse_love_r1_plain(text: str) -> Zoom | Answer | Invalid:
+    r"""Read a turn of LOVE-R1 by a model that answers in its own words: without a \boxed{} the text is the answer.
+
+    Args:
+        text: the assistant's turn.
+
+    Returns:
+        The interval or the answer; "ours" is what stands without a box.
+    """
+    return parse_love_r1(text) if _BOXED in text else parse_plain(text)
+
+
 def parse_earl(text: str) -> Select | Answer | Invalid:
     r"""Read a turn of EARL: a call of `select_frames` between tool_call tags, or an answer in \boxed{}.
 

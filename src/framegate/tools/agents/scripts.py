@@ -12,6 +12,7 @@ from framegate.errors import ConfigError, nearest
 from framegate.tokenizers.clip.window import window_frames
 from framegate.tools.agents.grammar import Invalid
 from framegate.tools.agents.loop import run_agent
+from framegate.tools.agents.policies import love_r1, policy_named
 from framegate.tools.agents.policies._policy import BasePolicy
 from framegate.tools.agents.policies.love_r1 import ANSWER_PREFIX, ZOOM_PREFIX
 from framegate.tools.agents.speakers import Request, scripted
@@ -25,7 +26,7 @@ _LEAST_SECONDS = 2
 
 
 def scripted_turns(
-    policy: str,
+    policy: str | BasePolicy,
     video: VideoInfo,
     *,
     time_seconds: float,
@@ -36,7 +37,8 @@ def scripted_turns(
     """Write an agent's turns about a question whose time is known.
 
     Args:
-        policy: "frame_thinker" (asks for the frame, chooses around it, answers) or "love_r1" (zooms in, answers).
+        policy: "frame_thinker" (asks for the frame, chooses around it, answers) or "love_r1" (zooms in, answers), by
+            name or as made by `policy_named`.
         video: the whole of it.
         time_seconds: when what is asked about can be seen.
         answer: the true one.
@@ -49,19 +51,22 @@ def scripted_turns(
     Raises:
         ConfigError: another policy, or a time outside the video.
     """
-    if policy not in _WRITERS:
-        raise ConfigError(f"There is no script for the policy {policy!r}. {nearest(policy, _WRITERS)}")
+    plays = policy_named(policy, {}) if isinstance(policy, str) else policy
+    if plays.name not in _WRITERS:
+        raise ConfigError(
+            f"There is no script for the policy {plays.name!r}. {nearest(plays.name, _WRITERS)}"
+        )
     if not 0 <= time_seconds < video.duration_seconds:
         raise ConfigError(
             f"time_seconds is {time_seconds}; the video has {video.duration_seconds:.1f} seconds, from 0 on."
         )
     draw = random.Random(f"{seed} {video.source} {time_seconds}")
     spread = draw.randint(0, spread_seconds), draw.randint(0, spread_seconds)
-    return _WRITERS[policy](video, time_seconds, answer, spread)
+    return _WRITERS[plays.name](plays, video, time_seconds, answer, spread)
 
 
 def _frame_thinker(
-    video: VideoInfo, time_seconds: float, answer: str, spread_seconds: tuple[int, int]
+    _policy: BasePolicy, video: VideoInfo, time_seconds: float, answer: str, spread_seconds: tuple[int, int]
 ) -> list[str]:
     whole = int(time_seconds)
     frame = window_frames(video, (float(whole), None))[0]
@@ -89,16 +94,18 @@ def _thought(thought: str, action: str) -> str:
 
 
 def _love_r1(
-    video: VideoInfo, time_seconds: float, answer: str, spread_seconds: tuple[int, int]
+    policy: BasePolicy, video: VideoInfo, time_seconds: float, answer: str, spread_seconds: tuple[int, int]
 ) -> list[str]:
+    assert isinstance(policy, love_r1.Policy)
     total = video.duration_seconds
     # at the video's ends little is padded, and less than three seconds are not shown
     start = max(min(int(time_seconds) - spread_seconds[0], int(total) - _LEAST_SECONDS), 0)
     end = min(max(int(time_seconds) + 1 + spread_seconds[1], _LEAST_SECONDS), int(np.ceil(total)))
-    return [f"{ZOOM_PREFIX}\\boxed{{[{start}, {end}]}}", f"{ANSWER_PREFIX}\\boxed{{{answer}}}"]
+    says = answer if policy.answer_words == "own" else f"{ANSWER_PREFIX}\\boxed{{{answer}}}"
+    return [f"{ZOOM_PREFIX}\\boxed{{[{start}, {end}]}}", says]
 
 
-_WRITERS: dict[str, Callable[[VideoInfo, float, str, tuple[int, int]], list[str]]] = {
+_WRITERS: dict[str, Callable[[BasePolicy, VideoInfo, float, str, tuple[int, int]], list[str]]] = {
     "frame_thinker": _frame_thinker,
     "love_r1": _love_r1,
 }

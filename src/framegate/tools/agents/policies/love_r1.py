@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from framegate.settings import Count, Positive, Share
+from framegate.settings import Count, Positive, Range, Share
 from framegate.tokenizers.samplers import slow_fast
-from framegate.tools.agents.grammar import Action, Answer, Invalid, Zoom, parse_love_r1
+from framegate.tools.agents.grammar import Action, Answer, Invalid, Zoom, parse_love_r1, parse_love_r1_plain
 from framegate.tools.agents.legal import Legal, Number, Words
 from framegate.tools.agents.policies._policy import BasePolicy
 from framegate.tools.agents.rewards.love_r1 import interval_iou
@@ -44,6 +44,8 @@ class Policy(BasePolicy):
         least_seconds: of a padded interval; the answer is forced where it is shorter.
         widen_seconds: a padded interval is widened to this, or to an eighth of the video if that is less.
         most_overlap: intersection over union with an interval seen before, above which the answer is forced.
+        answer_words: "boxed" as in the paper. "own" (ours) is for a model that was never taught the box: a forced turn
+            asks the question alone, and text without a box is the answer.
         time_code: "burned" draws seconds into the frames; None draws none, for models that read none.
     """
 
@@ -56,11 +58,12 @@ class Policy(BasePolicy):
     fast_tokens: Count = 32
     slow_tokens: Count = 256
     short_seconds: Positive = 60.0
-    pad_seconds: Count = 5
+    pad_seconds: Annotated[int, Range(least=0)] = 5
     least_seconds: Count = 3
     widen_seconds: Positive = 30.0
     most_overlap: Share = 0.3
     time_code: TimeCode | None = "burned"
+    answer_words: Literal["boxed", "own"] = "boxed"
 
     def begin(self, video: VideoInfo, source: Any, question: str) -> State:
         """Show the whole video small."""
@@ -78,17 +81,18 @@ class Policy(BasePolicy):
             clip = replace(state.plan.part(state.plan.group == group), time_code=self.time_code)
             tokens = self.slow_tokens if group else self.fast_tokens
             blocks += [text_block(text), video_block(state, clip, max_pixels=tokens * pixels)]
-        question = text_block(f"{state.question}\n{_ASK}")
+        asks_alone = self.answer_words == "own" and state.forced
+        question = text_block(state.question if asks_alone else f"{state.question}\n{_ASK}")
         rules = [said("system", text_block(_RULES))] if self.time_code == "burned" else []
         return [*rules, said("user", *blocks, question)]
 
     def begins(self, state: State) -> str:
         """Force the answer by its beginning."""
-        return ANSWER_PREFIX if state.forced else ""
+        return ANSWER_PREFIX if state.forced and self.answer_words == "boxed" else ""
 
     def parse(self, text: str) -> Action:
         """Read the last box."""
-        return parse_love_r1(text)
+        return parse_love_r1(text) if self.answer_words == "boxed" else parse_love_r1_plain(text)
 
     def update(self, state: State, action: Action) -> State:
         """Pad and add an interval; one that is too short or was seen forces the answer."""
@@ -112,8 +116,13 @@ class Policy(BasePolicy):
 
     def legal(self, state: State) -> Legal:
         """Allow an interval inside the video, of at most a minute and half the video, as the format reward has it."""
+        own = Legal(answers=((_IN_BOX,),))
         if state.forced:
-            return Legal(answers=((f"{ANSWER_PREFIX}\\boxed{{", _IN_BOX, "}"),))
+            return (
+                own
+                if self.answer_words == "own"
+                else Legal(answers=((f"{ANSWER_PREFIX}\\boxed{{", _IN_BOX, "}"),))
+            )
         end = int(state.video.duration_seconds)
         longest = int(max(min(end / 2, 60), 1))
         spare = self.least_seconds - self.pad_seconds
@@ -125,8 +134,9 @@ class Policy(BasePolicy):
 
         begins = Number(0, min(end - 1, end - spare))
         zoom = (f"{ZOOM_PREFIX}\\boxed{{[", begins, ", ", ends, "]}")
-        answer = (f"{ANSWER_PREFIX}\\boxed{{", Words(most=40, without="{}[", least=1), "}")
-        return Legal(looks=(zoom,) if end >= max(self.least_seconds, 1) else (), answers=(answer,))
+        boxed = (f"{ANSWER_PREFIX}\\boxed{{", Words(most=40, without="{}[", least=1), "}")
+        looks = (zoom,) if end >= max(self.least_seconds, 1) else ()
+        return Legal(looks=looks, answers=own.answers if self.answer_words == "own" else (boxed,))
 
     def padded(self, action: Zoom, total_seconds: float) -> Interval | None:
         """Pad an interval, widen it about its middle and cut it to the video; None where it stays too short."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from framegate.tools.agents.grammar import Answer, Zoom, parse_love_r1
+from framegate.tools.agents.grammar import Action, Answer, Zoom, parse_love_r1, parse_love_r1_plain
 from framegate.tools.agents.rewards.completion import Reward, Same, column, is_right, same_answer, turns_of
 
 Span = Sequence[float]
@@ -88,7 +88,7 @@ def love_r1_grounding_reward() -> Reward:
     return love_r1_grounding
 
 
-def love_r1_qa_reward(*, same: Same = same_answer) -> Reward:
+def love_r1_qa_reward(*, same: Same = same_answer, answer_words: Literal["boxed", "own"] = "boxed") -> Reward:
     """Make LOVE-R1's reward of a question that is answered at once or after one zoom.
 
     The reward takes the columns `answer` (the true one), `duration_seconds` and, where clips were shown already,
@@ -96,6 +96,7 @@ def love_r1_qa_reward(*, same: Same = same_answer) -> Reward:
 
     Args:
         same: tells whether an answer is the true one.
+        answer_words: the policy's setting: with "own" (ours) text without a box is an answer.
 
     Returns:
         The reward: 1 for a first turn in form and 1 more if the answer, of the first turn or of the one behind a zoom,
@@ -109,6 +110,11 @@ def love_r1_qa_reward(*, same: Same = same_answer) -> Reward:
     the second step's acc is also the first's. Ours: a first turn without an answer or interval is out of form.
     """
 
+    parse = parse_love_r1 if answer_words == "boxed" else parse_love_r1_plain
+
+    def read(completion: object) -> list[Action]:
+        return [parse(turn.text) for turn in turns_of(completion)[:2]]
+
     def love_r1_qa(
         completions: Sequence[Any],
         *,
@@ -121,13 +127,14 @@ def love_r1_qa_reward(*, same: Same = same_answer) -> Reward:
         durations = column("duration_seconds", duration_seconds, completions)
         shown = column("zoomed", zoomed or [()] * len(completions), completions)
         rows = zip(completions, truths, durations, shown, strict=True)
-        return [_qa(completion, truth, duration, seen, same) for completion, truth, duration, seen in rows]
+        return [
+            _qa(read(completion), truth, duration, seen, same) for completion, truth, duration, seen in rows
+        ]
 
     return love_r1_qa
 
 
-def _qa(completion: object, truth: str, duration: float, zoomed: Sequence[Span], same: Same) -> float:
-    steps = [parse_love_r1(turn.text) for turn in turns_of(completion)[:2]]
+def _qa(steps: list[Action], truth: str, duration: float, zoomed: Sequence[Span], same: Same) -> float:
     first, second = (*steps, None, None)[:2]
     if isinstance(first, Answer):
         return 1.0 + is_right(first, truth, same)
