@@ -9,7 +9,7 @@ import framegate
 from framegate.tokenizers.clip import open_video
 from framegate.tokenizers.clip.clock import displaced, mended_clock
 from framegate.tokenizers.clip.live_clock import LiveClock
-from framegate.tokenizers.clip.live_reader import Arrival
+from framegate.tokenizers.clip.live_thread import Arrival
 
 TENTHS = np.arange(60) / 10
 

@@ -17,6 +17,8 @@ from clips import gradient_frames, write_clip
 
 from framegate.errors import ConfigError, FrameError, VideoError
 from framegate.tokenizers.clip import open_video
+from framegate.tokenizers.clip.frame_queue import FrameQueue
+from framegate.tokenizers.clip.opening import open_segments
 from framegate.types import FramePlan
 
 IRREGULAR_MS = [0, 40, 50, 400, 410, 1000, 1033, 1100, 2500, 2600, 2610, 4000]
@@ -322,3 +324,84 @@ def test_a_silent_rtsp_server_is_named():
         ),
     ):
         open_video(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/x", timeout_seconds=0.5)
+
+
+def test_frames_that_nobody_takes_in_time_give_way_to_newer_ones():
+    queue = FrameQueue(2, drops_oldest=True)
+    assert all(queue.put(frame) for frame in range(5))
+    assert [queue.take(0), queue.take(0), queue.dropped] == [3, 4, 3]
+    assert all(queue.put(frame) for frame in range(2))
+    ends = threading.Thread(target=queue.put_last, args=(None,), daemon=True)
+    ends.start()
+    # the end waits for room, and drops nothing
+    assert [queue.take(1), queue.take(1), queue.take(1), queue.dropped] == [0, 1, None, 3]
+    ends.join(1)
+
+
+def test_a_source_that_does_not_wait_shows_what_is_now(transport_stream):
+    def send(connection, ended):
+        connection.sendall(transport_stream)
+        ended.wait(60)
+
+    with (
+        served(send, "video/mp2t") as address,
+        open_video(address, drop_late=True, timeout_seconds=2) as stream,
+    ):
+        time.sleep(1)
+        seen = [frame.timestamp_seconds for frame in stream.frames()]
+    # the first frame was taken at once; what waited behind it were the last two of what came
+    assert len(seen) < 10
+    assert seen[0] == 0
+    assert stream.dropped_frames + len(seen) > 20
+
+
+def test_a_source_that_breaks_off_is_opened_again_and_its_times_go_on(transport_stream):
+    calls = []
+
+    def send(connection, _):
+        calls.append(time.monotonic())
+        if len(calls) in (1, 3):
+            connection.sendall(transport_stream)
+
+    with (
+        served(send, "video/mp2t") as address,
+        open_video(address, timeout_seconds=1, reconnect_seconds=1.5) as stream,
+    ):
+        times = [frame.timestamp_seconds for frame in stream.frames()]
+        assert stream.reconnections == 1
+        assert any("was interrupted and opened again" in note for note in stream.warnings)
+        assert any("did not come back within 1.5 seconds" in note for note in stream.warnings)
+    steps = np.diff(times)
+    assert len(times) == 80
+    assert steps.min() >= 0
+    # the gap is that of our clock, though the source's began anew
+    assert 0.5 < steps.max() < 3
+    assert int(steps.argmax()) == 39
+
+
+def test_a_source_that_says_how_long_it_is_is_not_read_twice(clip):
+    with open_video(clip, format="mov", reconnect_seconds=60) as stream:
+        assert len(list(stream.frames())) == 60
+        assert stream.reconnections == 0
+
+
+def test_segments_are_one_stream_whose_times_go_on(tmp_path, clip):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with open_segments(iter([clip, broken, clip]), live_fps=5) as stream:
+        assert stream.info.is_live
+        frames = list(stream.frames(size_px=(24, 32)))
+        assert any("broken.mp4" in note and "left out" in note for note in stream.warnings)
+        with pytest.raises(FrameError, match="read already"):
+            next(stream.frames())
+    np.testing.assert_allclose([frame.timestamp_seconds for frame in frames], np.arange(60) / 5, atol=1e-6)
+    assert [frame.index for frame in frames[:3]] == [0, 2, 4]
+    assert frames[30].index == 60
+    with open_video(clip) as stream:
+        first = next(stream.frames(size_px=(24, 32)))
+    assert np.array_equal(frames[30].pixels, first.pixels)
+
+
+def test_without_a_segment_that_can_be_read_there_is_no_stream(tmp_path):
+    with pytest.raises(VideoError, match="none of the segments"):
+        open_segments([tmp_path / "none.mp4"])

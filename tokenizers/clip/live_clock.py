@@ -18,7 +18,7 @@ from framegate.tokenizers.clip.clock import (
     as_written,
     wild_before,
 )
-from framegate.tokenizers.clip.live_reader import Arrival
+from framegate.tokenizers.clip.live_thread import Arrival
 
 # a frame with the seconds of the source's own clock
 Stamped = tuple[float, Arrival]
@@ -47,12 +47,15 @@ class LiveClock:
     def timed(self, coming: Iterator[Stamped]) -> Iterator[tuple[int, float, Arrival]]:
         """Give frames with index and seconds since the first."""
         ahead: deque[Stamped] = deque()
-        index, now, before = 0, 0.0, 0.0
+        index, now, before, connection = 0, 0.0, 0.0, 0
         while _hold(ahead, coming, 1):
             stamp, arrival = ahead[0]
             if index == 0:
                 self._offset, before = -stamp, arrival.seconds
             late = arrival.seconds - before
+            if arrival.connection != connection:
+                # our clock tells how long it was away; that of the source may have started anew
+                connection, self._offset = arrival.connection, self._last + late - stamp
             wild = 0
             if self._is_doubtful(stamp, late):
                 _hold(ahead, coming, LOOK_AHEAD)

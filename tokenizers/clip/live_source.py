@@ -10,7 +10,8 @@ import numpy as np
 from framegate.errors import FrameError
 from framegate.tokenizers.clip.clock import FREE_CLOCKS, LEAP_SECONDS
 from framegate.tokenizers.clip.live_clock import LiveClock, Stamped
-from framegate.tokenizers.clip.live_reader import Arrival, LiveReader
+from framegate.tokenizers.clip.live_reader import LiveReader
+from framegate.tokenizers.clip.live_thread import Arrival
 from framegate.tokenizers.clip.pixels import PixelConverter, View
 from framegate.tokenizers.clip.window import Window, check_window
 from framegate.types import Frame, VideoInfo
@@ -19,6 +20,30 @@ Note = Callable[[str], None]
 
 # Time stamps of live sources jitter; a frame this close before its turn is taken.
 EPSILON_SECONDS = 1e-6
+
+
+class Pace:
+    """Thins out frames that come one by one.
+
+    Args:
+        fps: most frames per second, on a fixed lattice of times; None for every frame.
+
+    Raises:
+        FrameError: a rate that is not above 0 and finite.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        if fps is not None and not (fps > 0 and math.isfinite(fps)):
+            raise FrameError(f"live_fps is {fps}; it must be above 0 and finite, or None for every frame.")
+        self._fps, self._next_due = fps, -math.inf
+
+    def takes(self, now: float) -> bool:
+        """Tell whether a frame's turn has come, at times that do not decrease."""
+        if now < self._next_due - EPSILON_SECONDS:
+            return False
+        if self._fps is not None:
+            self._next_due = (math.floor(now * self._fps + EPSILON_SECONDS) + 1) / self._fps
+        return True
 
 
 class LiveSource:
@@ -65,36 +90,40 @@ class LiveSource:
             raise FrameError(
                 f"{self._address!r} is live and was read already; open it again for a second pass."
             )
-        if live_fps is not None and not (live_fps > 0 and math.isfinite(live_fps)):
-            raise FrameError(
-                f"live_fps is {live_fps}; it must be above 0 and finite, or None for every frame."
-            )
+        pace = Pace(live_fps)
         start, end = check_window(window_seconds)
         self._used = True
-        return self._read(view, start, end, live_fps)
+        return self._read(view, start, end, pace)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that nobody took in time."""
+        return self._reader.dropped_frames
+
+    @property
+    def reconnections(self) -> int:
+        """How often the source was opened again."""
+        return self._reader.reconnections
 
     def close(self) -> None:
         """Close the source, also while another thread waits for its next frame."""
         self._first = None
         self._reader.close()
 
-    def _read(self, view: View, start: float, end: float, live_fps: float | None) -> Iterator[Frame]:
+    def _read(self, view: View, start: float, end: float, pace: Pace) -> Iterator[Frame]:
         try:
-            yield from self._converted(view, start, end, live_fps)
+            yield from self._converted(view, start, end, pace)
         finally:
             self.close()
 
-    def _converted(self, view: View, start: float, end: float, live_fps: float | None) -> Iterator[Frame]:
+    def _converted(self, view: View, start: float, end: float, pace: Pace) -> Iterator[Frame]:
         convert = PixelConverter(view, self.info, self._note)
-        next_due = -math.inf
         clock = LiveClock(self._address, clock_is_free=self._clock_is_free, note=self._note)
         for index, now, arrival in _from(start, clock.timed(self._stamped())):
             if now >= end:
                 return
-            if now < next_due - EPSILON_SECONDS:
+            if not pace.takes(now):
                 continue
-            if live_fps is not None:
-                next_due = (math.floor(now * live_fps + EPSILON_SECONDS) + 1) / live_fps
             pixels = convert(arrival.frame, arrival.pixel_aspect, now)
             damaged = bool(arrival.frame.is_corrupt)
             yield Frame(index=index, timestamp_seconds=now, pixels=pixels, is_damaged=damaged)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from framegate.errors import FrameError
-from framegate.settings import Positive, read_all, settings_of
+from framegate.settings import Positive, Range, read_all, settings_of
 from framegate.tokenizers.caps import NO_CAPS, Caps
 from framegate.tokenizers.clip.address import SCHEME, checked_name, located
 from framegate.tokenizers.clip.container import named
@@ -16,6 +16,7 @@ from framegate.tokenizers.clip.file_index import FileIndex, index_file
 from framegate.tokenizers.clip.live_reader import LiveReader
 from framegate.tokenizers.clip.live_source import LiveSource
 from framegate.tokenizers.clip.memory_source import MemoryFrames, describe
+from framegate.tokenizers.clip.segments import Segment, SegmentSource
 from framegate.tokenizers.clip.stream import FileSource, MemorySource, Source, VideoStream
 from framegate.tokenizers.clip.window import WHOLE, Window, check_window
 from framegate.types import VideoInfo
@@ -23,9 +24,12 @@ from framegate.types import VideoInfo
 Note = Callable[[str], None]
 
 LIVE_TIMEOUT_SECONDS = 30.0
+NotNegative = Annotated[float, Range(least=0)]
+# of a stream without an end, so that what it is warned of does not grow for ever
+_MOST_NOTES = 100
 # settings that one kind of source alone can follow
 _OWN_SETTINGS = {
-    "live sources": ("live_fps", "format", "options", "timeout_seconds"),
+    "live sources": ("live_fps", "format", "options", "timeout_seconds", "drop_late", "reconnect_seconds"),
     "frames in memory": ("timestamps_seconds", "fps"),
     "files and live sources": ("video_stream",),
 }
@@ -71,6 +75,8 @@ def open_video(
     channels_first: bool | None = None,
     video_stream: int | None = None,
     timeout_seconds: Positive | None = None,
+    drop_late: bool | None = None,
+    reconnect_seconds: NotNegative | None = None,
     caps: Caps = NO_CAPS,
 ) -> VideoStream:
     """Open a video: a file, frames in memory, or a live source.
@@ -92,6 +98,11 @@ def open_video(
         video_stream: number of the video stream among all streams of a file or live source; None for the one that a
             player would show: no cover, no still, no preview, the default one, the largest.
         timeout_seconds: how long a live source may be silent, above 0; None for 30.
+        drop_late: frames of a live source that nobody takes in time give way to newer ones, and are counted
+            (`dropped_frames`); None and False let the source wait.
+        reconnect_seconds: a live source that ends or falls silent is opened again (`reconnections`), until it gave no
+            frame for so long; its times go on by our clock. One that says how long it is ends when it ends. None for 0,
+            not at all.
         caps: the most pixels of a frame, and frames where they are in memory.
 
     Returns:
@@ -116,6 +127,8 @@ def open_video(
             "channels_first": channels_first,
             "video_stream": video_stream,
             "timeout_seconds": timeout_seconds,
+            "drop_late": drop_late,
+            "reconnect_seconds": reconnect_seconds,
         },
         settings_of(open_video),
     )
@@ -135,6 +148,8 @@ def open_video(
             options={name: str(value) for name, value in (given["options"] or {}).items()},
             video_stream=video_stream,
             timeout_seconds=LIVE_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds,
+            drops_late=bool(drop_late),
+            reconnect_seconds=reconnect_seconds or 0.0,
             note=note,
         )
         opened = LiveSource(reader, note)
@@ -145,6 +160,28 @@ def open_video(
         opened = MemorySource(frames, describe(frames, timestamps_seconds, fps), window_seconds)
     warnings.extend(opened.info.warnings)
     return VideoStream(opened, window_seconds=window_seconds, live_fps=live_fps, warnings=warnings)
+
+
+def open_segments(
+    segments: Iterable[Segment], *, live_fps: float | None = None, caps: Caps = NO_CAPS
+) -> VideoStream:
+    """Open files that follow one another as one live stream.
+
+    Args:
+        segments: paths or bytes in order of time; an iterator may wait for the next one. What cannot be read is left
+            out, with a warning.
+        live_fps: most frames per second, None for every frame.
+        caps: the most pixels of a frame.
+
+    Returns:
+        The stream, read once; use it in a `with` statement.
+
+    Raises:
+        VideoError: none of them can be read.
+    """
+    warnings: list[str] = []
+    source = SegmentSource(segments, lambda segment: indexed(located(segment), None, caps), _once(warnings))
+    return VideoStream(source, window_seconds=WHOLE, live_fps=live_fps, warnings=warnings)
 
 
 def indexed(
@@ -185,7 +222,7 @@ def _refuse(source: Any, given: Mapping[str, Any], *, is_live: bool, is_file: bo
 
 def _once(warnings: list[str]) -> Note:
     def note(text: str) -> None:
-        if text not in warnings:
-            warnings.append(text)
+        if text not in warnings and len(warnings) < _MOST_NOTES:
+            warnings.append(text if len(warnings) < _MOST_NOTES - 1 else "Further warnings were left out.")
 
     return note

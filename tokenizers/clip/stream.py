@@ -15,6 +15,7 @@ from framegate.tokenizers.clip.file_source import read_frames
 from framegate.tokenizers.clip.live_source import LiveSource
 from framegate.tokenizers.clip.memory_source import MemoryFrames, read_memory
 from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View
+from framegate.tokenizers.clip.segments import SegmentSource
 from framegate.tokenizers.clip.window import Window, window_frames, windowed
 from framegate.types import Frame, FramePlan, Int64Array, VideoInfo
 
@@ -35,7 +36,7 @@ class VideoStream:
     """Frames of a video, as often as wanted; a context manager that closes what it opened.
 
     Args:
-        source: file or frames in memory, or a live source.
+        source: file or frames in memory, a live source, or segments.
         window_seconds: clip window [start, end).
         live_fps: most frames per second of a live source.
         warnings: list that the source adds its warnings to.
@@ -47,7 +48,7 @@ class VideoStream:
 
     def __init__(
         self,
-        source: Source | LiveSource,
+        source: Source | LiveSource | SegmentSource,
         *,
         window_seconds: Window,
         live_fps: float | None,
@@ -57,6 +58,7 @@ class VideoStream:
         self.warnings = warnings
         self.codec_keyframes = source.info.codec_keyframes
         self._source = source
+        self._once = source if isinstance(source, LiveSource | SegmentSource) else None
         self._window = window_seconds
         self._live_fps = live_fps
         self._passes: WeakSet[Generator[Frame, None, None]] = WeakSet()
@@ -98,7 +100,7 @@ class VideoStream:
                 f"plan is a {type(plan).__name__}; give a FramePlan, as framegate.plan_frames makes it."
             )
         view = View(size_px=size_px, pixel_format=pixel_format, resample=resample)
-        if isinstance(self._source, LiveSource):
+        if isinstance(self._source, LiveSource | SegmentSource):
             return self._kept(self._live(self._source, plan, view))
         return self._kept(self._source.read(self._wanted(plan), view))
 
@@ -107,6 +109,16 @@ class VideoStream:
         """True when the frames were given, so that all of them are meant."""
         return isinstance(self._source, MemorySource)
 
+    @property
+    def dropped_frames(self) -> int:
+        """Frames of a live source that nobody took in time (`drop_late`)."""
+        return 0 if self._once is None else self._once.dropped_frames
+
+    @property
+    def reconnections(self) -> int:
+        """How often a live source was opened again (`reconnect_seconds`)."""
+        return 0 if self._once is None else self._once.reconnections
+
     def close(self) -> None:
         """Close everything now, also passes that were not read to their end."""
         self._closed = True
@@ -114,8 +126,8 @@ class VideoStream:
             # a pass that another thread is reading cannot be closed from here; it ends at its next frame
             with suppress(ValueError):
                 one_pass.close()
-        if isinstance(self._source, LiveSource):
-            self._source.close()
+        if self._once is not None:
+            self._once.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,11 +137,15 @@ class VideoStream:
     ) -> None:
         self.close()
 
-    def _live(self, source: LiveSource, plan: FramePlan | None, view: View) -> Iterator[Frame]:
+    def _live(
+        self, source: LiveSource | SegmentSource, plan: FramePlan | None, view: View
+    ) -> Iterator[Frame]:
         if plan is not None:
             raise FrameError(
                 f"{self.info.source} is live, so frames cannot be planned; thin it out with live_fps."
             )
+        if isinstance(source, SegmentSource):
+            return source.read(view, live_fps=self._live_fps)
         return source.read(view, window_seconds=self._window, live_fps=self._live_fps)
 
     def _wanted(self, plan: FramePlan | None) -> Int64Array:
