@@ -191,13 +191,13 @@ def legend(figure):
     )
 
 
-def save(figure):
+def save(figure, out=OUT):
     """Written with 64 colours, which a page loads in a blink."""
     figure.canvas.draw()
     image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
-    OUT.parent.mkdir(exist_ok=True)
-    image.quantize(64, dither=Image.Dither.NONE).save(OUT, optimize=True)
-    print(f"{OUT}: {OUT.stat().st_size / 1024:.0f} kB, {image.size[0]} x {image.size[1]}")
+    out.parent.mkdir(exist_ok=True)
+    image.quantize(64, dither=Image.Dither.NONE).save(out, optimize=True)
+    print(f"{out}: {out.stat().st_size / 1024:.0f} kB, {image.size[0]} x {image.size[1]}")
 
 
 if __name__ == "__main__":
