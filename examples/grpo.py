@@ -14,6 +14,7 @@ gets the pixels of dataset images. framegate.tools.agents.rollouts.AgentRollouts
 import random
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +57,8 @@ class GrpoRun:
         output_dir: gets sft/ and grpo/.
         policy: "love_r1" or "frame_thinker".
         policy_settings: its settings.
+        looks_together: scripted looks of so many questions about a video are learnt as one conversation, for which it is
+            read once, beside one answer; for policies whose prompt is built anew. 1 learns every turn of every trajectory.
         spread_seconds: scripted looks are wider than they have to be by up to so much on either side.
         lora_rank: of the adapters on the language model.
         sft_steps, sft_batch_size, sft_learning_rate: of the warm start.
@@ -75,6 +78,7 @@ class GrpoRun:
     policy: Literal["love_r1", "frame_thinker"] = "love_r1"
     policy_settings: dict[str, Any] = field(default_factory=dict)
     spread_seconds: int = 4
+    looks_together: Count = 1
     lora_rank: Count = 32
     sft_steps: Count = 400
     sft_batch_size: Count = 4
@@ -114,10 +118,16 @@ def questions_of(run):
     return list(asked.values())
 
 
+@cache
+def info_of(path):
+    """What is known of a video, read once: it has many questions."""
+    return probe(path)
+
+
 def script_of(run, policy, question, *, spread):
     return scripted_turns(
         policy,
-        probe(question.path),
+        info_of(question.path),
         time_seconds=question.time_seconds,
         answer=question.answer,
         spread_seconds=spread,
@@ -141,9 +151,43 @@ class Trajectories(torch.utils.data.Dataset):
         is_answer = turn == self.turns - 1
         turns = script_of(self.run, self.policy, question, spread=0 if is_answer else self.run.spread_seconds)
         samples = trajectory_samples(
-            self.policy, str(question.path), question.question, turns, name=question.id
+            self.policy, info_of(question.path), question.question, turns, name=question.id
         )
         return samples[turn] | {"index": index}
+
+
+class Looks(torch.utils.data.Dataset):
+    """First turns of several questions about a video as one conversation, and one question's answer behind a close look.
+
+    Ours: reading a video costs more than learning a turn, and a look is learnt from the words of its question.
+    """
+
+    def __init__(self, trajectories, together):
+        self.trajectories = trajectories
+        by_video = {}
+        for place, question in enumerate(trajectories.questions):
+            by_video.setdefault(question.path, []).append(place)
+        self.groups = [
+            places[first : first + together]
+            for places in by_video.values()
+            for first in range(0, len(places), together)
+        ]
+
+    def __len__(self):
+        return 2 * len(self.groups)
+
+    def __getitem__(self, index):
+        turns, places = self.trajectories.turns, self.groups[index // 2]
+        if index % 2:
+            return self.trajectories[places[index % len(places)] * turns + turns - 1] | {"index": index}
+        first, *others = (self.trajectories[place * turns] for place in places)
+        # of the others the question and the turn: the video was shown
+        more = [
+            message | {"content": message["content"][-1:]}
+            for one in others
+            for message in one["messages"][-2:]
+        ]
+        return first | {"messages": [*first["messages"], *more], "index": index}
 
 
 def checkpoint_of(run, folder):
@@ -161,6 +205,8 @@ def sft(run, policy, questions, folder):
     lora = {"lora_rank": run.lora_rank, "lora_alpha": 2 * run.lora_rank, "model": run.model, "data": "-"}
     model = add_lora(model, finetune_config(lora))
     front_end = framegate.attach(model, processor, "dense")
+    learnt, is_joint = Trajectories(run, policy, questions), run.looks_together > 1
+    learnt = Looks(learnt, run.looks_together) if is_joint else learnt
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
@@ -180,8 +226,8 @@ def sft(run, policy, questions, folder):
             remove_unused_columns=False,
             label_names=["labels"],
         ),
-        train_dataset=Trajectories(run, policy, questions),
-        data_collator=CompletionCollator(processor=processor),
+        train_dataset=learnt,
+        data_collator=CompletionCollator(processor=processor, learn="all" if is_joint else "last"),
         processing_class=processor,
         callbacks=[FrontEndCallback(front_end)],
     )
@@ -195,7 +241,7 @@ def prompts_of(run, policy, questions):
     """GRPO's rows: the question alone and, for a prompt that is built anew, also behind a scripted look."""
     draw, rows = random.Random(run.seed), []
     for question in questions:
-        info = probe(question.path)
+        info = info_of(question.path)
         content = [
             {"type": "video", "video": str(question.path), "text": None},
             {"type": "text", "video": None, "text": question.question},

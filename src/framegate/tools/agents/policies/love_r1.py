@@ -116,13 +116,10 @@ class Policy(BasePolicy):
 
     def legal(self, state: State) -> Legal:
         """Allow an interval inside the video, of at most a minute and half the video, as the format reward has it."""
-        own = Legal(answers=((_IN_BOX,),))
+        if state.forced and self.answer_words == "own":
+            return Legal(answers=((_IN_BOX,),))
         if state.forced:
-            return (
-                own
-                if self.answer_words == "own"
-                else Legal(answers=((f"{ANSWER_PREFIX}\\boxed{{", _IN_BOX, "}"),))
-            )
+            return Legal(answers=((f"{ANSWER_PREFIX}\\boxed{{", _IN_BOX, "}"),))
         end = int(state.video.duration_seconds)
         longest = int(max(min(end / 2, 60), 1))
         spare = self.least_seconds - self.pad_seconds
@@ -134,9 +131,8 @@ class Policy(BasePolicy):
 
         begins = Number(0, min(end - 1, end - spare))
         zoom = (f"{ZOOM_PREFIX}\\boxed{{[", begins, ", ", ends, "]}")
-        boxed = (f"{ANSWER_PREFIX}\\boxed{{", Words(most=40, without="{}[", least=1), "}")
-        looks = (zoom,) if end >= max(self.least_seconds, 1) else ()
-        return Legal(looks=looks, answers=own.answers if self.answer_words == "own" else (boxed,))
+        answer = (f"{ANSWER_PREFIX}\\boxed{{", Words(most=40, without="{}[", least=1), "}")
+        return Legal(looks=(zoom,) if end >= max(self.least_seconds, 1) else (), answers=(answer,))
 
     def padded(self, action: Zoom, total_seconds: float) -> Interval | None:
         """Pad an interval, widen it about its middle and cut it to the video; None where it stays too short."""

@@ -96,7 +96,7 @@ def love_r1_qa_reward(*, same: Same = same_answer, answer_words: Literal["boxed"
 
     Args:
         same: tells whether an answer is the true one.
-        answer_words: the policy's setting: with "own" (ours) text without a box is an answer.
+        answer_words: the policy's setting: with "own" (ours) text without a box is an answer, behind a zoom alone.
 
     Returns:
         The reward: 1 for a first turn in form and 1 more if the answer, of the first turn or of the one behind a zoom,
@@ -113,7 +113,8 @@ def love_r1_qa_reward(*, same: Same = same_answer, answer_words: Literal["boxed"
     parse = parse_love_r1 if answer_words == "boxed" else parse_love_r1_plain
 
     def read(completion: object) -> list[Action]:
-        return [parse(turn.text) for turn in turns_of(completion)[:2]]
+        first, *second = turns_of(completion)[:2] or [None]
+        return [] if first is None else [parse_love_r1(first.text), *(parse(turn.text) for turn in second)]
 
     def love_r1_qa(
         completions: Sequence[Any],
