@@ -57,8 +57,8 @@ class GrpoRun:
         output_dir: gets sft/ and grpo/.
         policy: "love_r1" or "frame_thinker".
         policy_settings: its settings.
-        looks_together: scripted looks of so many questions about a video are learnt as one conversation, for which it is
-            read once, beside one answer; for policies whose prompt is built anew. 1 learns every turn of every trajectory.
+        looks_together: scripted looks of so many questions about a video are learnt as one conversation, beside one
+            answer, for it is then read once; where the prompt is built anew. 1 learns every turn of every trajectory.
         spread_seconds: scripted looks are wider than they have to be by up to so much on either side.
         lora_rank: of the adapters on the language model.
         sft_steps, sft_batch_size, sft_learning_rate: of the warm start.
@@ -157,7 +157,7 @@ class Trajectories(torch.utils.data.Dataset):
 
 
 class Looks(torch.utils.data.Dataset):
-    """First turns of several questions about a video as one conversation, and one question's answer behind a close look.
+    """First turns of several questions about a video as one conversation, and one answer behind a close look.
 
     Ours: reading a video costs more than learning a turn, and a look is learnt from the words of its question.
     """
