@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -252,6 +252,12 @@ def _worded(option: Any) -> str:
 
 def settings_of(source: Any) -> dict[str, Any]:
     """List what can be set: the fields of a dataclass, or the keyword-only arguments of a function, annotated."""
+    return dict(_annotated(source))
+
+
+# annotations are text until they are read, which takes most of the time of a configuration
+@cache
+def _annotated(source: Any) -> dict[str, Any]:
     hints = get_type_hints(source, include_extras=True)
     if dataclasses.is_dataclass(source):
         return {field.name: hints[field.name] for field in dataclasses.fields(source) if field.init}
