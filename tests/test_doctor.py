@@ -122,6 +122,14 @@ def test_model_classes_that_do_not_load_are_named():
     assert "AutoProcessor" in check.found
 
 
+def test_the_plug_in_of_vllm_is_called_untested():
+    assert "untested" in doctor.check_vllm("not installed").found
+    assert (doctor.check_vllm("0.33.0").status, "untested" in doctor.check_vllm("0.33.0").found) == (
+        "note",
+        True,
+    )
+
+
 def test_a_check_that_raises_is_a_finding(monkeypatch):
     def check_decoder():
         raise OSError("no codec\nsecond line")

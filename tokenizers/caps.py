@@ -89,6 +89,15 @@ NO_CAPS = Caps()
 # what a call may lower for itself
 CAPS = tuple(field.name for field in fields(Caps) if field.name.startswith("cap_"))
 
+# what a caller of a server gets unless whoever serves says otherwise
+SERVED_CAPS: Mapping[str, Any] = {
+    "cap_frames": 768,
+    "cap_pixels": 4096 * 2160,
+    "cap_seconds": 3600.0,
+    "cap_bytes": 256 << 20,
+    "public_only": True,
+}
+
 
 def _check(cap: str, found: float, most: float | None, source: str, what: str, remedy: str) -> None:
     if most is not None and found > most:

@@ -7,6 +7,7 @@ import what they need, inside of the clock. Rows are medians. Writes benchmarks/
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def main():
             "seconds": round(statistics.median(spent), 1),
             "of_local": round(statistics.median(spent) / local, 3),
             "target": TARGET if engine == "ray" else "",
+            "load_average": round(os.getloadavg()[2], 1),
             "start_seconds": round(start_seconds, 1) if engine == "ray" else 0.0,
         }
         | environment()

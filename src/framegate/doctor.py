@@ -34,6 +34,7 @@ PACKAGES = (
     "trl",
     "timm",
     "flash-attn",
+    "vllm",
 )
 # all of them bring a module cv2
 OPENCV = (
@@ -113,6 +114,7 @@ def diagnose() -> Diagnosis:
         check_model_classes,
         check_attention,
         check_gpu,
+        lambda: check_vllm(versions["vllm"]),
     ]
     return Diagnosis(versions=versions, checks=[_guarded(check) for check in checks])
 
@@ -287,6 +289,18 @@ def check_gpu() -> Check:
         return Check(name="gpu", status="ok", found="Apple MPS; kernels run as their PyTorch references")
     found = "none that torch can use; kernels run as their PyTorch and NumPy references"
     return Check(name="gpu", status="note", found=found)
+
+
+def check_vllm(version: str) -> Check:
+    """Say that the plug-in of vLLM, where there is a vLLM that finds it, has not run on a server yet."""
+    if version == "not installed":
+        return Check(name="vllm", status="ok", found="not installed; framegate's plug-in of it is untested")
+    remedy = (
+        "benchmarks/scale/check_vllm.py checks it on a machine with a GPU; VLLM_PLUGINS='' leaves it out."
+    )
+    return Check(
+        name="vllm", status="note", found=f"{version}; framegate's plug-in is untested", remedy=remedy
+    )
 
 
 def _triton_words() -> str:

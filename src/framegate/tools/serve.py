@@ -9,17 +9,9 @@ from typing import Any
 from framegate.configs.loader import load_config
 from framegate.errors import CapError, ConfigError, FramegateError
 from framegate.models.video_processor.message import SAMPLING, SHARES
-from framegate.tokenizers.caps import CAPS, Caps
+from framegate.tokenizers.caps import CAPS, SERVED_CAPS, Caps
 from framegate.tokenizers.clip.pictures import stored_size
 
-# what a caller gets unless whoever serves says otherwise
-SERVED_CAPS: Mapping[str, Any] = {
-    "cap_frames": 768,
-    "cap_pixels": 4096 * 2160,
-    "cap_seconds": 3600.0,
-    "cap_bytes": 256 << 20,
-    "public_only": True,
-}
 # what a request may set of how its videos are read; sizes, files of pictures and templates are not among them
 SETTABLE = (*SAMPLING, "do_sample_frames", *SHARES, *CAPS, "enable_thinking")
 _MEDIA = ("video_url", "image_url", "input_image", "audio_url", "input_audio")
