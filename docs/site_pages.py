@@ -116,17 +116,6 @@ def _entry(path, heading):
     return f"::: {path}\n    options:\n{options}"
 
 
-def with_headings(text):
-    """A numbered list of decisions with a heading, and so an address, for each."""
-    parts = re.split(r"(?m)^(\d+)\. \*\*(.+?)\*\*", text, flags=re.DOTALL)
-    body = parts[0]
-    for number, title, rest in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        title = " ".join(title.split()).rstrip(".,")
-        indented = re.sub(r"(?m)^ {4}", "", rest.lstrip(" .,"))
-        body += f"## {number}. {title} {{ #decision-{number} }}\n\n{indented.strip()}\n\n"
-    return body
-
-
 def on_startup(command, dirty):
     """Copy the package, as mkdocs asks a hook to: griffe reads no folder that has no __init__.py."""
     source = ROOT / "out/site_source/framegate"
@@ -150,5 +139,4 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     if page.file.generated_by is not None:
         return markdown
-    text = with_headings(markdown) if name == "decisions.md" else markdown
-    return relinked(text, f"docs/{name}", name)
+    return relinked(markdown, f"docs/{name}", name)
