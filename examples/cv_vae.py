@@ -5,7 +5,7 @@
     python examples/cv_vae.py clips --out out/cv_vae
 
 A run that was stopped goes on where it was saved last, under the same settings alone. The last fifth of every clip is
-held out.
+held out; of vtest.avi and vtest_pan.mp4, which is cut out of it, take one.
 """
 
 import argparse
@@ -35,6 +35,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", type=Path, help="folder of videos")
     parser.add_argument("--out", type=Path, default=Path("out/cv_vae"))
+    parser.add_argument("--unseen", type=Path, nargs="*", default=[], help="videos that are measured alone")
     parser.add_argument("--short-px", type=int, default=128, help="short side of the frames, a multiple of 8")
     parser.add_argument(
         "--crop-px", type=int, default=64, help="side of what is learnt from, a multiple of 8"
@@ -64,11 +65,16 @@ def arguments():
     return parser.parse_args()
 
 
-def read_clips(folder, short_px):
-    """All frames of every video of a folder, uint8 [F, h, w, 3] with sides that 8 divides, by name."""
+def videos_of(folder):
+    """Videos of a folder, by name."""
     paths = sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES)
     if not paths:
         raise VideoError(f"{folder} holds no video ({', '.join(SUFFIXES)}); fetch_clips.py fetches some.")
+    return paths
+
+
+def read_clips(paths, short_px):
+    """All frames of videos, uint8 [F, h, w, 3] with sides that 8 divides, by name."""
     clips = {}
     for path in tqdm(paths, desc="reading"):
         with framegate.open_video(path) as stream:
@@ -117,7 +123,7 @@ def batch_of(clips, rng, *, batch, frames, side_px, device):
 
 def settings_of(given):
     """What decides on the weights: a run that was saved goes on under these alone."""
-    free = {"clips", "out", "save_every", "windows", "device"}
+    free = {"clips", "unseen", "out", "save_every", "windows", "device"}
     return {name: value for name, value in vars(given).items() if name not in free}
 
 
@@ -303,10 +309,10 @@ def draw(windows, path):
 def main():
     given = arguments()
     given.out.mkdir(parents=True, exist_ok=True)
-    learnt, held_out = parted(read_clips(given.clips, given.short_px))
+    learnt, held_out = parted(read_clips(videos_of(given.clips), given.short_px))
     image = image_vae(learnt, given)
     video = video_vae(image, learnt, given)
-    rows, windows = measure(image, video, held_out, given)
+    rows, windows = measure(image, video, held_out | read_clips(given.unseen, given.short_px), given)
     write_csv(given.out / "cv_vae.csv", rows)
     draw(windows, given.out)
     image.save_pretrained(given.out / "image_vae")

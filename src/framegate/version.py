@@ -1,3 +1,3 @@
 """The package version, in a file of its own so that it can be read without importing anything."""
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
