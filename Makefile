@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLOOR := .venv-floor
 CLIENTS := .venv-clients
+BROWSER := .venv-browser
 DOCS := .venv-docs
 # where torch comes from: PyPI, or https://download.pytorch.org/whl/cpu for a small CPU build on Linux
 TORCH_INDEX ?=
@@ -18,7 +19,7 @@ $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
 endef
 
-.PHONY: help venv demo test test-families test-slow test-clients test-scale test-floor test-floor-full fuzz bench docs check format clean
+.PHONY: help venv demo test test-families test-slow test-clients test-browser test-scale test-floor test-floor-full fuzz bench docs check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -33,6 +34,10 @@ $(FLOOR)/.installed: $(INSTALLED_FROM)
 
 $(CLIENTS)/.installed: $(INSTALLED_FROM)
 	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" lmms-eval optimum-quanto qwen-vl-utils "ray[data]" torchao "transformers[serving]" "trl>=1.0")
+
+# apart from the clients: gradio holds Pillow below 13
+$(BROWSER)/.installed: $(INSTALLED_FROM)
+	$(call install,$(BROWSER),axe-playwright-python "gradio>=6.31" playwright)
 
 demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --tower-ratio 0.25 --keep-ratio 0.25
@@ -49,6 +54,9 @@ test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every
 
 test-clients: $(CLIENTS)/.installed  ## released packages that people put around it: qwen-vl-utils, TRL, PEFT, accelerate, ...
 	$(CLIENTS)/bin/python -m pytest tests/clients -m clients --durations 10
+
+test-browser: $(BROWSER)/.installed  ## the page of `framegate demo` in a headless Chromium, which has to be on the path
+	$(BROWSER)/bin/python -m pytest tests/clients/test_client_browser.py --durations 10
 
 test-scale: $(CLIENTS)/.installed  ## data sets with killed workers, a full disk and Ray; the server asked by OpenAI's client
 	$(CLIENTS)/bin/python -m pytest tests/batch tests/clients/test_client_serve.py --durations 10
@@ -85,4 +93,4 @@ format: $(STAMP)  ## put the format right
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built
-	rm -rf $(VENV) $(FLOOR) $(CLIENTS) $(DOCS) out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(FLOOR) $(CLIENTS) $(BROWSER) $(DOCS) out build dist .mypy_cache .ruff_cache .pytest_cache

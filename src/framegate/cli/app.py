@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from framegate.cli.options import PlanOptions, overrides_of
+from framegate.cli.options import PlanOptions, overrides_of, parse_settings
 from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import FramegateError
 from framegate.version import __version__
@@ -293,6 +293,43 @@ def serve(
     )
 
 
+@app.command()
+def demo(
+    model: Model = None,
+    preset: Preset = DEFAULT_PRESET,
+    keep_ratio: Annotated[float, typer.Option(help="Where the slider of the prompt's share begins.")] = 0.25,
+    tower_ratio: Annotated[float, typer.Option(help="Where the slider of the tower's share begins.")] = 0.25,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Where the slider of frames per second begins; else at 4 for framegate/nano, 2 for others."
+        ),
+    ] = None,
+    settings: Setting = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 for other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
+) -> None:
+    """Open a page for the browser: a question, two sliders, dense and compressed answers side by side."""
+    from framegate.cli.demo import DemoOptions, demo_command
+
+    demo_command(
+        DemoOptions(
+            model=model,
+            preset=preset,
+            tower_ratio=tower_ratio,
+            keep_ratio=keep_ratio,
+            fps=fps,
+            overrides=parse_settings(settings),
+            max_new_tokens=max_new_tokens,
+            host=host,
+            port=port,
+        )
+    )
+
+
 @app.command(name="eval")
 def evaluate(
     context: typer.Context,
@@ -417,7 +454,6 @@ def agent(
 ) -> None:
     """Let a video agent look more than once: prints its turns, and says why it stopped."""
     from framegate.cli.agent import AgentOptions, agent_command
-    from framegate.cli.options import parse_settings
 
     options = AgentOptions(
         video=video,

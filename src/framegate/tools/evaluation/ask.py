@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framegate.report import Report
+    from framegate.tokenizers.gate.plan import GatePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +127,9 @@ def question_inputs(
     question: str,
     *,
     window_seconds: tuple[float | None, float | None] = (None, None),
-    plan: Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | GatePlan | None = None,
 ) -> Any:
-    """Make the model's inputs for one question about one video; `plan` names a sampler, others as for `ask`."""
+    """Make a model's inputs for a question about a video; `plan` is one or names a sampler, the rest as for `ask`."""
     window = zip(("video_start", "video_end"), window_seconds, strict=True)
     shown: dict[str, Any] = {"type": "video", "path": video} | {
         name: end for name, end in window if end is not None
