@@ -9,8 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framegate.tokenizers.caps import SERVED_CAPS
 from framegate.tools.evaluation.ask import Answer, ask, generated, question_inputs
-from framegate.tools.serve import SERVED_CAPS
 from framegate.tools.view import ViewFiles, write_view
 
 if TYPE_CHECKING:

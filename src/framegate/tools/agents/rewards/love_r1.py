@@ -113,8 +113,8 @@ def love_r1_qa_reward(*, same: Same = same_answer, answer_words: Literal["boxed"
     parse = parse_love_r1 if answer_words == "boxed" else parse_love_r1_plain
 
     def read(completion: object) -> list[Action]:
-        first, *second = turns_of(completion)[:2] or [None]
-        return [] if first is None else [parse_love_r1(first.text), *(parse(turn.text) for turn in second)]
+        looks, answers = turns_of(completion)[:1], turns_of(completion)[1:2]
+        return [*(parse_love_r1(turn.text) for turn in looks), *(parse(turn.text) for turn in answers)]
 
     def love_r1_qa(
         completions: Sequence[Any],
