@@ -231,6 +231,7 @@ class Family:
             the class: "shortest_edge" and "longest_edge" in pixels.
         learned_positions: a learned position embedding enters the tower's keys and values.
         contexts: what a kept patch may see in the tower, of FrontEndConfig.context.
+        serves_live: a live session makes prompts of tokens that it holds, proven by tests.
         notes: what a user should know.
     """
 
@@ -255,6 +256,7 @@ class Family:
     video_size: Mapping[str, int] = field(default_factory=dict)
     learned_positions: bool = False
     contexts: tuple[str, ...] = ("kept", "anchored")
+    serves_live: bool = False
     notes: str = ""
 
     @property

@@ -14,6 +14,7 @@ from framegate.errors import AttachmentError, BudgetError, PlaceholderError, Pla
 from framegate.kernels.dispatch import kernels_run, why_no_kernels
 from framegate.models.cell_plan import CellPlan, cell_plan, whole_plan
 from framegate.models.extra_placeholders import ExtraPlaceholders
+from framegate.models.live.stored import STORED_KEY
 from framegate.models.mechanism import Mechanism
 from framegate.tokenizers.gate.on_device import device_run, why_not_on_device
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY, Account, unpack_plans
@@ -21,7 +22,7 @@ from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.video import plan_frames_array
 
 RELEVANCE_KEY = "framegate_relevance"
-OWN_KEYS = (PLAN_KEY, NOTES_KEY, RELEVANCE_KEY)
+OWN_KEYS = (PLAN_KEY, NOTES_KEY, RELEVANCE_KEY, STORED_KEY)
 
 
 class Prepared(NamedTuple):

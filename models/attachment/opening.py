@@ -11,6 +11,7 @@ from torch import Tensor
 from framegate.models.attachment.call import Call, ContinuedCall
 from framegate.models.attachment.keywords import holds_video
 from framegate.models.attachment.serving import Attached
+from framegate.models.attachment.stored_call import StoredCall, holds_stored
 from framegate.models.attachment.video_call import VideoCall
 from framegate.models.prompt import cache_of, carried_map
 from framegate.models.transformers_private import MEDIA_KEY
@@ -33,7 +34,7 @@ def open_call(attached: Attached, named: dict[str, Any], report: Report, *, gene
         generating: the call is one of `generate`, whose ids may be those of a whole conversation.
 
     Returns:
-        The call, of one of three kinds.
+        The call, of one of three kinds; where a session's tokens stand for a video, a `StoredCall`.
 
     Raises:
         PlanError: notes of an attached processor that were cut, do not fit, or come from a future version.
@@ -42,6 +43,8 @@ def open_call(attached: Attached, named: dict[str, Any], report: Report, *, gene
     given = attached.mechanism.opened(named)
     cache = cache_of(given)
     carried = None if cache is None else carried_map(cache)
+    if holds_stored(given):
+        return StoredCall(attached, given, carried, generating=generating)
     if holds_video(given):
         return VideoCall(attached, given, carried, generating=generating)
     if carried is not None and carried.is_short:

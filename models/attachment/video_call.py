@@ -218,6 +218,12 @@ class VideoCall(Call):
     def _compressed(self, gated: Gated, placeholders: Tensor, stage: StageCall) -> dict[str, Any]:
         attached = self.attached
         tokens = run_stages(self._tokens(gated), running(attached.modules, attached.config), stage)
+        assert self.encoded is not None
+        return self._spelled(tokens, placeholders, self.encoded)
+
+    def _spelled(self, tokens: VideoTokens, placeholders: Tensor, encoded: Encoded) -> dict[str, Any]:
+        """The shorter call, in which the language model reads these tokens."""
+        attached = self.attached
         self.report.kept_tokens = tokens.num_tokens
         columns = kept_columns(
             attached.inner.config,
@@ -230,8 +236,7 @@ class VideoCall(Call):
         self.report.kept_time_tokens = columns.num_stamped
         if columns.num_stamped:
             self.report.stage("timestamps").note = f"{columns.num_stamped:,} text tokens of stamps stay"
-        assert self.encoded is not None
-        media = attached.mechanism.media(self.encoded, tokens, self.given)
+        media = attached.mechanism.media(encoded, tokens, self.given)
         return without_media(attached, self.given) | self._shortened(columns.keep) | {MEDIA_KEY: media}
 
     def _tokens(self, gated: Gated) -> VideoTokens:

@@ -31,6 +31,7 @@ FAMILY = Family(
     tiny=TinyRecipe(config=_tiny_config),
     positions="1-D RoPE",
     timestamps="stamps after every tube (framegate)",
+    serves_live=True,
     notes="Window attention: windows are recounted for the kept cells; sliding windows of the language model hold kept "
     "tokens alone, and so reach further back.",
 )

@@ -24,5 +24,6 @@ FAMILY = Family(
     reads_times=True,
     # tokens_per_second of every released checkpoint
     time_ids_per_second=2,
+    serves_live=True,
     notes="Window attention: windows are recounted for the kept cells.",
 )

@@ -21,4 +21,5 @@ FAMILY = Family(
     recipe=qwen2_recipe("Qwen2VLProcessor"),
     tiny=TinyRecipe(config=_tiny_config),
     timestamps="stamps after every tube (framegate)",
+    serves_live=True,
 )

@@ -32,5 +32,6 @@ FAMILY = Family(
     merger_modules=("merger", "deepstack_merger_list"),
     video_size={"shortest_edge": 4096, "longest_edge": 25165824},
     learned_positions=True,
+    serves_live=True,
     notes="DeepStack features are kept with the same cells; in anchored context moved cells give no key.",
 )

@@ -36,9 +36,11 @@ class MethodHook:
 
 def _is_counted(processor: Any, video_inputs: Any) -> bool:
     """True where the stock processor counts placeholders: by the videos' dense sizes, or frames [V, F, C, h, w]."""
+    if NOTES_KEY not in video_inputs:
+        return True
     # where frames are pictures to the model, so are their pixels
     pixels = video_inputs["pixel_values_videos" if "pixel_values_videos" in video_inputs else "pixel_values"]
-    if NOTES_KEY not in video_inputs or pixels.ndim == 5:
+    if pixels.ndim == 5:
         return True
     return family_of_type(processor.video_processor.model_type).recipe.sizes_key in video_inputs
 

@@ -33,6 +33,7 @@ _HOMES = {
     "gate_tower": "framegate.api",
     "load_config": "framegate.configs.loader",
     "load_finetuned": "framegate.tools.training",
+    "open_session": "framegate.api",
     "open_video": "framegate.tokenizers.clip",
     "plan_frames": "framegate.api",
     "plan_video": "framegate.api",

@@ -16,6 +16,7 @@ from framegate.types import FramePlan
 if TYPE_CHECKING:
     from framegate.models.attachment import FrontEnd
     from framegate.models.gated_tower import GatedTower
+    from framegate.models.live import LiveSession
     from framegate.tokenizers.clip import VideoStream
     from framegate.tokenizers.gate.plan import GatePlan
     from framegate.tokenizers.gate.video import TowerView
@@ -256,8 +257,68 @@ def gate_stream(
     """
     from framegate.tokenizers.gate.stream import gate_stream as gated
 
-    geometry = {"width_px": width_px, "cell_px": cell_px, "tube_frames": tube_frames}
-    return gated(stream, load_config(config, **overrides).plan, **geometry)
+    plan = load_config(config, **overrides).plan
+    return gated(stream, plan, width_px=width_px, cell_px=cell_px, tube_frames=tube_frames)
+
+
+def open_session(
+    model: Any,
+    processor: Any,
+    source: Any,
+    *,
+    fps: float = 2.0,
+    width_px: int | None = None,
+    max_video_tokens: int = 4096,
+    past_tokens_per_tube: int = 16,
+    horizon_seconds: float = 3600.0,
+    refresh_seconds: float | None = 60.0,
+    reconnect_seconds: float = 600.0,
+    background: bool = True,
+) -> LiveSession:
+    """Follow a camera, an address or files, and answer questions about what was seen, in bounded memory for ever.
+
+    Args:
+        model: with a front end attached.
+        processor: attached beside it.
+        source: an address such as rtsp://, whose late frames give way to newer ones and which is opened again when it
+            breaks off; paths of files in order of time, an iterator may wait for the next; or a stream from
+            `open_video`, for a device or options of one's own.
+        fps: most frames per second that are looked at; an open stream has its own `live_fps`.
+        width_px: width at the gate and the tower; None for what the processor makes of the video, at most
+            448.
+        max_video_tokens: most tokens that are held, and that the language model reads; half of them show the newest
+            tubes whole.
+        past_tokens_per_tube: tokens of an older tube, its most telling ones.
+        horizon_seconds: how long ago a moment may be; older ones go.
+        refresh_seconds: every cell is encoded again after so long, changed or not; None for never.
+        reconnect_seconds: how long an address that is gone is asked again.
+        background: follow the source on a thread; False reads on in `session.advance()` alone.
+
+    Returns:
+        The session: `.ask(question)`, `.inputs(question)` for a `generate` of one's own, `.seconds`, `.warnings`,
+        `.close()`; use it in a `with` statement.
+
+    Raises:
+        UnsupportedModelError: a family that no session serves; the message lists those that are served.
+        AttachmentError: model or processor have no front end.
+        BudgetError: max_video_tokens does not hold two whole tubes.
+        VideoError: the source cannot be opened.
+        ConfigError: a setting of another kind, or a configuration that tells no times.
+    """
+    from framegate.models.attachment.live import open_live_session
+    from framegate.models.live.settings import SessionSettings
+
+    settings = SessionSettings(
+        fps=fps,
+        width_px=width_px,
+        max_video_tokens=max_video_tokens,
+        past_tokens_per_tube=past_tokens_per_tube,
+        horizon_seconds=horizon_seconds,
+        refresh_seconds=refresh_seconds,
+        reconnect_seconds=reconnect_seconds,
+        background=background,
+    )
+    return open_live_session(front_end_of(model), processor, source, settings)
 
 
 def gate_tower(

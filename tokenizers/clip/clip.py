@@ -121,9 +121,19 @@ class Clip:
         before = self._indices[tube * self.tube_frames - 1] if tube else -1
         return bool(np.any((coded > before) & (coded <= end)))
 
-    def tube_seconds(self, tube: int) -> float:
-        """Time of a tube's first frame, once its pixels were read; of a live source for the last tubes only."""
-        return self._times[tube * self.tube_frames - (self._num_seen - len(self._times))]
+    def frames_of_tube(self, tube: int) -> FramePlan:
+        """The frames of a tube, once its pixels were read; of a live source for the last tubes only."""
+        first = tube * self.tube_frames - (self._num_seen - len(self._times))
+        indices, times = (
+            list(seen)[first : first + self.tube_frames] for seen in (self._indices, self._times)
+        )
+        count = len(indices)
+        return FramePlan(
+            indices=np.array(indices, np.int64),
+            timestamps_seconds=np.array(times, np.float64),
+            scale=np.ones(count),
+            group=np.zeros(count, np.int64),
+        )
 
     def pixels(self, pixel_format: PixelFormat = "gray") -> Iterator[UInt8Array]:
         """Give the frames one by one as the gate judges them: uint8 [h, w], or "rgb24" uint8 [h, w, 3]."""

@@ -11,7 +11,7 @@ import numpy as np
 from framegate.errors import BudgetError, ConfigError, FrameError
 from framegate.tokenizers.cell_rules import cell_rule, cell_rule_names
 from framegate.tokenizers.clip import Clip, VideoStream
-from framegate.tokenizers.clip.pixels import luma
+from framegate.tokenizers.clip.pixels import Resample, luma
 from framegate.tokenizers.gate.config import MOTION_RULE, GateConfig
 from framegate.tokenizers.gate.grid import CellGrid, grid_for, one_size_notes, tubes_of
 from framegate.tokenizers.gate.plan import GatePlan
@@ -31,6 +31,7 @@ def gate_stream(
     width_px: int = 448,
     cell_px: int = 28,
     tube_frames: int = 1,
+    resample: Resample = "area",
 ) -> Iterator[GatePlan]:
     """Gate a video as it is read, a camera's or a file's.
 
@@ -43,10 +44,11 @@ def gate_stream(
         width_px: width the frames are judged and handed over at; the height follows, both multiples of cell_px.
         cell_px: side of a cell.
         tube_frames: frames per tube; a last tube that is not full repeats its last frame.
+        resample: how frames are brought to that size.
 
     Returns:
-        Iterator over the plans of single tubes, in order of time, each with its frames (`source_frames()`);
-        `GatePlan.concatenate` joins them. What stands aside is told in `stream.warnings`.
+        Iterator over the plans of single tubes, in order of time, each with its frames (`source_frames()`) and which
+        they are (`frames`); `GatePlan.concatenate` joins them. What stands aside is told in `stream.warnings`.
 
     Raises:
         BudgetError: keep_ratio below 1, an exact budget, which a stream without a known end cannot meet.
@@ -70,7 +72,14 @@ def gate_stream(
     frames = None if stream.info.is_live else sample_frames(stream.info, config.frames)
     stream.warnings.extend((*frames.notes, *one_size_notes(frames)) if frames is not None else ())
     size_px = (grid.height_px, grid.width_px)
-    clip = Clip(stream=stream, frames=frames, size_px=size_px, cell_px=cell_px, tube_frames=tube_frames)
+    clip = Clip(
+        stream=stream,
+        frames=frames,
+        size_px=size_px,
+        cell_px=cell_px,
+        tube_frames=tube_frames,
+        resample=resample,
+    )
     return _gated(clip, grid, config.gate, config.budget.max_tokens)
 
 
@@ -95,8 +104,14 @@ def _gated(clip: Clip, grid: CellGrid, gate: GateConfig | None, max_tokens: int 
         if max_tokens is not None:
             plan = replace(plan, keep=_capped(plan, max_tokens - kept))
         kept += plan.num_kept
-        seconds = clip.tube_seconds(number)
-        yield replace(plan, timestamps_seconds=np.array([seconds]), open_frames=partial(iter, frames))
+        of_tube = clip.frames_of_tube(number)
+        seconds = float(of_tube.timestamps_seconds[0])
+        yield replace(
+            plan,
+            timestamps_seconds=np.array([seconds]),
+            frames=of_tube,
+            open_frames=partial(iter, frames),
+        )
         if max_tokens is not None and kept >= max_tokens:
             warnings.append(f"max_video_tokens {max_tokens} spent at {seconds:.2f} s, where the stream ends")
             return
