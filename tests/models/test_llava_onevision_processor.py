@@ -1,10 +1,5 @@
 """The processor of LLaVA-OneVision with a front end: files and frames in, patches under kept cells out."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -173,64 +168,6 @@ def test_a_saved_pair_reads_back_and_answers_alike(tmp_path, clip):
     stock = AutoProcessor.from_pretrained(tmp_path)
     assert type(stock.video_processor).__name__ == "LlavaOnevisionVideoProcessor"
     assert AutoModelForImageTextToText.from_pretrained(tmp_path).config.model_type == FAMILY
-
-
-WORKER = """
-import importlib.util, json, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torchvision":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-stock_find_spec = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: (
-    None if name.partition(".")[0] == "torchvision" else stock_find_spec(name, *rest)
-)
-sys.meta_path.insert(0, Blocked())
-
-import framegate
-from framegate.models.tiny import tiny_model, tiny_pair
-from framegate.models.video_processor import load_processor
-
-folder, clip = sys.argv[1:]
-
-def ask(processor):
-    content = [{"type": "video", "path": clip, "video_end": 4.0}, {"type": "text", "text": "What moves?"}]
-    inputs = processor.apply_chat_template(
-        [{"role": "user", "content": content}],
-        tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt",
-    )
-    placeholders = int((inputs["input_ids"] == processor.video_token_id).sum())
-    return {"keys": sorted(inputs), "placeholders": placeholders, "class": type(processor).__name__}
-
-loaded = load_processor(folder, "llava_onevision")
-results = {"dense": ask(loaded)}
-with framegate.attach(tiny_model("llava_onevision"), loaded, "gate", keep_ratio=0.5):
-    results["gated"] = ask(loaded)
-results["built"] = ask(tiny_pair("llava_onevision")[1])
-results["imported"] = "torchvision" in sys.modules
-print(json.dumps(results))
-"""
-
-
-def test_no_torchvision_is_needed(tmp_path, clip):
-    llava_processor().save_pretrained(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", WORKER, str(tmp_path), clip],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert not found.pop("imported")
-    for way, asked in found.items():
-        # where nothing is reduced, all frames of the window, as the stock processor takes them
-        assert asked["placeholders"] == (8 if way == "gated" else 40) * 16 + 1
-        assert asked["class"] == "LlavaOnevisionProcessor"
-        assert ("framegate_plan" in asked["keys"]) == ("framegate_notes" in asked["keys"])
-        assert ("framegate_plan" in asked["keys"]) == (way == "gated")
 
 
 def test_a_processor_can_be_loaded_by_name(tmp_path):

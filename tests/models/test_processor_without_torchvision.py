@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from clips import gradient_frames, write_clip
 from tiny import FAMILIES, stock_processor
+from tiny_llava import FAMILY as LLAVA
+from tiny_llava import llava_processor
 
 pytestmark = pytest.mark.floor
 
@@ -30,9 +32,9 @@ importlib.util.find_spec = lambda name, *rest: (
 )
 sys.meta_path.insert(0, Blocked())
 
+import framegate
 from framegate.configs.loader import load_config
-from framegate.models.tiny import tiny_tokenizer
-from framegate.models.tiny import chat_template
+from framegate.models.tiny import chat_template, tiny_model, tiny_pair, tiny_tokenizer
 from framegate.models.video_processor import attach_processor, build_processor, load_processor
 from framegate.models.video_processor import torchvision_found
 
@@ -43,16 +45,16 @@ def stock_error(folder):
     except ImportError as error:
         return str(error)
 
-def ask(processor, clip):
+def ask(processor, clip, **settings):
     content = [{"type": "video", "path": clip, "video_end": 4.0}, {"type": "text", "text": "What moves?"}]
     inputs = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt",
-        processor_kwargs={"fps": 2},
+        processor_kwargs=settings,
     )
     return {
         "keys": sorted(inputs),
-        "grid": inputs["video_grid_thw"].tolist(),
+        "grid": inputs["video_grid_thw"].tolist() if "video_grid_thw" in inputs else None,
         "placeholders": int((inputs["input_ids"] == processor.video_token_id).sum()),
         "rows": len(inputs["pixel_values_videos"]),
         "class": type(processor).__name__,
@@ -62,17 +64,24 @@ root, clip = Path(sys.argv[1]), sys.argv[2]
 found = {"torchvision_found": torchvision_found()}
 for family in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
     loaded = load_processor(root / family)
-    results = {"stock_error": stock_error(root / family), "dense": ask(loaded, clip)}
-    results["legacy"] = ask(load_processor(root / (family + "-legacy"), family), clip)
+    results = {"stock_error": stock_error(root / family), "dense": ask(loaded, clip, fps=2)}
+    results["legacy"] = ask(load_processor(root / (family + "-legacy"), family), clip, fps=2)
     attachment = attach_processor(loaded, family, load_config("gate", keep_ratio=0.5).plan)
-    results["gated"] = ask(loaded, clip)
+    results["gated"] = ask(loaded, clip, fps=2)
     loaded.save_pretrained(root / (family + "-saved"))
     attachment.detach()
-    results["detached"] = ask(loaded, clip)
+    results["detached"] = ask(loaded, clip, fps=2)
     size = {"shortest_edge": 28 * 28 * 4, "longest_edge": 28 * 28 * 24}
     built = build_processor(family, tiny_tokenizer(), chat_template=chat_template(family), size=size)
-    results["built"] = ask(built, clip)
+    results["built"] = ask(built, clip, fps=2)
     found[family] = results
+# a family whose stock processor takes frames instead of patches
+loaded = load_processor(root / "llava_onevision", "llava_onevision")
+results = {"dense": ask(loaded, clip)}
+with framegate.attach(tiny_model("llava_onevision"), loaded, "gate", keep_ratio=0.5):
+    results["gated"] = ask(loaded, clip)
+results["built"] = ask(tiny_pair("llava_onevision")[1], clip)
+found["llava_onevision"] = results
 found["imported"] = "torchvision" in sys.modules
 print(json.dumps(found))
 """
@@ -86,6 +95,7 @@ def root(tmp_path_factory):
         stock_processor(family).save_pretrained(folder / family)
         stock_processor(family).save_pretrained(folder / f"{family}-legacy")
         _make_legacy(folder / f"{family}-legacy")
+    llava_processor().save_pretrained(folder / LLAVA)
     return folder
 
 
@@ -126,6 +136,16 @@ def test_a_path_goes_through_the_chat_template(found, family, way):
     assert asked["rows"] == 4 * asked["placeholders"] // (2 if way == "gated" else 1)
     assert ("framegate_plan" in asked["keys"]) == (way == "gated")
     assert asked["class"] == type(stock_processor(family)).__name__
+
+
+@pytest.mark.parametrize("way", ["dense", "gated", "built"])
+def test_a_path_goes_to_a_family_of_frames(found, way):
+    asked = found[LLAVA][way]
+    # where nothing is reduced, all frames of the window, as the stock processor takes them
+    assert asked["placeholders"] == (8 if way == "gated" else 40) * 16 + 1
+    assert asked["class"] == "LlavaOnevisionProcessor"
+    assert ("framegate_plan" in asked["keys"]) == ("framegate_notes" in asked["keys"])
+    assert ("framegate_plan" in asked["keys"]) == (way == "gated")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
