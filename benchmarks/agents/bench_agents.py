@@ -1,6 +1,7 @@
 """framegate/nano learns to look again: rendered videos, SFT, GRPO, and find-the-moment questions at equal tokens.
 
     python benchmarks/agents/bench_agents.py FOLDER [--csv benchmarks/agents/results/agents.csv] [--small]
+    python benchmarks/agents/bench_agents.py FOLDER --arms uniform search second --csv benchmarks/agents/results/search.csv
 
 FOLDER gets the videos, the runs of examples/grpo.py and answers.jsonl; broken off anywhere, the same command goes on.
 Sized for an hour and a half on two idle cores. Every arm reads 384 video tokens a question, all its turns together;
@@ -8,6 +9,7 @@ fewer where it answers without a look, or the video ends before:
 
     uniform    nano as it ships, 32 frames of the whole video
     search     nano as it ships, 32 frames around the time that the question names: a script looks, nothing is trained
+    second     the same, 8 frames of the second that the question names and no other
     random     the model after GRPO, whose look is drawn at random among the legal ones, and has the frames of the turn
                that nobody read as well
     sft        the model after its warm start on scripted trajectories
@@ -33,13 +35,15 @@ from framegate.tools.agents.policies import policy_named
 from framegate.tools.agents.speakers import random_looks
 from framegate.tools.evaluation import read_folder, score
 from framegate.tools.evaluation.generator import write_dataset
-from framegate.tools.evaluation.summary import Resampling
+from framegate.tools.evaluation.summary import Estimate, Resampling
 from framegate.tools.lines_file import LinesFile
 from framegate.tools.training import load_finetuned, settings_from_argv
 
 ROOT = Path(__file__).parents[2]
-ARMS = ("uniform", "search", "random", "sft", "grpo")
+ARMS = ("uniform", "search", "second", "random", "sft", "grpo")
+UNTRAINED = ARMS[:3]
 FRAMES = 32  # 16 tubes of 24 cells
+SECOND_FRAMES = 8
 CLOSE_SECONDS = 4.0
 SEED = 0
 # name: split, seconds, videos, questions a video
@@ -51,13 +55,13 @@ SMALL_RUN = ("--sft_steps", "2", "--grpo_steps", "2", "--save_steps", "1", "--nu
 
 def render(folder, sets):
     """Videos of each set; a set is whole once its questions are written."""
-    for seed, (name, (split, seconds, videos, questions)) in enumerate(sets.items()):
+    for name, (split, seconds, videos, questions) in sets.items():
         if not (folder / name / "questions.jsonl").exists():
             write_dataset(
                 folder / name,
                 split=split,
                 videos=videos,
-                seed=100 + seed,
+                seed=100 + list(SETS | TESTS).index(name),
                 questions=questions,
                 kinds=("text_at",),
                 duration_seconds=float(seconds),
@@ -91,9 +95,9 @@ def train(folder, data, extra):
 
 def asker(arm, folder, policy):
     """Ask one question: `ask(question) -> answer, video tokens, why it stopped`."""
-    if arm in ("uniform", "search"):
+    if arm in UNTRAINED:
         model, processor = framegate.from_pretrained("framegate/nano", front_end="dense")
-        return lambda question: ask_once(model, processor, question, close=arm == "search")
+        return lambda question: ask_once(model, processor, question, frames_of(arm, question))
     model, processor = load_finetuned(folder / "run" / ("sft" if arm == "sft" else "grpo") / "final")
     speak = ModelSpeaker(model, processor, is_constrained=True, max_new_tokens=48)
     if arm == "random":
@@ -108,17 +112,18 @@ def asker(arm, folder, policy):
     return ask
 
 
-def ask_once(model, processor, question, *, close):
+def frames_of(arm, question):
+    """Frames that an arm without an agent shows."""
+    info, at = probe(question.path), question.time_seconds
+    if arm == "uniform":
+        return sampler("uniform")(info, num_frames=FRAMES)
+    start, end = (at - CLOSE_SECONDS, at + CLOSE_SECONDS) if arm == "search" else (int(at), int(at) + 1)
+    window = {"start_seconds": max(start, 0.0), "end_seconds": min(end, info.duration_seconds)}
+    return sampler("uniform")(info, num_frames=FRAMES if arm == "search" else SECOND_FRAMES, **window)
+
+
+def ask_once(model, processor, question, plan):
     """Ask in nano's own words, without an agent."""
-    info = probe(question.path)
-    window = {}
-    if close:
-        start = max(question.time_seconds - CLOSE_SECONDS, 0.0)
-        window = {
-            "start_seconds": start,
-            "end_seconds": min(start + 2 * CLOSE_SECONDS, info.duration_seconds),
-        }
-    plan = sampler("uniform")(info, num_frames=FRAMES, **window)
     content = [
         {"type": "video", "video": str(question.path), "plan": plan},
         {"type": "text", "text": question.question},
@@ -148,10 +153,10 @@ def policy_of(arm):
     return policy_named("love_r1", settings | {"slow_frames": settings["slow_frames"] + more})
 
 
-def answer_all(folder, tests):
+def answer_all(folder, tests, arms):
     """Rows of all arms, those of answers.jsonl not asked again."""
     with AnswersFile(folder / "answers.jsonl", {"seed": SEED}, resumes_on=("seed",)) as file:
-        for arm in ARMS:
+        for arm in arms:
             asked = [(name, q) for name in tests for q in read_folder(folder / name).questions]
             left = [(name, q) for name, q in asked if f"{arm}-{name}-{q.id}" not in file.done]
             ask = asker(arm, folder, policy_of(arm)) if left else None
@@ -179,20 +184,22 @@ def answered(ask, arm, name, question, file):
     return row
 
 
-def table(done, tests):
-    """Accuracy of each arm, and of GRPO less each other arm, with intervals that resample videos."""
+def table(done, tests, chosen):
+    """Accuracy of each arm, and of GRPO, where it was asked, less each other, with intervals that resample videos."""
     rows = []
     for name in (*tests, "all"):
         arms = {
             arm: {row["question"]: row for row in done if row["arm"] == arm and name in (row["set"], "all")}
-            for arm in ARMS
+            for arm in chosen
         }
-        ids = sorted(arms["grpo"])
-        draws = Resampling([arms["grpo"][one]["video"] for one in ids], seed=SEED)
-        best = [arms["grpo"][one]["correct"] for one in ids]
-        for arm in ARMS:
+        first = arms[chosen[0]]
+        ids = sorted(first)
+        draws = Resampling([first[one]["video"] for one in ids], seed=SEED)
+        best = [arms["grpo"][one]["correct"] for one in ids] if "grpo" in arms else None
+        for arm in chosen:
             correct = [arms[arm][one]["correct"] for one in ids]
-            own, less = draws.mean(correct), draws.difference(best, correct)
+            own = draws.mean(correct)
+            less = Estimate(None) if best is None else draws.difference(best, correct)
             tokens = [arms[arm][one]["video_tokens"] for one in ids]
             rows.append(
                 {
@@ -225,12 +232,19 @@ def main():
     parser.add_argument(
         "--small", action="store_true", help="seconds of video and two steps: is all in its place?"
     )
+    parser.add_argument(
+        "--arms", nargs="+", default=ARMS, choices=ARMS, help="those without training need none to have been"
+    )
     arguments = parser.parse_args()
     folder, small = arguments.folder, arguments.small
-    render(folder, SMALL if small else SETS | TESTS)
-    train(folder, join(folder, SETS), SMALL_RUN if small else ())
-    done = answer_all(folder, TESTS)
-    write_csv(arguments.csv or folder / "agents.csv", table(done, TESTS))
+    learns = not set(arguments.arms) <= set(UNTRAINED)
+    sets = (SETS if learns else {}) | TESTS
+    # a set's videos are those of its place among all
+    render(folder, {name: SMALL[name] if small else how for name, how in sets.items()})
+    if learns:
+        train(folder, join(folder, SETS), SMALL_RUN if small else ())
+    done = answer_all(folder, TESTS, arguments.arms)
+    write_csv(arguments.csv or folder / "agents.csv", table(done, TESTS, arguments.arms))
 
 
 if __name__ == "__main__":
