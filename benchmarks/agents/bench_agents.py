@@ -1,7 +1,7 @@
 """framegate/nano learns to look again: rendered videos, SFT, GRPO, and find-the-moment questions at equal tokens.
 
     python benchmarks/agents/bench_agents.py FOLDER [--csv benchmarks/agents/results/agents.csv] [--small]
-    python benchmarks/agents/bench_agents.py FOLDER --arms uniform search second --csv benchmarks/agents/results/search.csv
+    python benchmarks/agents/bench_agents.py FOLDER --arms uniform search second --csv search.csv
 
 FOLDER gets the videos, the runs of examples/grpo.py and answers.jsonl; broken off anywhere, the same command goes on.
 Sized for an hour and a half on two idle cores. Every arm reads 384 video tokens a question, all its turns together;
