@@ -77,6 +77,16 @@ def test_large_frames_are_refused_before_the_first_is_decoded(clip, monkeypatch)
         framegate.plan_video(clip, cap_pixels=1000)
 
 
+def test_frames_that_grow_on_the_way_are_refused_where_they_do(tmp_path):
+    small = write_clip(tmp_path / "a.ts", FRAMES)
+    large = write_clip(tmp_path / "b.ts", gradient_frames(20, height_px=112, width_px=168))
+    joined = small.read_bytes() + large.read_bytes()
+    assert len(framegate.plan_video(joined, fps=10).frames) == 40
+    with pytest.raises(CapError, match=r"18,816 pixels a frame \(168 x 112\), and cap_pixels is 4,704") as caught:
+        framegate.plan_video(joined, fps=10, cap_pixels=4704)
+    assert caught.value.cap == "cap_pixels"
+
+
 def test_seconds_and_frames_are_those_of_the_window(clip):
     plan = framegate.plan_video(
         clip, fps=10, start_seconds=0.5, end_seconds=1.5, cap_seconds=1, cap_frames=10

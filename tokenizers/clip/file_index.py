@@ -52,6 +52,7 @@ class FileIndex:
         lookup: how a decoded frame finds its place: by its time stamp, or by counting frames from the start.
         can_seek: decoding may start at a keyframe.
         stamps: of all packets, where the container's clock had to be mended; None where it is right.
+        caps: the most pixels of a frame, which may grow on the way.
     """
 
     info: VideoInfo
@@ -60,6 +61,7 @@ class FileIndex:
     lookup: Literal["time", "count"]
     can_seek: bool
     stamps: Stamps | None = field(default=None, repr=False)
+    caps: Caps = NO_CAPS
 
 
 def index_file(source: Path | bytes, *, video_stream: int | None = None, caps: Caps = NO_CAPS) -> FileIndex:
@@ -117,6 +119,7 @@ def index_file(source: Path | bytes, *, video_stream: int | None = None, caps: C
         lookup=lookup,
         can_seek=lookup == "time" and packets.stamps is None,
         stamps=packets.stamps,
+        caps=caps,
     )
 
 

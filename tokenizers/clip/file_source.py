@@ -38,6 +38,7 @@ def read_frames(index: FileIndex, wanted: Int64Array, view: View, note: Note) ->
 
     Raises:
         VideoError: the file has gone, or not one wanted frame could be decoded.
+        CapError: a frame is larger than the index's caps allow, though the first was not.
     """
     reader = FileReader(index)
     convert = PixelConverter(view, index.info, note)
@@ -195,6 +196,7 @@ class FileReader:
             self._is_unclean |= frames is None
             self.num_failed += frames is None
             for frame in frames or ():
+                self._index.caps.check_pixels(frame.width, frame.height, repr(str(self._index.info.source)))
                 self.pixel_aspect = self._aspects.of(frame)
                 if floor_tick is not None and frame.pts is not None and frame.pts < floor_tick:
                     continue
