@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -46,6 +46,7 @@ from framegate.models.mechanism import mechanism_of
 from framegate.models.transformers_private import LOSS_NAME
 from framegate.models.video_processor import ProcessorAttachment
 from framegate.models.video_processor.sources import SHARES
+from framegate.models.video_tokens import VideoTokens
 from framegate.per_thread import PerThread
 from framegate.report import Report
 
@@ -53,6 +54,19 @@ OWNER = "_framegate_front_end"
 BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
 # all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
 _OWN = ("model", "family", "config", "processor", "modules")
+
+
+class Encoding(NamedTuple):
+    """What the language model reads of a call, before it does.
+
+    Args:
+        inputs: keyword arguments for `generate` of the stock model, without a front end: the shorter prompt, its
+            positions, and what the tower and the stages made.
+        tokens: the tokens with their provenance; None where the call is the stock model's own.
+    """
+
+    inputs: dict[str, Any]
+    tokens: VideoTokens | None
 
 
 class FrontEnd:
@@ -204,6 +218,23 @@ class FrontEnd:
                 "or detach and attach with other settings."
             )
         super().__setattr__(name, value)
+
+    def encode(self, **inputs: Any) -> Encoding:
+        """Run tower and stages alone, for a language model that reads their tokens later or elsewhere.
+
+        Args:
+            inputs: what the processor gave, as for `generate`.
+
+        Returns:
+            The shorter prompt and its tokens.
+
+        Raises:
+            AttachmentError, BudgetError, PlaceholderError: as `generate`.
+        """
+        call = self._open(inputs, generating=True)
+        short = call.for_generate(self.model)
+        self._account(call)
+        return Encoding(short, getattr(call, "tokens", None))
 
     @property
     def is_attached(self) -> bool:

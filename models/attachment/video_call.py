@@ -90,6 +90,7 @@ class VideoCall(Call):
             self._part(carried, generating=generating)
         self.report = Report(preset=config.preset)
         self.encoded: Encoded | None = None
+        self.tokens: VideoTokens | None = None
 
     def forward(self) -> dict[str, Any]:
         """Gate, encode, merge and shorten.
@@ -224,6 +225,7 @@ class VideoCall(Call):
     def _spelled(self, tokens: VideoTokens, placeholders: Tensor, encoded: Encoded) -> dict[str, Any]:
         """The shorter call, in which the language model reads these tokens."""
         attached = self.attached
+        self.tokens = tokens
         self.report.kept_tokens = tokens.num_tokens
         columns = kept_columns(
             attached.inner.config,

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -232,3 +233,61 @@ def test_patches_come_back_as_inputs_and_answers_as_a_model_gives_them(videos, t
     answer = processor.decode(ids[0, want["input_ids"].shape[1] :], skip_special_tokens=True).strip()
     assert row["answer"] == answer
     assert row["tokens_kept"] == framegate.front_end_of(model).report.kept_tokens
+
+
+def test_errors_are_tried_again_when_asked_and_the_new_row_takes_the_place_of_the_old(tmp_path):
+    folder, out = tmp_path / "videos", tmp_path / "out"
+    folder.mkdir()
+    write_clip(folder / "a.mp4", gradient_frames(6, height_px=64, width_px=96))
+    for name in ("b.mp4", "c.mp4"):
+        (folder / name).write_bytes(b"no video yet")
+    assert run(folder, out, shard_videos=3).errors == 2
+    write_clip(folder / "b.mp4", gradient_frames(7, height_px=64, width_px=96))
+    assert run(folder, out).made == 0
+    done = run(folder, out, retry_errors=True)
+    assert (done.made, done.errors, done.skipped) == (2, 1, 1)
+    assert [(row["id"], row["status"]) for row in done.shards] == [
+        ("a.mp4", "ok"),
+        ("b.mp4", "ok"),
+        ("c.mp4", "error"),
+    ]
+    assert (len(done.shards), done.shards.errors, done.shards.error_ids()) == (3, 1, {"c.mp4"})
+    assert [done.shards[place]["id"] for place in range(3)] == ["a.mp4", "b.mp4", "c.mp4"]
+    # a third time, the one that is left
+    assert (run(folder, out, retry_errors=True).made, len(read_shards(out))) == (1, 3)
+
+
+def test_tokens_come_back_as_inputs_of_the_stock_model_and_say_where_they_come_from(tmp_path):
+    import torch
+
+    from framegate.models.nano import shipped_folder
+    from framegate.tools.batch import model_inputs
+    from framegate.tools.evaluation.ask import question_inputs
+
+    settings = {"keep_ratio": 0.5, "tower_ratio": 0.25, "fps": 4}
+    clip, question = resources.files("framegate") / "assets/codes.mp4", "What text stands at 4.9 seconds?"
+    job = Job(output="tokens", question=question, overrides=settings)
+    (row,) = run(clip, tmp_path / "tokens", job).shards
+    model, processor = framegate.from_pretrained("framegate/nano", framegate.load_config(**settings))
+    inputs = question_inputs(processor, str(clip), question)
+    want = model.generate(**inputs, max_new_tokens=5, do_sample=False)
+    stock = type(model).from_pretrained(shipped_folder("framegate/nano")).eval()
+    stock.model.visual.register_forward_pre_hook(lambda *_: pytest.fail("the tower ran"))
+    given = model_inputs(row)
+    with torch.no_grad():
+        ids = stock.generate(**given, max_new_tokens=5, do_sample=False)
+    new = ids[:, given["input_ids"].shape[1] :]
+    assert torch.equal(new, want[:, inputs["input_ids"].shape[1] :])
+    told, report = row["tokens"], framegate.front_end_of(model).report
+    assert len(told["cell"]) == row["tokens_kept"] == report.kept_tokens < row["tokens_dense"]
+    assert row["cells_encoded"] == report.encoded_cells < report.kept_tokens
+    # what was skipped is shown again
+    assert (told["age"] > 0).any()
+    assert told["shapes"].prod(1).sum() == len(told["source"]) == row["tokens_dense"]
+
+
+def test_a_row_without_inputs_says_so():
+    from framegate.tools.batch import model_inputs
+
+    with pytest.raises(ConfigError, match="holds no inputs"):
+        model_inputs({"id": "a", "status": "error"})

@@ -82,7 +82,9 @@ def test_frames_that_grow_on_the_way_are_refused_where_they_do(tmp_path):
     large = write_clip(tmp_path / "b.ts", gradient_frames(20, height_px=112, width_px=168))
     joined = small.read_bytes() + large.read_bytes()
     assert len(framegate.plan_video(joined, fps=10).frames) == 40
-    with pytest.raises(CapError, match=r"18,816 pixels a frame \(168 x 112\), and cap_pixels is 4,704") as caught:
+    with pytest.raises(
+        CapError, match=r"18,816 pixels a frame \(168 x 112\), and cap_pixels is 4,704"
+    ) as caught:
         framegate.plan_video(joined, fps=10, cap_pixels=4704)
     assert caught.value.cap == "cap_pixels"
 

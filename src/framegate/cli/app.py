@@ -207,7 +207,7 @@ def batch(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the shards; a run that was cut off goes on there.")],
     output: Annotated[
-        str, typer.Option(help="plans, or of --model: patches (its inputs, kept patches alone), answers.")
+        str, typer.Option(help="plans, or of --model: patches (inputs, kept ones alone), tokens, answers.")
     ] = "plans",
     model: Model = None,
     family: Annotated[
@@ -230,6 +230,9 @@ def batch(
     shard_videos: Annotated[
         int | None, typer.Option(min=1, help="Most videos of a shard; else 32 plans, 4 of the others.")
     ] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Try again the videos whose row is an error.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan, cut or ask a data set of videos into Parquet shards. Exit code 1 when no row is whole."""
@@ -248,6 +251,7 @@ def batch(
         engine=engine,
         workers=workers,
         shard_videos=shard_videos,
+        retry_errors=retry_errors,
     )
     if not batch_command(options, as_json=as_json):
         raise typer.Exit(1)

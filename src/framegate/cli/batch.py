@@ -33,6 +33,7 @@ class BatchOptions:
     engine: Any
     workers: int | None
     shard_videos: int | None
+    retry_errors: bool
 
 
 def batch_command(options: BatchOptions, *, as_json: bool) -> bool:
@@ -56,6 +57,7 @@ def batch_command(options: BatchOptions, *, as_json: bool) -> bool:
         engine=options.engine,
         workers=(os.cpu_count() or 1) if options.workers is None else options.workers,
         shard_videos=options.shard_videos,
+        retry_errors=options.retry_errors,
         command=shlex.join(["framegate", *sys.argv[1:]]),
     )
     rows = len(done.shards)

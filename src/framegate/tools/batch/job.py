@@ -18,9 +18,10 @@ from framegate.types import FramePlan
 from framegate.version import __version__
 
 if TYPE_CHECKING:
+    from framegate.report import Report
     from framegate.tokenizers.gate.plan import GatePlan
 
-Output = Literal["plans", "patches", "answers"]
+Output = Literal["plans", "patches", "tokens", "answers"]
 Row = dict[str, Any]
 # what must be the same for a folder of shards to be gone on with
 RESUMES_ON = ("output", "config", "model", "family", "question", "max_new_tokens", "versions")
@@ -34,10 +35,10 @@ class Job:
 
     Args:
         output: "plans", which cells would be encoded, without a model; "patches", a model's inputs with the kept
-            patches alone; "answers" of a model.
+            patches alone; "tokens", its inputs behind tower and stages; "answers" of a model.
         preset: configuration, as for `framegate.attach`.
         overrides: settings replaced by name.
-        model: checkpoint, folder or hub id, of patches and answers; None for framegate/nano, which ships.
+        model: checkpoint, folder or hub id, of all but plans; None for framegate/nano, which ships.
         family: for plans, whose size rule, cells and tubes hold; None for frames of 448 px and cells of 28.
         question: what is asked where an item has no question of its own.
         max_new_tokens: longest answer.
@@ -62,7 +63,7 @@ class Job:
     @property
     def has_two_stages(self) -> bool:
         """True where a model, on its device, goes on with what workers read."""
-        return self.output == "answers"
+        return self.output in ("tokens", "answers")
 
     def header(self, command: str) -> Row:
         """Say where rows come from: settings, versions and the command."""
@@ -129,7 +130,7 @@ class Prepare:
 
 
 class Finish:
-    """The second stage, on the model's device: inputs in, answers out.
+    """The second stage, on the model's device: inputs in, tokens or answers out.
 
     Args:
         job: what to make.
@@ -146,29 +147,43 @@ class Finish:
         )
 
     def __call__(self, row: Row) -> Row:
-        """The row with the answer in place of the inputs; rows of status "error" pass."""
+        """The row with tokens or the answer in place of the inputs; rows of status "error" pass."""
         if row["status"] == "error":
             return row
         arrays = row.pop("arrays")
-        return row | guarded(lambda: self._answer(arrays))
+        finish = self._tokens if self.job.output == "tokens" else self._answer
+        return row | guarded(lambda: finish(arrays))
 
-    def _answer(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Row:
+    def _tokens(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Row:
         import torch
 
         import framegate
+        from framegate.tools.batch.tokens import model_inputs, token_arrays
 
-        inputs = {name: torch.from_numpy(value).to(self._model.device) for name, value in arrays.items()}
+        front_end = framegate.front_end_of(self._model)
+        assert front_end is not None
+        with torch.no_grad():
+            encoding = front_end.encode(**model_inputs({"inputs": arrays}, self._model.device))
+        return {"arrays": token_arrays(encoding)} | self._counts(front_end.report)
+
+    def _answer(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Row:
+        import framegate
+        from framegate.tools.batch.tokens import model_inputs
+
+        inputs = model_inputs({"inputs": arrays}, self._model.device)
         ids = self._model.generate(
             **inputs, max_new_tokens=self.job.max_new_tokens, do_sample=False, num_beams=1
         )
         front_end = framegate.front_end_of(self._model)
         assert front_end is not None
-        report = front_end.report
         text = self._processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[
             0
         ]
+        return {"answer": text.strip()} | self._counts(front_end.report)
+
+    @staticmethod
+    def _counts(report: Report) -> Row:
         return {
-            "answer": text.strip(),
             "tokens_dense": report.dense_tokens,
             "tokens_kept": report.kept_tokens,
             "cells_encoded": report.encoded_cells,

@@ -59,6 +59,7 @@ def run_batch(
     engine: Engine = "local",
     workers: int = 1,
     shard_videos: Count | None = None,
+    retry_errors: bool = False,
     command: str = "",
     show_progress: bool = True,
 ) -> Done:
@@ -72,6 +73,7 @@ def run_batch(
         workers: processes or actors that read videos; 0 for this process (local).
         shard_videos: most videos of a shard, which is what a kill can cost; None for 32 plans, or 4 of what holds
             pixels, and fewer where workers would stand idle.
+        retry_errors: try again the videos whose row is of status "error"; the new row takes its place.
         command: how the run was started, for the header.
         show_progress: draw a progress bar on a terminal.
 
@@ -94,6 +96,8 @@ def run_batch(
     with _written(folder), ManifestFile(folder / MANIFEST_NAME, header, resumes_on=RESUMES_ON) as manifest:
         _tidy(folder, manifest.done)
         done = {name for line in manifest.rows for name in line["ids"]}
+        if retry_errors:
+            done -= read_shards(folder).error_ids()
         left = [item for item in items if item.id not in done]
         tasks = _tasks(left, _first_number(manifest.done), most, max(workers, 1))
         lines = _ENGINES[engine](tasks, Work(job=job, folder=folder, header=header), workers) if tasks else ()

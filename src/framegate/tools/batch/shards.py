@@ -14,6 +14,7 @@ import numpy as np
 
 from framegate.errors import ConfigError, OutputError
 from framegate.tools.batch.job import Row, plan_of
+from framegate.tools.batch.tokens import are_tokens, tokens_of
 from framegate.tools.lines_file import LinesFile, sync_folder, whole_lines
 
 HEADER_KEY, MANIFEST_NAME, HOLDS = "framegate_batch", "manifest.jsonl", "shards"
@@ -78,6 +79,8 @@ def check_parent() -> None:
 class Shards(Sequence[Row]):
     """The rows of a folder of shards, in the order in which they were written; a torch DataLoader takes it as it is.
 
+    Of a video that was tried again (`retry_errors`) the last row counts.
+
     Args:
         folder: that `framegate batch` wrote.
 
@@ -95,7 +98,9 @@ class Shards(Sequence[Row]):
             )
         self.header: Row = lines[0][HEADER_KEY]
         self._shards = lines[1:]
-        self._ends = np.cumsum([line["rows"] for line in self._shards], dtype=np.int64)
+        self._stale = _stale_places(self._shards)
+        counts = [line["rows"] - len(stale) for line, stale in zip(self._shards, self._stale, strict=True)]
+        self._ends = np.cumsum(counts, dtype=np.int64)
         self._held: tuple[int, list[Row]] = (-1, [])
 
     @property
@@ -106,7 +111,20 @@ class Shards(Sequence[Row]):
     @property
     def errors(self) -> int:
         """Rows of status "error"."""
-        return sum(line["errors"] for line in self._shards)
+        # what was tried again had failed
+        return sum(line["errors"] for line in self._shards) - sum(map(len, self._stale))
+
+    def error_ids(self) -> set[str]:
+        """Ids of the rows of status "error"; of shards without one nothing is read."""
+        import pyarrow.parquet as pq
+
+        found = set[str]()
+        for line, stale in zip(self._shards, self._stale, strict=True):
+            if line["errors"] > len(stale):
+                table = pq.read_table(self._file(line["id"]), columns=["id", "status"])
+                rows = enumerate(table.to_pylist())
+                found |= {row["id"] for place, row in rows if row["status"] == "error" and place not in stale}
+        return found
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -134,13 +152,29 @@ class Shards(Sequence[Row]):
     def _rows(self, number: int) -> Iterator[Row]:
         import pyarrow.parquet as pq
 
-        file = self.folder / self._shards[number]["id"]
+        place, stale = 0, self._stale[number]
+        for batch in pq.ParquetFile(self._file(self._shards[number]["id"])).iter_batches(batch_size=16):
+            for values in batch.to_pylist():
+                if place not in stale:
+                    yield _row(values)
+                place += 1
+
+    def _file(self, name: str) -> Path:
+        file = self.folder / name
         if not file.is_file():
             raise ConfigError(
                 f"{file} is gone, and the manifest names it; put it back, or run into another folder."
             )
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=16):
-            yield from map(_row, batch.to_pylist())
+        return file
+
+
+def _stale_places(lines: Sequence[Row]) -> list[frozenset[int]]:
+    """Of each shard the places of rows whose videos have a later row."""
+    seen, stale = set[str](), list[frozenset[int]]()
+    for line in reversed(lines):
+        stale.append(frozenset(place for place, name in enumerate(line["ids"]) if name in seen))
+        seen.update(line["ids"])
+    return stale[::-1]
 
 
 def is_shard(file: Path) -> bool:
@@ -162,8 +196,9 @@ def read_shards(folder: str | Path) -> Shards:
 
     Returns:
         Its rows, dicts with `id`, `path`, `status`, `error`, `notes` and counts; `plan` where plans were made, the
-        model's `inputs` by name where patches were, `answer` where a model was asked. `.header` says where they come
-        from.
+        model's `inputs` by name where patches or tokens were (`framegate.tools.batch.model_inputs` makes tensors of
+        them), and `tokens`, where each token came from; `answer` where a model was asked. `.header` says where rows
+        come from.
 
     Raises:
         ConfigError: it holds no shards.
@@ -175,6 +210,8 @@ def _row(values: Row) -> Row:
     arrays = {one["name"]: _array(one) for one in values.pop("arrays") or ()}
     if "frames_indices" in arrays:
         return values | {"plan": plan_of(arrays)}
+    if are_tokens(arrays):
+        return values | tokens_of(arrays)
     return values | ({"inputs": arrays} if arrays else {})
 
 
