@@ -3,7 +3,9 @@
     python benchmarks/scale/bench_engines.py                      (needs framegate[ray])
 
 A private Ray is started once, before the clock; its start is a column of its own. Both engines start their workers, who
-import what they need, inside of the clock. Rows are medians. Writes benchmarks/scale/results/engines.csv.
+import what they need, inside of the clock: `of_local` counts that, `of_local_running` goes from the first shard on the
+disk to the last, where all are at work. Rows are medians, ratios those of the medians. Writes
+benchmarks/scale/results/engines.csv.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import environment, write_csv
 
-VIDEOS, RENDERED, FRAMES, WORKERS, TARGET = 200, 8, 50, 2, 1.15
+VIDEOS, RENDERED, FRAMES, WORKERS, SHARD, TARGET = 200, 8, 50, 2, 5, 1.15
 
 
 def render(folder):
@@ -56,22 +58,23 @@ def main():
     began = time.perf_counter()
     ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20)
     start_seconds = time.perf_counter() - began
-    seconds = {"local": [], "ray": []}
+    seconds, running = {"local": [], "ray": []}, {"local": [], "ray": []}
     with tempfile.TemporaryDirectory() as work:
         videos = Path(work) / "videos"
         videos.mkdir()
         render(videos)
         for turn in range(options.rounds):
             for engine, spent in seconds.items():
-                began = time.perf_counter()
+                began, out = time.perf_counter(), Path(work) / f"{engine}{turn}"
                 job = Job(overrides={"keep_ratio": 0.25, "fps": 4})
-                done = run_batch(
-                    str(videos), job, Path(work) / f"{engine}{turn}", engine=engine, workers=WORKERS
-                )
+                done = run_batch(str(videos), job, out, engine=engine, workers=WORKERS, shard_videos=SHARD)
                 spent.append(time.perf_counter() - began)
+                written = [file.stat().st_mtime for file in out.glob("*.parquet")]
+                running[engine].append(max(written) - min(written))
+                print(f"{engine}: {spent[-1]:.1f} s, {running[engine][-1]:.1f} s of them running", flush=True)
                 assert (done.made, done.errors) == (VIDEOS, 0)
     ray.shutdown()
-    local = statistics.median(seconds["local"])
+    local, local_running = (statistics.median(times["local"]) for times in (seconds, running))
     rows = [
         {
             "engine": engine,
@@ -80,6 +83,8 @@ def main():
             "rounds": options.rounds,
             "seconds": round(statistics.median(spent), 1),
             "of_local": round(statistics.median(spent) / local, 3),
+            "running_seconds": round(statistics.median(running[engine]), 1),
+            "of_local_running": round(statistics.median(running[engine]) / local_running, 3),
             "target": TARGET if engine == "ray" else "",
             "load_average": round(os.getloadavg()[2], 1),
             "start_seconds": round(start_seconds, 1) if engine == "ray" else 0.0,
