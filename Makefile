@@ -8,6 +8,8 @@ BROWSER := .venv-browser
 DOCS := .venv-docs
 # where torch comes from: PyPI, or https://download.pytorch.org/whl/cpu for a small CPU build on Linux
 TORCH_INDEX ?=
+# neighbours stay on one worker, which makes what they share once; a worker that is done takes over from the other
+SUITE := python -m pytest -n 2 --dist worksteal
 INSTALLED_FROM := pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
 
 # $(call install,FOLDER,MORE REQUIREMENTS): a virtual environment with all that tests need
@@ -44,13 +46,13 @@ demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares i
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 
 test: $(STAMP)  ## the test suite (2 cores, under 8 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not clients and not families" --durations 10
+	$(BIN)/$(SUITE) -m "not slow and not clients and not families" --durations 10
 
 test-families: $(STAMP)  ## the whole contract on every family (2 cores, under 15 minutes)
-	$(BIN)/python -m pytest -n 2 tests/models/test_families.py tests/models/test_families_own.py tests/models/test_families_sound.py --durations 10
+	$(BIN)/$(SUITE) tests/models/test_families.py tests/models/test_families_own.py tests/models/test_families_sound.py --durations 10
 
 test-slow: $(STAMP)  ## what takes minutes: every kind of fine-tuning run, every kernel compiled for every GPU
-	$(BIN)/python -m pytest -n 2 -m slow --durations 10
+	$(BIN)/$(SUITE) -m slow --durations 10
 
 test-clients: $(CLIENTS)/.installed  ## released packages that people put around it: qwen-vl-utils, TRL, PEFT, accelerate, ...
 	$(CLIENTS)/bin/python -m pytest tests/clients -m clients --durations 10
@@ -66,10 +68,10 @@ fuzz: $(STAMP)  ## twenty thousand damaged videos (half an hour), as many pictur
 	$(BIN)/python tests/support/fuzz_videos.py --corpus pictures --out benchmarks/fuzz/results/pictures.csv
 
 test-floor: $(FLOOR)/.installed  ## what rests on transformers, with the lowest one that is supported (under 3 minutes)
-	$(FLOOR)/bin/python -m pytest -n 2 -m "floor and not slow and not families" --durations 5
+	$(FLOOR)/bin/$(SUITE) -m "floor and not slow and not families" --durations 5
 
 test-floor-full: $(FLOOR)/.installed  ## the test suite and every family with the lowest transformers
-	$(FLOOR)/bin/python -m pytest -n 2 -m "not slow and not clients" --durations 10
+	$(FLOOR)/bin/$(SUITE) -m "not slow and not clients" --durations 10
 
 bench: $(STAMP)  ## time the kernels, whose tests have to pass first, and renew the tables
 	$(BIN)/framegate bench --compile --tests tests/kernels --out benchmarks/kernels/results
