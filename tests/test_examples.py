@@ -1,6 +1,7 @@
 """The examples run as they are printed."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,12 @@ def test_quickstart_runs_and_prints_the_report():
     assert "generate" in out
 
 
-def test_a_tower_of_timm_tells_clips_apart_by_a_quarter_of_their_cells():
+def test_a_tower_of_timm_tells_clips_apart_by_a_quarter_of_their_cells(capsys, monkeypatch):
     pytest.importorskip("timm")
-    out = printed("timm_video.py")
+    example = str(ROOT / "examples/timm_video.py")
+    monkeypatch.setattr(sys, "argv", [example])
+    runpy.run_path(example, run_name="__main__")
+    out = capsys.readouterr().out
     assert "tower 25.0%" in out
     clips, right, asked = map(int, re.search(r"(\d+) clips .* (\d+) of (\d+) told apart", out).groups())
     assert asked == clips // 2
