@@ -10,6 +10,7 @@ benchmarks/scale/results/engines.csv.
 
 import argparse
 import os
+import shlex
 import statistics
 import sys
 import tempfile
@@ -90,6 +91,7 @@ def main():
             "start_seconds": round(start_seconds, 1) if engine == "ray" else 0.0,
         }
         | environment()
+        | {"command": shlex.join(["python", "benchmarks/scale/bench_engines.py", *sys.argv[1:]])}
         for engine, spent in seconds.items()
     ]
     for row in rows:

@@ -11,6 +11,7 @@ names the clip by its path and its rate, and the clip gets a silent track. Write
 
 import argparse
 import os
+import shlex
 import socket
 import statistics
 import subprocess
@@ -145,6 +146,7 @@ def main():
             "load_average": round(os.getloadavg()[2], 1),
         }
         | environment()
+        | {"command": shlex.join(["python", "benchmarks/scale/bench_serve.py", *sys.argv[1:]])}
         for name, spent in times.items()
     ]
     for row in rows:
