@@ -10,6 +10,7 @@ held out; of vtest.avi and vtest_pan.mp4, which is cut out of it, take one.
 
 import argparse
 import math
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from common import write_csv
+from common import environment, write_csv
 from information.metrics import psnr_db, ssim
 
 import framegate
@@ -313,7 +314,8 @@ def main():
     image = image_vae(learnt, given)
     video = video_vae(image, learnt, given)
     rows, windows = measure(image, video, held_out | read_clips(given.unseen, given.short_px), given)
-    write_csv(given.out / "cv_vae.csv", rows)
+    how = {"command": shlex.join(["python", "examples/cv_vae.py", *sys.argv[1:]]), **environment()}
+    write_csv(given.out / "cv_vae.csv", [row | how for row in rows])
     draw(windows, given.out)
     image.save_pretrained(given.out / "image_vae")
     video.save_pretrained(given.out / "video_vae")
