@@ -46,6 +46,7 @@ FRAMES = 32  # 16 tubes of 24 cells
 SECOND_FRAMES = 8
 CLOSE_SECONDS = 4.0
 SEED = 0
+COMMAND = "python benchmarks/agents/bench_agents.py FOLDER"
 # name: split, seconds, videos, questions a video
 SETS = {"train2": ("train", 120, 8, 100), "train5": ("train", 300, 2, 200)}
 TESTS = {"test2": ("test", 120, 6, 16), "test5": ("test", 300, 3, 16)}
@@ -215,6 +216,9 @@ def table(done, tests, chosen):
                     "video_tokens": round(sum(tokens) / len(tokens), 1),
                     "seed": SEED,
                     **environment(),
+                    "command": COMMAND
+                    if chosen == ARMS
+                    else f"{COMMAND} --arms {' '.join(chosen)} --csv search.csv",
                 }
             )
     return rows
