@@ -294,7 +294,8 @@ def draw(windows, path):
     numbers = [0, 2, 6, 12]
     for name, (source, shown) in windows.items():
         rows = {"source": source, **shown}
-        figure = Figure(figsize=(2.2 * len(numbers), 1.75 * len(rows)), layout="constrained")
+        high = 2.2 * source.shape[1] / source.shape[2] + 0.1
+        figure = Figure(figsize=(2.2 * len(numbers), high * len(rows) + 0.2), layout="constrained")
         axes = figure.subplots(len(rows), len(numbers))
         for across, (method, frames) in zip(axes, rows.items(), strict=True):
             for place, number in zip(across, numbers, strict=True):
