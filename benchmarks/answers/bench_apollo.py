@@ -4,7 +4,7 @@
 
 FOLDER is what `python examples/finetune.py examples/finetune/apollo.yaml` wrote. Asked are videos of
 bench_answers.py's test split under four front ends, the last three at a quarter of tower and prompt: none, the
-default, the resampler as it starts (it pools), and as it was trained. Puts results/apollo.csv; cut off, it goes on.
+default, the resampler as it starts (it pools), and as it was trained. Puts apollo.csv; cut off, it goes on.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--videos", type=int, default=16, help="of each size and seed")
     parser.add_argument("--out", type=Path, default=Path("out/answers"))
-    parser.add_argument("--csv", type=Path, default=HERE / "results" / "apollo.csv")
+    parser.add_argument("--csv", type=Path, default=HERE.parent / "learned" / "results" / "apollo.csv")
     parser.set_defaults(split="test", sizes=list(SIZES_PX))
     options = parser.parse_args()
     pair, sets, table, dense = load_pair("framegate/nano"), question_sets("budget", options), [], None
