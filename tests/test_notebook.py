@@ -1,12 +1,17 @@
 """What a notebook shows: tables and bars of the numbers that are printed elsewhere, text as text."""
 
+import ast
+import json
 import re
+import sys
+from types import SimpleNamespace
 from xml.dom.minidom import parseString
 
 import numpy as np
+from pages import ROOT
 
 import framegate
-from framegate.notebook import html_bars
+from framegate.notebook import html_bars, no_bar
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.types import FramePlan
@@ -63,3 +68,33 @@ def test_supported_models_are_a_list_of_dicts_and_a_table():
     table = parsed(rows)
     assert len(table.getElementsByTagName("tr")) == len(rows) + 1
     assert "Qwen3VLForConditionalGeneration" in table.toxml()
+
+
+def test_bars_are_drawn_in_a_notebook_whose_output_is_no_terminal(monkeypatch):
+    assert no_bar(False) is True
+    assert no_bar(True) is None  # tqdm asks whether it is a terminal
+    kernel = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))
+    assert no_bar(True) is False
+    assert no_bar(False) is True
+
+
+def test_the_notebook_shows_what_it_says():
+    """Its code cells one after the other; the last line of each is what a notebook shows."""
+    cells = json.loads((ROOT / "examples/quickstart.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") for cell in cells), "commit it without outputs, which would grow old"
+    names, shown = {}, []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            *body, last = ast.parse("".join(cell["source"])).body
+            rest = [] if isinstance(last, ast.Expr) else [last]
+            exec(compile(ast.Module([*body, *rest], []), "cell", "exec"), names)
+            if not rest:
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+    answer, report, plan, dense, nothing, models = shown
+    assert answer == "7HP"
+    assert (report.tower_ratio, report.keep_ratio, dense.tower_ratio, dense.keep_ratio) == (0.25, 0.25, 1, 1)
+    assert report.encoded_cells == plan.num_kept
+    assert nothing is None
+    for thing in (report, plan, dense, models):
+        parsed(thing)

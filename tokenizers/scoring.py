@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from framegate.errors import ConfigError, FrameError
+from framegate.notebook import no_bar
 from framegate.settings import Count, checked
 from framegate.tokenizers.clip import VideoStream, open_video
 from framegate.tokenizers.clip.window import Window
@@ -163,7 +164,7 @@ def _rows(
     stream: VideoStream, plan: FramePlan, scorer: object | None, query: str | None, show_progress: bool
 ) -> Rows:
     """What is made of each frame, float32 [D] by its index; only frames that are not known yet are decoded."""
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     make, size_px = _maker(unwrapped(scorer), query), _size(stream.info, unwrapped(scorer))
     known: Rows = {}
@@ -175,7 +176,7 @@ def _rows(
         return known
     wanted = FramePlan.from_indices(missing, stream.info.frame_times_seconds)
     frames = stream.frames(wanted, size_px=size_px, pixel_format="gray" if scorer is None else "rgb24")
-    with tqdm(total=len(missing), unit="frame", disable=None if show_progress else True) as bar:
+    with tqdm(total=len(missing), unit="frame", disable=no_bar(show_progress)) as bar:
         for batch in _batches(frames):
             made = make(np.stack([frame.pixels for frame in batch])).astype(np.float32)
             known.update(zip((frame.index for frame in batch), made, strict=True))

@@ -1,7 +1,8 @@
-"""What a notebook shows of reports, plans and tables: small pieces of HTML, all text escaped, nothing loaded."""
+"""What a notebook shows: reports, plans and tables as small pieces of HTML, all text escaped; and progress bars."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -18,6 +19,15 @@ class Rows(list[dict[str, Any]]):
     def _repr_html_(self) -> str:
         columns = list(self[0]) if self else []
         return html_table(columns, ([_spelled(row[name]) for name in columns] for row in self))
+
+
+def no_bar(shown: bool) -> bool | None:
+    """Say what tqdm's `disable` is: bars are drawn on a terminal and in a notebook, whose output is no terminal."""
+    if not shown:
+        return True
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return False if shell is not None and "IPKernelApp" in shell.config else None
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from framegate.errors import VideoError
+from framegate.notebook import no_bar
 from framegate.tokenizers.clip.pixels import PixelFormat, Resample, Size, View, brought, middle, on_black
 from framegate.tokenizers.clip.stream import VideoStream
 from framegate.tokenizers.time_code import burned
@@ -208,8 +209,7 @@ class Clip:
             place = on_black if is_smaller else middle
             frames = (replace(frame, pixels=place(frame.pixels, self.size_px)) for frame in frames)
         total = None if plan is None else len(plan)
-        # disable=None draws on a terminal only
-        hidden = None if self.show_progress else True
+        hidden = no_bar(self.show_progress)
         bar: Iterable[Frame] = tqdm(frames, total=total, desc=verb, unit="frame", leave=False, disable=hidden)
         if not self.burns_seconds:
             return bar

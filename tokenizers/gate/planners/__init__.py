@@ -12,8 +12,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from framegate.notebook import no_bar
 from framegate.tokenizers.gate.camera_motion import is_large_enough
 from framegate.tokenizers.gate.clip_tubes import ClipTubes
 from framegate.tokenizers.gate.config import MOTION_RULE, Budget, GateConfig
@@ -104,13 +105,13 @@ def planned(clip: ClipTubes, config: GateConfig, budget: Budget, progress: Progr
 
 @contextmanager
 def progress_bar(*, show: bool) -> Iterator[Progress]:
-    """A bar for the search that follows decoding; it appears with the first word of progress, on a terminal alone."""
+    """A bar for the search that follows decoding; it appears with the first word of progress."""
     bar: Any = None
 
     def tell(share: float) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(total=100, desc="planning", unit="%", leave=False, disable=None if show else True)
+            bar = tqdm(total=100, desc="planning", unit="%", leave=False, disable=no_bar(show))
         bar.update(round(100 * share) - bar.n)
 
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from framegate.errors import ConfigError, OutputError
+from framegate.notebook import no_bar
 from framegate.settings import Count, read
 from framegate.tools.batch.items import Item, read_items
 from framegate.tools.batch.job import RESUMES_ON, Job
@@ -85,7 +86,7 @@ def run_batch(
             files of others that are named as shards, or one that another run is writing.
         OutputError: the disk is full, or cannot be written.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     read(engine, Engine, "engine")
     most = read(shard_videos, Count | None, "shard_videos") or (
@@ -105,7 +106,7 @@ def run_batch(
             total=len(items),
             initial=len(items) - len(left),
             unit="video",
-            disable=None if show_progress else True,
+            disable=no_bar(show_progress),
         ) as bar:
             for line in lines:
                 _told(manifest, line)

@@ -15,6 +15,7 @@ from lmms_eval.api.instance import GenerationResult, TokenCounts  # type: ignore
 from lmms_eval.api.model import lmms  # type: ignore[import-not-found]
 
 from framegate.errors import ConfigError
+from framegate.notebook import no_bar
 from framegate.tools.evaluation.lmms_eval import first_stop, hf_messages
 
 DEFAULT_MAX_NEW_TOKENS = 128
@@ -79,9 +80,11 @@ class FramegateModel(lmms):
         Raises:
             ConfigError: a part of a message that framegate does not take: sound, or frames in memory as a video.
         """
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
-        return [self._answered(*request.args) for request in tqdm(requests, disable=None, unit="request")]
+        return [
+            self._answered(*request.args) for request in tqdm(requests, disable=no_bar(True), unit="request")
+        ]
 
     def loglikelihood(self, requests: list[Any]) -> list[Any]:
         """Refuse: likelihoods are not offered."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from framegate.configs.loader import DEFAULT_PRESET
 from framegate.errors import ConfigError, FramegateError, UnanswerableError
 from framegate.models.stages.registry import stages
+from framegate.notebook import no_bar
 from framegate.settings import read
 from framegate.tokenizers.relevance import Scorer
 from framegate.tokenizers.scoring import ScoredOnce
@@ -86,7 +87,7 @@ def evaluate(
         AttachmentError: a front end is attached already.
         VideoError: and what else a question may raise, under on_error="raise".
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     import framegate
 
@@ -108,7 +109,7 @@ def evaluate(
         framegate.attach(model, processor, preset, **overrides),
         last_video(processor.video_processor) as memory,
         ResultsFile(out, header, resumes_on=RESUMES_ON) as file,
-        tqdm(total=len(questions.questions), unit="question", disable=None if show_progress else True) as bar,
+        tqdm(total=len(questions.questions), unit="question", disable=no_bar(show_progress)) as bar,
     ):
         for number, question in enumerate(questions.questions):
             if question.id not in file.done:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from framegate.notebook import no_bar
 from framegate.tools.view.chosen import write_frames
 from framegate.tools.view.figures import PlanFigures, iter_tubes, plan_figures, tube_ends_seconds
 from framegate.tools.view.html import PageParts, write_html
@@ -107,8 +108,7 @@ def _write_overlay(
         desc="painting",
         unit="tube",
         leave=False,
-        # None: off a terminal there is no bar
-        disable=None if show_progress else True,
+        disable=no_bar(show_progress),
     )
     with VideoWriter(path) as video:
         for tube in bar:

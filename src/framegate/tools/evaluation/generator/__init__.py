@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from framegate.errors import ConfigError, nearest
+from framegate.notebook import no_bar
 from framegate.tools.evaluation.generator.asking import KINDS, ask_about
 from framegate.tools.evaluation.generator.render import Pixels, Renderer
 from framegate.tools.evaluation.generator.script import NATIVE_FPS, SIZES_PX, Script, write_script
@@ -66,7 +67,7 @@ def write_dataset(
 
     Source: ours, after the questions of DIVE (arXiv 2509.14199).
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     longest_seconds = duration_seconds if longest_seconds is None else longest_seconds
     _check(kinds, size, (duration_seconds, longest_seconds), videos=videos, questions=questions)
@@ -78,7 +79,7 @@ def write_dataset(
     (folder / VIDEOS_NAME).mkdir(parents=True, exist_ok=True)
     backgrounds = _ClipFrames(clips)
     lines: list[str] = []
-    for number in tqdm(range(videos), unit="video", disable=None if show_progress else True):
+    for number in tqdm(range(videos), unit="video", disable=no_bar(show_progress)):
         written = write_script(
             seed * 100_003 + number,
             split=split,
