@@ -35,7 +35,7 @@ $(FLOOR)/.installed: $(INSTALLED_FROM)
 	$(call install,$(FLOOR),"transformers==5.19.*")
 
 $(CLIENTS)/.installed: $(INSTALLED_FROM)
-	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" ipykernel lmms-eval nbclient optimum-quanto qwen-vl-utils "ray[data]" torchao "transformers[serving]" "trl>=1.0")
+	$(call install,$(CLIENTS),bitsandbytes datasets decord "filelock<4" ipykernel lmms-eval nbclient optimum-quanto qwen-vl-utils "ray[data]<2.64" torchao "transformers[serving]" "trl>=1.0")
 
 # apart from the clients: gradio holds Pillow below 13
 $(BROWSER)/.installed: $(INSTALLED_FROM)

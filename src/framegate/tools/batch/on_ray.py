@@ -88,11 +88,8 @@ def run_ray(tasks: Sequence[Task], work: Work, workers: int) -> Iterator[Row]:
     if started:
         ray.init(include_dashboard=False, log_to_driver=False)
     told, pool = pickle.dumps(work), ray.data.ActorPoolStrategy
-    actors: dict[str, Any] = {
-        "fn_constructor_args": (told,),
-        # by a function: as a keyword of `map` Ray calls it deprecated
-        "ray_remote_args_fn": lambda: {"max_task_retries": _MOST_RETRIES},
-    }
+    # Ray 2.60 calls the second deprecated, and has no other word for it; pyproject.toml holds Ray below 2.64
+    actors: dict[str, Any] = {"fn_constructor_args": (told,), "max_task_retries": _MOST_RETRIES}
     try:
         data = ray.data.from_items(
             [{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
