@@ -8,15 +8,17 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from clips import write_clip
 from handmade_plan import handmade_plan
 from PIL import Image
 
 import framegate
+from framegate.models.tiny import tiny_pair
 from framegate.tokenizers.gate.grid import CellGrid
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tools.view import plan_figures, write_view
 from framegate.tools.view.chosen import write_frames
-from framegate.tools.view.figures import iter_tubes, tube_ends_seconds
+from framegate.tools.view.figures import ends_seconds, iter_tubes
 from framegate.tools.view.html import plan_data
 from framegate.tools.view.overlay import (
     DARK,
@@ -297,6 +299,22 @@ def test_figures_count_cells_patches_and_bytes():
     assert figures.to_dict()["prompt_tokens_per_second"] == pytest.approx(plan.keep.sum() / 3.0)
 
 
-def test_last_tube_lasts_as_long_as_the_median_one():
-    assert tube_ends_seconds(np.array([0.0, 0.5, 1.0, 4.0])).tolist() == [0.5, 1.0, 4.0, 4.5]
-    assert tube_ends_seconds(np.array([2.0])).tolist() == [3.0]
+def test_the_last_tube_of_a_plan_without_an_end_lasts_as_long_as_the_median_one():
+    assert ends_seconds(np.array([0.0, 0.5, 1.0, 4.0])).tolist() == [0.5, 1.0, 4.0, 4.5]
+    assert ends_seconds(np.array([2.0])).tolist() == [3.0]
+
+
+@pytest.mark.parametrize("window", [{}, {"end_seconds": 1.5}])
+def test_the_last_tube_lasts_to_the_end_of_the_video_or_its_window(tmp_path, window):
+    """Frames of a sampler may end long before; a plan that says no end has the median."""
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(20, columns=21))  # ten a second
+    processor = tiny_pair("qwen2_5_vl")[1]
+    for frames in ((4, 6, 8), (4,)):
+        chosen = FramePlan.from_indices(np.array(frames), np.arange(20) / 10)
+        for how in ({"width_px": 56}, {"processor": processor}):
+            plan = framegate.plan_video(clip, "gate", keep_ratio=1, frames=chosen, **window, **how)
+            figures = plan_figures(plan)
+            end = window.get("end_seconds", 2.0)
+            assert figures.video_seconds == pytest.approx(end - 0.4)
+            assert list(iter_tubes(plan))[-1].end_seconds == pytest.approx(end)
+            assert plan_data(plan, figures)["end_seconds"] == pytest.approx(end)

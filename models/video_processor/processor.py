@@ -34,7 +34,7 @@ from framegate.models.video_processor.sources import CarriedVideo, carried, flat
 from framegate.per_thread import PerThread
 from framegate.tokenizers.caps import CAPS
 from framegate.tokenizers.clip.address import fetched
-from framegate.tokenizers.clip.window import WHOLE, Window
+from framegate.tokenizers.clip.window import WHOLE, Window, window_end_seconds
 from framegate.tokenizers.gate.packing import NOTES_KEY, PLAN_KEY
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.video import plan_clip
@@ -291,14 +291,15 @@ def plan_for_processor(
         plan = plan_clip(
             source.clip, config, given=given if isinstance(given, GatePlan) else None, before=before
         )
-        frames = source.clip.frames
+        frames, end = source.clip.frames, window_end_seconds(source.clip.info, window_seconds)
     assert frames is not None
 
     def show() -> Iterator[UInt8Array]:
         with opened(video, None, request, replace(asked, plan=frames)) as source:
             yield from source.clip.judged_frames()
 
-    return replace(plan, frames=frames, open_frames=show, notes=(*plan.notes, *source.notes))
+    notes = (*plan.notes, *source.notes)
+    return replace(plan, frames=frames, end_seconds=end, open_frames=show, notes=notes)
 
 
 def _reader_of(stock: Any) -> GatedVideoProcessor:

@@ -16,6 +16,7 @@ class HandmadePlan:
     motion_px: np.ndarray  # [T, H, W, 2]
     notes: list[str] = field(default_factory=list)
     frames: FramePlan | None = None
+    end_seconds: float | None = None
 
     cell_px = 28
 

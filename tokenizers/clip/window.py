@@ -85,6 +85,11 @@ def _on_screen(info: VideoInfo, moment_seconds: float) -> int:
     return int(ranks) - 1
 
 
+def window_end_seconds(info: VideoInfo, window_seconds: Window) -> float | None:
+    """Say when a video, or its window, ends; None where nobody knows it, as of a live source."""
+    return min(check_window(window_seconds)[1], info.duration_seconds) if info.duration_seconds > 0 else None
+
+
 def window_bounds(info: VideoInfo, inside: Int64Array, window_seconds: Window) -> tuple[float, float]:
     """Cut a window to what the video covers: finite start and end in seconds, not before the first frame."""
     start, end = check_window(window_seconds)

@@ -47,6 +47,7 @@ class GatePlan:
         notes: what stood aside or was relaxed, and why.
         dense_cells: cells of the video at full size where frames were made smaller; None where they were not.
         frames: which frames of the video the tubes are made of; None where nobody told.
+        end_seconds: when the video, or its window, ends; None where nobody told.
         open_frames: gives the source frames afresh, uint8 [h, w, 3] RGB; None where the plan travelled without them.
         traced: anchor and motion_px of a plan that was unpacked; None where moved and camera_motion tell them.
     """
@@ -60,6 +61,7 @@ class GatePlan:
     notes: tuple[str, ...] = ()
     dense_cells: int | None = None
     frames: FramePlan | None = field(default=None, repr=False)
+    end_seconds: float | None = None
     open_frames: OpenFrames | None = field(default=None, repr=False)
     traced: tuple[Int32Array, Float32Array] | None = field(default=None, repr=False)
 

@@ -15,7 +15,7 @@ from framegate.tokenizers.clip.address import SCHEME, fetched
 from framegate.tokenizers.clip.clip import Judged
 from framegate.tokenizers.clip.pixels import Resample, Size, rgb
 from framegate.tokenizers.clip.same_video import SAME_TIME_SECONDS, check_same_video
-from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, window_frames
+from framegate.tokenizers.clip.window import WHOLE, Window, window_bounds, window_end_seconds, window_frames
 from framegate.tokenizers.gate.grid import CellGrid, grid_for, one_size_notes, scaled_px, tubes_of
 from framegate.tokenizers.gate.held import plan_after
 from framegate.tokenizers.gate.plan import GatePlan
@@ -223,7 +223,7 @@ def plan_video(
     }
     with open_clip(video, config, tower, choose, **settings) as clip:
         plan = plan_clip(clip, config, given=given if isinstance(given, GatePlan) else None, before=before)
-        frames = clip.frames
+        frames, end = clip.frames, window_end_seconds(clip.info, window_seconds)
     assert frames is not None
 
     def source() -> Iterator[UInt8Array]:
@@ -233,7 +233,8 @@ def plan_video(
             yield from again.judged_frames()
 
     told = () if isinstance(given, GatePlan) else one_size_notes(frames)
-    return replace(plan, frames=frames, open_frames=source, notes=(*plan.notes, *told, *config.later_notes))
+    notes = (*plan.notes, *told, *config.later_notes)
+    return replace(plan, frames=frames, end_seconds=end, open_frames=source, notes=notes)
 
 
 def plan_frames_array(

@@ -82,7 +82,7 @@ def write_view(
         for path, palette in ((files.timeline, LIGHT), (dark / "timeline.png", DARK)):
             write_timeline(plan, path, palette=palette, config=config)
         if plan.frames is not None and files.frames is not None:
-            ends = tube_ends_seconds(plan.timestamps_seconds)
+            ends = tube_ends_seconds(plan)
             span = (float(plan.timestamps_seconds[0]), float(ends[-1]))
             for path, palette in ((files.frames, LIGHT), (dark / "frames.png", DARK)):
                 write_frames(plan.frames, path, window_seconds=span, palette=palette)

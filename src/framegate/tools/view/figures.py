@@ -28,7 +28,7 @@ class PlanFigures:
         grid: rows and columns of cells in a tube.
         num_keyframes: tubes encoded whole.
         num_frames: frames that went in; a last tube that is not full repeats its last one, which does not count.
-        video_seconds: from the first frame to the end of the last, None for a single tube.
+        video_seconds: from the first frame to the end of the last, None for a single tube whose end nobody told.
         dense_tokens: cells of all tubes; one cell is one language-model token.
         kept_tokens: cells that are encoded.
         prompt_tokens: video tokens that the language model reads: those of encoded cells and of cells shown again, as
@@ -87,12 +87,13 @@ def plan_figures(plan: GatePlan, config: FrontEndConfig | None = None) -> PlanFi
     dense, kept = plan.num_cells, plan.num_kept
     cell_bytes = 3 * plan.tube_frames * plan.cell_px**2 * BYTES_PER_VALUE
     starts = np.asarray(plan.timestamps_seconds if plan.frames is None else plan.frames.timestamps_seconds)
+    is_timed = num_tubes > 1 or plan.end_seconds is not None
     return PlanFigures(
         num_tubes=num_tubes,
         grid=(rows, columns),
         num_keyframes=int(plan.keyframes.sum()),
         num_frames=num_tubes * plan.tube_frames if plan.frames is None else len(plan.frames.indices),
-        video_seconds=float(tube_ends_seconds(starts)[-1] - starts[0]) if num_tubes > 1 else None,
+        video_seconds=float(ends_seconds(starts, plan.end_seconds)[-1] - starts[0]) if is_timed else None,
         dense_tokens=dense,
         kept_tokens=kept,
         prompt_tokens=kept if config is None else _prompt_tokens(plan, config),
@@ -115,9 +116,19 @@ def shown_again(plan: GatePlan, config: FrontEndConfig | None) -> npt.NDArray[np
     return ~plan.keep & (plan.anchor >= 0)
 
 
-def tube_ends_seconds(starts_seconds: Float64Array) -> Float64Array:
-    """Say until when each tube is shown, float64 [T]: the next one's start, for the last the median time."""
+def tube_ends_seconds(plan: GatePlan) -> Float64Array:
+    """Say until when each tube of a plan is shown, float64 [T]."""
+    return ends_seconds(np.asarray(plan.timestamps_seconds), plan.end_seconds)
+
+
+def ends_seconds(starts_seconds: Float64Array, end_seconds: float | None = None) -> Float64Array:
+    """Say until when what begins at these times is shown, float64 [N]: the next one's start.
+
+    The last ends with the video; where its end is not known, or before, after the median time.
+    """
     starts = np.asarray(starts_seconds, dtype=np.float64)
+    if end_seconds is not None and end_seconds > starts[-1]:
+        return np.append(starts[1:], end_seconds)
     last = float(np.median(np.diff(starts))) if len(starts) > 1 else 1.0
     return np.append(starts[1:], starts[-1] + last)
 
@@ -161,7 +172,7 @@ def iter_tubes(
 ) -> Iterator[TubeView]:
     """Decode a plan's source again, tube by tube; `config` says whether skipped cells are shown again."""
     motion, again = skipped_motion_px(plan), shown_again(plan, config)
-    ends = tube_ends_seconds(plan.timestamps_seconds)
+    ends = tube_ends_seconds(plan)
     rebuilt_tubes = plan.iter_reconstruction() if with_rebuilt else repeat(None)
     for index, (source, rebuilt) in enumerate(zip(plan.iter_source(), rebuilt_tubes, strict=False)):
         yield TubeView(

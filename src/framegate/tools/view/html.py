@@ -81,7 +81,7 @@ def plan_data(plan: GatePlan, figures: PlanFigures) -> dict[str, Any]:
     return {
         "figures": figures.to_dict(),
         "starts_seconds": starts.round(4).tolist(),
-        "end_seconds": round(float(tube_ends_seconds(starts)[-1]), 4),
+        "end_seconds": round(float(tube_ends_seconds(plan)[-1]), 4),
         "kept": plan.keep.sum((1, 2)).tolist(),
         "keyframes": np.flatnonzero(plan.keyframes).tolist(),
         "kept_cells": [np.flatnonzero(keep).tolist() for keep in plan.keep],

@@ -152,7 +152,7 @@ def write_timeline(
     height = HEIGHT_PX + (MOTION_HEIGHT_PX if has_motion else 0)
     image = Image.new("RGB", (SMOOTHING * WIDTH_PX, SMOOTHING * height), palette.ground)
     starts = np.asarray(plan.timestamps_seconds)
-    ends = tube_ends_seconds(starts)
+    ends = tube_ends_seconds(plan)
     canvas = Canvas(ImageDraw.Draw(image), palette, float(starts[0]), float(ends[-1]))
     again = shown_again(plan, config).sum((1, 2))  # [T]
     figures = plan_figures(plan, config)
