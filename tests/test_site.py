@@ -23,12 +23,27 @@ def site():
     return module
 
 
-def test_the_page_of_samplers_is_what_their_docstrings_say():
-    place = DOCS / "make_samplers_page.py"
-    spec = importlib.util.spec_from_file_location("make_samplers_page", place)
+def script(name):
+    """A script of docs as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (DOCS / "samplers.md").read_text() == module.page(), "run python docs/make_samplers_page.py"
+    return module
+
+
+def test_the_page_of_samplers_is_what_their_docstrings_say():
+    page = script("make_samplers_page").page()
+    assert (DOCS / "samplers.md").read_text() == page, "run python docs/make_samplers_page.py"
+
+
+def test_the_gallery_is_what_its_rows_say_and_shows_no_fetched_clip():
+    made = script("make_gallery")
+    assert (DOCS / "gallery.md").read_text() == made.page(made.read()), (
+        "run python docs/make_gallery.py --page"
+    )
+    committed = {path.stem.removeprefix("gallery_") for path in (DOCS / "img").glob("gallery_*")}
+    assert committed == {made.stem(row["clip"]) for row in made.read() if row["kind"] != "fetched"}
+    assert {"", "unknown"} & {row["commit"] for row in made.read()} == set()
 
 
 def navigation():
