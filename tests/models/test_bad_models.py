@@ -81,7 +81,8 @@ def test_every_familys_processor_goes_with_towers_that_read_frames_as_it_cuts_th
             words = r"cuts frames by \w+=\d.*the tower of this \w+ reads" if fits else f"{name} expects a"
             with pytest.raises(AttachmentError, match=words):
                 check_processor(processor, name, layout)
-    assert mixed
+    # the first pair with one kind of processor and other patches came with transformers 5.24
+    assert mixed or "dots3_note" not in NAMES
 
 
 @pytest.mark.families

@@ -43,7 +43,11 @@ def stock_error(folder):
     try:
         AutoProcessor.from_pretrained(folder)
     except ImportError as error:
-        return str(error)
+        # some releases name the module that they could not import, and torchvision in the cause alone
+        told = [error]
+        while told[-1].__cause__ is not None:
+            told.append(told[-1].__cause__)
+        return " ".join(map(str, told))
 
 def ask(processor, clip, **settings):
     content = [{"type": "video", "path": clip, "video_end": 4.0}, {"type": "text", "text": "What moves?"}]
