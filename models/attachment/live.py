@@ -30,6 +30,8 @@ from framegate.tokenizers.gate.stream import gate_stream
 
 # as `gate_stream` has it; smaller videos keep the width that their processor gives them
 WIDEST_PX = 448
+# tokens of a tube of the past: as one of so many cells, and at least
+PAST_SHARE, LEAST_PAST = 8, 8
 
 
 def open_live_session(
@@ -84,7 +86,8 @@ def open_live_session(
         encode=TubeEncoder(mechanism, backend=config.backend, news_above=_news_above(config)),
         memory=RollingMemory(
             max_tokens=settings.max_video_tokens,
-            past_tokens_per_tube=settings.past_tokens_per_tube,
+            past_tokens_per_tube=settings.past_tokens_per_tube
+            or max(LEAST_PAST, grid.num_cells // PAST_SHARE),
             horizon_seconds=settings.horizon_seconds,
             thin=partial(thin, select=select),
         ),

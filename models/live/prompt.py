@@ -23,7 +23,13 @@ _MOMENT = re.compile(r"\{now(?:\s*-\s*(\d+(?:\.\d+)?))?\}")
 
 
 def stored_inputs(
-    processor: Any, tubes: Sequence[StoredTube], question: str, *, merge_size: int, tube_frames: int
+    processor: Any,
+    tubes: Sequence[StoredTube],
+    question: str,
+    *,
+    now: float,
+    merge_size: int,
+    tube_frames: int,
 ) -> BatchFeature:
     """Make a model's inputs of a question about tubes that are held.
 
@@ -32,8 +38,9 @@ def stored_inputs(
     Args:
         processor: attached beside the model.
         tubes: at least one, in order of time.
-        question: what is asked; "{now}" and "{now-90}" in it become the time of the last tube, and 90 seconds before
-            it, as the prompt tells times.
+        question: what is asked; "{now}" and "{now-90}" in it become this moment, and the one 90 seconds before it, as
+            the prompt tells times.
+        now: the newest moment, in seconds of the stream's clock.
         merge_size: patches along the side of a cell.
         tube_frames: frames of a tube.
 
@@ -54,7 +61,7 @@ def stored_inputs(
         text = stamped_text(
             text, processor.video_token, metadata, interleaver, temporal_patch_size=tube_frames
         )
-    asked = _with_moments(question, tubes[-1].seconds - first)
+    asked = _with_moments(question, now - first)
     content = [{"type": "video"}, {"type": "text", "text": asked}]
     prompt = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
@@ -93,7 +100,7 @@ def _with_moments(question: str, now: float) -> str:
         ago = float(found[1] or 0.0)
         if ago > now:
             raise ConfigError(
-                f"{found[0]} is before the first moment that is held, {now:.1f} seconds ago; ask about a later one, or "
+                f"{found[0]} is before the first moment that is read, {now:.1f} seconds ago; ask about a later one, or "
                 "raise horizon_seconds and max_video_tokens."
             )
         return f"{now - ago:.1f}"

@@ -11,9 +11,10 @@ from typing import Any, Self
 import torch
 from transformers import BatchFeature
 
-from framegate.errors import UnanswerableError
+from framegate.errors import ConfigError, UnanswerableError
 from framegate.models.live.memory import RollingMemory, StoredTube
 from framegate.models.live.prompt import stored_inputs
+from framegate.settings import read
 from framegate.tokenizers.clip import VideoStream
 from framegate.tokenizers.gate.plan import GatePlan
 
@@ -102,33 +103,40 @@ class LiveSession:
                 return True
         return False
 
-    def ask(self, question: str, *, max_new_tokens: int = 128) -> str:
+    def ask(
+        self, question: str, *, ago_seconds: tuple[float, float] | None = None, max_new_tokens: int = 128
+    ) -> str:
         """Ask about what is held now; the stream goes on meanwhile.
 
         Args:
             question: in words; "{now}" and "{now-90}" in it become the newest moment, and the one 90 seconds before it,
                 as the prompt tells times.
+            ago_seconds: read only what is held of this part, from so long ago to so long ago, say (150, 90); None for
+                all that is held.
             max_new_tokens: most tokens of the answer.
 
         Returns:
             The answer. `front_end.report` is its account.
 
         Raises:
-            UnanswerableError: the stream ended before its first tube, or the session is closed.
-            ConfigError: the question asks about a time before the first tube that is held.
+            UnanswerableError: the stream ended before its first tube, the session is closed, or nothing is held of the
+                part.
+            ConfigError: the question asks about a time before the first tube that is read, or a part that ends before
+                it begins.
         """
         with self._asking:
-            inputs = self.inputs(question)
+            inputs = self.inputs(question, ago_seconds=ago_seconds)
             output = self.model.generate(**inputs, max_new_tokens=max_new_tokens)
         new = output[:, inputs["input_ids"].shape[1] :]
         answer: str = self.processor.batch_decode(new, skip_special_tokens=True)[0].strip()
         return answer
 
-    def inputs(self, question: str) -> BatchFeature:
+    def inputs(self, question: str, *, ago_seconds: tuple[float, float] | None = None) -> BatchFeature:
         """Make the inputs of a question, for a `model.generate` of one's own.
 
         Args:
             question: as for `ask`.
+            ago_seconds: as for `ask`.
 
         Returns:
             Ids, mask and the tokens that are held, on the model's device.
@@ -136,10 +144,13 @@ class LiveSession:
         Raises:
             UnanswerableError, ConfigError: as `ask`.
         """
+        held = self._held()
+        now = held[-1].seconds
         inputs = stored_inputs(
             self.processor,
-            self._held(),
+            held if ago_seconds is None else _part(held, ago_seconds),
             question,
+            now=now,
             merge_size=self._merge_size,
             tube_frames=self._tube_frames,
         )
@@ -231,3 +242,20 @@ class LiveSession:
     def _raise_problem(self) -> None:
         if self._problem is not None:
             raise self._problem
+
+
+def _part(held: list[StoredTube], ago_seconds: tuple[float, float]) -> list[StoredTube]:
+    """The tubes that stood between two times before the newest."""
+    first, last = (read(one, float, "ago_seconds") for one in ago_seconds)
+    if first < last:
+        raise ConfigError(
+            f"ago_seconds is ({first:g}, {last:g}); the first is longer ago: ({last:g}, {first:g})."
+        )
+    now = held[-1].seconds
+    part = [tube for tube in held if now - first <= tube.seconds <= now - last]
+    if not part:
+        raise UnanswerableError(
+            f"Nothing is held of {first:g} to {last:g} seconds ago; the first tube that is held is "
+            f"{now - held[0].seconds:.1f} seconds old. Ask about a longer part, or raise max_video_tokens."
+        )
+    return part

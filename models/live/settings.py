@@ -18,7 +18,7 @@ class SessionSettings:
     fps: Positive
     width_px: Count | None
     max_video_tokens: Count
-    past_tokens_per_tube: Count
+    past_tokens_per_tube: Count | None
     horizon_seconds: Positive
     refresh_seconds: Positive | None
     reconnect_seconds: Positive

@@ -269,7 +269,7 @@ def open_session(
     fps: float = 2.0,
     width_px: int | None = None,
     max_video_tokens: int = 4096,
-    past_tokens_per_tube: int = 16,
+    past_tokens_per_tube: int | None = None,
     horizon_seconds: float = 3600.0,
     refresh_seconds: float | None = 60.0,
     reconnect_seconds: float = 600.0,
@@ -288,7 +288,8 @@ def open_session(
             448.
         max_video_tokens: most tokens that are held, and that the language model reads; half of them show the newest
             tubes whole.
-        past_tokens_per_tube: tokens of an older tube, its most telling ones.
+        past_tokens_per_tube: tokens of an older tube, its most telling ones; None for an eighth of a whole one, at
+            least 8.
         horizon_seconds: how long ago a moment may be; older ones go.
         refresh_seconds: every cell is encoded again after so long, changed or not; None for never.
         reconnect_seconds: how long an address that is gone is asked again.

@@ -132,7 +132,12 @@ def test_positions_and_times_do_not_drift(family):
             tubes = [tube(number, seconds=start + 0.5 * number) for number in (0, 3, 4, 9)]
             frames = mechanism.tube_frames
             inputs = stored_inputs(
-                processor, tubes, "What moves at {now-2} seconds?", merge_size=2, tube_frames=frames
+                processor,
+                tubes,
+                "What moves at {now-2} seconds?",
+                now=tubes[-1].seconds,
+                merge_size=2,
+                tube_frames=frames,
             )
             positions = mechanism.positions(dict(inputs), inputs["attention_mask"])
             asked.append((inputs["input_ids"], positions))
@@ -149,4 +154,4 @@ def test_a_moment_before_the_first_that_is_held_is_refused():
     import framegate
 
     with framegate.attach(model, processor), pytest.raises(ConfigError, match=r"\{now-9\} is before"):
-        stored_inputs(processor, [tube(0), tube(5)], "What at {now-9}?", merge_size=2, tube_frames=2)
+        stored_inputs(processor, [tube(0), tube(5)], "What at {now-9}?", now=5.0, merge_size=2, tube_frames=2)

@@ -159,6 +159,22 @@ def test_inputs_go_through_a_plain_forward_as_well(pair):
     torch.testing.assert_close(logits[:, -1], generated.logits[0], rtol=1e-4, atol=1e-4)
 
 
+def test_a_part_of_what_is_held_is_asked_about_by_itself(pair):
+    model, processor, clip = pair
+    with framegate.open_session(model, processor, clip, fps=FPS, background=False) as session:
+        while session.advance():
+            pass
+        part = session.inputs("What moves at {now-1} seconds?", ago_seconds=(1.5, 0.5))
+        # tubes begin at 0, 0.5, ... 2.5 seconds; the prompt's clock at the first that is read
+        assert part["framegate_stored"].tokens.shapes == ((3, 4, 6),)
+        assert "at 0.5 seconds?" in processor.tokenizer.decode(part["input_ids"][0])
+        assert isinstance(session.ask("What moves?", ago_seconds=(1.5, 0.5), max_new_tokens=1), str)
+        with pytest.raises(ConfigError, match=r"\(0\.5, 1\.5\); the first is longer ago"):
+            session.ask("What moves?", ago_seconds=(0.5, 1.5))
+        with pytest.raises(UnanswerableError, match="Nothing is held of 9 to 8 seconds ago"):
+            session.ask("What moves?", ago_seconds=(9, 8))
+
+
 def test_pixels_beside_stored_tokens_are_refused(pair):
     model, processor, clip = pair
     with framegate.open_session(model, processor, clip, fps=FPS, background=False) as session:
