@@ -17,10 +17,7 @@ DOCS = ROOT / "docs"
 @pytest.fixture(scope="module")
 def site():
     """docs/site_pages.py, which mkdocs loads as a hook."""
-    spec = importlib.util.spec_from_file_location("site_pages", DOCS / "site_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("site_pages")
 
 
 def script(name):

@@ -1,7 +1,10 @@
 """The page of `framegate demo` in a headless Chromium: asked by mouse and by keys, at a desk and on a phone."""
 
+import json
 import shutil
 import socket
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 
 import pytest
@@ -161,3 +164,17 @@ def test_a_mistake_is_told_in_words(browser, address, tmp_path):
         page.get_by_role("button", name="Ask").click()
         page.get_by_role("alert").filter(has_text="notes.mp4").wait_for()
         assert page.locator(".fg-answer").all_inner_texts() == ["\N{EN DASH}"] * 2
+
+
+def test_it_opens_no_path_that_a_caller_names(address, clip):
+    """Who speaks to the page's server without the page may hand over uploads alone."""
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{address}gradio_api/file={clip}")
+    video = {"path": str(clip), "meta": {"_type": "gradio.FileData"}}
+    body = json.dumps({"data": [video, "What moves?", 0.5, 0.5, 4]}).encode()
+    ask = f"{address}gradio_api/call/ask"
+    call = urllib.request.Request(ask, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(call) as begun:
+        event = json.load(begun)["event_id"]
+    with urllib.request.urlopen(f"{ask}/{event}", timeout=60) as told:
+        assert told.read().startswith(b"event: error")
