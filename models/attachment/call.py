@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.utils import ModelOutput
@@ -33,7 +33,21 @@ from framegate.models.prompt import (
     new_columns,
 )
 from framegate.models.transformers_private import MEDIA_KEY, position_delta
+from framegate.models.video_tokens import VideoTokens
 from framegate.report import Report, StageReport
+
+
+class Encoding(NamedTuple):
+    """What the language model reads of a call, before it does.
+
+    Args:
+        inputs: keyword arguments for `generate` of the stock model, without a front end: the shorter prompt, its
+            positions, and what the tower and the stages made.
+        tokens: the tokens with their provenance; None where the call is the stock model's own.
+    """
+
+    inputs: dict[str, Any]
+    tokens: VideoTokens | None
 
 
 class Call:
@@ -41,7 +55,8 @@ class Call:
 
     There are two ways to the stock model, `forward` and `for_generate`, and two back, `close` and `close_generated`.
     `report` is what the call did, None where it begins no prompt; `prompt` what the stock model reads in place of the
-    caller's, None where that is the caller's own. `caller` is the call as it came, `given` what of it is not cached.
+    caller's, None where that is the caller's own. `tokens` are those of videos that it reads.
+    `caller` is the call as it came, `given` what of it is not cached.
     `lacks_video`, bool [] where the ids are, tells of placeholders without a video.
 
     Args:
@@ -55,6 +70,7 @@ class Call:
     def __init__(self, attached: Attached, given: dict[str, Any]) -> None:
         self.attached, self.given, self.caller = attached, given, given
         self.report: Report | None = None
+        self.tokens: VideoTokens | None = None
         self.lacks_video: torch.Tensor | None = None
         self.prompt: PromptMap | None = None
         self.past: PromptMap | None = None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
 from framegate.models.attachment.attention import TowerAttention, wants_own_attention
-from framegate.models.attachment.call import Call
+from framegate.models.attachment.call import Call, Encoding
 from framegate.models.attachment.generation import generate
 from framegate.models.attachment.keywords import (
     head_reads_prompt,
@@ -46,7 +46,6 @@ from framegate.models.mechanism import mechanism_of
 from framegate.models.transformers_private import LOSS_NAME
 from framegate.models.video_processor import ProcessorAttachment
 from framegate.models.video_processor.sources import SHARES
-from framegate.models.video_tokens import VideoTokens
 from framegate.per_thread import PerThread
 from framegate.report import Report
 
@@ -54,19 +53,6 @@ OWNER = "_framegate_front_end"
 BUDGETS = ("keep_ratio", "tower_ratio", "max_video_tokens")
 # all that may be assigned: settings are fixed by `attach`, and one that nothing reads must not look changed
 _OWN = ("model", "family", "config", "processor", "modules")
-
-
-class Encoding(NamedTuple):
-    """What the language model reads of a call, before it does.
-
-    Args:
-        inputs: keyword arguments for `generate` of the stock model, without a front end: the shorter prompt, its
-            positions, and what the tower and the stages made.
-        tokens: the tokens with their provenance; None where the call is the stock model's own.
-    """
-
-    inputs: dict[str, Any]
-    tokens: VideoTokens | None
 
 
 class FrontEnd:
@@ -234,7 +220,7 @@ class FrontEnd:
         call = self._open(inputs, generating=True)
         short = call.for_generate(self.model)
         self._account(call)
-        return Encoding(short, getattr(call, "tokens", None))
+        return Encoding(short, call.tokens)
 
     @property
     def is_attached(self) -> bool:

@@ -9,12 +9,12 @@ from os import PathLike
 from typing import Any
 
 from framegate.config import FrontEndConfig
-from framegate.errors import AttachmentError, BudgetError, ConfigError, UnsupportedModelError
+from framegate.errors import AttachmentError, ConfigError, UnsupportedModelError
 from framegate.models.attachment.front_end import FrontEnd
 from framegate.models.families import families
 from framegate.models.family import Family
 from framegate.models.live.encoder import TubeEncoder, thin
-from framegate.models.live.memory import WHOLE_SHARE, RollingMemory
+from framegate.models.live.memory import RollingMemory, check_budget
 from framegate.models.live.session import LiveSession
 from framegate.models.live.settings import SessionSettings
 from framegate.models.stages.registry import sections
@@ -56,48 +56,56 @@ def open_live_session(
         )
     stream = _opened(source, settings.fps, settings.reconnect_seconds)
     try:
-        mechanism = front_end._attached.mechanism
-        tube_frames = mechanism.layout.temporal_patch_size if mechanism.layout is not None else 1
-        plan, notes = _for_streams(config, settings.refresh_seconds, settings.fps / tube_frames)
-        asked = reader.request(plan, {}).settings
-        info = stream.info
-        _, own_px = tower_size_px(tube_frames, info.height_px, info.width_px, asked)
-        geometry = {
-            "width_px": settings.width_px or min(WIDEST_PX, own_px),
-            "cell_px": mechanism.cell_px,
-            "tube_frames": tube_frames,
-        }
-        grid = grid_for(info, **geometry)
-        if grid.num_cells > settings.max_video_tokens * WHOLE_SHARE:
-            raise BudgetError(
-                f"max_video_tokens is {settings.max_video_tokens}, and a tube has {grid.num_cells} tokens: a "
-                f"session holds two at least. Give {2 * grid.num_cells} or more, or a width_px below {grid.width_px}."
-            )
-        plans = gate_stream(stream, plan, **geometry, resample=asked.resample)
+        session = _session(front_end, processor, reader, stream, settings)
     except BaseException:
         stream.close()
         raise
-    select = TokenSelect(config.select)
-    session = LiveSession(
+    if settings.background:
+        session.start()
+    return session
+
+
+def _session(
+    front_end: FrontEnd,
+    processor: Any,
+    reader: GatedVideoProcessor,
+    stream: VideoStream,
+    settings: SessionSettings,
+) -> LiveSession:
+    """The session of a stream that is open, not started yet."""
+    config, mechanism = front_end.config, front_end._attached.mechanism
+    tube_frames = mechanism.layout.temporal_patch_size if mechanism.layout is not None else 1
+    # a stream that was opened by the caller has a rate of its own; one without any gives every frame
+    fps = stream.live_fps or settings.fps
+    plan, notes = _for_streams(config, settings.refresh_seconds, fps / tube_frames)
+    if stream.live_fps != settings.fps:
+        given = "every frame" if stream.live_fps is None else f"live_fps {stream.live_fps:g}"
+        notes = (*notes, f"fps {settings.fps:g} is not followed: the stream was opened with {given}")
+    asked, info = reader.request(plan, {}).settings, stream.info
+    _, own_px = tower_size_px(tube_frames, info.height_px, info.width_px, asked)
+    geometry = {
+        "width_px": settings.width_px or min(WIDEST_PX, own_px),
+        "cell_px": mechanism.cell_px,
+        "tube_frames": tube_frames,
+    }
+    cells = grid_for(info, **geometry).num_cells
+    check_budget(settings.max_video_tokens, cells)
+    return LiveSession(
         front_end.model,
         processor,
         stream,
-        plans=plans,
+        plans=gate_stream(stream, plan, **geometry, resample=asked.resample),
         encode=TubeEncoder(mechanism, backend=config.backend, news_above=_news_above(config)),
         memory=RollingMemory(
             max_tokens=settings.max_video_tokens,
-            past_tokens_per_tube=settings.past_tokens_per_tube
-            or max(LEAST_PAST, grid.num_cells // PAST_SHARE),
+            past_tokens_per_tube=settings.past_tokens_per_tube or max(LEAST_PAST, cells // PAST_SHARE),
             horizon_seconds=settings.horizon_seconds,
-            thin=partial(thin, select=select),
+            thin=partial(thin, select=TokenSelect(config.select)),
         ),
         merge_size=mechanism.merge_size,
         tube_frames=tube_frames,
         notes=notes,
     )
-    if settings.background:
-        session.start()
-    return session
 
 
 def check_family(family: Family) -> None:

@@ -38,8 +38,6 @@ class StoredCall(VideoCall):
         report.num_videos, report.video_seconds = 1, stored.video_seconds
         report.dense_tokens = stored.seen_tubes * rows * columns
         report.encoded_cells = stored.encoded_cells
-        for note in stored.notes:
-            report.note(note)
         stage = report.stage("memory")
         stage.tokens_in, stage.tokens_out = report.dense_tokens, tokens.num_tokens
         stage.note = f"{tokens.shapes[0][0]:,} of {stored.seen_tubes:,} tubes are held"

@@ -90,7 +90,6 @@ class VideoCall(Call):
             self._part(carried, generating=generating)
         self.report = Report(preset=config.preset)
         self.encoded: Encoded | None = None
-        self.tokens: VideoTokens | None = None
 
     def forward(self) -> dict[str, Any]:
         """Gate, encode, merge and shorten.

@@ -54,6 +54,19 @@ class StoredTube:
 Thin = Callable[[StoredTube, int], StoredTube]
 
 
+def check_budget(max_tokens: int, tube_tokens: int) -> None:
+    """Refuse a budget that does not hold two whole tubes.
+
+    Raises:
+        BudgetError: it tells what would.
+    """
+    if tube_tokens > max_tokens * WHOLE_SHARE:
+        raise BudgetError(
+            f"max_video_tokens is {max_tokens}, and a tube has {tube_tokens} tokens: a session holds at least two. "
+            f"Give {2 * tube_tokens} or more, or a smaller width_px."
+        )
+
+
 class RollingMemory:
     """Holds a stream's tokens within a budget, for ever.
 
@@ -84,11 +97,7 @@ class RollingMemory:
         Raises:
             BudgetError: the budget does not hold two whole tubes.
         """
-        if tube.num_tokens > self.max_tokens * WHOLE_SHARE:
-            raise BudgetError(
-                f"max_video_tokens is {self.max_tokens}, and one tube has {tube.num_tokens} tokens: a session holds at "
-                f"least two. Give {2 * tube.num_tokens} or more, or a smaller width_px."
-            )
+        check_budget(self.max_tokens, tube.num_tokens)
         self.tubes.append(tube)
         self.num_tokens += tube.num_tokens
         self._forget_old()

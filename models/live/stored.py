@@ -19,11 +19,9 @@ class StoredVideo:
         video_seconds: from the first of them to the last.
         seen_tubes: tubes of the stream in that time, held or not.
         encoded_cells: cells that the tower encoded in that time.
-        notes: for the report.
     """
 
     tokens: VideoTokens
     video_seconds: float
     seen_tubes: int
     encoded_cells: int
-    notes: tuple[str, ...] = ()

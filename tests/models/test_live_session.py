@@ -17,6 +17,7 @@ from framegate.errors import (
 )
 from framegate.models.families import families
 from framegate.models.tiny import tiny_pair
+from framegate.tokenizers.clip.opening import open_segments
 from framegate.tokenizers.gate.plan import GatePlan
 from framegate.tokenizers.gate.stream import gate_stream
 
@@ -255,3 +256,17 @@ def test_both_have_to_be_attached_and_times_told(clip_of):
         framegate.open_session(model, processor, clip_of(28))
     with framegate.attach(model, processor, timestamps=None), pytest.raises(ConfigError, match="no times"):
         framegate.open_session(model, processor, clip_of(28))
+
+
+def test_a_refresh_goes_by_the_rate_of_a_stream_that_is_open(pair):
+    model, processor, clip = pair
+    kept = []
+    for fps in (4.0, 1.0):
+        stream = open_segments([clip], live_fps=4.0)
+        settings = {"fps": fps, "refresh_seconds": 1.0, "background": False}
+        with framegate.open_session(model, processor, stream, **settings) as session:
+            while session.advance():
+                pass
+            kept.append(session.memory.tubes[-1].encoded_cells)
+            assert ("fps 1 is not followed" in " ".join(session.warnings)) == (fps != 4.0)
+    assert kept[0] == kept[1]

@@ -38,12 +38,12 @@ class VideoStream:
     Args:
         source: file or frames in memory, a live source, or segments.
         window_seconds: clip window [start, end).
-        live_fps: most frames per second of a live source.
+        live_fps: most frames per second of a live source; None for every frame.
         warnings: list that the source adds its warnings to.
 
     Attributes: `info` what is known of the video, `warnings` what had to be assumed or was found damaged so
     far (complete when a pass has ended), `codec_keyframes` int64 [K] indices of the frames coded on their own
-    (empty when there are none to know).
+    (empty when there are none to know), `live_fps` as it was opened.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class VideoStream:
         self._source = source
         self._once = source if isinstance(source, LiveSource | SegmentSource) else None
         self._window = window_seconds
-        self._live_fps = live_fps
+        self.live_fps = live_fps
         self._passes: WeakSet[Generator[Frame, None, None]] = WeakSet()
         self._closed = False
 
@@ -145,8 +145,8 @@ class VideoStream:
                 f"{self.info.source} is live, so frames cannot be planned; thin it out with live_fps."
             )
         if isinstance(source, SegmentSource):
-            return source.read(view, live_fps=self._live_fps)
-        return source.read(view, window_seconds=self._window, live_fps=self._live_fps)
+            return source.read(view, live_fps=self.live_fps)
+        return source.read(view, window_seconds=self._window, live_fps=self.live_fps)
 
     def _wanted(self, plan: FramePlan | None) -> Int64Array:
         inside = window_frames(self.info, self._window)

@@ -10,7 +10,7 @@ import numpy as np
 from framegate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from framegate.models.attachment.front_end import Encoding
+    from framegate.models.attachment.call import Encoding
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 MEDIA = "mm_encoder_outputs"
