@@ -57,8 +57,6 @@ class GrpoRun:
         output_dir: gets sft/ and grpo/.
         policy: "love_r1" or "frame_thinker".
         policy_settings: its settings.
-        looks_together: scripted looks of so many questions about a video are learnt as one conversation, beside one
-            answer, for it is then read once; where the prompt is built anew. 1 learns every turn of every trajectory.
         spread_seconds: scripted looks are wider than they have to be by up to so much on either side.
         lora_rank: of the adapters on the language model.
         sft_steps, sft_batch_size, sft_learning_rate: of the warm start.
@@ -78,7 +76,6 @@ class GrpoRun:
     policy: Literal["love_r1", "frame_thinker"] = "love_r1"
     policy_settings: dict[str, Any] = field(default_factory=dict)
     spread_seconds: int = 4
-    looks_together: Count = 1
     lora_rank: Count = 32
     sft_steps: Count = 400
     sft_batch_size: Count = 4
@@ -156,40 +153,6 @@ class Trajectories(torch.utils.data.Dataset):
         return samples[turn] | {"index": index}
 
 
-class Looks(torch.utils.data.Dataset):
-    """First turns of several questions about a video as one conversation, and one answer behind a close look.
-
-    Ours: reading a video costs more than learning a turn, and a look is learnt from the words of its question.
-    """
-
-    def __init__(self, trajectories, together):
-        self.trajectories = trajectories
-        by_video = {}
-        for place, question in enumerate(trajectories.questions):
-            by_video.setdefault(question.path, []).append(place)
-        self.groups = [
-            places[first : first + together]
-            for places in by_video.values()
-            for first in range(0, len(places), together)
-        ]
-
-    def __len__(self):
-        return 2 * len(self.groups)
-
-    def __getitem__(self, index):
-        turns, places = self.trajectories.turns, self.groups[index // 2]
-        if index % 2:
-            return self.trajectories[places[index % len(places)] * turns + turns - 1] | {"index": index}
-        first, *others = (self.trajectories[place * turns] for place in places)
-        # of the others the question and the turn: the video was shown
-        more = [
-            message | {"content": message["content"][-1:]}
-            for one in others
-            for message in one["messages"][-2:]
-        ]
-        return first | {"messages": [*first["messages"], *more], "index": index}
-
-
 def checkpoint_of(run, folder):
     """The checkpoint to go on from; a folder that holds some is never written over unasked."""
     found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
@@ -205,8 +168,6 @@ def sft(run, policy, questions, folder):
     lora = {"lora_rank": run.lora_rank, "lora_alpha": 2 * run.lora_rank, "model": run.model, "data": "-"}
     model = add_lora(model, finetune_config(lora))
     front_end = framegate.attach(model, processor, "dense")
-    learnt, is_joint = Trajectories(run, policy, questions), run.looks_together > 1
-    learnt = Looks(learnt, run.looks_together) if is_joint else learnt
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
@@ -226,8 +187,8 @@ def sft(run, policy, questions, folder):
             remove_unused_columns=False,
             label_names=["labels"],
         ),
-        train_dataset=learnt,
-        data_collator=CompletionCollator(processor=processor, learn="all" if is_joint else "last"),
+        train_dataset=Trajectories(run, policy, questions),
+        data_collator=CompletionCollator(processor=processor),
         processing_class=processor,
         callbacks=[FrontEndCallback(front_end)],
     )

@@ -1,7 +1,7 @@
 """framegate/nano learns to look again: rendered videos, SFT, GRPO, and find-the-moment questions at equal tokens.
 
     python benchmarks/agents/bench_agents.py FOLDER [--csv benchmarks/agents/results/agents.csv] [--small]
-    python benchmarks/agents/bench_agents.py FOLDER --arms uniform search second --csv search.csv
+    python benchmarks/agents/bench_agents.py FOLDER --arms uniform search second own boxed --csv search.csv
 
 FOLDER gets the videos, the runs of examples/grpo.py and answers.jsonl; broken off anywhere, the same command goes on.
 Sized for an hour and a half on two idle cores. Every arm reads 384 video tokens a question, all its turns together;
@@ -10,6 +10,8 @@ fewer where it answers without a look, or the video ends before:
     uniform    nano as it ships, 32 frames of the whole video
     search     nano as it ships, 32 frames around the time that the question names: a script looks, nothing is trained
     second     the same, 8 frames of the second that the question names and no other
+    own        the same frames behind LOVE-R1's small ones: a script writes the look, nano answers in its own words
+    boxed      the same, but nano has to answer in LOVE-R1's box
     random     the model after GRPO, whose look is drawn at random among the legal ones, and has the frames of the turn
                that nobody read as well
     sft        the model after its warm start on scripted trajectories
@@ -32,7 +34,8 @@ from framegate.tokenizers.samplers import sampler
 from framegate.tools.agents.loop import run_agent
 from framegate.tools.agents.model_speaker import ModelSpeaker
 from framegate.tools.agents.policies import policy_named
-from framegate.tools.agents.speakers import random_looks
+from framegate.tools.agents.policies.love_r1 import ZOOM_PREFIX
+from framegate.tools.agents.speakers import Said, random_looks
 from framegate.tools.evaluation import read_folder, score
 from framegate.tools.evaluation.generator import write_dataset
 from framegate.tools.evaluation.summary import Estimate, Resampling
@@ -40,8 +43,8 @@ from framegate.tools.lines_file import LinesFile
 from framegate.tools.training import load_finetuned, settings_from_argv
 
 ROOT = Path(__file__).parents[2]
-ARMS = ("uniform", "search", "second", "random", "sft", "grpo")
-UNTRAINED = ARMS[:3]
+ARMS = ("uniform", "search", "second", "own", "boxed", "random", "sft", "grpo")
+UNTRAINED = ARMS[:5]
 FRAMES = 32  # 16 tubes of 24 cells
 SECOND_FRAMES = 8
 CLOSE_SECONDS = 4.0
@@ -98,6 +101,8 @@ def asker(arm, folder, policy):
     """Ask one question: `ask(question) -> answer, video tokens, why it stopped`."""
     if arm in UNTRAINED:
         model, processor = framegate.from_pretrained("framegate/nano", front_end="dense")
+        if arm in ("own", "boxed"):
+            return lambda question: ask_scripted(model, processor, question, policy)
         return lambda question: ask_once(model, processor, question, frames_of(arm, question))
     model, processor = load_finetuned(folder / "run" / ("sft" if arm == "sft" else "grpo") / "final")
     speak = ModelSpeaker(model, processor, is_constrained=True, max_new_tokens=48)
@@ -111,6 +116,21 @@ def asker(arm, folder, policy):
         return episode.answer or "", shown, episode.stopped
 
     return ask
+
+
+def ask_scripted(model, processor, question, policy):
+    """Let a script look at the second that the question names, and the model answer."""
+    at = int(question.time_seconds)
+    turns = [f"{ZOOM_PREFIX}\\boxed{{[{at}, {at + 1}]}}"]
+    answers = ModelSpeaker(model, processor, is_constrained=True, max_new_tokens=48)
+
+    def speak(request):
+        # nobody reads the prompt of a look that a script writes
+        return Said(text=turns.pop(), video_tokens=0) if turns else answers(request)
+
+    episode = run_agent(speak, str(question.path), question.question, policy)
+    shown = sum(turn.video_tokens or 0 for turn in episode.turns)
+    return episode.answer or "", shown, episode.stopped
 
 
 def frames_of(arm, question):
@@ -151,7 +171,8 @@ def policy_of(arm):
     """The policy of the runs; what is looked at by chance costs no turn, so the look itself may cost as much more."""
     settings = settings_from_argv([str(ROOT / "examples/grpo/nano.yaml")])["policy_settings"]
     more = settings["fast_frames"] if arm == "random" else 0
-    return policy_named("love_r1", settings | {"slow_frames": settings["slow_frames"] + more})
+    words = {"answer_words": "boxed"} if arm == "boxed" else {}
+    return policy_named("love_r1", settings | words | {"slow_frames": settings["slow_frames"] + more})
 
 
 def answer_all(folder, tests, arms):
