@@ -44,6 +44,29 @@ def render(folder):
         (folder / f"{number:03}.mp4").symlink_to(folder / f"{number % RENDERED:03}.mp4")
 
 
+def rows_of(seconds, running, *, rounds, start_seconds):
+    """A row for each engine: medians of its rounds, and of the local loop's."""
+    local, local_running = (statistics.median(times["local"]) for times in (seconds, running))
+    return [
+        {
+            "engine": engine,
+            "videos": VIDEOS,
+            "workers": WORKERS,
+            "rounds": rounds,
+            "seconds": round(statistics.median(spent), 1),
+            "of_local": round(statistics.median(spent) / local, 3),
+            "running_seconds": round(statistics.median(running[engine]), 1),
+            "of_local_running": round(statistics.median(running[engine]) / local_running, 3),
+            "target": TARGET if engine == "ray" else "",
+            "load_average": round(os.getloadavg()[2], 1),
+            "start_seconds": round(start_seconds, 1) if engine == "ray" else 0.0,
+        }
+        | environment()
+        | {"command": shlex.join(["python", "benchmarks/scale/bench_engines.py", *sys.argv[1:]])}
+        for engine, spent in seconds.items()
+    ]
+
+
 def main():
     """Run both engines in turns, and write the CSV."""
     parser = argparse.ArgumentParser(
@@ -75,25 +98,7 @@ def main():
                 print(f"{engine}: {spent[-1]:.1f} s, {running[engine][-1]:.1f} s of them running", flush=True)
                 assert (done.made, done.errors) == (VIDEOS, 0)
     ray.shutdown()
-    local, local_running = (statistics.median(times["local"]) for times in (seconds, running))
-    rows = [
-        {
-            "engine": engine,
-            "videos": VIDEOS,
-            "workers": WORKERS,
-            "rounds": options.rounds,
-            "seconds": round(statistics.median(spent), 1),
-            "of_local": round(statistics.median(spent) / local, 3),
-            "running_seconds": round(statistics.median(running[engine]), 1),
-            "of_local_running": round(statistics.median(running[engine]) / local_running, 3),
-            "target": TARGET if engine == "ray" else "",
-            "load_average": round(os.getloadavg()[2], 1),
-            "start_seconds": round(start_seconds, 1) if engine == "ray" else 0.0,
-        }
-        | environment()
-        | {"command": shlex.join(["python", "benchmarks/scale/bench_engines.py", *sys.argv[1:]])}
-        for engine, spent in seconds.items()
-    ]
+    rows = rows_of(seconds, running, rounds=options.rounds, start_seconds=start_seconds)
     for row in rows:
         print(row)
     write_csv(options.out, rows)

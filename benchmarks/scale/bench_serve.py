@@ -92,6 +92,31 @@ def first_token_seconds(client, model, url):
     return first
 
 
+def rows_of(times, *, clip, rounds):
+    """A row for each server, of what its requests took until their first token; None did not answer."""
+    medians = {
+        name: statistics.median(spent for spent in all_spent if spent is not None)
+        for name, all_spent in times.items()
+    }
+    return [
+        {
+            "server": name,
+            "clip": clip,
+            "at_once": REQUESTS,
+            "rounds": rounds,
+            "requests": len(spent),
+            "answered": sum(one is not None for one in spent),
+            "p50_first_token_seconds": round(medians[name], 3),
+            "of_stock": round(medians[name] / medians["stock"], 3),
+            "slowest_seconds": round(max(one for one in spent if one is not None), 3),
+            "load_average": round(os.getloadavg()[2], 1),
+        }
+        | environment()
+        | {"command": shlex.join(["python", "benchmarks/scale/bench_serve.py", *sys.argv[1:]])}
+        for name, spent in times.items()
+    ]
+
+
 def main():
     """Ask both servers, and write the CSV."""
     import openai
@@ -128,27 +153,7 @@ def main():
                 times[name] += pool.map(
                     lambda _, to=client: first_token_seconds(to, model, url), range(REQUESTS)
                 )
-    medians = {
-        name: statistics.median(spent for spent in all_spent if spent is not None)
-        for name, all_spent in times.items()
-    }
-    rows = [
-        {
-            "server": name,
-            "clip": options.video.name,
-            "at_once": REQUESTS,
-            "rounds": options.rounds,
-            "requests": len(spent),
-            "answered": sum(one is not None for one in spent),
-            "p50_first_token_seconds": round(medians[name], 3),
-            "of_stock": round(medians[name] / medians["stock"], 3),
-            "slowest_seconds": round(max(one for one in spent if one is not None), 3),
-            "load_average": round(os.getloadavg()[2], 1),
-        }
-        | environment()
-        | {"command": shlex.join(["python", "benchmarks/scale/bench_serve.py", *sys.argv[1:]])}
-        for name, spent in times.items()
-    ]
+    rows = rows_of(times, clip=options.video.name, rounds=options.rounds)
     for row in rows:
         print(row)
     write_csv(options.out, rows)
