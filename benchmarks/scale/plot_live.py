@@ -63,7 +63,7 @@ def draw_memory(axis, tubes, script, now):
     """Tokens of every tube that is held, by its age; the moments at which a text appears below."""
     for name, is_whole in (("whole", True), ("past", False)):
         chosen = [tube for tube in tubes if tube.is_whole == is_whole]
-        label = "held whole" if is_whole else "thinned to its most telling tokens"
+        label = "held whole" if is_whole else "thinned to their most telling tokens"
         ages = [now - tube.seconds for tube in chosen]
         axis.vlines(
             ages,
