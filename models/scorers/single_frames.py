@@ -33,10 +33,15 @@ def generated_by_frame(
     # some processors leave out what their models ask for unless they are told
     types = "mm_token_type_ids" in inspect.signature(type(model).forward).parameters
     asked = {"return_mm_token_type_ids": True} if types else {}
+    frames_per_tube = getattr(getattr(processor, "video_processor", None), "temporal_patch_size", None) or 1
     for start in range(0, len(frames), batch_frames):
         batch = frames[start : start + batch_frames]
         inputs = processor(
-            text=[text] * len(batch), return_tensors="pt", padding=True, **asked, **_shown(batch, medium)
+            text=[text] * len(batch),
+            return_tensors="pt",
+            padding=True,
+            **asked,
+            **_shown(batch, medium, frames_per_tube),
         ).to(device=model.device, dtype=model.dtype)
         with torch.inference_mode():
             yield (
@@ -51,10 +56,14 @@ def generated_by_frame(
             )
 
 
-def _shown(frames: UInt8Array, medium: Medium) -> dict[str, Any]:
-    """Arguments of a processor that show each frame alone."""
+def _shown(frames: UInt8Array, medium: Medium, frames_per_tube: int) -> dict[str, Any]:
+    """Arguments of a processor that show each frame alone; as a video it fills a tube: some refuse less."""
     if medium == "image":
         return {"images": [[frame] for frame in frames]}
-    videos = [torch.from_numpy(np.ascontiguousarray(frame))[None].permute(0, 3, 1, 2) for frame in frames]
-    one = {"fps": 1.0, "total_num_frames": 1, "duration": 1.0, "frames_indices": [0]}
+    videos = [
+        torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).repeat(frames_per_tube, 1, 1, 1)
+        for frame in frames
+    ]
+    indices = [0] * frames_per_tube
+    one = {"fps": 1.0, "total_num_frames": 1, "duration": 1.0, "frames_indices": indices}
     return {"videos": videos, "video_metadata": [dict(one) for _ in videos], "do_sample_frames": False}

@@ -121,6 +121,15 @@ def test_a_model_says_itself_where_the_answer_stands(nano, seen):
     np.testing.assert_array_equal(judge.score_frames(frames, "7HP").numpy() > 0, labels)
 
 
+def test_a_stock_processor_shows_a_frame_as_a_video_too(seen):
+    """Qwen3-VL's refuses a video shorter than a tube; what is said of a frame is the same behind a front end."""
+    model, processor = framegate.from_pretrained("framegate/nano", front_end="dense")
+    judge = YesLogit(model, processor, prompt="Does {query} appear?", mode="margin", medium="video")
+    attached = judge.score_frames(seen[0][:4], "7HP")
+    framegate.front_end_of(model).detach()
+    torch.testing.assert_close(judge.score_frames(seen[0][:4], "7HP"), attached)
+
+
 def test_labels_teach_a_localizer_what_to_look_for(nano, seen):
     """A linear yes over frozen features of nano's tower, fitted to the labels of every other frame, ranks the rest."""
     frames, _, labels = seen
