@@ -1,7 +1,9 @@
 """What the vLLM plug-in hands to vLLM, without vLLM: frames, true times, caps; tests/clients has the real one."""
 
 import sys
-from types import ModuleType
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,22 +102,27 @@ def test_the_servers_caps_stand_in_the_environment():
             served_caps(wrong)
 
 
-def test_register_adds_one_name_and_is_told_of_wrong_caps(monkeypatch):
-    """Against a stub of the two names that it imports."""
-    registered = {}
+def test_register_adds_the_loader_and_the_models_and_is_told_of_wrong_caps(monkeypatch):
+    """Against a stub of the names that it imports."""
+    registered, models = {}, {}
 
     class Registry:
         def register(self, name):
             return lambda loader: registered.setdefault(name, loader)
 
-    video = ModuleType("vllm.multimodal.video")
+    vllm_itself, video = ModuleType("vllm"), ModuleType("vllm.multimodal.video")
     video.VIDEO_LOADER_REGISTRY, video.VideoLoader = Registry(), type("VideoLoader", (), {})
-    for name in ("vllm", "vllm.multimodal"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, "vllm.multimodal.video", video)
+    vllm_itself.ModelRegistry = SimpleNamespace(register_model=models.setdefault)
+    for module in (vllm_itself, ModuleType("vllm.multimodal"), video):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.delitem(sys.modules, "framegate.tools.vllm.loader", raising=False)
     vllm.register()
     assert list(registered) == ["framegate"]
+    assert models == vllm.MODELS
+    for name, place in models.items():
+        path, class_name = place.split(":")
+        assert f"class {class_name}(" in Path(find_spec(path).origin).read_text()
+        assert class_name == name
     monkeypatch.setenv(CAPS_VARIABLE, "{")
     with pytest.raises(ConfigError):
         vllm.register()

@@ -78,7 +78,7 @@ class TokenSelect(nn.Module):
             f"{settings.select_rule} shares out {counts.sum()} of {wanted} tokens"
         )
         if settings.min_tokens_per_tube and wanted >= len(counts):
-            counts = _at_least_one(counts)
+            counts = at_least_one(counts)
         return best_of_tubes(scores.float().cpu(), tube, counts)
 
     def _query(self, call: StageCall, number: int) -> Tensor | None:
@@ -89,7 +89,7 @@ class TokenSelect(nn.Module):
         return call.query()[number].detach()
 
 
-def _at_least_one(counts: Tensor) -> Tensor:
+def at_least_one(counts: Tensor) -> Tensor:
     """Give empty tubes a token, taken from those that have the most, the earlier one first; int64 [T]."""
     counts = counts.clone()
     for empty in (counts == 0).nonzero()[:, 0].tolist():
