@@ -44,16 +44,15 @@ def generated_by_frame(
             **_shown(batch, medium, frames_per_tube),
         ).to(device=model.device, dtype=model.dtype)
         with torch.inference_mode():
-            yield (
-                inputs,
-                model.generate(
-                    **inputs,
-                    max_new_tokens=max_new_tokens,
-                    do_sample=False,
-                    output_logits=True,
-                    return_dict_in_generate=True,
-                ),
+            output = model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                output_logits=True,
+                return_dict_in_generate=True,
             )
+        # outside: what a generator holds open, its reader would stand in
+        yield inputs, output
 
 
 def _shown(frames: UInt8Array, medium: Medium, frames_per_tube: int) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class YesLogit:
         medium: "image" asks about a picture, "video" about a video of one frame, for models that know no pictures.
         batch_frames: frames asked about at a time.
 
+    Attributes: `video_tokens` counts the tokens of all frames that were asked about; None where the processor does not
+    tell which they are.
+
     Raises:
         ConfigError: a setting out of range, a prompt without "{query}", or a tokenizer in which yes and no begin alike.
 
@@ -56,6 +59,9 @@ class YesLogit:
         self.model, self.processor = model, processor
         self.mode, self.medium, self.batch_frames = mode, medium, batch_frames
         self.yes, self.no = _first_tokens(processor.tokenizer)
+        named = (getattr(processor, f"{name}_token_id", None) for name in ("image", "video"))
+        self._placeholders = torch.tensor([token for token in named if token is not None])
+        self.video_tokens: int | None = 0
 
     def score_frames(self, frames: UInt8Array, text: str) -> Tensor:
         """Score frames, each alone.
@@ -76,7 +82,16 @@ class YesLogit:
             batch_frames=self.batch_frames,
             max_new_tokens=1,
         )
-        return torch.cat([self._score(output.logits[0]) for _, output in asked])
+        scores = []
+        for inputs, output in asked:
+            self._count(inputs["input_ids"])
+            scores.append(self._score(output.logits[0]))
+        return torch.cat(scores)
+
+    def _count(self, ids: Tensor) -> None:
+        """Add a batch's frames; some processors name another token than the one that stands for a picture's patches."""
+        shown = int(torch.isin(ids.cpu(), self._placeholders).sum())
+        self.video_tokens = self.video_tokens + shown if shown and self.video_tokens is not None else None
 
     def _score(self, logits: Tensor) -> Tensor:
         """Score first words by their raw values, [B, V] -> float32 [B]; spellings of a word count together."""

@@ -38,6 +38,9 @@ def test_localises_then_answers(flashes):
     localised, answered = episode.turns
     assert localised.action == Select((2, 5, 7))
     assert localised.looked_at.indices.tolist() == list(range(10))
+    # one that does not count is told of
+    assert localised.video_tokens is None
+    assert "did not count their tokens" in localised.notes[-1]
     assert answered.looked_at.indices.tolist() == [2, 5, 7]
     assert (episode.answer, episode.stopped) == ("three", "answered")
     content = requests[0].messages[0]["content"]
@@ -46,6 +49,23 @@ def test_localises_then_answers(flashes):
         "How many flashes?",
     ]
     assert episode.settings["scorer"] == "Brightness"
+
+
+class Counting(Brightness):
+    """Five tokens a frame, the first ones read before the episode."""
+
+    video_tokens = 100
+
+    def score_frames(self, frames, text):
+        self.video_tokens += 5 * len(frames)
+        return super().score_frames(frames, text)
+
+
+def test_what_a_localizer_reads_is_counted(flashes):
+    settings = {"scorer": Counting(), "num_candidates": 10, "num_frames": 3}
+    episode = run_agent(scripted(["three"]), flashes, "?", "sevila", settings=settings)
+    assert episode.turns[0].video_tokens == 50
+    assert not any("did not count" in note for note in episode.turns[0].notes)
 
 
 def test_needs_a_localizer(flashes):

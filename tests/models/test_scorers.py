@@ -34,9 +34,13 @@ def test_every_family_answers_about_a_frame_and_encodes_it(name):
     judge = YesLogit(model, processor, batch_frames=2)
     scores = judge.score_frames(FRAMES, "Is it red?")
     assert scores.shape == (3,)
+    read = judge.video_tokens
     # alone or in a batch, a frame is the same
     alone = judge.score_frames(FRAMES[2:], "Is it red?")
     torch.testing.assert_close(scores[2:], alone, rtol=0, atol=1e-4)
+    # Molmo2's processor names the picture's token and not that of its patches
+    assert judge.video_tokens == (None if name == "molmo2" else read * 4 // 3)
+    assert read != 0
     tower = OwnTower(model, processor)
     features, text = tower.encode_frames(FRAMES), tower.encode_text("red")
     assert features.shape == (3, *text.shape)

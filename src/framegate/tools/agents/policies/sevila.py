@@ -41,7 +41,7 @@ class Policy(AnswersAtOnce):
                 "sevila has no localizer: give settings={'scorer': framegate.models.scorers.YesLogit(model, "
                 "processor)}."
             )
-        began = time.perf_counter()
+        began, read_before = time.perf_counter(), getattr(self.scorer, "video_tokens", None)
         plan = yes_logit.sample(
             video,
             num_candidates=self.num_candidates,
@@ -51,15 +51,18 @@ class Policy(AnswersAtOnce):
         )
         candidates = uniform.sample(video, num_frames=self.num_candidates)
         ranks = np.searchsorted(candidates.indices, plan.indices).tolist()
+        read_after = getattr(self.scorer, "video_tokens", None)
+        read = None if read_before is None or read_after is None else read_after - read_before
+        uncounted = (
+            f"the localizer read {len(candidates)} frames by themselves, and did not count their tokens"
+        )
         localised = Turn(
             text="",
             action=Select(tuple(ranks)),
             looked_at=candidates,
+            video_tokens=read,
             seconds=time.perf_counter() - began,
-            notes=(
-                *plan.notes,
-                f"the localizer read {len(candidates)} frames by themselves; no count holds them",
-            ),
+            notes=plan.notes if read is not None else (*plan.notes, uncounted),
         )
         return State(video=video, source=source, question=question, plan=plan, shown=plan, turns=(localised,))
 
