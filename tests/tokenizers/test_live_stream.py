@@ -68,24 +68,41 @@ def test_a_device(tmp_path):
     np.testing.assert_allclose([frame.timestamp_seconds for frame in frames], [0, 0.2, 0.4, 0.6, 0.8])
 
 
-def test_an_address(tmp_path):
-    write_clip(tmp_path / "served.ts", gradient_frames(12))
+@contextmanager
+def folder_served(folder):
+    """The address of a server that gives a folder's files."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with open_video(f"http://127.0.0.1:{server.server_port}/served.ts") as stream:
-            assert stream.info.is_live
-            assert len(list(stream.frames())) == 12
-        with pytest.raises(VideoError, match="cannot be opened"):
-            open_video(f"http://127.0.0.1:{server.server_port}/none.ts")
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_an_address(tmp_path):
+    write_clip(tmp_path / "served.ts", gradient_frames(12))
+    with folder_served(tmp_path) as address:
+        with open_video(f"{address}/served.ts") as stream:
+            assert stream.info.is_live
+            assert len(list(stream.frames())) == 12
+        with pytest.raises(VideoError, match="cannot be opened"):
+            open_video(f"{address}/none.ts")
+
+
+def test_a_file_behind_an_address_is_never_late(clip):
+    with (
+        folder_served(clip.parent) as address,
+        open_video(f"{address}/{clip.name}", drop_late=True) as stream,
+    ):
+        time.sleep(1)
+        assert len(list(stream.frames())) == 60
+        assert stream.dropped_frames == 0
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class FrameQueue:
     """
 
     def __init__(self, size: int, *, drops_oldest: bool) -> None:
-        self._size, self._drops_oldest = size, drops_oldest
+        self._size, self.drops_oldest = size, drops_oldest
         self._waiting: deque[Any] = deque()
         self._changed = threading.Condition()
         self.ended = threading.Event()
@@ -31,7 +31,7 @@ class FrameQueue:
     def put(self, frame: Any) -> bool:
         """Hand a frame over; False when nobody takes it any more."""
         with self._changed:
-            if self._drops_oldest and len(self._waiting) == self._size:
+            if self.drops_oldest and len(self._waiting) == self._size:
                 self._waiting.popleft()
                 self.dropped += 1
             return self._add(frame)

@@ -26,7 +26,8 @@ class LiveReader:
         options: FFmpeg's options, for example {"rtsp_transport": "tcp"}.
         video_stream: number of the stream; None to choose.
         timeout_seconds: how long the source may be silent, when it is opened and between frames.
-        drops_late: frames that nobody took in time give way to newer ones, and are counted; else the source waits.
+        drops_late: frames that nobody took in time give way to newer ones, and are counted; else the source waits,
+            as one that says how long it is always does.
         reconnect_seconds: a source that ends or falls silent is opened again, until it gave no frame for so long; 0
             ends with it. One that says how long it is ends when it ends.
         note: called with each warning.

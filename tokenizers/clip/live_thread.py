@@ -111,6 +111,8 @@ class ReadingThread:
     def _read(self, open_it: Mapping[str, Any], began: float) -> bool:
         """Read one connection to its end; True where the source is over: it has a length of its own."""
         container = open_container(self._address, timeout_seconds=self._timeout_seconds, **open_it)
+        # a file behind an address waits for its reader: nothing of it is late
+        self.frames.drops_oldest &= not container.duration
         try:
             self._decode(container, began)
             return bool(container.duration)

@@ -99,7 +99,7 @@ def open_video(
             player would show: no cover, no still, no preview, the default one, the largest.
         timeout_seconds: how long a live source may be silent, above 0; None for 30.
         drop_late: frames of a live source that nobody takes in time give way to newer ones, and are counted
-            (`dropped_frames`); None and False let the source wait.
+            (`dropped_frames`); None and False let the source wait, as one that says how long it is always does.
         reconnect_seconds: a live source that ends or falls silent is opened again (`reconnections`), until it gave no
             frame for so long; its times go on by our clock. One that says how long it is ends when it ends. None for 0,
             not at all.
