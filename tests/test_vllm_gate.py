@@ -16,7 +16,7 @@ from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.tools.vllm.kept import grid_places, is_encoded, kept_patches, read_tokens, with_places
 from framegate.tools.vllm.planned import planned_video
 from framegate.tools.vllm.positions import Shown, moved, prompt_positions
-from framegate.tools.vllm.settings import check_pruning, selects, served_config
+from framegate.tools.vllm.settings import check_server, selects, served_config
 
 METADATA = {
     "fps": 1000.0,
@@ -229,10 +229,8 @@ def test_a_rule_that_selects_nothing_is_no_matter():
 
 def test_the_flag_of_vllm_says_the_same_as_the_configuration():
     chosen, all_shown = served_config({"keep_ratio": 0.25}), served_config({"tower_ratio": 0.25})
-    check_pruning(chosen, 0.75)
-    check_pruning(all_shown, None)
-    check_pruning(all_shown, 0.0)
-    check_pruning(served_config({}), 0.5)
+    for config, rate in ((chosen, 0.75), (all_shown, None), (all_shown, 0.0), (served_config({}), 0.5)):
+        check_server(config, pruning_rate=rate, on_cpu=False)
     for config, rate, words in (
         (chosen, None, "set it to 0.75"),
         (chosen, 0.5, "set it to 0.75"),
@@ -240,4 +238,11 @@ def test_the_flag_of_vllm_says_the_same_as_the_configuration():
         (all_shown, 0.5, "leave the flag out"),
     ):
         with pytest.raises(ConfigError, match=words):
-            check_pruning(config, rate)
+            check_server(config, pruning_rate=rate, on_cpu=False)
+
+
+def test_on_a_cpu_nothing_is_selected_for_vllm_moves_no_positions_there():
+    check_server(served_config({"tower_ratio": 0.25}), pruning_rate=None, on_cpu=True)
+    check_server(served_config({"preset": "gate", "keep_ratio": 0.25}), pruning_rate=None, on_cpu=True)
+    with pytest.raises(ConfigError, match="runner on a CPU"):
+        check_server(served_config({"keep_ratio": 0.25}), pruning_rate=0.75, on_cpu=True)

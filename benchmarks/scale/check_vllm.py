@@ -1,13 +1,14 @@
-"""Does the vLLM plug-in do on a server what it does beside one? Needs a GPU, framegate[vllm] and a Qwen3-VL folder.
+"""Does the vLLM plug-in do on a server what transformers and framegate do? Needs vLLM and a Qwen3-VL folder.
 
     python benchmarks/scale/check_vllm.py --model FOLDER
 
-It has not run yet: until its CSV is committed the plug-in counts as untested. It starts vLLM twice, with its own video
-loader and with framegate's, asks both about the clips that ship, temperature 0, and checks of framegate's server that
-    1. a prompt has as many tokens as transformers' processor makes of the frames of framegate's plan, with their times;
+It starts vLLM once for each of SERVERS: its own video loader, framegate's, and framegate's with the gate in front of
+the tower, by three kinds of settings; asks each about the clips that ship, temperature 0, and checks of framegate's
+    1. a prompt has as many tokens as transformers and framegate read of the same frames, with their times;
     2. a request beyond a cap is a 400 that names it, and the server answers the next one;
-    3. answers are those of transformers' generate on these inputs: a column, for rounding may change one.
-Writes benchmarks/scale/results/vllm.csv; exits with 1 where 1 or 2 fail.
+    3. answers are those of transformers' generate with the same front end: a column, for rounding may change one.
+Writes benchmarks/scale/results/vllm.csv; exits with 1 where 1 or 2 fail. On a CPU everything is float32, and settings
+that select tokens behind the tower are left out, for vLLM does not follow them there.
 """
 
 import argparse
@@ -30,27 +31,53 @@ ASKED = (
     ("codes.mp4", "What text stands at 1 second? Answer with the text alone."),
     ("slides.mp4", "Describe the video in one sentence."),
 )
-LOADERS = {"stock": {}, "framegate": {"video_backend": "framegate", **FRAMES}}
+LOADER = {"video_backend": "framegate", **FRAMES}
+ARCHITECTURE = "FramegateQwen3VLForConditionalGeneration"
+# name -> loader, and settings of the gate; None for vLLM's own model
+SERVERS = {
+    "stock": ({}, None),
+    "framegate loader": (LOADER, None),
+    "gate, every shown cell read": (LOADER, {"tower_ratio": 0.25}),
+    "gate, what changed read": (LOADER, {"preset": "gate", "keep_ratio": 0.25}),
+    "gate and selection": (LOADER, {"keep_ratio": 0.25}),
+}
 PORT, ANSWER_TOKENS, START_SECONDS = 8741, 32, 900
 
 
 @contextmanager
-def served(model, loader):
-    """A vLLM server with a loader, once it answers."""
-    command = ["vllm", "serve", model, "--port", str(PORT), "--max-model-len", "16384", "--enforce-eager"]
+def served(model, loader, gate, device):
+    """A vLLM server, once it answers."""
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(PORT)]
+    command += ["--max-model-len", "16384", "--enforce-eager", "--dtype", dtype_of(device)]
     command += ["--allowed-local-media-path", str(resources.files("framegate") / "assets")]
-    command += ["--media-io-kwargs", json.dumps({"video": LOADERS[loader]})]
+    command += ["--media-io-kwargs", json.dumps({"video": loader})]
+    if gate is not None:
+        command += ["--hf-overrides", json.dumps({"architectures": [ARCHITECTURE], "framegate": gate})]
+    if is_selecting(gate):
+        command += ["--video-pruning-rate", str(1 - gate["keep_ratio"])]
     process = subprocess.Popen(command, env=os.environ | {"FRAMEGATE_VLLM_CAPS": '{"cap_seconds": 60}'})
     try:
         until = time.monotonic() + START_SECONDS
         while not is_up():
             if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"vLLM did not start with the {loader} loader")
+                raise SystemExit(f"vLLM did not start: {' '.join(command)}")
             time.sleep(2)
         yield
     finally:
         process.terminate()
         process.wait()
+
+
+def dtype_of(device):
+    """Weights and features: bfloat16 on a GPU."""
+    return "float32" if device == "cpu" else "bfloat16"
+
+
+def is_selecting(gate):
+    """True for settings whose tokens are chosen behind the tower."""
+    from framegate.tools.vllm.settings import selects, served_config
+
+    return gate is not None and selects(served_config(gate))
 
 
 def is_up():
@@ -76,43 +103,52 @@ def ask(client, model, clip, question, **media):
     return done.choices[0].message.content, done.usage.prompt_tokens
 
 
-def beside(model):
-    """What transformers makes of the same frames: tokens of each prompt, and answers."""
+def beside(model, gates, device):
+    """What transformers makes of the same frames, by settings: tokens that are read, and answers."""
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
+    import framegate
+
+    found = {}
+    for name, gate in gates.items():
+        processor = AutoProcessor.from_pretrained(model)
+        own = AutoModelForImageTextToText.from_pretrained(
+            model, dtype=getattr(torch, dtype_of(device)), device_map=device
+        )
+        front_end = None if gate is None else framegate.attach(own, processor, gate)
+        found[name] = [answered(own, processor, front_end, *asked) for asked in ASKED]
+        del own, front_end
+        if device != "cpu":
+            torch.cuda.empty_cache()
+    return found
+
+
+def answered(model, processor, front_end, clip, question):
+    """An answer of transformers, and how many tokens of the prompt were read for it."""
     from framegate.tools.vllm.frames import read_video, served_caps
 
-    processor = AutoProcessor.from_pretrained(model)
-    dense = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.bfloat16, device_map="cuda")
-    found = []
-    for clip, question in ASKED:
-        data = (resources.files("framegate") / "assets" / clip).read_bytes()
-        frames, metadata = read_video(data, FRAMES, served_caps(None))
-        metadata.pop("do_sample_frames")
-        content = [{"type": "video"}, {"type": "text", "text": question}]
-        text = processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        inputs = processor(
-            text=[text],
-            videos=[frames],
-            video_metadata=[metadata],
-            do_sample_frames=False,
-            return_tensors="pt",
-        ).to("cuda")
-        ids = dense.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
-        length = inputs["input_ids"].shape[1]
-        found.append((processor.decode(ids[0, length:], skip_special_tokens=True), length))
-    del dense
-    torch.cuda.empty_cache()
-    return found
+    data = (resources.files("framegate") / "assets" / clip).read_bytes()
+    frames, metadata = read_video(data, FRAMES, served_caps(None))
+    metadata.pop("do_sample_frames")
+    content = [{"type": "video"}, {"type": "text", "text": question}]
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    inputs = processor(
+        text=[text], videos=[frames], video_metadata=[metadata], do_sample_frames=False, return_tensors="pt"
+    ).to(model.device)
+    read = inputs if front_end is None else front_end.encode(**inputs).inputs
+    ids = model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+    new = ids[0, inputs["input_ids"].shape[1] :]
+    return processor.decode(new, skip_special_tokens=True), read["input_ids"].shape[1]
 
 
 def main():
     """Ask, compare, and write the CSV."""
     import openai
     import torch
+    import vllm
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -120,15 +156,22 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/vllm.csv")
     options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else None
+    servers = {
+        server: told for server, told in SERVERS.items() if device == "cuda" or not is_selecting(told[1])
+    }
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
-    expected, rows, fails = beside(options.model), [], []
-    for loader in LOADERS:
-        with served(options.model, loader):
-            for (clip, question), (answer, tokens) in zip(ASKED, expected, strict=True):
+    expected = beside(options.model, {server: gate for server, (_, gate) in servers.items()}, device)
+    rows, fails = [], []
+    for server, (loader, gate) in servers.items():
+        with served(options.model, loader, gate, device):
+            for (clip, question), (answer, tokens) in zip(ASKED, expected[server], strict=True):
                 got, prompt_tokens = ask(client, options.model, clip, question)
                 rows.append(
                     {
-                        "loader": loader,
+                        "model": Path(options.model).name,
+                        "server": server,
                         "clip": clip,
                         "question": question,
                         "answer": got,
@@ -136,13 +179,16 @@ def main():
                         "of_transformers": answer,
                         "tokens_of_transformers": tokens,
                         "same_answer": got.strip() == answer.strip(),
+                        "vllm": vllm.__version__,
                     }
-                    | environment(torch.cuda.get_device_name())
+                    | environment(name)
                 )
-                print(rows[-1])
-                if loader == "framegate" and prompt_tokens != tokens:
-                    fails.append(f"{clip}: {prompt_tokens} tokens of prompt, and transformers makes {tokens}")
-            if loader == "framegate":
+                print(rows[-1], flush=True)
+                if loader and prompt_tokens != tokens:
+                    fails.append(
+                        f"{server}, {clip}: {prompt_tokens} tokens of prompt, and transformers reads {tokens}"
+                    )
+            if loader:
                 fails += refusals(client, options.model)
     write_csv(options.out, rows)
     sys.exit("\n".join(fails) or 0)

@@ -292,15 +292,12 @@ def check_gpu() -> Check:
 
 
 def check_vllm(version: str) -> Check:
-    """Say that the plug-in of vLLM, where there is a vLLM that finds it, has not run on a server yet."""
+    """Say that the plug-in of vLLM, where there is a vLLM that finds it, has not run on a GPU yet."""
+    found = "framegate's plug-in of it, loader and gate, is untested on a GPU"
     if version == "not installed":
-        return Check(name="vllm", status="ok", found="not installed; framegate's plug-in of it is untested")
-    remedy = (
-        "benchmarks/scale/check_vllm.py checks it on a machine with a GPU; VLLM_PLUGINS='' leaves it out."
-    )
-    return Check(
-        name="vllm", status="note", found=f"{version}; framegate's plug-in is untested", remedy=remedy
-    )
+        return Check(name="vllm", status="ok", found=f"not installed; {found}")
+    remedy = "benchmarks/scale/check_vllm.py checks it there; VLLM_PLUGINS='' leaves it out."
+    return Check(name="vllm", status="note", found=f"{version}; {found}", remedy=remedy)
 
 
 def _triton_words() -> str:

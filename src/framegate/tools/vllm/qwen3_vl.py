@@ -12,6 +12,7 @@ from torch import Tensor
 from vllm.model_executor.layers.attention.mm_encoder_attention import MMEncoderAttention
 from vllm.model_executor.models.qwen3_vl import Qwen3VLDummyInputsBuilder, Qwen3VLForConditionalGeneration
 from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.platforms import current_platform
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 from vllm.v1.worker.encoder_cudagraph_defs import EncoderCudaGraphConfig
 
@@ -24,7 +25,7 @@ from framegate.tools.vllm.qwen3_vl_processor import (
     GatedProcessingInfo,
     GatedProcessor,
 )
-from framegate.tools.vllm.settings import SETTINGS, check_pruning, selects, served_config
+from framegate.tools.vllm.settings import SETTINGS, check_server, selects, served_config
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -57,7 +58,8 @@ class FramegateQwen3VLForConditionalGeneration(Qwen3VLForConditionalGeneration):
     def __init__(self, *, vllm_config: Any, prefix: str = "model") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         gate = served_config(getattr(self.config, SETTINGS, None))
-        check_pruning(gate, self.multimodal_config.video_pruning_rate)
+        rate = self.multimodal_config.video_pruning_rate
+        check_server(gate, pruning_rate=rate, on_cpu=current_platform.is_cpu())
         self._select = TokenSelect(gate.select) if selects(gate) else None
         # the flag makes vLLM move positions; its own pruning of features stands aside
         self.is_multimodal_pruning_enabled = False

@@ -14,6 +14,7 @@ from vllm.model_executor.models.qwen3_vl import Qwen3VLMultiModalProcessor, Qwen
 from vllm.multimodal.hasher import MultiModalHasher
 from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import MultiModalDataItems, VideoProcessorItems
+from vllm.platforms import current_platform
 
 from framegate.config import FrontEndConfig
 from framegate.errors import ConfigError
@@ -22,7 +23,7 @@ from framegate.models.video_processor.processor import GatedVideoProcessor
 from framegate.tokenizers.gate.packing import fingerprint_of
 from framegate.tools.vllm.kept import is_encoded
 from framegate.tools.vllm.planned import PlannedVideo, planned_video
-from framegate.tools.vllm.settings import SETTINGS, check_pruning, served_config
+from framegate.tools.vllm.settings import SETTINGS, check_server, served_config
 
 # fields of a video beside vLLM's own: the cell that each cell shows, and the tokens of every tube
 SOURCE_KEY, COUNTS_KEY = "framegate_source", "framegate_counts"
@@ -36,7 +37,8 @@ class GatedProcessingInfo(Qwen3VLProcessingInfo):
     def gate(self) -> FrontEndConfig:
         """The configuration, checked against what vLLM was started with."""
         config = served_config(getattr(self.get_hf_config(), SETTINGS, None))
-        check_pruning(config, self.ctx.get_mm_config().video_pruning_rate)
+        rate = self.ctx.get_mm_config().video_pruning_rate
+        check_server(config, pruning_rate=rate, on_cpu=current_platform.is_cpu())
         return config
 
 

@@ -81,17 +81,27 @@ def selects(config: FrontEndConfig) -> bool:
     return config.follows_gate or (config.keep_ratio, config.max_video_tokens) != (None, None)
 
 
-def check_pruning(config: FrontEndConfig, rate: float | None) -> None:
-    """Check `--video-pruning-rate`, without which vLLM moves no positions behind the tower.
+def check_server(config: FrontEndConfig, *, pruning_rate: float | None, on_cpu: bool) -> None:
+    """Check a server against the configuration: vLLM moves positions behind the tower under `--video-pruning-rate`.
 
     Args:
         config: of the server.
-        rate: vLLM's, share of a video's tokens that the language model does not read; None where it is not set.
+        pruning_rate: vLLM's, share of a video's tokens that the language model does not read; None where it is not set.
+        on_cpu: it runs on a CPU, where vLLM does not look at the flag.
 
     Raises:
-        ConfigError: it is off where framegate selects, another share than 1 - keep_ratio, or on where nothing is
-            selected.
+        ConfigError: framegate selects tokens, and the flag is off, says another share than 1 - keep_ratio, or does
+            nothing here; or it is on where nothing is selected.
     """
+    if on_cpu and selects(config):
+        raise ConfigError(
+            "framegate selects tokens behind the tower, and vLLM's runner on a CPU moves no positions there: set "
+            "tower_ratio alone, so that every cell that is shown is read, or preset 'gate', which reads what changed."
+        )
+    _check_pruning(config, pruning_rate)
+
+
+def _check_pruning(config: FrontEndConfig, rate: float | None) -> None:
     asked = None if config.keep_ratio is None else 1 - config.keep_ratio
     if not selects(config):
         if rate:
