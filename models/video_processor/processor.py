@@ -259,6 +259,7 @@ def plan_for_processor(
     given: Given = None,
     before: GatePlan | None = None,
     video_stream: int | None = None,
+    show_progress: bool = False,
 ) -> GatePlan:
     """Plan a video as a processor would, with its settings.
 
@@ -270,6 +271,7 @@ def plan_for_processor(
         given: frames or cells planned before.
         before: a plan of other frames of the same video; tubes of it that come back keep their cells.
         video_stream: number of a file's video stream, as `open_video` takes it.
+        show_progress: draw bars on a terminal.
 
     Returns:
         The plan; a message of that processor takes it.
@@ -288,6 +290,7 @@ def plan_for_processor(
     )
     asked = Asked(window_seconds=window_seconds, plan=given, video_stream=video_stream)
     with opened(video, None, request, asked) as source:
+        source.clip.show_progress = show_progress
         plan = plan_clip(
             source.clip, config, given=given if isinstance(given, GatePlan) else None, before=before
         )

@@ -211,7 +211,7 @@ def plan_video(
     if processor is not None:
         from framegate.models.video_processor import plan_for_processor
 
-        return plan_for_processor(video, processor, wanted, **source)
+        return plan_for_processor(video, processor, wanted, show_progress=show_progress, **source)
     tower = TowerView.about(width_px, cell_px=cell_px, tube_frames=tube_frames)
     if family is not None:
         tower = _tower_of(family)

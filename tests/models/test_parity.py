@@ -1,6 +1,8 @@
 """All ways in agree: source x preset x family x way, equal anchors."""
 
+import sys
 from dataclasses import replace
+from io import StringIO
 
 import av
 import numpy as np
@@ -140,6 +142,24 @@ def test_a_plan_is_taken_in_a_message(family, tmp_path):
         with torch.no_grad():
             model(**asked(processor, path, plan=plan))
         assert front_end.report.encoded_cells == plan.num_kept
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_is_drawn_where_it_is_asked_for(tmp_path, monkeypatch):
+    _, processor = pair("qwen2_5_vl")
+    path, drawn = written(tmp_path / "clip.mkv", shown()), []
+    for whose in ({}, {"processor": processor}):
+        for show_progress in (False, True):
+            monkeypatch.setattr("sys.stderr", Terminal())
+            framegate.plan_video(
+                path, "gate", keep_ratio=0.6, fps=EVERY, show_progress=show_progress, **whose
+            )
+            drawn.append(bool(sys.stderr.getvalue()))
+    assert drawn == [False, True] * 2
 
 
 def test_a_plan_of_something_else_is_refused(tmp_path):
