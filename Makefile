@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 FLOOR := .venv-floor
 CLIENTS := .venv-clients
@@ -10,15 +11,31 @@ DOCS := .venv-docs
 TORCH_INDEX ?=
 # neighbours stay on one worker, which makes what they share once; a worker that is done takes over from the other
 SUITE := python -m pytest -n 2 --dist worksteal
-INSTALLED_FROM := pyproject.toml constraints.txt tests/support/install_torchvision_shim.py
+RUNS_FROM := pyproject.toml constraints.txt
+INSTALLED_FROM := $(RUNS_FROM) tests/support/install_torchvision_shim.py
 
-# $(call install,FOLDER,MORE REQUIREMENTS): a virtual environment with all that tests need
-define install
+# modules are compiled where they are imported: all of torch and transformers would take longer
+PIP_INSTALL := bin/python -m pip install --quiet --no-compile --constraint constraints.txt
+
+# $(call install_running,FOLDER,MORE REQUIREMENTS): a virtual environment with what framegate runs on, and no more
+define install_running
 $(PYTHON) -m venv $(1)
-$(1)/bin/python -m pip install --quiet --constraint constraints.txt $(TORCH_INDEX:%=--index-url %) torch torchvision
-$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]" $(2)
+$(1)/$(PIP_INSTALL) $(TORCH_INDEX:%=--index-url %) torch
+$(1)/$(PIP_INSTALL) --editable . $(2)
+touch $(1)/.runs
+endef
+
+# $(call install_tests,FOLDER,MORE REQUIREMENTS): on top of it, all that tests need
+define install_tests
+$(1)/$(PIP_INSTALL) $(TORCH_INDEX:%=--index-url %) torchvision
+$(1)/$(PIP_INSTALL) --editable ".[test]" $(2)
 $(1)/bin/python tests/support/install_torchvision_shim.py
 touch $(1)/.installed
+endef
+
+define install
+$(call install_running,$(1),$(2))
+$(call install_tests,$(1),$(2))
 endef
 
 .PHONY: help venv demo test test-families test-slow test-clients test-browser test-scale test-floor test-floor-full fuzz bench docs check format clean
@@ -28,8 +45,11 @@ help:  ## this list
 
 venv: $(STAMP)  ## a virtual environment with everything that tests and benchmarks need
 
-$(STAMP): $(INSTALLED_FROM)
-	$(call install,$(VENV),)
+$(RUNS): $(RUNS_FROM)
+	$(call install_running,$(VENV),)
+
+$(STAMP): $(RUNS) $(INSTALLED_FROM)
+	$(call install_tests,$(VENV),)
 
 $(FLOOR)/.installed: $(INSTALLED_FROM)
 	$(call install,$(FLOOR),"transformers==5.19.*")
@@ -41,7 +61,7 @@ $(CLIENTS)/.installed: $(INSTALLED_FROM)
 $(BROWSER)/.installed: $(INSTALLED_FROM)
 	$(call install,$(BROWSER),axe-playwright-python "gradio>=6.31" playwright)
 
-demo: $(STAMP)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
+demo: $(RUNS)  ## ask the model that ships, dense and compressed: both shares in the terminal, overlay in out/
 	$(BIN)/framegate run src/framegate/assets/codes.mp4 "What text stands at 4.9 seconds?" --fps 4 --tower-ratio 0.25 --keep-ratio 0.25
 	$(BIN)/framegate view src/framegate/assets/slides.mp4 --fps 10 --keep-ratio 0.15 --out out
 

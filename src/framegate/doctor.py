@@ -166,7 +166,7 @@ def check_modules(names: Iterable[str], importer: Importer = import_module) -> C
     failures = [f"{name}: {error}" for name in names if (error := _import_error(name, importer))]
     if not failures:
         return Check(name="modules", status="ok", found="all that framegate needs can be imported")
-    remedy = "Reinstall what is named; `pip install framegate` brings all of it."
+    remedy = "Reinstall what is named; `pip install .` in a checkout of framegate brings all of it."
     return Check(name="modules", status="broken", found="; ".join(failures), remedy=remedy)
 
 
