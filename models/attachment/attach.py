@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from framegate.config import FrontEndConfig
-from framegate.errors import AttachmentError
+from framegate.errors import AttachmentError, UnsupportedModelError
 from framegate.models.attachment.front_end import OWNER, FrontEnd
 from framegate.models.attachment.on_model import build_modules
 from framegate.models.attachment.serving import scaling_of
@@ -32,11 +34,17 @@ def attach_front_end(
         The attached front end.
 
     Raises:
-        UnsupportedModelError: the model's class is in no row of the family table.
+        UnsupportedModelError: the model's class is in no row of the family table, or it is no model.
         AttachmentError: a front end is attached already, the processor has no video processor or is another family's,
             or the tower's weights are nowhere.
         ConfigError: the family cannot do what the configuration asks.
     """
+    if not isinstance(model, nn.Module):
+        given = model if isinstance(model, str) else type(model).__name__
+        raise UnsupportedModelError(
+            f"A loaded model stands first, then its processor; {given!r} is none. framegate.from_pretrained(name) "
+            "loads both by a folder or hub id, and attaches."
+        )
     outer = unwrap(model)
     family = family_of(outer)
     if find_front_end(outer) is not None:

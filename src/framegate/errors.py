@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# so many names are read at a glance
+FEW = 24
+
 
 class FramegateError(Exception):
     """Base of all errors of this package; each concrete one is also a ValueError, TypeError or OSError."""
@@ -79,8 +82,11 @@ def _cap_error(message: str, cap: str) -> CapError:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Word the help for a mistyped name, as the end of a message: the nearest known one, if any, and all of them."""
+    """Word the help for a mistyped name, as the end of a message: the nearest known one, and all, where that helps."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(names) or 'none'}."
+    hint = f"Did you mean {close[0]!r}?" if close else ""
+    # a list of eighty settings would bury the one that was surely meant
+    if len(names) > FEW and difflib.get_close_matches(name, names, n=1, cutoff=0.8):
+        return hint
+    return f"{hint} Known: {', '.join(names) or 'none'}.".lstrip()

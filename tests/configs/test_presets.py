@@ -41,7 +41,7 @@ def test_configurations_are_frozen():
     ("overrides", "hint"),
     [
         ({"treshold": 3}, "Did you mean 'threshold'"),
-        ({"keep_ration": 0.5}, "Did you mean 'keep_ratio'"),
+        ({"keep_ration": 0.5}, r"Did you mean 'keep_ratio'\?$"),
         ({"metric": "psnr"}, "mad"),
         ({"threshold": -1}, "0 or more"),
         ({"threshold": float("nan")}, "0 or more"),

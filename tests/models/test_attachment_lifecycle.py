@@ -73,6 +73,13 @@ def test_unsupported_models_are_refused_with_the_list():
         framegate.attach(model)
 
 
+@pytest.mark.parametrize("given", ["Qwen/Qwen2.5-VL-7B-Instruct", object()], ids=["a name", "no model"])
+def test_what_is_no_model_is_told_how_to_load_one(given):
+    told = given if isinstance(given, str) else "object"
+    with pytest.raises(UnsupportedModelError, match=rf"'{told}' is none\. framegate\.from_pretrained"):
+        framegate.attach(given)
+
+
 def test_a_processor_that_does_not_fit_leaves_nothing_half_attached(family):
     model = stock_model(family)
     with pytest.raises(AttachmentError):
