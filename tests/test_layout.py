@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -152,6 +153,22 @@ def test_the_sdist_makes_the_same_wheel(wheel, tmp_path):
     run_whole([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, sdist])
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as mine, zipfile.ZipFile(wheel) as checkouts:
         assert set(mine.namelist()) == set(checkouts.namelist())
+
+
+@pytest.mark.slow
+def test_a_checkout_without_links_makes_the_same_wheel(wheel, tmp_path):
+    """As on Windows, where git writes what a link leads to as a file of text."""
+    left_out = shutil.ignore_patterns(".*", "out", "build", "*.egg-info", "benchmarks", "docs", "tests")
+    checkout = shutil.copytree(ROOT, tmp_path / "checkout", symlinks=True, ignore=left_out)
+    for shelf in SHELVES:
+        link = checkout / "src/framegate" / shelf
+        link.unlink()
+        link.write_text(f"../../{shelf}")
+    run_whole(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, checkout]
+    )
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as mine, zipfile.ZipFile(wheel) as linked:
+        assert set(mine.namelist()) == set(linked.namelist())
 
 
 @pytest.mark.slow
