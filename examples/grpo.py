@@ -4,8 +4,8 @@
     python examples/grpo.py examples/grpo/smoke.yaml      # framegate/nano, a few steps, any CPU
 
 Needs framegate[agents]. Every setting is explained at GrpoRun. In output_dir: sft/final, grpo/final (both are read back
-with framegate.load_finetuned) and the curves grpo/rewards.png. A stage that is done is left alone, and one that was
-broken off goes on from its last checkpoint, where resume is set.
+with framegate.load_finetuned) and the curves grpo/rewards.png; words/final where looks were learnt from words first. A
+stage that is done is left alone, and one that was broken off goes on from its last checkpoint, where resume is set.
 
 TRL 1.16 hands videos to a model on no public way: a rollout's fields go to the rewards alone, and the forward pass
 gets the pixels of dataset images. framegate.tools.agents.rollouts.AgentRollouts adds them to the batch with a hook.
@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from datasets import Dataset
@@ -26,10 +26,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 import framegate
 from framegate.errors import ConfigError, FramegateError
-from framegate.settings import Count, Positive, check, make
+from framegate.settings import Count, Positive, Range, check, make
 from framegate.tokenizers.clip import probe
 from framegate.tools.agents.policies import policy_named
-from framegate.tools.agents.rewards import frame_thinker_reward, love_r1_qa_reward
+from framegate.tools.agents.rewards import frame_thinker_reward, love_r1_grounding_reward, love_r1_qa_reward
 from framegate.tools.agents.rollouts import AgentRollouts, on_trajectories
 from framegate.tools.agents.scripts import scripted_turns, trajectory_samples
 from framegate.tools.evaluation import read_folder
@@ -39,12 +39,19 @@ from framegate.tools.training import (
     FrontEndCallback,
     add_lora,
     finetune_config,
+    freeze_parts,
     load_finetuned,
     plot_loss,
     plot_rewards,
     save_finetuned,
     settings_from_argv,
 )
+
+STAGES = ("words", "sft", "grpo")
+# the last turn of a trajectory
+ANSWER = -1
+# the language model alone is trained
+FROZEN = ("tower", "merger", "front_end")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +65,15 @@ class GrpoRun:
         policy: "love_r1" or "frame_thinker".
         policy_settings: its settings.
         spread_seconds: scripted looks are wider than they have to be by up to so much on either side.
-        lora_rank: of the adapters on the language model.
-        sft_steps, sft_batch_size, sft_learning_rate: of the warm start.
+        lora: train adapters on the language model; False trains it whole, for models as small as nano.
+        lora_rank: of the adapters.
+        words_steps, words_batch_size: of the warm start's first part, first looks from prompts without their frames:
+            which number of the question to copy is learnt from words, which cost a fraction. 0 leaves it out.
+        sft_steps, sft_batch_size: of its second part, whole trajectories.
+        looks_per_answer: times that a trajectory's looks are learnt there for each time that its answer is.
+        sft_learning_rate: of both.
+        reward: what GRPO's reward reads: "answer", or for love_r1 "grounding", the look alone, no answer played.
+        least_iou: of a look with the second that is asked about, above which grounding takes it for right.
         grpo_steps, prompts_per_step, num_generations, grpo_learning_rate, temperature: of GRPO.
         max_completion_length: most tokens of a turn.
         answer_share: share of GRPO's prompts that begin behind a scripted look, so that answering is trained as well;
@@ -76,10 +90,16 @@ class GrpoRun:
     policy: Literal["love_r1", "frame_thinker"] = "love_r1"
     policy_settings: dict[str, Any] = field(default_factory=dict)
     spread_seconds: int = 4
+    lora: bool = True
     lora_rank: Count = 32
+    words_steps: Annotated[int, Range(least=0)] = 0
+    words_batch_size: Count = 64
     sft_steps: Count = 400
     sft_batch_size: Count = 4
+    looks_per_answer: Count = 1
     sft_learning_rate: Positive = 1e-3
+    reward: Literal["answer", "grounding"] = "answer"
+    least_iou: float = 0.0
     grpo_steps: Count = 100
     prompts_per_step: Count = 2
     num_generations: Count = 6
@@ -94,6 +114,8 @@ class GrpoRun:
 
     def __post_init__(self):
         check(self, "")
+        if self.reward == "grounding" and self.policy != "love_r1":
+            raise ConfigError(f"reward is 'grounding', which is love_r1's; the policy is {self.policy!r}.")
 
 
 def questions_of(run):
@@ -132,25 +154,53 @@ def script_of(run, policy, question, *, spread):
     )
 
 
-class Trajectories(torch.utils.data.Dataset):
-    """Every turn of every scripted trajectory; a question is played when it is asked for."""
+class Turns(torch.utils.data.Dataset):
+    """Turns of scripted trajectories, in order of training; a question is played when one of its turns is asked for."""
 
-    def __init__(self, run, policy, questions):
-        self.run, self.policy, self.questions = run, policy, questions
-        self.turns = len(script_of(run, policy, questions[0], spread=0))
+    def __init__(self, run, policy, order):
+        self.run, self.policy, self.order = run, policy, order
 
     def __len__(self):
-        return len(self.questions) * self.turns
+        return len(self.order)
 
     def __getitem__(self, index):
-        question, turn = self.questions[index // self.turns], index % self.turns
+        question, turn = self.order[index]
         # a look may be wide, and the answer behind it is learnt from a close one, which shows it
-        is_answer = turn == self.turns - 1
-        turns = script_of(self.run, self.policy, question, spread=0 if is_answer else self.run.spread_seconds)
-        samples = trajectory_samples(
-            self.policy, info_of(question.path), question.question, turns, name=question.id
-        )
+        spread = 0 if turn == ANSWER else self.run.spread_seconds
+        turns = script_of(self.run, self.policy, question, spread=spread)
+        info = info_of(question.path)
+        samples = trajectory_samples(self.policy, info, question.question, turns, name=question.id)
         return samples[turn] | {"index": index}
+
+
+def ordered(run, questions, kinds, *, steps, batch_size):
+    """Questions and turns of so many steps, a batch of one kind each: an answer's prompt is many times a look's."""
+    draw, batches = random.Random(run.seed), []
+    while len(batches) < steps:
+        for turn in kinds:
+            asked = draw.sample(questions, min(batch_size, len(questions)))
+            batches.append([(question, turn) for question in asked])
+    batches = batches[:steps]
+    draw.shuffle(batches)
+    return [pair for batch in batches for pair in batch]
+
+
+class WithoutFrames(torch.utils.data.Dataset):
+    """The same samples, nothing but words in their prompts."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        sample = self.samples[index]
+        messages = [
+            message | {"content": [block for block in message["content"] if block["type"] == "text"]}
+            for message in sample["messages"]
+        ]
+        return sample | {"messages": messages}
 
 
 def checkpoint_of(run, folder):
@@ -161,22 +211,33 @@ def checkpoint_of(run, folder):
     return found
 
 
-def sft(run, policy, questions, folder):
+def pair_of(run, folder):
+    """The model as it comes, or as a stage left it in a folder; the language model alone is trained."""
+    if folder is not None:
+        model, processor = load_finetuned(folder, trainable=True)
+    else:
+        model, processor = framegate.from_pretrained(run.model, front_end="dense")
+    if folder is None and run.lora:
+        framegate.front_end_of(model).detach()
+        lora = {"lora_rank": run.lora_rank, "lora_alpha": 2 * run.lora_rank, "model": run.model, "data": "-"}
+        model = add_lora(model, finetune_config(lora))
+        framegate.attach(model, processor, "dense")
+    freeze_parts(model, FROZEN)
+    return model, processor
+
+
+def sft(run, pair, data, folder, *, steps, batch_size):
     """Warm start: the likeliest turn becomes the script's."""
-    model, processor = framegate.from_pretrained(run.model, front_end="dense")
-    framegate.front_end_of(model).detach()
-    lora = {"lora_rank": run.lora_rank, "lora_alpha": 2 * run.lora_rank, "model": run.model, "data": "-"}
-    model = add_lora(model, finetune_config(lora))
-    front_end = framegate.attach(model, processor, "dense")
+    model, processor = pair
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
             output_dir=str(folder),
-            max_steps=run.sft_steps,
-            per_device_train_batch_size=run.sft_batch_size,
+            max_steps=steps,
+            per_device_train_batch_size=batch_size,
             learning_rate=run.sft_learning_rate,
             lr_scheduler_type="cosine",
-            warmup_steps=min(20, run.sft_steps // 10),
+            warmup_steps=min(20, steps // 10),
             save_steps=run.save_steps,
             save_total_limit=1,
             logging_steps=1 if run.smoke else 10,
@@ -185,17 +246,17 @@ def sft(run, policy, questions, folder):
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=False,
             remove_unused_columns=False,
+            train_sampling_strategy="sequential",
             label_names=["labels"],
         ),
-        train_dataset=Trajectories(run, policy, questions),
+        train_dataset=data,
         data_collator=CompletionCollator(processor=processor),
         processing_class=processor,
-        callbacks=[FrontEndCallback(front_end)],
+        callbacks=[FrontEndCallback(framegate.front_end_of(model))],
     )
     trainer.train(resume_from_checkpoint=checkpoint_of(run, folder))
     plot_loss(trainer.state.log_history, folder / "loss.png")
     save_finetuned(model, processor, folder / "final")
-    front_end.detach()
 
 
 def prompts_of(run, policy, questions):
@@ -218,25 +279,28 @@ def prompts_of(run, policy, questions):
                 "question": question.question,
                 "num_frames": info.num_frames,
                 "duration_seconds": info.duration_seconds,
+                "targets": [[float(int(question.time_seconds)), int(question.time_seconds) + 1.0]],
             }
         )
     return Dataset.from_list(rows)
 
 
-def reward_of(policy):
+def reward_of(run, policy):
+    if run.reward == "grounding":
+        return love_r1_grounding_reward(least_iou=run.least_iou)
     if policy.name == "love_r1":
         return love_r1_qa_reward(answer_words=policy.answer_words)
     return frame_thinker_reward()
 
 
-def grpo(run, policy, questions, folder, warm):
+def grpo(run, pair, policy, questions, folder):
     """Reward what leads to right answers."""
-    model, processor = load_finetuned(warm, trainable=True)
-    rollouts = AgentRollouts(model, processor, policy)
+    model, processor = pair
+    rollouts = AgentRollouts(model, processor, policy, plays_on=run.reward == "answer")
     trainer = GRPOTrainer(
         model=model,
         processing_class=processor,
-        reward_funcs=[on_trajectories(reward_of(policy))],
+        reward_funcs=[on_trajectories(reward_of(run, policy))],
         rollout_func=rollouts,
         train_dataset=prompts_of(run, policy, questions),
         callbacks=[FrontEndCallback(framegate.front_end_of(model))],
@@ -272,12 +336,29 @@ def main(argv):
     set_seed(run.seed)
     policy = policy_named(run.policy, {"attempts": 1, **run.policy_settings})
     questions = questions_of(run)
-    stages = {name: Path(run.output_dir) / name for name in ("sft", "grpo")}
-    if not (stages["sft"] / "final").is_dir():
-        sft(run, policy, questions, stages["sft"])
-    if not (stages["grpo"] / "final").is_dir():
-        grpo(run, policy, questions, stages["grpo"], stages["sft"] / "final")
-    print(f"saved in {stages['grpo'] / 'final'}; reward curves: {stages['grpo'] / 'rewards.png'}")
+    stages = {name: Path(run.output_dir) / name for name in STAGES}
+    trained = None
+    for name, folder in stages.items():
+        if name == "words" and not run.words_steps:
+            continue
+        if not (folder / "final").is_dir():
+            train(run, name, pair_of(run, trained), policy, questions, folder)
+        trained = folder / "final"
+    print(f"saved in {trained}; reward curves: {stages['grpo'] / 'rewards.png'}")
+
+
+def train(run, name, pair, policy, questions, folder):
+    if name == "grpo":
+        return grpo(run, pair, policy, questions, folder)
+    looks = tuple(range(len(script_of(run, policy, questions[0], spread=0)) - 1))
+    if name == "words":
+        size = {"steps": run.words_steps, "batch_size": run.words_batch_size}
+        data = WithoutFrames(Turns(run, policy, ordered(run, questions, looks[:1], **size)))
+    else:
+        size = {"steps": run.sft_steps, "batch_size": run.sft_batch_size}
+        kinds = looks * run.looks_per_answer + (ANSWER,)
+        data = Turns(run, policy, ordered(run, questions, kinds, **size))
+    return sft(run, pair, data, folder, **size)
 
 
 if __name__ == "__main__":

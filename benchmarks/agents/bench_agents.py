@@ -14,7 +14,7 @@ fewer where it answers without a look, or the video ends before:
     boxed      the same, but nano has to answer in LOVE-R1's box
     random     the model after GRPO, whose look is drawn at random among the legal ones, and has the frames of the turn
                that nobody read as well
-    sft        the model after its warm start on scripted trajectories
+    sft        the model after its warm start on scripted looks and trajectories
     grpo       the same after GRPO
 """
 
@@ -51,10 +51,21 @@ CLOSE_SECONDS = 4.0
 SEED = 0
 COMMAND = "python benchmarks/agents/bench_agents.py FOLDER"
 # name: split, seconds, videos, questions a video
-SETS = {"train2": ("train", 120, 8, 100), "train5": ("train", 300, 2, 200)}
+SETS = {"train2": ("train", 120, 8, 300), "train5": ("train", 300, 2, 800)}
 TESTS = {"test2": ("test", 120, 6, 16), "test5": ("test", 300, 3, 16)}
 SMALL = {name: (split, 8, 1, 2) for name, (split, *_) in (SETS | TESTS).items()}
-SMALL_RUN = ("--sft_steps", "2", "--grpo_steps", "2", "--save_steps", "1", "--num_generations", "2")
+SMALL_RUN = (
+    "--words_steps",
+    "2",
+    "--sft_steps",
+    "2",
+    "--grpo_steps",
+    "2",
+    "--save_steps",
+    "1",
+    "--num_generations",
+    "2",
+)
 
 
 def render(folder, sets):

@@ -168,8 +168,8 @@ def boxed(content):
     return said(f"\\boxed{{{content}}}")
 
 
-def grounding(text, duration=120.0, targets=((30, 40),), zoomed=()):
-    reward = love_r1_grounding_reward()
+def grounding(text, duration=120.0, targets=((30, 40),), zoomed=(), least_iou=0.0):
+    reward = love_r1_grounding_reward(least_iou=least_iou)
     return reward([[said(text)]], duration_seconds=[duration], targets=[targets], zoomed=[zoomed])[0]
 
 
@@ -191,6 +191,13 @@ def grounding(text, duration=120.0, targets=((30, 40),), zoomed=()):
 )
 def test_love_r1_grounding_is_form_and_overlap(interval, earned):
     assert grounding(f"I need to zoom in on the video.\n\n\\boxed{{{interval}}}") == earned
+
+
+def test_grounding_may_ask_for_close_intervals():
+    assert grounding(r"\boxed{[30, 50]}", least_iou=0.4) == 2.0
+    assert grounding(r"\boxed{[30, 50]}", least_iou=0.5) == 1.0  # it is one half
+    with pytest.raises(ConfigError, match="least_iou"):
+        love_r1_grounding_reward(least_iou=1.0)
 
 
 def test_love_r1_limits_intervals_to_half_of_a_short_video_and_to_new_ones():

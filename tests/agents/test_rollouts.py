@@ -229,6 +229,18 @@ def test_agents_that_stand_alike_are_asked_in_one_batch_and_begin_behind_given_t
     assert reward(["?"] * 3, **columns) == [2.0] * 3
 
 
+@pytest.mark.parametrize(("name", "turns_played"), [("love_r1", 1), ("frame_thinker", 3)])
+def test_rewards_of_a_first_turn_play_no_other_where_it_is_the_completion(name, turns_played, pair, videos):
+    turns = script(name, videos[0])
+    rollouts = AgentRollouts(*pair, policy_named(name, SETTINGS[name]), plays_on=False)
+    trainer = Says(*pair, [[turn] for turn in turns])
+    (messages,) = rollouts([prompt(videos[0])], trainer)["trajectory"]
+    assert [message["content"] for message in messages if message["role"] == "assistant"] == turns[
+        :turns_played
+    ]
+    assert len(trainer.prompts) == turns_played
+
+
 def test_agents_behind_other_turns_are_asked_other_things(pair, videos):
     turns = script("frame_thinker", videos[0])
     rollouts = AgentRollouts(*pair, policy_named("frame_thinker", SETTINGS["frame_thinker"]))

@@ -16,25 +16,32 @@ def run(*words):
     return subprocess.run([sys.executable, *SMOKE, *map(str, words)], capture_output=True, text=True)
 
 
+LOOKS = "{time_code: null, fast_frames: 4, slow_frames: 4, fps: 2.0, pad_seconds: 1, max_turns: 1}"
+OWN_WORDS = LOOKS.replace("}", ", answer_words: own}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("policy", "settings"),
+    ("policy", "settings", "more"),
     [
+        ("love_r1", LOOKS, ()),
         (
             "love_r1",
-            "{time_code: null, fast_frames: 4, slow_frames: 4, fps: 2.0, pad_seconds: 1, max_turns: 1}",
+            OWN_WORDS,
+            ("--lora", "false", "--words_steps", "2", "--words_batch_size", "2", "--reward", "grounding"),
         ),
-        ("frame_thinker", "{num_frames: 2}"),
+        ("frame_thinker", "{num_frames: 2}", ("--looks_per_answer", "2")),
     ],
 )
-def test_a_smoke_run_trains_saves_draws_and_is_not_run_twice(policy, settings, tmp_path):
+def test_a_smoke_run_trains_saves_draws_and_is_not_run_twice(policy, settings, more, tmp_path):
     pytest.importorskip("trl")
-    words = ("--output_dir", tmp_path, "--policy", policy, "--policy_settings", settings)
+    words = ("--output_dir", tmp_path, "--policy", policy, "--policy_settings", settings, *more)
     first = run(*words)
     assert first.returncode == 0, first.stderr
     assert (tmp_path / "grpo/rewards.png").stat().st_size > 1000
     model, _ = load_finetuned(tmp_path / "grpo/final")
-    assert model.peft_config
+    assert hasattr(model, "peft_config") == ("--lora" not in more)
+    assert (tmp_path / "words/final").is_dir() == ("--words_steps" in more)
 
     (tmp_path / "grpo/final").rename(tmp_path / "kept")
     refused = run(*words)

@@ -79,15 +79,17 @@ class AgentRollouts:
         model: the one that TRL trains, a front end of preset "dense" attached.
         processor: attached with it.
         policy: how the agent looks.
+        plays_on: play the turns behind the first where the prompt is built anew; False for rewards that read no more
+            than the first.
 
     Raises:
         ConfigError: a policy with several attempts at a question: a completion has one.
     """
 
-    def __init__(self, model: Any, processor: Any, policy: BasePolicy) -> None:
+    def __init__(self, model: Any, processor: Any, policy: BasePolicy, *, plays_on: bool = True) -> None:
         if policy.attempts != 1:
             raise ConfigError(f"{policy.name}.attempts is {policy.attempts}; in training it has to be 1.")
-        self.processor, self.policy = processor, policy
+        self.processor, self.policy, self.plays_on = processor, policy, plays_on or policy.grows
         self._rows: dict[tuple[int, ...], Prompt] = {}
         self._hook = model.register_forward_pre_hook(self._with_videos, with_kwargs=True)
 
@@ -184,7 +186,8 @@ class AgentRollouts:
             rollout.types, rollout.media = rollout.types + [0] * len(ids), prompt.media
         rollout.messages.append({"role": "assistant", "content": text})
         rollout.state = heard(self.policy, state, Said(text=text, is_cut=ids[-1] not in _ends(tokenizer)))
-        rollout.is_over = bool(rollout.state.stopped or state.forced or rollout.state.refused)
+        is_done = rollout.state.stopped or state.forced or rollout.state.refused
+        rollout.is_over = bool(is_done) or not self.plays_on
         if not rollout.is_over:
             rollout.messages.append({"role": "user", "content": rollout.state.told})
 

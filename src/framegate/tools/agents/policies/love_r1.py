@@ -44,8 +44,9 @@ class Policy(BasePolicy):
         least_seconds: of a padded interval; the answer is forced where it is shorter.
         widen_seconds: a padded interval is widened to this, or to an eighth of the video if that is less.
         most_overlap: intersection over union with an interval seen before, above which the answer is forced.
-        answer_words: "boxed" as in the paper. "own" (ours) is for a model that was never taught the box: a forced turn
-            asks the question alone, and text without a box is the answer.
+        answer_words: "boxed" as in the paper. "own" (ours) is for a model that was never taught the box: every turn
+            asks the question alone, and text without a box is the answer. When to look it has to have learnt, or its
+            turns are held to legal ones.
         time_code: "burned" draws seconds into the frames; None draws none, for models that read none.
     """
 
@@ -81,7 +82,7 @@ class Policy(BasePolicy):
             clip = replace(state.plan.part(state.plan.group == group), time_code=self.time_code)
             tokens = self.slow_tokens if group else self.fast_tokens
             blocks += [text_block(text), video_block(state, clip, max_pixels=tokens * pixels)]
-        asks_alone = self.answer_words == "own" and state.forced
+        asks_alone = self.answer_words == "own"
         question = text_block(state.question if asks_alone else f"{state.question}\n{_ASK}")
         rules = [said("system", text_block(_RULES))] if self.time_code == "burned" else []
         return [*rules, said("user", *blocks, question)]

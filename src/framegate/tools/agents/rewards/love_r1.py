@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from framegate.settings import Range, checked
 from framegate.tools.agents.grammar import Action, Answer, Zoom, parse_love_r1, parse_love_r1_plain
 from framegate.tools.agents.rewards.completion import Reward, Same, column, is_right, same_answer, turns_of
 
@@ -48,7 +49,8 @@ def zoom_is_legal(zoom: Zoom, *, duration_seconds: float, zoomed: Sequence[Span]
     return inside and fits and all(interval_iou((start, end), span) <= MOST_OVERLAP for span in zoomed)
 
 
-def love_r1_grounding_reward() -> Reward:
+@checked
+def love_r1_grounding_reward(*, least_iou: Annotated[float, Range(least=0, below=1)] = 0.0) -> Reward:
     """Make LOVE-R1's reward of a single turn that has to zoom in.
 
     The reward takes the columns `duration_seconds`, `targets` (of each completion, intervals in seconds that answer its
@@ -82,7 +84,7 @@ def love_r1_grounding_reward() -> Reward:
                 rewards.append(0.0)
                 continue
             asked = zoom.start_seconds, zoom.end_seconds
-            rewards.append(1.0 + any(interval_iou(asked, span) > 0 for span in spans))
+            rewards.append(1.0 + any(interval_iou(asked, span) > least_iou for span in spans))
         return rewards
 
     return love_r1_grounding
