@@ -154,12 +154,17 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True)
+    parser.add_argument(
+        "--server", action="append", choices=SERVERS, help="only these; all where none is named"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/vllm.csv")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else None
     servers = {
-        server: told for server, told in SERVERS.items() if device == "cuda" or not is_selecting(told[1])
+        server: told
+        for server, told in SERVERS.items()
+        if server in (options.server or SERVERS) and (device == "cuda" or not is_selecting(told[1]))
     }
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0)
     expected = beside(options.model, {server: gate for server, (_, gate) in servers.items()}, device)
