@@ -64,7 +64,7 @@ class Claim:
 
     def agrees(self):
         """Whether the row's value, rounded as the figure is, is the figure."""
-        number = re.search(r"\d*\.?\d+", self.figure)[0]
+        number = re.search(r"-?\d*\.?\d+", self.figure)[0]
         decimals = len(number.partition(".")[2])
         value = float(self.row()[self.column]) * (100 if "%" in self.figure else 1)
         return abs(value - float(number)) <= 0.5 * 10**-decimals + 1e-9

@@ -192,9 +192,9 @@ LONG_SECTIONS = [
         "what is written in them), `yes` (nano's yes to each frame alone) or `moment` (the time that the question "
         "names, else that of the frame that `text` finds best). `at a time`: questions for a text or a marker's place "
         "at a named time; `appears`: whether a text appears, half of them do not. Over uniform: paired, the same "
-        "tokens, 95 % intervals over videos, which are two to four: only large differences mean anything. `fps` under "
-        "a cap of frames is `uniform`; `yes` has no row yet. Command: `python "
-        "benchmarks/answers/bench_answers.py --series plans --videos 1 --seeds 0 1 --csv "
+        "tokens, 95 % intervals over videos, whose number stands in the rows: of 1 or 2, only large differences "
+        "mean anything. `fps` under a cap of frames is `uniform`. Command: `python "
+        "benchmarks/answers/bench_answers.py --series plans --videos 1 --seeds 0 1 2 3 4 5 6 7 --csv "
         "benchmarks/plans/results/answers.csv`.",
         lambda: answers.plans(table),
     ),
