@@ -267,7 +267,7 @@ READINGS = {
     "Answers: frames per second": "From 1 to 4 frames a second answers rise, at 8 they hold, while tokens grow with "
     "the rate's third root; at 16 the dense model falls as well.",
     "Plans of frames at equal prompt tokens": "Told the moment, a plan finds what uniform frames miss, alone and "
-    "before the gate; without a query none does by more than its interval.",
+    "before the gate; none does by more than its interval without a query, by text or by nano's yes.",
     "Budgets by threshold": "At every budget the plan with the least error shows more than the threshold that fits.",
 }
 
