@@ -49,6 +49,8 @@ def served(model, loader, gate, device):
     """A vLLM server, once it answers."""
     command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(PORT)]
     command += ["--max-model-len", "16384", "--enforce-eager", "--dtype", dtype_of(device)]
+    # requests lower a cap, which vLLM takes from trusted callers alone
+    command += ["--trust-request-mm-kwargs"]
     command += ["--allowed-local-media-path", str(resources.files("framegate") / "assets")]
     command += ["--media-io-kwargs", json.dumps({"video": loader})]
     if gate is not None:

@@ -4,8 +4,7 @@
         --video-pruning-rate 0.75 --hf-overrides '{
             "architectures": ["FramegateQwen3VLForConditionalGeneration"], "framegate": {"keep_ratio": 0.25}}'
 
-Untested: vLLM needs a GPU, and no server has run with it yet; `benchmarks/scale/check_vllm.py` starts one. framegate
-never imports vLLM by itself.
+Untested on a GPU; `benchmarks/scale/check_vllm.py` checks it there. framegate never imports vLLM by itself.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from framegate.tools.vllm.settings import SETTINGS, check_server, selects, serve
 class FramegateQwen3VLForConditionalGeneration(Qwen3VLForConditionalGeneration):
     """The tower encodes the cells that changed; the others show their anchors' features, at every DeepStack level.
 
-    Untested on a server. Weights, language model and pictures are vLLM's own.
+    Untested on a GPU. Weights, language model and pictures are vLLM's own.
 
     Args:
         vllm_config: vLLM's; its model's configuration holds that of the gate (`settings.served_config`).
