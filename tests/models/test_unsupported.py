@@ -20,7 +20,7 @@ pytestmark = pytest.mark.floor
 SERVED = {family.model_class for family in families().values()}
 
 
-def made_up(name, module="transformers.models.made_up.modeling_made_up", bases=(object,)):
+def made_up(name, module="transformers.models.made_up.modeling_made_up", bases=(torch.nn.Module,)):
     """An instance of a class of that name that was never initialised."""
     return object.__new__(type(name, bases, {"__module__": module}))
 
