@@ -175,7 +175,7 @@ def test_positions_are_those_of_transformers_or_moved_to_them(processed, served,
     assert torch.equal(placed, want) == (chosen is None)
 
 
-def test_an_engine_on_a_cpu_reads_and_answers_as_transformers_does(built_for_cpus, served, video, expected):
+def test_an_engine_on_a_cpu_reads_and_answers_as_transformers_does(served, video, expected):
     """Prompts cut into steps; the flag that vLLM's runner on a GPU sets by its configuration is set by hand."""
     from vllm import LLM, SamplingParams
     from vllm.platforms import current_platform
