@@ -116,6 +116,15 @@ class GrpoRun:
         check(self, "")
         if self.reward == "grounding" and self.policy != "love_r1":
             raise ConfigError(f"reward is 'grounding', which is love_r1's; the policy is {self.policy!r}.")
+        if self.reward == "grounding" and self.answer_share:
+            raise ConfigError(
+                f"answer_share is {self.answer_share}, and reward 'grounding' reads looks alone: behind a look it "
+                "would reward nothing. Set answer_share=0, or reward=answer."
+            )
+        if self.reward == "answer" and self.least_iou:
+            raise ConfigError(
+                f"least_iou is {self.least_iou}, and reward 'answer' reads none; set reward=grounding."
+            )
 
 
 def questions_of(run):

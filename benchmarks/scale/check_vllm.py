@@ -146,12 +146,8 @@ def answered(model, processor, front_end, clip, question):
     return processor.decode(new, skip_special_tokens=True), read["input_ids"].shape[1]
 
 
-def main():
-    """Ask, compare, and write the CSV."""
-    import openai
-    import torch
-    import vllm
-
+def options_of():
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -160,7 +156,16 @@ def main():
         "--server", action="append", choices=SERVERS, help="only these; all where none is named"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/vllm.csv")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    """Ask, compare, and write the CSV."""
+    import openai
+    import torch
+    import vllm
+
+    options = options_of()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else None
     servers = {

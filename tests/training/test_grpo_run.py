@@ -28,7 +28,18 @@ OWN_WORDS = LOOKS.replace("}", ", answer_words: own}")
         (
             "love_r1",
             OWN_WORDS,
-            ("--lora", "false", "--words_steps", "2", "--words_batch_size", "2", "--reward", "grounding"),
+            (
+                "--lora",
+                "false",
+                "--words_steps",
+                "2",
+                "--words_batch_size",
+                "2",
+                "--reward",
+                "grounding",
+                "--answer_share",
+                "0",
+            ),
         ),
         ("frame_thinker", "{num_frames: 2}", ("--looks_per_answer", "2")),
     ],
@@ -49,3 +60,19 @@ def test_a_smoke_run_trains_saves_draws_and_is_not_run_twice(policy, settings, m
     again = run(*words, "--resume", "true", "--grpo_steps", "3")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "grpo/checkpoint-3").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--reward", "grounding"), "answer_share is 0.5"),
+        (("--least_iou", "0.3"), "least_iou is 0.3"),
+        (("--policy", "frame_thinker", "--reward", "grounding"), "the policy is 'frame_thinker'"),
+    ],
+)
+def test_settings_that_nothing_would_follow_are_refused(words, message, tmp_path):
+    pytest.importorskip("trl")
+    refused = run("--output_dir", tmp_path / "out", *words)
+    assert message in refused.stderr
+    assert not (tmp_path / "out").exists()
